@@ -1,0 +1,57 @@
+# For GNU make 3.81 (macOS) and newer. All paths are relative, so a space in the path is harmless.
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+args :=
+
+# Free of charge when everything is installed, so every target starts with it.
+READY := command -v "$(PYTHON)" >/dev/null || { \
+	echo 'Setup stopped: there is no "$(PYTHON)". Install Python 3.11 or newer.' >&2; exit 1; } \
+	&& "$(PYTHON)" tools/bootstrap.py
+
+.PHONY: help setup dev test check format migration modules bench lock clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install everything into .venv
+	@$(READY) && echo 'Ready. Start the server with: make dev'
+
+# exec: signals then reach the server itself, not a shell in between.
+dev: ## Start the server, its database and its worker
+	@$(READY) && exec $(BIN)/backend dev $(args)
+
+test: ## Run the tests; args="tests/modules -k login" narrows them
+	@$(READY) && exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 $(args)
+
+check: ## Run every check but the tests: style, types, boundaries, migrations, locks
+	@$(READY)
+	$(BIN)/python -m tools.lock --check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_architecture.py
+	$(BIN)/backend db check
+
+format: ## Format the code and mend what can be mended
+	@$(READY)
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+migration: ## Write a migration for changed tables; m="add invoices" names it
+	@test -n "$$m" || { echo 'Give it a name: make migration m="add invoices"' >&2; exit 1; }
+	@$(READY) && exec $(BIN)/backend db revision "$$m"
+
+modules: ## List the modules and what they depend on
+	@$(READY) && exec $(BIN)/backend module list
+
+bench: ## Measure the server; args="--help" lists the options
+	@$(READY) && exec $(BIN)/python -m bench $(args)
+
+lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" takes newer versions
+	@$(READY) && $(BIN)/python -m tools.lock $(args) && $(READY)
+
+clean: ## Remove .venv and all caches; development data stays in data/
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build trellis.egg-info
+	find . -path ./data -prune -o -name __pycache__ -prune -exec rm -rf {} +

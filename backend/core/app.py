@@ -1,0 +1,160 @@
+"""Puts the application together from settings and modules."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
+from importlib.metadata import version
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from backend.core import docs
+from backend.core.context import Context, nobody
+from backend.core.draining import drains_before_stop
+from backend.core.failures import install_error_handlers
+from backend.core.middleware.cors import CORSMiddleware
+from backend.core.middleware.failures import FailuresMiddleware
+from backend.core.middleware.hosts import HostsMiddleware
+from backend.core.middleware.paths import PathsMiddleware
+from backend.core.middleware.requests import RequestsMiddleware
+from backend.core.module import Module
+from backend.core.openapi import openapi_document, operation_id
+from backend.core.registry import prefix_of
+from backend.core.routing import Router
+from backend.core.security import secret_key
+from backend.core.settings import Settings, SettingsBase, SettingsError
+from backend.db.connections import Timeouts
+from backend.db.database import Database
+
+log = structlog.get_logger()
+
+STARTUP_RETRY_SECONDS = 1.0
+
+
+def create_context(
+    modules: Sequence[Module], loaded: Mapping[type[SettingsBase], SettingsBase]
+) -> Context:
+    """What the application or a command line runs on; the caller closes its database."""
+    settings = loaded[Settings]
+    assert isinstance(settings, Settings)
+    if settings.database_url is None:
+        raise SettingsError(
+            [
+                "DATABASE_URL is not set: start with `backend dev` or `backend serve`, which bring "
+                "a database."
+            ]
+        )
+    replica = settings.database_replica_url
+    return Context(
+        settings=settings,
+        module_settings=loaded,
+        database=Database(
+            settings.database_url.get_secret_value(),
+            replica_url=replica.get_secret_value() if replica else None,
+            size=settings.database_pool_size,
+            timeouts=Timeouts(
+                pool=settings.database_pool_timeout,
+                statement=settings.database_statement_timeout,
+            ),
+        ),
+        secret_key=secret_key(settings),
+        features=tuple(feature for module in modules for feature in module.features),
+        authenticate=next((each.authenticate for each in modules if each.authenticate), nobody),
+        checks={name: check for module in modules for name, check in module.readiness.items()},
+    )
+
+
+def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
+    """The application of these modules, in the order the registry gave them."""
+    settings = context.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with running(context, modules):
+            yield
+
+    app = FastAPI(
+        title="Trellis",
+        version=version("trellis"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+    )
+    app.state.context = context
+    for module in modules:
+        if module.router is not None:
+            if isinstance(module.router, Router):
+                module.router.mounted_at = prefix_of(module) + module.router.prefix
+            app.include_router(module.router, prefix=prefix_of(module))
+    app.include_router(docs.error_pages)
+    if settings.shows_docs:
+        docs.mount_documentation(app)
+    app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]  # its hook
+    install_error_handlers(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    templates = {
+        context.endpoint: context.path_format
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute)
+    }
+    # Innermost first.
+    app.add_middleware(PathsMiddleware)
+    if settings.allowed_hosts and "*" not in settings.allowed_hosts:
+        app.add_middleware(HostsMiddleware, allowed=settings.allowed_hosts)
+    app.add_middleware(FailuresMiddleware, tells_details=settings.environment == "development")
+    app.add_middleware(CORSMiddleware, origins=settings.cors_origins)
+    app.add_middleware(
+        RequestsMiddleware, hsts=settings.environment != "development", template_of=templates.get
+    )
+
+
+@asynccontextmanager
+async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[None]:
+    """Start the modules, hold what they hold, and let go of everything at the end."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(context.database.close)
+        for module in modules:
+            if module.lifespan:
+                await stack.enter_async_context(module.lifespan(context))
+        starting = asyncio.create_task(_start_up(context, modules))
+        stack.push_async_callback(_cancel, starting)
+        # The usual start has its database already: then the first request finds all done.
+        await asyncio.wait([starting], timeout=STARTUP_RETRY_SECONDS)
+        # What exists now lives as long as the process; collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+        with drains_before_stop(context):
+            yield
+
+
+async def _start_up(context: Context, modules: Sequence[Module]) -> None:
+    """Run the modules' startup work, again and again while the database is not ready for it."""
+    pending = [module for module in modules if module.startup]
+    while pending:
+        module = pending[0]
+        assert module.startup is not None
+        try:
+            await module.startup(context)
+        except Exception as error:
+            log.warning("startup_waits", module=module.name, reason=type(error).__name__)
+            await asyncio.sleep(STARTUP_RETRY_SECONDS)
+        else:
+            pending.pop(0)
+    context.state.started = True
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

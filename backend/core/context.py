@@ -1,0 +1,62 @@
+"""What a running application holds, in one place, reachable from every request."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar, cast
+
+from starlette.requests import Request
+
+from backend.core.permissions import Feature
+from backend.core.principal import Principal
+from backend.core.security import derive_key
+from backend.core.settings import Settings, SettingsBase
+from backend.db.database import Database
+
+S = TypeVar("S", bound=SettingsBase)
+Authenticator = Callable[[Request], Awaitable[Principal | None]]
+ReadinessCheck = Callable[["Context"], Awaitable[None]]
+
+
+async def nobody(_: Request) -> None:
+    """The authenticator of an application without one: everybody is anonymous."""
+
+
+@dataclass
+class State:
+    """What changes while the application runs."""
+
+    started: bool = False
+    draining: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """One per application; `context_of(request)` finds it.
+
+    `checks` are the readiness checks of all modules by name; each raises when it fails.
+    """
+
+    settings: Settings
+    module_settings: Mapping[type[SettingsBase], SettingsBase]
+    database: Database
+    secret_key: bytes
+    features: tuple[Feature, ...] = ()
+    authenticate: Authenticator = nobody
+    checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
+    state: State = field(default_factory=State)
+
+    def settings_of(self, kind: type[S]) -> S:
+        return cast(S, self.module_settings[kind])
+
+    def key(self, purpose: str) -> bytes:
+        """A 32-byte key that only this purpose uses."""
+        return derive_key(self.secret_key, purpose)
+
+    @cached_property
+    def cursor_key(self) -> bytes:
+        return self.key("cursors")
+
+
+def context_of(request: Request) -> Context:
+    return cast(Context, request.app.state.context)

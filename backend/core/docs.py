@@ -1,0 +1,89 @@
+"""Pages for people: the API's documentation, and what each error code means."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from backend.core.errors import NotFoundError, all_errors, documented, title_of
+from backend.core.identity import credentials_ignored
+from backend.core.routing import Router
+from backend.core.schemas import Schema
+
+error_pages = Router(tags=["errors"], dependencies=[credentials_ignored])
+documentation = Router(include_in_schema=False, dependencies=[credentials_ignored])
+
+
+class ErrorMeaning(Schema):
+    code: str
+    status: int
+    title: str
+    detail: str
+
+
+@error_pages.get("/errors/{code}", responses=documented(NotFoundError))
+async def explain_error(code: str) -> ErrorMeaning:
+    """What an error code means. `type` of every problem document points here."""
+    for error in all_errors():
+        if error.code == code:
+            return ErrorMeaning(
+                code=code, status=error.status, title=title_of(error), detail=error.detail
+            )
+    raise NotFoundError
+
+
+# The pages run inline scripts and styles of their own, from files served here: they work offline.
+_CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
+)
+_ASSETS = "/docs/assets"
+
+
+def mount_documentation(app: FastAPI) -> None:
+    """/docs, /redoc and /openapi.json."""
+    static = find_spec("fastapi_offline")
+    assert static is not None and static.origin is not None
+    app.mount(_ASSETS, StaticFiles(directory=Path(static.origin).parent / "static"))
+    app.include_router(documentation)
+
+
+@documentation.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    return JSONResponse(request.app.openapi())
+
+
+@documentation.get("/docs")
+async def swagger(request: Request) -> Response:
+    return _page(
+        get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=request.app.title,
+            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{_ASSETS}/favicon.png",
+            swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
+        )
+    )
+
+
+@documentation.get("/redoc")
+async def redoc(request: Request) -> Response:
+    return _page(
+        get_redoc_html(
+            openapi_url="/openapi.json",
+            title=request.app.title,
+            redoc_js_url=f"{_ASSETS}/redoc.standalone.js",
+            redoc_favicon_url=f"{_ASSETS}/favicon.png",
+            with_google_fonts=False,
+        )
+    )
+
+
+def _page(html: HTMLResponse) -> Response:
+    html.headers["Content-Security-Policy"] = _CSP
+    return html

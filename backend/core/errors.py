@@ -1,0 +1,225 @@
+"""Errors and how they are told: every failure becomes one RFC 9457 problem document.
+
+AppError                    subclass it per error, with a status and a code
++- NotAuthenticatedError    401
++- PermissionDeniedError    403
++- (each module's own)
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+from starlette.types import Scope
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class FieldError(BaseModel):
+    """One thing wrong with the input. Never holds what was sent."""
+
+    field: str = Field(examples=["body.email"])
+    message: str = Field(examples=["Must be a valid e-mail address."])
+    code: str = Field(examples=["email"])
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document: the body of every error answer."""
+
+    type: str = Field(description="Where `error` is explained.", examples=["/errors/NOT_FOUND"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is nothing at this address."])
+    instance: str = Field(description="Path of the request, percent-encoded, without query.")
+    error: str = Field(description="Stable code to branch on.", examples=["NOT_FOUND"])
+    path: str
+    timestamp: datetime
+    request_id: str = Field(description="Also in `X-Request-ID` and in the log.")
+    errors: list[FieldError] = Field(default=[], description="With 422: what is wrong, by field.")
+
+
+class AppError(Exception):
+    """Base of every error that is an answer. Subclasses set all three class attributes.
+
+    There is no default status on purpose: a forgotten one must not page anybody as a 500.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    detail: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(self.code)
+        self.headers = dict(headers or {})
+        self.errors = errors
+
+    def __init_subclass__(cls) -> None:
+        missing = [name for name in ("status", "code", "detail") if not hasattr(cls, name)]
+        if missing:
+            raise TypeError(f"{cls.__name__} must set {', '.join(missing)}")
+
+
+class NotAuthenticatedError(AppError):
+    status = 401
+    code = "NOT_AUTHENTICATED"
+    detail = "Sign in first."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+
+
+class PermissionDeniedError(AppError):
+    status = 403
+    code = "PERMISSION_DENIED"
+    detail = "Your roles do not allow this."
+
+
+class BadRequestError(AppError):
+    status = 400
+    code = "BAD_REQUEST"
+    detail = "The request could not be understood."
+
+
+class InvalidHostError(AppError):
+    status = 400
+    code = "INVALID_HOST"
+    detail = "This server does not answer to that host name."
+
+
+class CursorRefusedError(AppError):
+    status = 400
+    code = "INVALID_CURSOR"
+    detail = "The cursor was not issued for this list, sort and filters. Start at the first page."
+
+
+class NotFoundError(AppError):
+    status = 404
+    code = "NOT_FOUND"
+    detail = "There is nothing at this address."
+
+
+class MethodNotAllowedError(AppError):
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+    detail = "This address does not take that method; `Allow` lists those it takes."
+
+
+class NotAcceptableError(AppError):
+    status = 406
+    code = "NOT_ACCEPTABLE"
+    detail = "The answer is JSON, which the Accept header excludes."
+
+
+class ConflictError(AppError):
+    status = 409
+    code = "CONFLICT"
+    detail = "Somebody else has this value already, or the row changed meanwhile."
+
+
+class PayloadTooLargeError(AppError):
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+    detail = "The body is larger than this address takes."
+
+
+class UnsupportedMediaTypeError(AppError):
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    detail = "Send application/json in UTF-8."
+
+
+class InvalidInputError(AppError):
+    status = 422
+    code = "VALIDATION_ERROR"
+    detail = "Some of the input is not acceptable; `errors` names the fields."
+
+
+class InternalError(AppError):
+    status = 500
+    code = "INTERNAL_ERROR"
+    detail = "Something went wrong here. It has been logged under this request id."
+
+
+class ServiceUnavailableError(AppError):
+    status = 503
+    code = "SERVICE_UNAVAILABLE"
+    detail = "A service that is needed for this is not available. Try again shortly."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
+def title_of(error: type[AppError]) -> str:
+    return error.code.replace("_", " ").capitalize()
+
+
+def all_errors(base: type[AppError] = AppError) -> Iterator[type[AppError]]:
+    """Every error class there is, in the order of definition."""
+    for error in base.__subclasses__():
+        yield error
+        yield from all_errors(error)
+
+
+def problem_response(scope: Scope, error: AppError, *, detail: str | None = None) -> Response:
+    """The answer that tells `error`, for the request of `scope`."""
+    path = quote(scope.get("original_path", scope["path"]), safe="/:@!$&'()*+,;=-._~")
+    document: dict[str, Any] = {
+        "type": f"/errors/{error.code}",
+        "title": title_of(type(error)),
+        "status": error.status,
+        "detail": detail or error.detail,
+        "instance": path,
+        "error": error.code,
+        "path": path,
+        "timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "request_id": scope.get("request_id", ""),
+    }
+    if error.errors:
+        document["errors"] = [field.model_dump() for field in error.errors]
+    return Response(
+        orjson.dumps(document),
+        status_code=error.status,
+        media_type="application/problem+json",
+        headers={"Cache-Control": "no-store", **error.headers},
+    )
+
+
+def documented(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may raise these."""
+    by_status: dict[int, list[type[AppError]]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, []).append(error)
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase + ": " + ", ".join(e.code for e in group),
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {
+                        error.code: {
+                            "value": {
+                                "type": f"/errors/{error.code}",
+                                "title": title_of(error),
+                                "status": status,
+                                "detail": error.detail,
+                                "error": error.code,
+                            }
+                        }
+                        for error in group
+                    },
+                }
+            },
+        }
+        for status, group in by_status.items()
+    }

@@ -1,0 +1,128 @@
+"""Turns whatever was raised into an answer."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from sqlalchemy import exc as sa
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backend.core import errors
+from backend.core.errors import AppError, FieldError, problem_response
+from backend.db.errors import (
+    DatabaseUnavailableError,
+    InvalidCursorError,
+    driver_error,
+    is_unavailable,
+)
+
+log = structlog.get_logger()
+
+_BY_STATUS: dict[int, type[AppError]] = {
+    error.status: error
+    for error in (
+        errors.BadRequestError,
+        errors.PermissionDeniedError,
+        errors.NotFoundError,
+        errors.MethodNotAllowedError,
+        errors.NotAcceptableError,
+        errors.PayloadTooLargeError,
+        errors.UnsupportedMediaTypeError,
+        errors.InvalidInputError,
+        errors.InternalError,
+    )
+}
+# What pydantic says about these repeats a part of the input.
+_ECHOING = {"uuid_parsing", "url_parsing", "union_tag_invalid", "value_error", "assertion_error"}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    for kind, handler in {
+        AppError: _app_error,
+        RequestValidationError: _validation_error,
+        HTTPException: _http_exception,
+        InvalidCursorError: _invalid_cursor,
+        DatabaseUnavailableError: _database_error,
+        sa.SQLAlchemyError: _database_error,
+        psycopg.Error: _database_error,
+    }.items():
+        app.add_exception_handler(kind, handler)
+
+
+def field_errors(found: Sequence[Any]) -> list[FieldError]:
+    """pydantic's errors in the contract's form, without anything the client sent."""
+    return [_field_error(error) for error in found]
+
+
+def _field_error(error: Any) -> FieldError:
+    parts = []
+    for part in map(str, error["loc"]):
+        if not errors.SAFE_NAME.fullmatch(part):
+            break
+        parts.append(part)
+    if error["type"] == "json_invalid":
+        parts = ["body"]
+    message = "Is not acceptable." if error["type"] in _ECHOING else error["msg"]
+    return FieldError(field=".".join(parts), message=message, code=error["type"])
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)
+    return problem_response(request.scope, error)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(each["loc"][0] == "path" for each in found):
+        return problem_response(request.scope, errors.NotFoundError())
+    return problem_response(request.scope, errors.InvalidInputError(errors=field_errors(found)))
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = _BY_STATUS.get(error.status_code)
+    if kind is None:
+        phrase = HTTPStatus(error.status_code).phrase
+        code = phrase.upper().replace(" ", "_").replace("-", "_")
+        kind = type(
+            code, (AppError,), {"status": error.status_code, "code": code, "detail": phrase}
+        )
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    told = error.detail if error.status_code == HTTPStatus.BAD_REQUEST else None
+    return problem_response(request.scope, kind(headers=headers), detail=told)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """All methods of the path. Each route of FastAPI knows only its own."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        path_regex = getattr(route, "path_regex", None)
+        if path_regex and path_regex.match(request.scope["path"]):
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+async def _invalid_cursor(request: Request, _: Exception) -> Response:
+    return problem_response(request.scope, errors.CursorRefusedError())
+
+
+async def _database_error(request: Request, error: Exception) -> Response:
+    if is_unavailable(error):
+        log.warning("database_unavailable", reason=type(driver_error(error)).__name__)
+        return problem_response(request.scope, errors.ServiceUnavailableError())
+    match driver_error(error):
+        case psycopg.errors.UniqueViolation() | psycopg.errors.ExclusionViolation():
+            return problem_response(request.scope, errors.ConflictError())
+        case psycopg.IntegrityError() | psycopg.DataError():
+            return problem_response(request.scope, errors.InvalidInputError())
+    raise error

@@ -1,0 +1,66 @@
+"""Who may call a route, declared in the signature of its handler.
+
+    principal: CurrentPrincipal                                      whoever is signed in
+    principal: Annotated[Principal, require("articles:publish")]     who holds this permission
+    caller: OptionalPrincipal                                        anybody, signed in or not
+    dependencies=[public]                                            anybody
+    dependencies=[credentials_ignored]                               anybody, tokens not looked at
+
+`backend.core.routing` applies the policy before the body is read, so a caller who may not learn
+anything learns nothing from validation either.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import Depends
+from fastapi.dependencies.models import Dependant
+from starlette.requests import Request
+
+from backend.core.context import context_of
+from backend.core.errors import NotAuthenticatedError
+from backend.core.principal import Principal
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The access rule of a route, and the dependency that hands the caller to its handler."""
+
+    kind: Literal["ignored", "public", "signed in", "permission"]
+    permission: str | None = None
+
+    def __str__(self) -> str:
+        return self.permission or self.kind
+
+    async def admit(self, request: Request) -> None:
+        """Find out who is calling; raise unless they may."""
+        principal = None
+        if self.kind != "ignored":
+            principal = await context_of(request).authenticate(request)
+        request.scope["principal"] = principal
+        if self.kind in ("ignored", "public"):
+            return
+        if principal is None:
+            raise NotAuthenticatedError
+        if self.permission:
+            principal.must(self.permission)
+
+    async def __call__(self, request: Request) -> Principal | None:
+        return cast(Principal | None, request.scope["principal"])
+
+
+def require(permission: str) -> Any:
+    """Only for holders of `permission`, a `feature:action` that some module declares."""
+    return Depends(Policy("permission", permission))
+
+
+public = Depends(Policy("public"))
+credentials_ignored = Depends(Policy("ignored"))
+CurrentPrincipal = Annotated[Principal, Depends(Policy("signed in"))]
+OptionalPrincipal = Annotated[Principal | None, public]
+
+
+def policies(dependant: Dependant) -> list[Policy]:
+    """The policies a route declares; exactly one, or the application does not start."""
+    found = [each.call for each in dependant.dependencies if isinstance(each.call, Policy)]
+    return list(dict.fromkeys(found))

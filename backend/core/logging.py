@@ -1,0 +1,63 @@
+"""Structured logs: one JSON object, or one readable line, per event on standard output."""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from backend.core.settings import Settings
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send structlog's and the standard library's records down one pipe in one format."""
+    level = logging.getLevelName(settings.log_level.upper())
+    console = settings.log_format == "console" or (
+        settings.log_format is None and settings.environment == "development"
+    )
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if console:
+        render: Processor = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        factory: Any = structlog.PrintLoggerFactory(sys.stdout)
+    else:
+        # Tracebacks as text: structlog's dictionaries would hold local variables, and with
+        # them passwords.
+        shared.append(structlog.processors.format_exc_info)
+        render = structlog.processors.JSONRenderer(serializer=_json)
+        factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+    _adopt_standard_logging(shared, render, level)
+
+
+def _adopt_standard_logging(shared: list[Processor], render: Processor, level: int) -> None:
+    def render_text(logger: Any, name: str, event: EventDict) -> str:
+        line = render(logger, name, event)
+        return line.decode() if isinstance(line, bytes) else str(line)
+
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render_text],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+
+
+def _json(event: Any, **_: Any) -> bytes:
+    return orjson.dumps(event, default=str)

@@ -1,0 +1,1 @@
+"""Pure ASGI layers, outermost first: requests, cors, failures, hosts, paths."""

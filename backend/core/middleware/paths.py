@@ -1,0 +1,38 @@
+"""One route for every spelling of its address."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class PathsMiddleware:
+    """Answers with and without a trailing slash, and HEAD wherever GET is answered.
+
+    A redirect would cost a round trip and take its host from the client's Host header.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.endswith("/") and path != "/":
+            scope["original_path"] = path
+            scope["path"] = path.rstrip("/") or "/"
+        if scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        # A copy: the server must go on to see HEAD, or it would wait for the promised body.
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self.app(as_get, receive, send_head)
+        finally:
+            scope["endpoint"] = as_get.get("endpoint")
+            scope["principal"] = as_get.get("principal")

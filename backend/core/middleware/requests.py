@@ -1,0 +1,67 @@
+"""What every request gets, whatever becomes of it: an id, security headers and a log line."""
+
+import re
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger("requests")
+
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+class RequestsMiddleware:
+    """The outermost layer. `template_of` names the route of an endpoint for the log."""
+
+    def __init__(
+        self, app: ASGIApp, hsts: bool, template_of: Callable[[object], str | None]
+    ) -> None:
+        self.app = app
+        self.template_of = template_of
+        self.headers = [*_HEADERS, _HSTS] if hsts else _HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else uuid4().hex
+        scope["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = list(message["headers"])
+                headers += self.headers
+                headers.append((b"x-request-id", request_id.encode()))
+                if not any(name == b"content-security-policy" for name, _ in headers):
+                    headers.append(_CSP)
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            principal = scope.get("principal")
+            log.info(
+                "request",
+                method=scope["method"],
+                route=self.template_of(scope.get("endpoint")),
+                status=status,
+                duration_ms=round((time.perf_counter() - started) * 1000, 2),
+                user_id=str(principal.user_id) if principal else None,
+            )

@@ -1,0 +1,38 @@
+"""The manifest: everything the application knows about a feature, as data."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter
+
+from backend.core.context import Authenticator, Context, ReadinessCheck
+from backend.core.permissions import Feature
+from backend.core.settings import SettingsBase
+
+
+@dataclass(frozen=True)
+class Module:
+    """What a feature folder offers. `manifest.py` binds one to the name `module`.
+
+    depends_on    modules whose service, schemas, exceptions or events it imports, or whose
+                  tables its foreign keys name
+    versioned     False puts its routes at the root instead of under /api/v1
+    startup       idempotent work that needs the migrated database; several processes may run it
+                  at once, and it is repeated until it succeeds
+    lifespan      resources held as long as the application runs
+    readiness     named checks; a failing one makes /health/ready answer 503
+    authenticate  who is calling, or None without credentials; at most one module has it
+    """
+
+    name: str
+    router: APIRouter | None = None
+    depends_on: tuple[str, ...] = ()
+    versioned: bool = True
+    features: tuple[Feature, ...] = ()
+    settings: type[SettingsBase] | None = None
+    startup: Callable[[Context], Awaitable[None]] | None = None
+    lifespan: Callable[[Context], AbstractAsyncContextManager[Any]] | None = None
+    readiness: Mapping[str, ReadinessCheck] = field(default_factory=dict)
+    authenticate: Authenticator | None = None

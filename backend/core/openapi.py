@@ -1,0 +1,108 @@
+"""The OpenAPI document: what FastAPI finds, and what the contract adds to every operation."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+
+from backend.core import errors
+from backend.core.errors import AppError, Problem, documented
+from backend.core.identity import Policy, policies
+from backend.core.registry import API_PREFIX
+
+SIGN_IN = "Sign in"
+DESCRIPTION = """
+Every error is an RFC 9457 problem document; `error` is a stable code to branch on, and
+`GET /errors/{code}` explains it. Every address answers with and without a trailing slash.
+Every answer carries `X-Request-ID`; send your own to find a request in the logs again.
+Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parameters are refused.
+"""
+
+
+def operation_id(route: APIRoute) -> str:
+    """`articles-publish_article`: generated clients make readable method names of it."""
+    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**schema.pop("$defs"), "Problem": schema}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = {
+        SIGN_IN: {
+            "type": "oauth2",
+            "flows": {"password": {"tokenUrl": f"{API_PREFIX}/auth/login", "scopes": {}}},
+        }
+    }
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            for method in context.methods or ():
+                operation = document["paths"][context.path_format][method.lower()]
+                _complete(operation, context.original_route)
+    return document
+
+
+def _complete(operation: dict[str, Any], route: APIRoute) -> None:
+    policy = next(iter(policies(route.dependant)), Policy("ignored"))
+    if policy.kind == "public":
+        operation["security"] = [{}, {SIGN_IN: []}]
+    elif policy.kind != "ignored":
+        operation["security"] = [{SIGN_IN: []}]
+    if policy.permission:
+        note = f"Needs the permission `{policy.permission}`."
+        operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
+    parameters = operation.setdefault("parameters", [])
+    for model in _query_models(route.dependant):
+        parameters.extend(_parameters(model))
+    if not parameters:
+        del operation["parameters"]
+    # FastAPI's own 422 describes a body that is never sent.
+    if "HTTPValidationError" in str(operation["responses"].get("422")):
+        del operation["responses"]["422"]
+    for status, response in documented(*_usual_errors(policy, operation)).items():
+        known = operation["responses"].setdefault(str(status), response)
+        if known is not response:
+            media = known["content"]["application/problem+json"]
+            media["examples"] |= response["content"]["application/problem+json"]["examples"]
+
+
+def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppError]]:
+    """Errors that follow from the shape of an operation, beside those its route declares."""
+    usual: list[type[AppError]] = [errors.InternalError, errors.NotAcceptableError]
+    if policy.kind != "ignored":
+        usual.append(errors.NotAuthenticatedError)
+        usual.append(errors.ServiceUnavailableError)
+    if policy.permission:
+        usual.append(errors.PermissionDeniedError)
+    if "requestBody" in operation:
+        usual += [
+            errors.BadRequestError,
+            errors.PayloadTooLargeError,
+            errors.UnsupportedMediaTypeError,
+            errors.ServiceUnavailableError,
+        ]
+    usual.append(errors.InvalidInputError)
+    return list(dict.fromkeys(usual))
+
+
+def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
+    calls = [each.call for each in dependant.dependencies]
+    return [call.model for call in calls if hasattr(call, "query_parameters")]
+
+
+def _parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    found = []
+    for name, schema in model.model_json_schema()["properties"].items():
+        description = schema.pop("description", "")
+        schema.pop("title", None)
+        found.append({"name": name, "in": "query", "description": description, "schema": schema})
+    return found

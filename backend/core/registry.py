@@ -1,0 +1,165 @@
+"""Finds the modules, refuses what is broken, and orders the rest.
+
+Nothing is ever skipped: a module that does not load is a feature missing in production.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from types import ModuleType
+
+from fastapi.routing import APIRoute
+
+from backend.core.identity import policies
+from backend.core.module import Module
+from backend.core.routing import Route
+
+API_PREFIX = "/api/v1"
+
+
+class RegistryError(Exception):
+    """Why the application cannot start: one sentence that names the module and the mend."""
+
+
+def discover(package: str = "backend.modules") -> tuple[Module, ...]:
+    """Every module folder in `package`, dependencies first."""
+    return ordered([_load(package, name) for name in _folders(package)])
+
+
+def _folders(package: str) -> Iterator[str]:
+    for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not found.ispkg:
+            raise RegistryError(
+                f"{package}.{found.name} is a file: a module is a folder with a manifest.py."
+            )
+        yield found.name
+
+
+def _load(package: str, name: str) -> Module:
+    path = f"{package}.{name}.manifest"
+    try:
+        manifest = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise RegistryError(f"Module '{name}' does not load: {error}.") from error
+        raise RegistryError(
+            f"Module '{name}' has no manifest.py: add one that sets `module = Module(...)`."
+        ) from None
+    except Exception as error:
+        raise RegistryError(
+            f"Module '{name}' does not load: {type(error).__name__}: {error}"
+        ) from error
+    return _checked_manifest(manifest, name)
+
+
+def _checked_manifest(manifest: ModuleType, name: str) -> Module:
+    module = getattr(manifest, "module", None)
+    if not isinstance(module, Module):
+        raise RegistryError(f"Module '{name}': manifest.py must set `module = Module(...)`.")
+    if module.name != name:
+        raise RegistryError(
+            f"Module '{name}' calls itself '{module.name}': give folder and manifest one name."
+        )
+    return module
+
+
+def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
+    """Dependencies first, otherwise by name; `RegistryError` for whatever cannot work together."""
+    by_name = {module.name: module for module in sorted(modules, key=lambda each: each.name)}
+    for module in by_name.values():
+        for dependency in module.depends_on:
+            if dependency not in by_name:
+                raise RegistryError(
+                    f"Module '{module.name}' depends on '{dependency}', which does not exist."
+                )
+    try:
+        order = TopologicalSorter(
+            {name: sorted(module.depends_on) for name, module in by_name.items()}
+        ).static_order()
+        result = tuple(by_name[name] for name in order)
+    except CycleError as error:
+        raise RegistryError(
+            f"Modules depend on each other in a circle: {' -> '.join(error.args[1])}."
+        ) from None
+    _check_authenticators(result)
+    _check_features(result)
+    _check_routes(result)
+    return result
+
+
+def prefix_of(module: Module) -> str:
+    return API_PREFIX if module.versioned else ""
+
+
+def routes_of(module: Module) -> list[APIRoute]:
+    """The module's routes, their paths without the prefix of the API."""
+    routes = module.router.routes if module.router else []
+    return [route for route in routes if isinstance(route, APIRoute)]
+
+
+def _check_authenticators(modules: tuple[Module, ...]) -> None:
+    names = [module.name for module in modules if module.authenticate]
+    if len(names) > 1:
+        raise RegistryError(f"Only one module can authenticate: {' and '.join(names)} both do.")
+
+
+def _check_features(modules: tuple[Module, ...]) -> None:
+    owners: dict[str, str] = {}
+    for module in modules:
+        for feature in module.features:
+            for permission in feature.permissions:
+                if permission in owners:
+                    raise RegistryError(
+                        f"Permission '{permission}' is declared by both "
+                        f"'{owners[permission]}' and '{module.name}'."
+                    )
+                owners[permission] = module.name
+            for role, actions in feature.granted_to.items():
+                for action in actions:
+                    if action not in feature.actions:
+                        raise RegistryError(
+                            f"Module '{module.name}' grants '{feature.name}:{action}' to the "
+                            f"role '{role}' but does not declare that action."
+                        )
+
+
+def _check_routes(modules: tuple[Module, ...]) -> None:
+    permissions = {
+        permission
+        for module in modules
+        for feature in module.features
+        for permission in feature.permissions
+    }
+    owners: dict[tuple[str, str], str] = {}
+    for module in modules:
+        for route in routes_of(module):
+            where = f"Module '{module.name}', {_methods(route)} {route.path}:"
+            if not isinstance(route, Route):
+                raise RegistryError(
+                    f"{where} make the router with backend.core.routing.Router instead of "
+                    "APIRouter, so that it follows the HTTP contract."
+                )
+            _check_policy(where, route, permissions)
+            path = re.sub(r"{[^}]*}", "{}", prefix_of(module) + route.path)
+            for method in route.methods or ():
+                if (method, path) in owners:
+                    raise RegistryError(
+                        f"{where} module '{owners[method, path]}' has that route already."
+                    )
+                owners[method, path] = module.name
+
+
+def _check_policy(where: str, route: Route, permissions: set[str]) -> None:
+    found = policies(route.dependant)
+    if len(found) != 1:
+        problem = "has no access policy" if not found else "has more than one access policy"
+        raise RegistryError(f"{where} it {problem}; take exactly one of backend.core.identity's.")
+    permission = found[0].permission
+    if permission is not None and permission not in permissions:
+        raise RegistryError(f"{where} no module declares the permission '{permission}'.")
+
+
+def _methods(route: APIRoute) -> str:
+    return "/".join(sorted(route.methods or ()))

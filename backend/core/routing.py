@@ -1,0 +1,153 @@
+"""The router of every module: FastAPI's, with the contract's rules in front of each handler.
+
+In this order, all before the body is read: who may call, what the client accepts, which query
+parameters there are, the content type. Then the body, strictly.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from backend.core import strict_json
+from backend.core.errors import (
+    SAFE_NAME,
+    FieldError,
+    InvalidInputError,
+    NotAcceptableError,
+    UnsupportedMediaTypeError,
+)
+from backend.core.identity import Policy, policies
+
+MAX_BODY_BYTES = 1024 * 1024
+JSON_TYPES = frozenset({"application/json"})
+PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
+JSON_RANGES = frozenset({"*/*", "application/*", *JSON_TYPES, "application/problem+json"})
+_CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*', re.IGNORECASE)
+
+
+class BodyRequest(Request):
+    """A request whose body is bounded while it arrives and read as strict JSON."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        received = 0
+        async for chunk in super().stream():
+            received += len(chunk)
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413)
+            yield chunk
+
+    async def json(self) -> Any:
+        try:
+            return strict_json.loads(await self.body())
+        except strict_json.JSONRefusedError as refused:
+            # FastAPI passes on no other exception from here.
+            raise HTTPException(400, str(refused)) from None
+
+
+class Route(APIRoute):
+    """A route that admits a request before FastAPI sees it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        policy = next(iter(policies(self.dependant)), Policy("signed in"))
+        parameters = frozenset(query_parameters(self.dependant))
+        body = self.body_field
+        media_types = None
+        if body is not None and not isinstance(body.field_info, Form):
+            media_types = PATCH_TYPES if "PATCH" in (self.methods or ()) else JSON_TYPES
+
+        async def admit_then_handle(request: Request) -> Response:
+            await policy.admit(request)
+            accept = request.headers.get("accept")
+            if accept is not None and accept != "*/*" and not accepts_json(accept):
+                raise NotAcceptableError
+            if request.scope["query_string"]:
+                _check_query(request, parameters)
+            if body is None:
+                return await handle(request)
+            if media_types is not None:
+                check_content_type(request, media_types)
+            return await handle(BodyRequest(request.scope, request.receive))
+
+        return admit_then_handle
+
+
+class Router(APIRouter):
+    """`APIRouter` whose routes follow the contract. The registry accepts no other."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=Route, redirect_slashes=False, **options)
+        self.mounted_at = ""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # FastAPI tries every route of every router in turn; most routers are not meant.
+        if not scope["path"].startswith(self.mounted_at):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def query_parameters(dependant: Dependant) -> Iterator[str]:
+    """Names of the query parameters a route takes, its dependencies' included."""
+    for field in dependant.query_params:
+        yield field.alias
+    yield from getattr(dependant.call, "query_parameters", ())
+    for dependency in dependant.dependencies:
+        yield from query_parameters(dependency)
+
+
+def _check_query(request: Request, known: frozenset[str]) -> None:
+    seen: set[str] = set()
+    found = []
+    for name, value in request.query_params.multi_items():
+        field = f"query.{name}" if SAFE_NAME.fullmatch(name) else "query"
+        if name not in known:
+            found.append(FieldError(field=field, message="Unknown parameter.", code="unknown"))
+        elif name in seen:
+            found.append(FieldError(field=field, message="Given twice.", code="repeated"))
+        elif "\0" in value:
+            found.append(FieldError(field=field, message="Must not contain NUL.", code="text_nul"))
+        seen.add(name)
+    if found:
+        raise InvalidInputError(errors=found)
+
+
+def check_content_type(request: Request, accepted: frozenset[str]) -> None:
+    """Raise `UnsupportedMediaTypeError` for a body that does not say it is JSON in UTF-8."""
+    header = request.headers.get("content-type")
+    if header is None:
+        has_body = request.headers.get("content-length", "0") != "0"
+        if has_body or "transfer-encoding" in request.headers:
+            raise UnsupportedMediaTypeError
+        return
+    media_type, separator, parameters = header.partition(";")
+    if media_type.strip().lower() not in accepted:
+        raise UnsupportedMediaTypeError
+    if (
+        separator
+        and "charset" in parameters.lower()
+        and not _CHARSET.search(separator + parameters)
+    ):
+        raise UnsupportedMediaTypeError
+
+
+def accepts_json(accept: str) -> bool:
+    """False only where the Accept header (RFC 9110, 12.5.1) excludes JSON in every form."""
+    for part in accept.lower().split(","):
+        media_type, *parameters = (piece.strip() for piece in part.split(";"))
+        refused = any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
+        if media_type in JSON_RANGES and not refused:
+            return True
+    return False

@@ -1,0 +1,40 @@
+"""The secret of this installation, and keys derived from it."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from backend.core.settings import Settings
+
+
+def secret_key(settings: Settings) -> bytes:
+    """`SECRET_KEY`, or in development and test one that is made once per data folder."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    return stored_secret(settings.data_dir / "secret_key").encode()
+
+
+def stored_secret(path: Path) -> str:
+    """The text in `path`, readable by its owner only; made and kept there the first time."""
+    if path.exists():
+        return path.read_text()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    try:
+        # Of several processes that start at once, the first to link decides for all.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text()
+
+
+def derive_key(secret: bytes, purpose: str) -> bytes:
+    """A 32-byte key for one purpose, so that no two uses share one."""
+    return hmac.digest(secret, f"trellis/{purpose}".encode(), hashlib.sha256)

@@ -1,0 +1,174 @@
+"""Settings from the environment and `.env`. Nothing else reads either."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Environment = Literal["development", "test", "staging", "production"]
+LOCAL: frozenset[Environment] = frozenset({"development", "test"})
+SECRET_KEY_BYTES = 32
+
+
+class SettingsError(Exception):
+    """Unusable settings. `str()` lists every problem, a line each, values hidden."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(["The settings are not usable:", *(f"  {p}" for p in problems)]))
+
+
+def _is_weak(key: str) -> bool:
+    # A pattern repeated to length, or a placeholder, has few distinct characters.
+    return len(key.encode()) < SECRET_KEY_BYTES or len(set(key)) < 10 or "change" in key.lower()
+
+
+def _comma_separated(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class SettingsBase(BaseSettings):
+    """Base of the application's and of each module's settings."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    def unsafe(self) -> list[str]:
+        """What must not reach staging or production, a sentence each that names the variable."""
+        return []
+
+
+class Settings(SettingsBase):
+    """What the core needs. A module's own settings are declared in its folder."""
+
+    environment: Environment = Field("development", description="Which rules apply.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="`postgresql://user:password@host/name`. Unset: an embedded PostgreSQL, "
+        "in development and test only.",
+    )
+    database_replica_url: SecretStr | None = Field(
+        None, description="A read replica for reads outside transactions."
+    )
+    database_pool_size: int = Field(
+        10, ge=1, le=100, description="Connections of one process, for writers and readers each."
+    )
+    database_pool_timeout: float = Field(
+        5, gt=0, description="Seconds to wait for a free connection; then 503."
+    )
+    database_statement_timeout: float = Field(
+        15, gt=0, description="Seconds one statement may run; then 503."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="At least 32 bytes; signs tokens and cursors. Unset: made once per data "
+        "folder, in development and test only.",
+    )
+    data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets.")
+    cors_origins: CommaSeparated = Field(
+        (), description="Origins of browsers that may call, comma separated."
+    )
+    allowed_hosts: CommaSeparated = Field(
+        (), description="Host names to answer to, comma separated. Unset in development: all."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
+    log_format: Literal["json", "console"] | None = Field(
+        None, description="Unset: console in development, JSON elsewhere."
+    )
+    docs_enabled: bool | None = Field(
+        None, description="/docs, /redoc and /openapi.json. Unset: everywhere but in production."
+    )
+    shutdown_delay: float | None = Field(
+        None,
+        ge=0,
+        le=300,
+        description="Seconds to answer while not ready before stopping. Unset: 0 in development "
+        "and test, else 5.",
+    )
+
+    @field_validator("environment", "log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url", "database_replica_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _bare_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin.rstrip("/") for origin in value)
+
+    @property
+    def is_local(self) -> bool:
+        """Development or test, where convenience may win over safety."""
+        return self.environment in LOCAL
+
+    @property
+    def shows_docs(self) -> bool:
+        return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
+
+    @property
+    def drain_seconds(self) -> float:
+        if self.shutdown_delay is None:
+            return 0 if self.is_local else 5
+        return self.shutdown_delay
+
+    def unsafe(self) -> list[str]:
+        found = []
+        if self.database_url is None:
+            found.append("DATABASE_URL is missing: there is no embedded database here.")
+        if self.secret_key is None:
+            found.append("SECRET_KEY is missing: make one with `openssl rand -base64 48`.")
+        elif _is_weak(self.secret_key.get_secret_value()):
+            found.append(
+                "SECRET_KEY is guessable (it needs 32 random bytes): make one with "
+                "`openssl rand -base64 48`."
+            )
+        if not self.allowed_hosts or "*" in self.allowed_hosts:
+            found.append("ALLOWED_HOSTS must name the host names this server answers to.")
+        if "*" in self.cors_origins:
+            found.append("CORS_ORIGINS must name origins: `*` lets every site call with cookies.")
+        return found
+
+
+def load_settings(
+    kinds: Iterable[type[SettingsBase]],
+) -> dict[type[SettingsBase], SettingsBase]:
+    """Read each kind of settings; `SettingsError` with the problems of all of them at once.
+
+    Outside development and test, unsafe values are problems too.
+    """
+    loaded: dict[type[SettingsBase], SettingsBase] = {}
+    problems: list[str] = []
+    for kind in dict.fromkeys([Settings, *kinds]):
+        try:
+            loaded[kind] = kind()
+        except ValidationError as error:
+            for found in error.errors(include_input=False):
+                name = ".".join(map(str, found["loc"])).upper()
+                problems.append(f"{name}: {found['msg'].removeprefix('Value error, ')}.")
+    core = loaded.get(Settings)
+    if isinstance(core, Settings) and not core.is_local:
+        problems.extend(problem for settings in loaded.values() for problem in settings.unsafe())
+    if problems:
+        raise SettingsError(problems)
+    return loaded

@@ -1,0 +1,76 @@
+"""JSON as a careful server reads it: everything ambiguous is refused instead of repaired."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+
+class JSONRefusedError(ValueError):
+    """Why a body is not acceptable JSON. Says nothing of what the body held."""
+
+
+def loads(body: bytes) -> Any:
+    """Parse a JSON document; `JSONRefusedError` for anything that could be read in two ways.
+
+    Refused beside plain syntax errors: encodings other than UTF-8, duplicate members, NaN and
+    infinities, numbers beyond a double or 64 bits, NUL, lone surrogates, nesting beyond the stack.
+    """
+    try:
+        text = body.decode()
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_members,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_in_range,
+        )
+        # Only an escape can smuggle these past the decoder and the scanner.
+        if "\\u" in text:
+            _check_strings(value)
+    except JSONRefusedError:
+        raise
+    except UnicodeDecodeError:
+        raise JSONRefusedError("The body is not UTF-8.") from None
+    except RecursionError:
+        raise JSONRefusedError("The body is nested too deeply.") from None
+    except ValueError:
+        raise JSONRefusedError("The body is not valid JSON.") from None
+    return value
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise JSONRefusedError("An object names a member twice.")
+    return members
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise JSONRefusedError("NaN and Infinity are not JSON.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise JSONRefusedError("A number is out of range.")
+    return number
+
+
+def _in_range(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise JSONRefusedError("A number is out of range.")
+    return int(digits)
+
+
+def _check_strings(value: Any) -> None:
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, str):
+            if "\0" in current or any("\ud800" <= character <= "\udfff" for character in current):
+                raise JSONRefusedError("A text holds NUL or half a surrogate pair.")
+        elif isinstance(current, dict):
+            pending.extend(current)
+            pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)

@@ -1,0 +1,79 @@
+"""One database, as an application holds it: transactions to write, reads to read."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event, exc
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.db.connections import Gate, Timeouts, is_dead
+from backend.db.errors import KeepsChanges
+from backend.db.reads import Reads
+
+AfterCommit = Callable[[], Awaitable[None]]
+_AFTER_COMMIT = "after_commit"
+
+
+class Database:
+    """Opens connections when first used, so it can be made while PostgreSQL is still down.
+
+    `size` bounds writers and readers each: one process holds at most twice as many connections.
+    """
+
+    def __init__(
+        self, url: str, *, replica_url: str | None = None, size: int, timeouts: Timeouts
+    ) -> None:
+        self._gate = Gate(size, timeouts.pool)
+        self._engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=size,
+            # Overflow connections would be opened and closed again under load.
+            max_overflow=0,
+            pool_timeout=timeouts.pool,
+            connect_args=timeouts.connect_arguments(),
+            # Parameters are people's data; an error that is logged must not carry them.
+            hide_parameters=True,
+        )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
+        self.reads = Reads(replica_url or url, size=size, timeouts=timeouts)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Commit on a clean exit, roll back otherwise; then run what `after_commit` registered.
+
+        An exception marked `KeepsChanges` commits as well, and is raised again.
+        """
+        async with (
+            self._gate.place(),
+            AsyncSession(self._engine, expire_on_commit=False) as session,
+        ):
+            refusal: KeepsChanges | None = None
+            try:
+                yield session
+            except Exception as error:
+                if not isinstance(error, KeepsChanges):
+                    raise
+                refusal = error
+            await session.commit()
+        for callback in session.info.pop(_AFTER_COMMIT, ()):
+            await callback()
+        if isinstance(refusal, Exception):
+            raise refusal
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+        await self.reads.close()
+
+
+def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
+    """Run `callback` once this session's transaction is committed; never if it is rolled back."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def _refuse_dead_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    if is_dead(dbapi_connection.driver_connection.pgconn):
+        # The pool answers this by opening a new connection.
+        raise exc.DisconnectionError

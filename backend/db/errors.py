@@ -1,0 +1,49 @@
+"""What can go wrong between here and PostgreSQL, sorted by what the caller should do."""
+
+import psycopg
+from sqlalchemy import exc as sa
+
+
+class DatabaseUnavailableError(Exception):
+    """The database is down, starting, or busy beyond the wait it was given: try again later."""
+
+
+class KeepsChanges:
+    """Marks an exception that refuses the request but keeps what its transaction wrote.
+
+    A counted failure or a revoked token family must outlive the answer that reports it.
+    """
+
+
+class InvalidCursorError(Exception):
+    """A list cursor that was not made here, or was made for another list."""
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The psycopg error inside a SQLAlchemy one; anything else as it is."""
+    return error.orig if isinstance(error, sa.DBAPIError) and error.orig else error
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """True where the same request may succeed later.
+
+    Connection loss, a server that is starting or stopping, timeouts, deadlocks and full disks
+    are all `OperationalError` in PEP 249's terms; a statement on a connection that broke
+    earlier is an `InterfaceError`.
+    """
+    if isinstance(error, DatabaseUnavailableError | sa.TimeoutError):
+        return True
+    if isinstance(error, sa.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(
+        driver_error(error),
+        psycopg.OperationalError
+        | psycopg.InterfaceError
+        | psycopg.errors.IdleInTransactionSessionTimeout
+        | psycopg.errors.ReadOnlySqlTransaction,
+    )
+
+
+def violated_constraint(error: sa.IntegrityError) -> str | None:
+    """Name of the constraint or unique index that refused the write."""
+    return error.orig.diag.constraint_name if isinstance(error.orig, psycopg.Error) else None

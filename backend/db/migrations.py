@@ -1,0 +1,72 @@
+"""The schema's history: where it stands, and how it is moved.
+
+`migrations/env.py` is Alembic's side of this. Nothing here imports Alembic at the top: it would
+cost every server 30 MB to know no more than the newest revision.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy import Connection, NullPool, column, create_engine, make_url, select, table, text
+
+from backend.db.reads import Query, Reads
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+_REVISION = re.compile(r"^(revision|down_revision) = [\"'](\w+)[\"']", re.MULTILINE)
+_CURRENT = Query(select(column("version_num")).select_from(table("alembic_version")))
+# Any number will do, as long as everybody who migrates takes the same.
+_TURN = 7_265_311
+
+
+def newest_revision() -> str | None:
+    """The revision this code needs, read off the files of the history."""
+    revisions: set[str] = set()
+    replaced: set[str] = set()
+    for file in (FOLDER / "versions").glob("*.py"):
+        found = dict(_REVISION.findall(file.read_text()))
+        revisions.add(found["revision"])
+        replaced.add(found.get("down_revision", ""))
+    return next(iter(revisions - replaced), None)
+
+
+async def current_revision(reads: Reads) -> str | None:
+    """The revision the database is at; None when it has never been migrated."""
+    try:
+        row = await reads.first(_CURRENT)
+    except psycopg.errors.UndefinedTable:
+        return None
+    return row["version_num"] if row else None
+
+
+@contextmanager
+def alembic_config(url: str) -> Iterator["Config"]:
+    """A configuration for `alembic.command`, on a connection that has waited for its turn.
+
+    Of several processes that migrate at once one works; the others find it done.
+    """
+    from alembic.config import Config  # noqa: PLC0415  # see the top of this file
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool, hide_parameters=True
+    )
+    with engine.connect() as connection:
+        _wait_for_turn(connection)
+        config.attributes["connection"] = connection
+        yield config
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    connection.execute(text("SET lock_timeout = '60s'"))
+    connection.execute(text("SELECT pg_advisory_lock(:turn)"), {"turn": _TURN})
+    # A migration that waits for a lock makes everybody queue behind it.
+    connection.execute(text("SET lock_timeout = '4s'"))
+    connection.commit()

@@ -1,0 +1,92 @@
+"""Reads that need no transaction: one statement, one connection for as long as it runs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.psycopg import dialect
+
+from backend.db.connections import Gate, Timeouts, is_dead
+
+Row = dict[str, Any]
+_DIALECT = dialect()
+
+
+class Query:
+    """A SELECT compiled once, so that executing it costs no more than the driver's own work.
+
+    Values that change from call to call are `bindparam("name")` without a value. Build queries
+    at import time, or once per shape; never per request.
+    """
+
+    __slots__ = ("_defaults", "sql")
+
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        self.sql = compiled.string
+        self._defaults = {
+            compiled.bind_names[bind]: bind.effective_value for bind in compiled.bind_names
+        }
+
+    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._defaults, **values}
+
+
+class Reads:
+    """Runs queries outside any transaction, each seeing what was committed when it began.
+
+    A connection is held only while a statement runs, so a handler may await other things
+    between two reads without keeping others waiting. The connections are in autocommit mode:
+    no BEGIN and no ROLLBACK travel, and prepared statements survive.
+    """
+
+    def __init__(self, url: str, *, size: int, timeouts: Timeouts) -> None:
+        self._url = url
+        self._timeouts = timeouts
+        self._gate = Gate(size, timeouts.pool)
+        self._idle: list[psycopg.AsyncConnection[Row]] = []
+
+    async def all(self, query: Query, /, **values: Any) -> list[Row]:
+        """Every row, as a dictionary by column name."""
+        await self._gate.enter()
+        try:
+            connection = await self._connection()
+            try:
+                cursor = await connection.execute(query.sql, query.parameters(values))
+                return await cursor.fetchall()
+            finally:
+                await self._give_back(connection)
+        finally:
+            self._gate.leave()
+
+    async def first(self, query: Query, /, **values: Any) -> Row | None:
+        """The first row, or None."""
+        rows = await self.all(query, **values)
+        return rows[0] if rows else None
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _connection(self) -> psycopg.AsyncConnection[Row]:
+        while self._idle:
+            connection = self._idle.pop()
+            if not is_dead(connection.pgconn):
+                return connection
+            await connection.close()
+        return await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            row_factory=dict_row,
+            **self._timeouts.connect_arguments(),
+        )
+
+    async def _give_back(self, connection: psycopg.AsyncConnection[Row]) -> None:
+        # A cancelled or broken statement may leave its answer on the wire.
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(connection)
+        else:
+            await connection.close()

@@ -1,0 +1,34 @@
+"""The composition root: settings, then modules, then the application.
+
+The only module with a global: `uvicorn backend.main:app` needs a name to find.
+"""
+
+import sys
+
+from fastapi import FastAPI
+
+from backend.core.app import create_app, create_context
+from backend.core.context import Context
+from backend.core.logging import configure_logging
+from backend.core.module import Module
+from backend.core.registry import RegistryError, discover
+from backend.core.settings import SettingsError, load_settings
+
+
+def compose() -> tuple[Context, tuple[Module, ...]]:
+    """The context and the modules this process runs on, from the environment."""
+    modules = discover()
+    loaded = load_settings(module.settings for module in modules if module.settings)
+    return create_context(modules, loaded), modules
+
+
+def build() -> FastAPI:
+    context, modules = compose()
+    configure_logging(context.settings)
+    return create_app(context, modules)
+
+
+try:
+    app = build()
+except (RegistryError, SettingsError) as error:
+    sys.exit(str(error))

@@ -1,0 +1,1 @@
+"""The features. A folder here with a manifest.py is all it takes to add one."""

@@ -1,0 +1,1 @@
+"""Texts that are written in private and published for everybody."""

@@ -1,0 +1,25 @@
+from backend.core.module import Module
+from backend.core.permissions import Feature
+from backend.modules.articles.router import router
+
+_OWN = ("read", "write", "publish", "delete")
+
+module = Module(
+    name="articles",
+    router=router,
+    depends_on=("users",),
+    features=(
+        Feature(
+            "articles",
+            "Texts, drafted in private and published for everybody.",
+            {
+                "read": "See articles.",
+                "write": "Draft and change articles.",
+                "publish": "Publish, unpublish and archive articles.",
+                "delete": "Delete articles.",
+                "admin": "All of this with other people's articles.",
+            },
+            granted_to={"editor": (*_OWN, "admin"), "member": _OWN, "viewer": ("read",)},
+        ),
+    ),
+)

@@ -1,0 +1,38 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlmodel import Field
+
+from backend.db.base import Base, Identified, Timestamped
+
+# Only so much of the content is indexed: a search vector takes 1 MiB, and a content of half a
+# million characters could need more.
+INDEXED_CHARACTERS = 100_000
+_SEARCH = (
+    "setweight(to_tsvector('english', title), 'A') || "
+    f"setweight(to_tsvector('english', left(coalesce(content, ''), {INDEXED_CHARACTERS})), 'B')"
+)
+
+
+class Article(Base, Identified, Timestamped, table=True):
+    __tablename__ = "articles"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('draft', 'published', 'archived')", name="status"),
+        sa.Index("ix_articles_created_at_id", "created_at", "id"),
+        sa.Index("ix_articles_author_id_created_at_id", "author_id", "created_at", "id"),
+        sa.Index("ix_articles_search", "search", postgresql_using="gin"),
+    )
+    # Nobody reads the search vector back.
+    __mapper_args__ = {"eager_defaults": False}
+
+    title: str = Field(max_length=255)
+    content: str | None = Field(default=None, sa_type=sa.Text)
+    status: str = Field(default="draft", max_length=9)
+    author_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
+    published_at: datetime | None = None
+    search: Any = Field(
+        default=None, sa_column=sa.Column(TSVECTOR, sa.Computed(_SEARCH, persisted=True))
+    )

@@ -1,0 +1,60 @@
+"""Reads of articles, as constant statements."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BindParameter, ColumnElement, Double, bindparam, cast, func, or_, select
+from sqlmodel import col
+
+from backend.core.pagination import created_filters
+from backend.db.lists import Filter, Listing, Search
+from backend.db.reads import Query
+from backend.modules.articles.models import Article
+from backend.modules.articles.schemas import Status
+
+# Articles that were never published sort as if published before all others.
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_ARTICLE = select(
+    col(Article.id),
+    col(Article.title),
+    col(Article.content),
+    col(Article.status),
+    col(Article.author_id),
+    col(Article.published_at),
+    col(Article.created_at),
+    col(Article.updated_at),
+)
+
+
+def _visible_to(caller: BindParameter[Any]) -> ColumnElement[bool]:
+    return or_(col(Article.status) == "published", col(Article.author_id) == caller)
+
+
+def _tsquery(words: BindParameter[Any]) -> ColumnElement[Any]:
+    return func.websearch_to_tsquery("english", words)
+
+
+ARTICLE = Query(_ARTICLE.where(col(Article.id) == bindparam("id")))
+ARTICLES = Listing(
+    name="articles",
+    statement=_ARTICLE,
+    key=col(Article.id),
+    sorts={
+        "created_at": col(Article.created_at),
+        "updated_at": col(Article.updated_at),
+        "published_at": func.coalesce(col(Article.published_at), NEVER),
+        "title": col(Article.title),
+    },
+    filters={
+        "status": Filter(Status, lambda status: col(Article.status) == status),
+        "author_id": Filter(UUID, lambda author: col(Article.author_id) == author),
+        **created_filters(col(Article.created_at)),
+    },
+    scopes={"visible_to": _visible_to},
+    search=Search(
+        lambda words: col(Article.search).op("@@")(_tsquery(words)),
+        rank=lambda words: cast(func.ts_rank(col(Article.search), _tsquery(words)), Double),
+        description='Words of title and content; "a phrase", `or` and `-without` work.',
+    ),
+)

@@ -1,0 +1,147 @@
+"""Articles: the use cases.
+
+Published ones are seen by everybody, the others by their author and holders of `articles:admin`.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.errors import PermissionDeniedError
+from backend.core.pagination import Page
+from backend.core.principal import Principal
+from backend.db.base import utc_now
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Reads
+from backend.modules.articles import queries
+from backend.modules.articles.exceptions import (
+    ArticleAlreadyArchivedError,
+    ArticleAlreadyPublishedError,
+    ArticleNotFoundError,
+    ArticleNotPublishedError,
+    ArticleWithoutContentError,
+)
+from backend.modules.articles.models import Article
+from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleUpdate
+from backend.modules.users import service as users
+from backend.modules.users.schemas import Author
+
+ADMIN = "articles:admin"
+
+
+async def list_articles(
+    reads: Reads, caller: Principal | None, query: ListQuery
+) -> Page[ArticleOut]:
+    """What this caller may see; the authors come with the page in one further read."""
+    scopes = {} if _is_admin(caller) else {"visible_to": caller.user_id if caller else None}
+    page = await fetch_page(reads, queries.ARTICLES, query, **scopes)
+    authors = await users.authors(reads, {row["author_id"] for row in page.rows})
+    return Page(
+        data=[_told(row, authors) for row in page.rows],
+        next_cursor=page.next_cursor,
+        total=page.total,
+    )
+
+
+async def get_article(reads: Reads, caller: Principal | None, article_id: UUID) -> ArticleOut:
+    row = await reads.first(queries.ARTICLE, id=article_id)
+    if row is None or not _sees(caller, row["status"], row["author_id"]):
+        raise ArticleNotFoundError
+    return _told(row, await users.authors(reads, [row["author_id"]]))
+
+
+async def create_article(
+    session: AsyncSession, reads: Reads, author: Principal, new: ArticleCreate
+) -> ArticleOut:
+    """A draft."""
+    article = Article(title=new.title, content=new.content, author_id=author.user_id)
+    article.updated_at = article.created_at
+    session.add(article)
+    return await _saved(session, reads, article)
+
+
+async def update_article(
+    session: AsyncSession,
+    reads: Reads,
+    caller: Principal,
+    article_id: UUID,
+    changes: ArticleUpdate,
+) -> ArticleOut:
+    article = await _own(session, caller, article_id)
+    for name, value in changes.model_dump().items():
+        setattr(article, name, value)
+    if article.status == "published" and article.content is None:
+        raise ArticleWithoutContentError
+    return await _saved(session, reads, article)
+
+
+async def delete_article(session: AsyncSession, caller: Principal, article_id: UUID) -> None:
+    await session.delete(await _own(session, caller, article_id))
+    await session.flush()
+
+
+async def publish_article(
+    session: AsyncSession, reads: Reads, caller: Principal, article_id: UUID
+) -> ArticleOut:
+    """From draft or archived."""
+    article = await _own(session, caller, article_id)
+    if article.status == "published":
+        raise ArticleAlreadyPublishedError
+    if article.content is None:
+        raise ArticleWithoutContentError
+    article.status = "published"
+    article.published_at = utc_now()
+    return await _saved(session, reads, article)
+
+
+async def unpublish_article(
+    session: AsyncSession, reads: Reads, caller: Principal, article_id: UUID
+) -> ArticleOut:
+    """Back to a draft, as if it had never been published."""
+    article = await _own(session, caller, article_id)
+    if article.status != "published":
+        raise ArticleNotPublishedError
+    article.status = "draft"
+    article.published_at = None
+    return await _saved(session, reads, article)
+
+
+async def archive_article(
+    session: AsyncSession, reads: Reads, caller: Principal, article_id: UUID
+) -> ArticleOut:
+    """Out of sight; when it was published stays on record."""
+    article = await _own(session, caller, article_id)
+    if article.status == "archived":
+        raise ArticleAlreadyArchivedError
+    article.status = "archived"
+    return await _saved(session, reads, article)
+
+
+async def _own(session: AsyncSession, caller: Principal, article_id: UUID) -> Article:
+    """The article, locked, if the caller may change it: 404 unless they see it, then 403."""
+    article = await session.get(Article, article_id, with_for_update=True)
+    if article is None or not _sees(caller, article.status, article.author_id):
+        raise ArticleNotFoundError
+    if article.author_id != caller.user_id and not _is_admin(caller):
+        raise PermissionDeniedError
+    return article
+
+
+async def _saved(session: AsyncSession, reads: Reads, article: Article) -> ArticleOut:
+    await session.flush()
+    row = article.model_dump(exclude={"search"})
+    return _told(row, await users.authors(reads, [article.author_id]))
+
+
+def _is_admin(caller: Principal | None) -> bool:
+    return caller is not None and caller.may(ADMIN)
+
+
+def _sees(caller: Principal | None, status: str, author_id: UUID) -> bool:
+    own = caller is not None and caller.user_id == author_id
+    return own or status == "published" or _is_admin(caller)
+
+
+def _told(row: dict[str, Any], authors: dict[UUID, Author]) -> ArticleOut:
+    return ArticleOut.from_row({**row, "author": authors[row["author_id"]]})

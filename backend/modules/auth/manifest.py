@@ -1,0 +1,12 @@
+from backend.core.module import Module
+from backend.modules.auth.authentication import authenticate
+from backend.modules.auth.router import router
+from backend.modules.auth.settings import AuthSettings
+
+module = Module(
+    name="auth",
+    router=router,
+    depends_on=("users",),
+    settings=AuthSettings,
+    authenticate=authenticate,
+)

@@ -1,0 +1,20 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import Field
+
+from backend.db.base import Base, Identified, utc_now
+
+
+class UserSession(Base, Identified, table=True):
+    """A sign-in. Its access tokens are good as long as it is."""
+
+    __tablename__ = "sessions"
+
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    created_at: datetime = Field(default_factory=utc_now)
+    last_used_at: datetime = Field(default_factory=utc_now)
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    ip: str | None = Field(default=None, max_length=45)
+    user_agent: str | None = Field(default=None, max_length=255)

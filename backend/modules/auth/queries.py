@@ -1,0 +1,45 @@
+"""Reads of sessions, as constant statements."""
+
+from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlmodel import col
+
+from backend.db.lists import Listing
+from backend.db.reads import Query
+from backend.modules.auth.models import UserSession
+from backend.modules.users.service import access
+
+
+def alive() -> tuple[ColumnElement[bool], ...]:
+    return (col(UserSession.revoked_at).is_(None), col(UserSession.expires_at) > func.now())
+
+
+_access = access()
+
+# One indexed statement answers all of it: the session lives, the user is active, what they may do.
+IDENTITY = Query(
+    select(_access.c.permissions)
+    .select_from(UserSession)
+    .join(_access, _access.c.user_id == col(UserSession.user_id))
+    .where(
+        col(UserSession.id) == bindparam("session_id"),
+        col(UserSession.user_id) == bindparam("user_id"),
+        *alive(),
+    )
+)
+SESSIONS = Listing(
+    name="sessions",
+    statement=select(
+        col(UserSession.id),
+        col(UserSession.created_at),
+        col(UserSession.last_used_at),
+        col(UserSession.expires_at),
+        col(UserSession.ip),
+        col(UserSession.user_agent),
+    ).where(*alive()),
+    key=col(UserSession.id),
+    sorts={
+        "created_at": col(UserSession.created_at),
+        "last_used_at": col(UserSession.last_used_at),
+    },
+    scopes={"user_id": lambda user: col(UserSession.user_id) == user},
+)

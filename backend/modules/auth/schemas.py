@@ -1,0 +1,45 @@
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from backend.core.schemas import Schema, Timestamp
+from backend.modules.users.schemas import Password
+
+
+class Login(Schema):
+    email: str = Field(
+        min_length=1,
+        max_length=254,
+        description="E-mail address or username.",
+        examples=["ada@example.com"],
+    )
+    password: Password
+
+
+class FormLogin(Login):
+    """The OAuth2 password form, where the name is called `username`."""
+
+    email: str = Field(alias="username", min_length=1, max_length=254)
+
+
+class Tokens(Schema):
+    access_token: str = Field(description="Send as `Authorization: Bearer <token>`.")
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int = Field(description="Seconds.", examples=[1800])
+    session_id: UUID = Field(description="Names this sign-in; it is no credential.")
+
+
+class PasswordChange(Schema):
+    current_password: Password
+    new_password: Password
+
+
+class SessionOut(Schema):
+    id: UUID
+    created_at: Timestamp
+    last_used_at: Timestamp
+    expires_at: Timestamp
+    ip: str | None
+    user_agent: str | None
+    current: bool = Field(description="Whether this request was made in it.")

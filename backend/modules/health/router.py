@@ -1,0 +1,33 @@
+from importlib.metadata import version
+
+from fastapi import Response
+
+from backend.core.dependencies import CurrentContext
+from backend.core.identity import credentials_ignored
+from backend.core.routing import Router
+from backend.modules.health import service
+from backend.modules.health.schemas import Health, Liveness, Readiness
+
+router = Router(prefix="/health", tags=["health"], dependencies=[credentials_ignored])
+VERSION = version("trellis")
+
+
+@router.get("")
+async def health() -> Health:
+    """Which version is running."""
+    return Health(version=VERSION)
+
+
+@router.get("/live")
+async def live() -> Liveness:
+    """Whether the process answers. Touches nothing else: restart it when this fails."""
+    return Liveness()
+
+
+@router.get("/ready", responses={503: {"model": Readiness, "description": "Not ready."}})
+async def ready(context: CurrentContext, response: Response) -> Readiness:
+    """Whether requests should be sent here. 503 also while draining before a stop."""
+    result = await service.readiness(context)
+    if result.status != "ok":
+        response.status_code = 503
+    return result

@@ -1,0 +1,1 @@
+"""Small private records, each with one owner."""

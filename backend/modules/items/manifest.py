@@ -1,0 +1,26 @@
+from backend.core.module import Module
+from backend.core.permissions import Feature
+from backend.modules.items.router import router
+
+module = Module(
+    name="items",
+    router=router,
+    depends_on=("users",),
+    features=(
+        Feature(
+            "items",
+            "Small private records.",
+            {
+                "read": "See items.",
+                "write": "Make and change items.",
+                "delete": "Delete items.",
+                "admin": "All of this with other people's items.",
+            },
+            granted_to={
+                "editor": ("read", "write", "delete"),
+                "member": ("read", "write", "delete"),
+                "viewer": ("read",),
+            },
+        ),
+    ),
+)

@@ -1,0 +1,59 @@
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Response
+
+from backend.core.dependencies import ReadSession, Session
+from backend.core.errors import documented
+from backend.core.identity import require
+from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
+from backend.core.principal import Principal
+from backend.core.routing import Router
+from backend.modules.items import queries, service
+from backend.modules.items.exceptions import ItemNotFoundError
+from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
+
+router = Router(prefix="/items", tags=["items"])
+Reader = Annotated[Principal, require("items:read")]
+Writer = Annotated[Principal, require("items:write")]
+Deleter = Annotated[Principal, require("items:delete")]
+ItemAnswer = Annotated[Answer, Depends(ResourceParameters(ItemOut))]
+ItemPage = Annotated[PageRequest, Depends(ListParameters(queries.ITEMS, ItemOut))]
+
+
+@router.get("", response_model=Page[ItemOut])
+async def list_items(principal: Reader, reads: ReadSession, page: ItemPage) -> Response:
+    """The caller's own items; with `items:admin` everybody's."""
+    return page.of(await service.list_items(reads, principal, page.query))
+
+
+@router.post("", status_code=201)
+async def create_item(
+    principal: Writer, session: Session, response: Response, new: ItemCreate
+) -> ItemOut:
+    """Make an item of one's own."""
+    item = await service.create_item(session, principal, new)
+    response.headers["Location"] = f"/api/v1/items/{item.id}"
+    return item
+
+
+@router.get("/{id}", response_model=ItemOut, responses=documented(ItemNotFoundError))
+async def read_item(
+    id: UUID, principal: Reader, reads: ReadSession, answer: ItemAnswer
+) -> Response:
+    """One item."""
+    return answer.of(await service.get_item(reads, principal, id))
+
+
+@router.patch("/{id}", responses=documented(ItemNotFoundError))
+async def update_item(
+    id: UUID, principal: Writer, session: Session, changes: ItemUpdate
+) -> ItemOut:
+    """Change what is sent; `null` clears the description."""
+    return await service.update_item(session, principal, id, changes)
+
+
+@router.delete("/{id}", status_code=204, responses=documented(ItemNotFoundError))
+async def delete_item(id: UUID, principal: Deleter, session: Session) -> None:
+    """Delete an item."""
+    await service.delete_item(session, principal, id)

@@ -1,0 +1,28 @@
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import MISSING, Field
+
+from backend.core.schemas import Schema, Text, Timestamp
+
+Title = Annotated[Text, Field(max_length=255, examples=["Milk"])]
+Description = Annotated[Text, Field(max_length=10_000, examples=["Two litres."])]
+
+
+class ItemOut(Schema):
+    id: UUID
+    title: str
+    description: str | None
+    owner_id: UUID
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class ItemCreate(Schema):
+    title: Title
+    description: Description | None = None
+
+
+class ItemUpdate(Schema):
+    title: Title | MISSING = MISSING
+    description: Description | None | MISSING = MISSING

@@ -1,0 +1,77 @@
+"""Items: the use cases. An item is seen by its owner and by holders of `items:admin`."""
+
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.errors import PermissionDeniedError
+from backend.core.pagination import Page
+from backend.core.principal import Principal
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Reads
+from backend.modules.items import queries
+from backend.modules.items.exceptions import ItemNotFoundError
+from backend.modules.items.models import Item
+from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
+
+ADMIN = "items:admin"
+
+
+async def list_items(reads: Reads, principal: Principal, query: ListQuery) -> Page[ItemOut]:
+    """The caller's own items; all of them with `items:admin`."""
+    scopes = {}
+    if not principal.may(ADMIN):
+        if query.filters.get("owner_id", principal.user_id) != principal.user_id:
+            raise PermissionDeniedError
+        scopes["only_owner"] = principal.user_id
+    page = await fetch_page(reads, queries.ITEMS, query, **scopes)
+    return Page(
+        data=[ItemOut.from_row(row) for row in page.rows],
+        next_cursor=page.next_cursor,
+        total=page.total,
+    )
+
+
+async def get_item(reads: Reads, principal: Principal, item_id: UUID) -> ItemOut:
+    row = await reads.first(queries.ITEM, id=item_id)
+    if row is None or not _sees(principal, row["owner_id"]):
+        raise ItemNotFoundError
+    return ItemOut.from_row(row)
+
+
+async def create_item(session: AsyncSession, principal: Principal, new: ItemCreate) -> ItemOut:
+    item = Item(title=new.title, description=new.description, owner_id=principal.user_id)
+    item.updated_at = item.created_at
+    session.add(item)
+    await session.flush()
+    return _told(item)
+
+
+async def update_item(
+    session: AsyncSession, principal: Principal, item_id: UUID, changes: ItemUpdate
+) -> ItemOut:
+    item = await _locked(session, principal, item_id)
+    for name, value in changes.model_dump().items():
+        setattr(item, name, value)
+    await session.flush()
+    return _told(item)
+
+
+async def delete_item(session: AsyncSession, principal: Principal, item_id: UUID) -> None:
+    await session.delete(await _locked(session, principal, item_id))
+    await session.flush()
+
+
+async def _locked(session: AsyncSession, principal: Principal, item_id: UUID) -> Item:
+    item = await session.get(Item, item_id, with_for_update=True)
+    if item is None or not _sees(principal, item.owner_id):
+        raise ItemNotFoundError
+    return item
+
+
+def _sees(principal: Principal, owner_id: UUID) -> bool:
+    return owner_id == principal.user_id or principal.may(ADMIN)
+
+
+def _told(item: Item) -> ItemOut:
+    return ItemOut.from_row(item.model_dump())

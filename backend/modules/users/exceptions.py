@@ -1,0 +1,36 @@
+from backend.core.errors import AppError, FieldError, InvalidInputError
+
+
+class UserNotFoundError(AppError):
+    status = 404
+    code = "USER_NOT_FOUND"
+    detail = "No user has this id."
+
+
+class EmailAlreadyExistsError(AppError):
+    status = 409
+    code = "EMAIL_ALREADY_EXISTS"
+    detail = "Another account has this e-mail address."
+
+
+class UsernameAlreadyExistsError(AppError):
+    status = 409
+    code = "USERNAME_ALREADY_EXISTS"
+    detail = "Another account has this username."
+
+
+class LastAdminError(AppError):
+    status = 409
+    code = "LAST_ADMIN"
+    detail = "This is the last active administrator; appoint another one first."
+
+
+class PasswordRefusedError(InvalidInputError):
+    def __init__(self, field: str, code: str, message: str) -> None:
+        super().__init__(errors=[FieldError(field=f"body.{field}", message=message, code=code)])
+
+
+class CurrentPasswordWrongError(AppError):
+    status = 422
+    code = "CURRENT_PASSWORD_WRONG"
+    detail = "The current password is not right."

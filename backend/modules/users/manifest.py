@@ -1,0 +1,25 @@
+from backend.core.module import Module
+from backend.core.permissions import Feature
+from backend.modules.users.router import router
+from backend.modules.users.settings import UserSettings
+from backend.modules.users.startup import create_first_admin
+
+module = Module(
+    name="users",
+    router=router,
+    depends_on=("roles",),
+    features=(
+        Feature(
+            "users",
+            "Accounts of other people.",
+            {
+                "read": "See accounts.",
+                "write": "Make and change accounts.",
+                "delete": "Delete accounts.",
+                "admin": "Give and take roles.",
+            },
+        ),
+    ),
+    settings=UserSettings,
+    startup=create_first_admin,
+)

@@ -1,0 +1,108 @@
+"""Passwords: which are accepted, how they are kept, and where the work is done."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import bcrypt
+
+from backend.core.context import Context
+from backend.core.errors import ServiceUnavailableError
+from backend.modules.users.exceptions import PasswordRefusedError
+from backend.modules.users.settings import UserSettings
+
+MAX_LENGTH = 128
+# Behind one thread per spare core, more than this would wait for longer than a client does.
+MAX_WAITING = 64
+
+
+def _yield_to_requests() -> None:
+    # A hash is a quarter of a second of pure work; at equal priority it would take that
+    # time from the event loop. Linux has priorities by thread.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+_pool = ThreadPoolExecutor(
+    max_workers=max(1, (os.cpu_count() or 1) - 1),
+    thread_name_prefix="bcrypt",
+    initializer=_yield_to_requests,
+)
+
+
+_places = asyncio.Semaphore(MAX_WAITING)
+
+T = TypeVar("T")
+
+
+async def _in_pool(work: Callable[[], T]) -> T:
+    if _places.locked():
+        raise ServiceUnavailableError
+    async with _places:
+        return await asyncio.get_running_loop().run_in_executor(_pool, work)
+
+
+@dataclass(frozen=True)
+class PasswordHasher:
+    """bcrypt over a keyed digest, so that no character is cut off and a stolen table is not enough.
+
+    bcrypt itself takes 72 bytes at most.
+    """
+
+    key: bytes
+    cost: int
+
+    async def hash(self, password: str) -> str:
+        digest, salt = self._digest(password), bcrypt.gensalt(self.cost)
+        return (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Compare; without a hash do the same work and answer False."""
+        digest = self._digest(password)
+        if password_hash is None:
+            salt = f"$2b${self.cost:02}${'.' * 22}".encode()
+            await _in_pool(lambda: bcrypt.hashpw(digest, salt))
+            return False
+        return await _in_pool(lambda: bcrypt.checkpw(digest, password_hash.encode()))
+
+    def _digest(self, password: str) -> bytes:
+        normal = unicodedata.normalize("NFC", password).encode()
+        return base64.b64encode(hmac.digest(self.key, normal, hashlib.sha256))
+
+
+def hasher_of(context: Context) -> PasswordHasher:
+    return PasswordHasher(context.key("passwords"), context.settings_of(UserSettings).bcrypt_cost)
+
+
+def check_password(
+    password: str, *, minimum: int, names: Iterable[str | None], field: str = "password"
+) -> None:
+    """Raise `PasswordRefusedError` for one that is too short, too common, or one of `names`.
+
+    Of an e-mail address among the names, the part before the @ counts as well.
+    """
+    password = unicodedata.normalize("NFC", password)
+    if len(password) < minimum:
+        raise PasswordRefusedError(field, "too_short", f"Must have at least {minimum} characters.")
+    lowered = password.casefold()
+    known = {part.casefold() for name in names if name for part in (name, name.partition("@")[0])}
+    if lowered in known:
+        raise PasswordRefusedError(field, "too_personal", "Must not be your own name or address.")
+    if lowered in common_passwords():
+        raise PasswordRefusedError(field, "too_common", "Is one of the most common passwords.")
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    return frozenset((Path(__file__).parent / "common_passwords.txt").read_text().split())

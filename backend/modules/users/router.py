@@ -1,0 +1,130 @@
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Response
+
+from backend.core.dependencies import CurrentContext, ReadSession, Session
+from backend.core.errors import documented
+from backend.core.identity import CurrentPrincipal, require
+from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
+from backend.core.principal import Principal
+from backend.core.routing import Router
+from backend.modules.roles.exceptions import UnknownRoleError
+from backend.modules.users import queries, service
+from backend.modules.users.exceptions import (
+    EmailAlreadyExistsError,
+    LastAdminError,
+    UsernameAlreadyExistsError,
+    UserNotFoundError,
+)
+from backend.modules.users.schemas import (
+    MeUpdate,
+    RolesUpdate,
+    UserCreate,
+    UserOut,
+    UserUpdate,
+)
+
+router = Router(prefix="/users", tags=["users"])
+UserAnswer = Annotated[Answer, Depends(ResourceParameters(UserOut))]
+UserPage = Annotated[PageRequest, Depends(ListParameters(queries.USERS, UserOut))]
+
+
+@router.get("/me", response_model=UserOut)
+async def read_me(principal: CurrentPrincipal, reads: ReadSession, answer: UserAnswer) -> Response:
+    """The caller's own account."""
+    return answer.of(await service.get_user(reads, principal.user_id))
+
+
+@router.patch("/me", responses=documented(UsernameAlreadyExistsError))
+async def update_me(principal: CurrentPrincipal, session: Session, changes: MeUpdate) -> UserOut:
+    """Change what is sent; `null` clears."""
+    return await service.update_user(session, principal.user_id, changes, by=principal)
+
+
+@router.put("/me", responses=documented(UsernameAlreadyExistsError))
+async def replace_me(principal: CurrentPrincipal, session: Session, changes: MeUpdate) -> UserOut:
+    """The same as PATCH."""
+    return await service.update_user(session, principal.user_id, changes, by=principal)
+
+
+@router.delete("/me", status_code=204, responses=documented(LastAdminError))
+async def delete_me(principal: CurrentPrincipal, session: Session) -> None:
+    """Delete the caller's account and everything that belongs to it, at once and for good."""
+    await service.delete_user(session, principal.user_id, by=principal)
+
+
+@router.get("", response_model=Page[UserOut])
+async def list_users(
+    _: Annotated[Principal, require("users:read")], reads: ReadSession, page: UserPage
+) -> Response:
+    """All accounts."""
+    return page.of(await service.list_users(reads, page.query))
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=documented(EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError),
+)
+async def create_user(
+    principal: Annotated[Principal, require("users:write")],
+    context: CurrentContext,
+    response: Response,
+    new: UserCreate,
+) -> UserOut:
+    """Make an account for somebody else."""
+    names = (new.email, new.username)
+    password_hash = await service.accept_password(context, new.password, names=names)
+    async with context.database.transaction() as session:
+        user = await service.create_user_as(session, principal, new, password_hash)
+    response.headers["Location"] = f"/api/v1/users/{user.id}"
+    return user
+
+
+@router.get("/{id}", response_model=UserOut, responses=documented(UserNotFoundError))
+async def read_user(
+    id: UUID, principal: CurrentPrincipal, reads: ReadSession, answer: UserAnswer
+) -> Response:
+    """One account. One's own always; others need the permission `users:read`."""
+    if id != principal.user_id:
+        principal.must("users:read")
+    return answer.of(await service.get_user(reads, id))
+
+
+@router.patch(
+    "/{id}",
+    responses=documented(
+        UserNotFoundError, EmailAlreadyExistsError, UsernameAlreadyExistsError, LastAdminError
+    ),
+)
+async def update_user(
+    id: UUID,
+    principal: Annotated[Principal, require("users:write")],
+    session: Session,
+    changes: UserUpdate,
+) -> UserOut:
+    """Change what is sent; `is_active: false` locks the account out at once."""
+    return await service.update_user(session, id, changes, by=principal)
+
+
+@router.delete("/{id}", status_code=204, responses=documented(UserNotFoundError, LastAdminError))
+async def delete_user(
+    id: UUID, principal: Annotated[Principal, require("users:delete")], session: Session
+) -> None:
+    """Delete an account and everything that belongs to it, at once and for good."""
+    await service.delete_user(session, id, by=principal)
+
+
+@router.put(
+    "/{id}/roles",
+    responses=documented(UserNotFoundError, LastAdminError, UnknownRoleError),
+)
+async def set_roles(
+    id: UUID,
+    principal: Annotated[Principal, require("users:admin")],
+    session: Session,
+    wanted: RolesUpdate,
+) -> UserOut:
+    """Give exactly these roles; they count from the user's next request on."""
+    return await service.set_roles(session, id, wanted.roles, by=principal)

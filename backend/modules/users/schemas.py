@@ -1,0 +1,77 @@
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import MISSING, Field, StringConstraints
+
+from backend.core.schemas import Email, Schema, Text, Timestamp
+from backend.modules.users.passwords import MAX_LENGTH
+
+Username = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9._-]{3,50}$"),
+    Field(description="Unique without regard to case.", examples=["ada"]),
+]
+FullName = Annotated[Text, Field(max_length=255, examples=["Ada Lovelace"])]
+Password = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_LENGTH,
+        description=f"8 to {MAX_LENGTH} characters of any kind; the most common ones are refused.",
+        examples=["correct horse battery staple"],
+        json_schema_extra={"format": "password"},
+    ),
+]
+
+
+class UserOut(Schema):
+    id: UUID
+    email: str = Field(examples=["ada@example.com"])
+    username: str | None
+    full_name: str | None
+    is_active: bool
+    is_verified: bool
+    roles: list[str] = Field(examples=[["member"]])
+    avatar_url: str | None = None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Author(Schema):
+    """What everybody may know of an account."""
+
+    id: UUID
+    username: str | None
+    full_name: str | None
+
+
+class Registration(Schema):
+    email: Email
+    password: Password
+    username: Username | None = None
+    full_name: FullName | None = None
+
+
+class UserCreate(Registration):
+    """An account made by somebody else."""
+
+    is_active: bool = True
+    is_verified: bool = False
+    roles: list[str] | MISSING = Field(
+        MISSING, description="Needs `users:admin`. Default: `member`.", max_length=50
+    )
+
+
+class MeUpdate(Schema):
+    username: Username | None | MISSING = MISSING
+    full_name: FullName | None | MISSING = MISSING
+
+
+class UserUpdate(MeUpdate):
+    email: Email | MISSING = MISSING
+    is_active: bool | MISSING = MISSING
+    is_verified: bool | MISSING = MISSING
+
+
+class RolesUpdate(Schema):
+    roles: list[str] = Field(max_length=50, examples=[["member", "editor"]])

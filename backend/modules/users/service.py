@@ -1,0 +1,275 @@
+"""Accounts: the use cases. Reads take `Reads`, changes a session; neither commits."""
+
+import unicodedata
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from pydantic import MISSING
+from sqlalchemy import Subquery, delete, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.core.errors import PermissionDeniedError
+from backend.core.pagination import Page
+from backend.core.permissions import ADMIN_ROLE
+from backend.core.principal import Principal
+from backend.db.base import utc_now
+from backend.db.errors import violated_constraint
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Reads
+from backend.modules.roles import service as roles_service
+from backend.modules.users import queries
+from backend.modules.users.exceptions import (
+    EmailAlreadyExistsError,
+    LastAdminError,
+    UsernameAlreadyExistsError,
+    UserNotFoundError,
+)
+from backend.modules.users.models import User, UserRole
+from backend.modules.users.passwords import check_password, hasher_of
+from backend.modules.users.schemas import Author, MeUpdate, UserCreate, UserOut
+from backend.modules.users.settings import UserSettings
+
+DEFAULT_ROLE = "member"
+# Any number no other lock of this application uses.
+_ADMINS_LOCK = 7_265_313
+_TAKEN = {
+    "ix_users_email_lower": EmailAlreadyExistsError,
+    "ix_users_username_lower": UsernameAlreadyExistsError,
+}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What signing in needs to know of an account."""
+
+    user_id: UUID
+    email: str
+    username: str | None
+    password_hash: str | None
+    is_active: bool
+
+
+async def get_user(reads: Reads, user_id: UUID) -> UserOut:
+    row = await reads.first(queries.USER, id=user_id)
+    if row is None:
+        raise UserNotFoundError
+    return _told(row)
+
+
+async def list_users(reads: Reads, query: ListQuery) -> Page[UserOut]:
+    page = await fetch_page(reads, queries.USERS, query)
+    return Page(
+        data=[_told(row) for row in page.rows], next_cursor=page.next_cursor, total=page.total
+    )
+
+
+async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
+    """The public part of these accounts, all in one read."""
+    rows = await reads.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
+    return {row["id"]: Author.from_row(row) for row in rows}
+
+
+async def credentials(reads: Reads, name: str) -> Credentials | None:
+    """The account with this e-mail address or username, without regard to case."""
+    row = await reads.first(queries.CREDENTIALS, name=normal_form(name))
+    return Credentials(**row) if row else None
+
+
+def access() -> Subquery:
+    """(user_id, permissions) of active accounts, for an authenticator's statement to join."""
+    return queries.access()
+
+
+async def verify_password(context: Context, password: str, password_hash: str | None) -> bool:
+    """Whether this is the password; without a hash the same work is done in vain."""
+    return await hasher_of(context).verify(password, password_hash)
+
+
+async def accept_password(
+    context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
+) -> str:
+    """The hash of a new password; `PasswordRefusedError` for a bad one, before any hashing."""
+    minimum = context.settings_of(UserSettings).password_min_length
+    check_password(password, minimum=minimum, names=names, field=field)
+    return await hasher_of(context).hash(password)
+
+
+@lru_cache(maxsize=1024)
+def permission_set(joined: str | None) -> frozenset[str]:
+    """The permissions that `access()` tells in one text."""
+    return frozenset(joined.split()) if joined else frozenset()
+
+
+async def create_user(
+    session: AsyncSession,
+    *,
+    email: str,
+    username: str | None = None,
+    full_name: str | None = None,
+    password_hash: str | None = None,
+    is_active: bool = True,
+    is_verified: bool = False,
+    roles: Collection[str] = (DEFAULT_ROLE,),
+) -> UserOut:
+    """A new account; `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if taken."""
+    user = User(
+        email=email,
+        username=username,
+        full_name=full_name,
+        password_hash=password_hash,
+        is_active=is_active,
+        is_verified=is_verified,
+    )
+    user.updated_at = user.created_at
+    session.add(user)
+    await _flush_names(session)
+    roles = sorted(set(roles))
+    session.add_all(UserRole(user_id=user.id, role_name=role) for role in roles)
+    await session.flush()
+    return _told_user(user, roles)
+
+
+async def create_user_as(
+    session: AsyncSession, by: Principal, new: UserCreate, password_hash: str
+) -> UserOut:
+    """An account for somebody else; with roles only by those who may give them."""
+    if new.roles is not MISSING:
+        by.must("users:admin")
+        await _covers(session, by, new.roles)
+    values = new.model_dump(exclude={"password"})
+    return await create_user(session, password_hash=password_hash, **values)
+
+
+async def update_user(
+    session: AsyncSession, user_id: UUID, changes: MeUpdate, *, by: Principal
+) -> UserOut:
+    """Change what was sent. Others than the owner need every permission the user holds."""
+    user, roles = await _locked(session, user_id)
+    if user_id != by.user_id:
+        await _covers(session, by, roles)
+    values = changes.model_dump()
+    if values.get("is_active") is False and user.is_active and ADMIN_ROLE in roles:
+        await _keep_an_admin(session, user_id)
+    changed = {name: value for name, value in values.items() if getattr(user, name) != value}
+    for name, value in changed.items():
+        setattr(user, name, value)
+    await _flush_names(session)
+    return _told_user(user, roles)
+
+
+async def delete_user(session: AsyncSession, user_id: UUID, *, by: Principal) -> None:
+    """Remove the account and, through foreign keys, everything that belongs to it."""
+    user, roles = await _locked(session, user_id)
+    if user_id != by.user_id:
+        await _covers(session, by, roles)
+    if user.is_active and ADMIN_ROLE in roles:
+        await _keep_an_admin(session, user_id)
+    await session.delete(user)
+    await session.flush()
+
+
+async def set_roles(
+    session: AsyncSession, user_id: UUID, roles: Collection[str], *, by: Principal
+) -> UserOut:
+    """Give these roles and no others. Both the old and the new must be within `by`'s own rights."""
+    user, held = await _locked(session, user_id)
+    await _covers(session, by, held)
+    await _covers(session, by, roles)
+    if user.is_active and ADMIN_ROLE in held and ADMIN_ROLE not in roles:
+        await _keep_an_admin(session, user_id)
+    wanted = set(roles)
+    if gone := set(held) - wanted:
+        await session.exec(
+            delete(UserRole).where(
+                col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(gone)
+            )
+        )
+    session.add_all(UserRole(user_id=user_id, role_name=role) for role in wanted - set(held))
+    user.updated_at = utc_now()
+    await session.flush()
+    return _told_user(user, sorted(wanted))
+
+
+async def lock_password(session: AsyncSession, user_id: UUID, password_hash: str | None) -> bool:
+    """Hold the account until the transaction ends; False if its password is another by now."""
+    statement = select(User.password_hash).where(col(User.id) == user_id).with_for_update()
+    found = (await session.exec(statement)).first()
+    return found is not None and found == password_hash
+
+
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    await session.exec(
+        update(User)
+        .where(col(User.id) == user_id)
+        .values(password_hash=password_hash, updated_at=utc_now())
+    )
+
+
+async def lock_admins(session: AsyncSession) -> bool:
+    """Let nobody else change who is an administrator until the transaction ends.
+
+    True if there is one.
+    """
+    await session.exec(text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=_ADMINS_LOCK))
+    return await _has_admin(session)
+
+
+def normal_form(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
+
+
+async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bool:
+    statement = (
+        select(User.id)
+        .join(UserRole, col(UserRole.user_id) == col(User.id))
+        .where(col(UserRole.role_name) == ADMIN_ROLE, col(User.is_active))
+    )
+    if beside:
+        statement = statement.where(col(User.id) != beside)
+    return (await session.exec(statement.limit(1))).first() is not None
+
+
+async def _keep_an_admin(session: AsyncSession, leaving: UUID) -> None:
+    # Without the lock two administrators could remove each other at the same moment.
+    await lock_admins(session)
+    if not await _has_admin(session, beside=leaving):
+        raise LastAdminError
+
+
+async def _locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
+    user = await session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise UserNotFoundError
+    statement = select(UserRole.role_name).where(col(UserRole.user_id) == user_id)
+    return user, sorted(await session.exec(statement))
+
+
+async def _covers(session: AsyncSession, by: Principal, roles: Collection[str]) -> None:
+    """Nobody gives, takes or overrules a right that is not also their own."""
+    if not await roles_service.permissions_of(session, roles) <= by.permissions:
+        raise PermissionDeniedError
+
+
+async def _flush_names(session: AsyncSession) -> None:
+    try:
+        async with session.begin_nested():
+            await session.flush()
+    except IntegrityError as error:
+        taken = _TAKEN.get(violated_constraint(error) or "")
+        if taken is None:
+            raise
+        raise taken from None
+
+
+def _told(row: dict[str, Any]) -> UserOut:
+    return UserOut.from_row({**row, "avatar_url": None})
+
+
+def _told_user(user: User, roles: list[str]) -> UserOut:
+    return UserOut(**user.model_dump(exclude={"password_hash"}), roles=roles)

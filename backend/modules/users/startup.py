@@ -1,0 +1,28 @@
+"""The first administrator."""
+
+from backend.core.context import Context
+from backend.core.permissions import ADMIN_ROLE
+from backend.modules.users import service
+from backend.modules.users.passwords import hasher_of
+from backend.modules.users.settings import UserSettings
+
+
+async def create_first_admin(context: Context) -> None:
+    """Make the account of `FIRST_ADMIN_*`, unless there is an administrator already."""
+    settings = context.settings_of(UserSettings)
+    if not settings.first_admin_email or not settings.first_admin_password:
+        return
+    async with context.database.transaction() as session:
+        if await service.lock_admins(session):
+            return
+    password_hash = await hasher_of(context).hash(settings.first_admin_password.get_secret_value())
+    async with context.database.transaction() as session:
+        # Asked again: hashing takes long, and other workers start at the same time.
+        if not await service.lock_admins(session):
+            await service.create_user(
+                session,
+                email=settings.first_admin_email,
+                password_hash=password_hash,
+                is_verified=True,
+                roles=(ADMIN_ROLE,),
+            )

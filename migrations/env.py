@@ -1,0 +1,38 @@
+"""Alembic's entry. Run it through `backend db ...` or `make migration m="..."`."""
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from sqlmodel import AutoString
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+from backend.core.registry import discover
+from backend.db.base import Base
+
+# Importing the modules fills the metadata with their tables.
+discover()
+
+
+def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
+    """Plain SQLAlchemy types, so that the history does not depend on SQLModel."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, AutoString):
+        length = item.impl_instance.length
+        return f"sa.String({length})" if length else "sa.String()"
+    return False
+
+
+connection = context.config.attributes.get("connection")
+if connection is None:
+    raise SystemExit('Run migrations with `backend db ...` or `make migration m="..."`.')
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    compare_server_default=True,
+    transaction_per_migration=True,
+    render_item=render_item,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,218 @@
+"""The files around the code agree with it and with each other."""
+
+import ast
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import backend
+from backend.core.settings import SettingsBase
+from tools import lock
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME, DEVELOPMENT = "requirements.lock", "requirements-dev.lock"
+# Read by the database's own image, or by compose.yaml to put a setting together.
+COMPOSE_ONLY = {"POSTGRES_USER", "POSTGRES_PASSWORD"}
+
+
+def requirements(*lines: str) -> dict[str, Requirement]:
+    parsed = [Requirement(line) for line in lines]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def pins(name: str) -> dict[str, str]:
+    text = (ROOT / name).read_text()
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
+
+
+def runtime() -> dict[str, Requirement]:
+    return requirements(*PROJECT["project"]["dependencies"])
+
+
+def development() -> dict[str, Requirement]:
+    embedded = PROJECT["project"]["optional-dependencies"]["embedded"]
+    return requirements(*embedded, *PROJECT["dependency-groups"]["dev"])
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+class TestLocks:
+    @pytest.mark.parametrize("name", [RUNTIME, DEVELOPMENT])
+    def test_every_line_is_a_pin_a_hash_or_a_comment(self, name: str) -> None:
+        """So there is no address of an index, and nothing that a hash does not hold."""
+        comment, digest = r" *#(?!.*//).*", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
+        pin = r"[\w.-]+==[\w.]+( ; [^\\]+)? \\"
+        form = re.compile(f"{comment}|{digest}|{pin}")
+        lines = (ROOT / name).read_text().splitlines()
+        assert [line for line in lines if not form.fullmatch(line)] == []
+
+    @pytest.mark.parametrize("name", [RUNTIME, DEVELOPMENT])
+    def test_holds_what_the_application_needs(self, name: str) -> None:
+        locked = pins(name)
+        assert [str(r) for key, r in runtime().items() if locked[key] not in r.specifier] == []
+
+    def test_holds_what_development_needs(self) -> None:
+        locked = pins(DEVELOPMENT)
+        assert [str(r) for key, r in development().items() if locked[key] not in r.specifier] == []
+
+    def test_production_carries_no_development_tool(self) -> None:
+        assert pins(RUNTIME).keys() & development().keys() == set()
+
+    def test_production_carries_all_that_the_application_imports(self) -> None:
+        distributions = packages_distributions()
+        files = [*(ROOT / "backend").rglob("*.py"), *(ROOT / "migrations").rglob("*.py")]
+        imported = {name for file in files for name in imports(file)}
+        missing = {
+            name
+            for name in imported & distributions.keys() - {"backend", "migrations"}
+            if not {canonicalize_name(d) for d in distributions[name]} & pins(RUNTIME).keys()
+        }
+        assert "fastapi" in imported
+        assert missing == set()
+
+    def test_tests_run_what_production_runs(self) -> None:
+        assert pins(RUNTIME).items() <= pins(DEVELOPMENT).items()
+
+    def test_in_step_with_pyproject(self) -> None:
+        assert all(path.read_text().startswith(lock.header()) for path in lock.OPTIONS)
+
+    def test_out_of_step_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        changed = (ROOT / "pyproject.toml").read_text().replace('"bcrypt>=5,<6"', '"bcrypt>=6"')
+        (tmp_path / "pyproject.toml").write_text(changed)
+        monkeypatch.setattr(lock, "PROJECT", tmp_path / "pyproject.toml")
+        monkeypatch.setattr(sys, "argv", ["lock", "--check"])
+        with pytest.raises(SystemExit, match=r"requirements-dev\.lock\. Run: make lock"):
+            lock.main()
+
+
+def test_wheel_carries_every_file(tmp_path: Path) -> None:
+    """A template that package-data forgets is missed only by whoever installs the wheel."""
+    for name in ("backend", "migrations"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    expected = {
+        path.relative_to(tmp_path).as_posix()
+        for name in ("backend", "migrations")
+        for path in (tmp_path / name).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        assert expected - set(archive.namelist()) == set()
+
+
+class TestDocker:
+    def copied(self) -> Iterator[str]:
+        for line in (ROOT / "Dockerfile").read_text().splitlines():
+            if line.startswith("COPY ") and "--from" not in line:
+                yield from line.split()[1:-1]
+
+    def test_what_is_copied_exists(self) -> None:
+        copied = list(self.copied())
+        assert "backend" in copied
+        assert [name for name in copied if not (ROOT / name).exists()] == []
+
+    def test_dockerignore_lets_exactly_that_through(self) -> None:
+        lines = (ROOT / ".dockerignore").read_text().splitlines()
+        assert {line[1:] for line in lines if line.startswith("!")} == set(self.copied())
+
+    def test_image_and_compose_run_commands_that_exist(self) -> None:
+        text = (ROOT / "Dockerfile").read_text() + (ROOT / "compose.yaml").read_text()
+        found = re.findall(r'\["backend", "(\w+)"(?:, "(\w+)")?', text)
+        assert len(found) == 3
+        backend_command = Path(sys.executable).with_name("backend")
+        for names in found:
+            words = [name for name in names if name]
+            subprocess.run([backend_command, *words, "--help"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def setting_names() -> set[str]:
+    """Of the core, the integrations and every module."""
+    for module in pkgutil.walk_packages(backend.__path__, "backend."):
+        if module.name.endswith(".settings"):
+            importlib.import_module(module.name)
+    kinds, names = [SettingsBase], set[str]()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        names |= {name.upper() for name in kind.model_fields}
+    return names
+
+
+class TestEnvironment:
+    def test_compose_names_only_settings(self, setting_names: set[str]) -> None:
+        text = (ROOT / "compose.yaml").read_text()
+        names = set(re.findall(r"^\s+([A-Z][A-Z_]+):", text, re.MULTILINE))
+        names |= set(re.findall(r"\$\{([A-Z_]+)", text))
+        assert {"SECRET_KEY", "DATABASE_URL"} <= names
+        assert names - setting_names - COMPOSE_ONLY == set()
+
+    def test_dockerfile_sets_only_settings(self, setting_names: set[str]) -> None:
+        text = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
+        names = {n for n in re.findall(r"\b([A-Z_]{3,})=", text) if not n.startswith("PYTHON")}
+        assert names - {"PATH"} <= setting_names
+
+    def test_example_names_only_settings(self, setting_names: set[str]) -> None:
+        text = (ROOT / ".env.example").read_text()
+        names = set(re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE))
+        assert "SECRET_KEY" in names
+        assert names - setting_names - COMPOSE_ONLY == set()
+
+    def test_example_changes_nothing_as_it_stands(self) -> None:
+        lines = (ROOT / ".env.example").read_text().splitlines()
+        assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+class TestMakefile:
+    TEXT = (ROOT / "Makefile").read_text()
+
+    def make(self, *words: str) -> subprocess.CompletedProcess[str]:
+        # Not the environment of this test: `make test` has put its own variables into it.
+        environment = {"PATH": os.environ["PATH"]}
+        return subprocess.run(
+            ["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def test_help_lists_every_target(self) -> None:
+        listed = re.findall(r"^make (\w+) +\S", self.make().stdout, re.MULTILINE)
+        (declared,) = re.findall(r"^\.PHONY: (.+)$", self.TEXT, re.MULTILINE)
+        assert listed == declared.split()
+
+    def test_migration_wants_a_name(self) -> None:
+        assert self.make("migration").stderr.startswith("Give it a name: ")
+
+    def test_clean_keeps_development_data(self) -> None:
+        removed, searched = self.make("--dry-run", "clean").stdout.splitlines()
+        assert not any(fnmatch("data", pattern) for pattern in removed.split()[2:])
+        assert "-path ./data -prune" in searched
+
+
+def test_ci_runs_the_checks_and_the_readme_command() -> None:
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-2:] == ["make check", "make test"]
