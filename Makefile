@@ -52,6 +52,6 @@ bench: ## Measure the server; args="--help" lists the options
 lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" takes newer versions
 	@$(READY) && $(BIN)/python -m tools.lock $(args) && $(READY)
 
-clean: ## Remove .venv and all caches; development data stays in data/
+clean: ## Remove .venv and all caches; the development database stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build trellis.egg-info
 	find . -path ./data -prune -o -name __pycache__ -prune -exec rm -rf {} +

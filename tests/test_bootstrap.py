@@ -4,6 +4,7 @@ import ast
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -330,3 +331,22 @@ def test_two_at_once_take_turns(bootstrap: Any, project: Path) -> None:
             fcntl.flock(held, fcntl.LOCK_UN)
             assert second.stdout.read() == ""
     assert second.returncode == 0
+
+
+def test_commands_of_a_killed_setup_are_waited_for(
+    bootstrap: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed setup has started goes on writing into .venv, so it goes on holding the lock."""
+    left_behind: list[int] = []
+
+    def install() -> None:
+        started = bootstrap.run(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"])
+        left_behind.append(int(started))
+
+    monkeypatch.setattr(bootstrap, "install", install)
+    bootstrap.install_in_turn()
+    with bootstrap.PROJECT.open() as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(left_behind[0], signal.SIGKILL)
+        fcntl.flock(lock, fcntl.LOCK_EX)

@@ -42,7 +42,7 @@ class Schema(BaseModel):
     def __get_pydantic_core_schema__(
         cls, source: type[BaseModel], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        schema = super().__get_pydantic_core_schema__(source, handler)
+        schema = handler(source)
         _make_strict(schema)
         return schema
 

@@ -184,6 +184,7 @@ class EmbeddedServer:
             )
 
     def _launch(self) -> None:
+        host.make_private(self._sockets)
         programs = host.runnable(self._programs)
         # At each start, because initdb outlives a killed command for a moment and goes on writing.
         for leftover in self.folder.glob("data.part-*"):
@@ -191,7 +192,6 @@ class EmbeddedServer:
         if not self._data.exists():
             self._initialise(programs)
         self._check_version(programs)
-        host.make_private(self._sockets)
         self._forget_dead()
         settings = SETTINGS | {"unix_socket_directories": f'"{self._sockets}"'}
         settings |= FAST if self._fast else {}

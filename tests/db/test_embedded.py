@@ -46,20 +46,18 @@ def system_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def used_folder(system_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a server has been; a copy of it starts ten times as fast as an empty folder."""
-    folder = tmp_path_factory.mktemp("used")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(embedded_host, "SYSTEM_FOLDER", system_folder)
-        with embedded_server(folder, fast=True) as server:
-            return server.folder
+def used_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For all tests that do not mind what others left; a first start takes ten times as long."""
+    return tmp_path_factory.mktemp("embedded")
 
 
 @pytest.fixture
-def folder(empty_folder: Path, used_folder: Path) -> Path:
-    home = data_folder(empty_folder)
-    subprocess.run(["cp", "-a", str(used_folder), str(home)], check=True)  # keeps the owner
-    return empty_folder
+def folder(
+    used_folder: Path, system_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    monkeypatch.setattr(embedded_host, "SYSTEM_FOLDER", system_folder)
+    yield used_folder
+    check_nothing_runs(used_folder)
 
 
 @pytest.fixture
@@ -69,13 +67,17 @@ def empty_folder(
     monkeypatch.setattr(embedded_host, "SYSTEM_FOLDER", system_folder)
     folder = tmp_path / "database"
     yield folder
+    check_nothing_runs(folder)
+    shutil.rmtree(data_folder(folder), ignore_errors=True)
+    shutil.rmtree(embedded_host.socket_folder(data_folder(folder)), ignore_errors=True)
+
+
+def check_nothing_runs(folder: Path) -> None:
     data = data_folder(folder) / "data"
     pid = embedded_host.recorded_pid(data)
     if pid is not None and embedded_host.serves(pid, data):
         os.kill(pid, signal.SIGKILL)
         pytest.fail("a server was left behind")
-    shutil.rmtree(data_folder(folder), ignore_errors=True)
-    shutil.rmtree(embedded_host.socket_folder(data_folder(folder)), ignore_errors=True)
 
 
 @contextmanager
@@ -224,12 +226,12 @@ def test_killed_command_leaves_a_server_that_the_next_one_joins_and_stops(folder
 def test_killed_server_is_restarted_with_what_was_committed(folder: Path) -> None:
     with embedded_server(folder) as server:
         assert ask(server.url, "SHOW fsync") == "on"
-        ask(server.url, "CREATE TABLE kept AS SELECT 7 AS number")
+        ask(server.url, "CREATE TABLE committed AS SELECT 7 AS number")
         with psycopg.connect(server.url, autocommit=True) as busy:
             busy.execute("SELECT 1")
             os.kill(server_pid(folder), signal.SIGKILL)
             eventually(server.ensure)
-        assert ask(server.url, "SELECT number FROM kept") == 7
+        assert ask(server.url, "SELECT number FROM committed") == 7
         assert server.ensure() is False
     assert stopped(folder)
 
@@ -314,7 +316,7 @@ def test_server_that_is_stopping_is_waited_for(
     assert stopped(folder)
 
 
-@pytest.fixture(params=["x" * 150, "a space, a comma"])
+@pytest.fixture(params=["x" * 150, "a space, a comma"], ids=["long", "space"])
 def awkward_folder(
     request: pytest.FixtureRequest, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
@@ -430,9 +432,9 @@ def test_server_that_dies_while_starting_is_explained(
         embedded_server(folder, fast=True).__enter__()
 
 
-def test_data_removed_while_in_use_is_explained(folder: Path) -> None:
-    with embedded_server(folder, fast=True) as server:
-        pid = server_pid(folder)
+def test_data_removed_while_in_use_is_explained(empty_folder: Path) -> None:
+    with embedded_server(empty_folder, fast=True) as server:
+        pid = server_pid(empty_folder)
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: not embedded_host.serves(pid, server.folder / "data"))
         shutil.rmtree(server.folder / "data")

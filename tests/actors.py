@@ -1,0 +1,77 @@
+"""People who call the application in tests."""
+
+from collections.abc import AsyncIterator, Callable, Awaitable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+
+from backend.core.context import Context
+from backend.modules.auth import service as auth
+from backend.modules.users import service as users
+from tests.contract import check_contract
+
+PASSWORD = "NewUser123!"
+BASE_URL = "http://testserver"
+
+
+class Client(httpx.AsyncClient):
+    """Calls the application in this process; every answer is held against the contract."""
+
+    def __init__(self, app: FastAPI, **options: Any) -> None:
+        async def check(response: httpx.Response) -> None:
+            await response.aread()
+            check_contract(app, response)
+
+        super().__init__(
+            transport=httpx.ASGITransport(app=app),
+            base_url=BASE_URL,
+            event_hooks={"response": [check]},
+            **options,
+        )
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A signed-in user and their client: `await ada.get("/api/v1/items")`."""
+
+    id: UUID
+    email: str
+    username: str
+    session_id: UUID
+    token: str
+    client: Client
+
+    def __getattr__(self, name: str) -> Any:
+        # get, post, put, patch, delete, head, request ...
+        return getattr(self.client, name)
+
+
+MakeActor = Callable[..., Awaitable[Actor]]
+
+
+class Cast:
+    """Makes actors, and lets go of their clients at the end."""
+
+    def __init__(self, app: FastAPI, context: Context) -> None:
+        self.app = app
+        self.context = context
+        self.stack = AsyncExitStack()
+
+    async def __call__(
+        self, username: str = "ada", *, roles: tuple[str, ...] = ("member",)
+    ) -> Actor:
+        email = f"{username}@example.com"
+        password_hash = await users.accept_password(self.context, PASSWORD, names=())
+        async with self.context.database.transaction() as session:
+            user = await users.create_user(
+                session, email=email, username=username, password_hash=password_hash, roles=roles
+            )
+        client = auth.Client(ip="127.0.0.1", user_agent="tests")
+        tokens = await auth.sign_in(self.context, email, PASSWORD, client)
+        http = Client(self.app, headers={"Authorization": f"Bearer {tokens.access_token}"})
+        await self.stack.enter_async_context(http)
+        return Actor(user.id, email, username, tokens.session_id, tokens.access_token, http)

@@ -1,0 +1,61 @@
+"""Contexts and applications as tests need them: the real ones, on settings of their own."""
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from backend.core.app import create_context
+from backend.core.context import Context
+from backend.core.module import Module
+from backend.core.registry import discover
+from backend.core.settings import Settings, SettingsBase
+
+MODULES = discover()
+DEFAULTS: dict[str, Any] = {
+    "environment": "test",
+    "secret_key": SecretStr("a key for tests, as long as a real one: 0123456789"),
+    "data_dir": Path(tempfile.gettempdir()) / "trellis-tests-data",
+    "database_pool_size": 5,
+    # The work of a hash is not what tests are about.
+    "bcrypt_cost": 4,
+}
+
+
+def setting_kinds(modules: tuple[Module, ...] = MODULES) -> list[type[SettingsBase]]:
+    return [Settings, *(module.settings for module in modules if module.settings)]
+
+
+# A developer's environment must not decide what tests see.
+for _kind in setting_kinds():
+    for _name in _kind.model_fields:
+        os.environ.pop(_name.upper(), None)
+
+
+def make_context(url: str, modules: tuple[Module, ...] = MODULES, **settings: Any) -> Context:
+    """A context on the database at `url`; its database must be closed."""
+    values = {**DEFAULTS, "database_url": SecretStr(url), **settings}
+    loaded = {
+        kind: kind(
+            _env_file=None,
+            **{name: values[name] for name in kind.model_fields if name in values},
+        )
+        for kind in setting_kinds(modules)
+    }
+    return create_context(modules, loaded)
+
+
+def run_startup(url: str, modules: tuple[Module, ...] = MODULES) -> None:
+    """What the modules do once when an application starts on this database."""
+
+    async def run() -> None:
+        context = make_context(url, modules)
+        for module in modules:
+            if module.startup:
+                await module.startup(context)
+        await context.database.close()
+
+    asyncio.run(run())

@@ -1,0 +1,92 @@
+"""Fixtures for all tests. A module's own fixtures live beside its tests."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import structlog
+from fastapi import FastAPI
+
+from backend.core.app import create_app
+from backend.core.context import Context
+from tests import databases
+from tests.actors import Actor, Cast, Client
+from tests.applications import MODULES, make_context
+from tests.databases import (  # pytest finds its hooks by name, here
+    pytest_configure,
+    pytest_configure_node,
+    pytest_unconfigure,
+)
+
+__all__ = ["pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database of this test's own, with the built-in roles."""
+    with databases.cloned_database(databases.server_url(request.config)) as url:
+        yield url
+
+
+@pytest.fixture
+async def context(database_url: str) -> AsyncIterator[Context]:
+    made = make_context(database_url)
+    yield made
+    await made.database.close()
+
+
+@pytest.fixture(scope="session")
+def _shared_app() -> FastAPI:
+    # Building it takes longer than most tests; only its context is each test's own.
+    return create_app(make_context("postgresql://nowhere"), MODULES)
+
+
+@pytest.fixture
+def app(_shared_app: FastAPI, context: Context) -> FastAPI:
+    """The application on this test's database, as it is after its start."""
+    context.state.started = True
+    _shared_app.state.context = context
+    return _shared_app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[Client]:
+    """Somebody who is not signed in."""
+    async with Client(app) as made:
+        yield made
+
+
+@pytest.fixture
+async def actor(app: FastAPI, context: Context) -> AsyncIterator[Cast]:
+    """Makes signed-in users: `await actor("ada", roles=("editor",))`."""
+    cast = Cast(app, context)
+    async with cast.stack:
+        yield cast
+
+
+@pytest.fixture
+async def ada(actor: Cast) -> Actor:
+    """A member."""
+    return await actor("ada")
+
+
+@pytest.fixture
+async def bob(actor: Cast) -> Actor:
+    """Another member."""
+    return await actor("bob")
+
+
+@pytest.fixture
+async def editor(actor: Cast) -> Actor:
+    return await actor("edith", roles=("editor",))
+
+
+@pytest.fixture
+async def admin(actor: Cast) -> Actor:
+    return await actor("root", roles=("admin",))
+
+
+@pytest.fixture
+def log() -> Iterator[list[structlog.typing.EventDict]]:
+    """Every event that is logged while the test runs."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured

@@ -1,0 +1,86 @@
+"""What holds for every answer, whatever the test is about."""
+
+import re
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+PROBLEM_MEMBERS = {
+    "type",
+    "title",
+    "status",
+    "detail",
+    "instance",
+    "error",
+    "path",
+    "timestamp",
+    "request_id",
+}
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+
+
+def check_contract(app: FastAPI, response: httpx.Response) -> None:
+    """Raise AssertionError unless headers, problem document and OpenAPI agree with the contract."""
+    assert response.headers["x-request-id"]
+    assert "content-security-policy" in response.headers
+    assert HEADERS.items() <= dict(response.headers).items()
+    if response.status_code == 204:
+        assert not response.content
+    if response.status_code == 201:
+        assert response.headers["location"].startswith("/")
+    if response.status_code >= 400 and response.request.method != "HEAD":
+        check_problem(response)
+    check_documented(app, response)
+
+
+def check_problem(response: httpx.Response) -> None:
+    if response.request.url.path.rstrip("/") == "/health/ready":
+        return
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem.keys() - {"errors"} == PROBLEM_MEMBERS, problem
+    assert problem["status"] == response.status_code
+    assert problem["type"] == f"/errors/{problem['error']}"
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert "?" not in problem["path"]
+    assert ("errors" in problem) <= (response.status_code in (409, 422))
+    if response.status_code == 401:
+        assert "www-authenticate" in response.headers
+    if response.status_code in (429, 503):
+        assert int(response.headers["retry-after"]) >= 1
+
+
+def check_documented(app: FastAPI, response: httpx.Response) -> None:
+    """The OpenAPI document names this status for this operation."""
+    operation = operation_of(app, response.request.method, response.request.url.path)
+    if operation is None:
+        assert response.status_code in (200, 204, 400, 404, 405, 500)
+        return
+    assert str(response.status_code) in operation["responses"], (
+        f"{response.request.method} {response.request.url.path} answered "
+        f"{response.status_code}, which its OpenAPI responses do not name: {response.text}"
+    )
+
+
+def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
+    """The OpenAPI operation that answers this request; None for an undocumented address."""
+    method = "GET" if method == "HEAD" else method
+    for route in iter_route_contexts(app.routes):
+        if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
+            continue
+        if route.path_regex.match(path.rstrip("/") or "/") and method in (route.methods or ()):
+            found: dict[str, Any] = app.openapi()["paths"][route.path_format][method.lower()]
+            return found
+    return None
+
+
+def is_uuid7(text: str) -> bool:
+    return bool(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", text)
+    )
