@@ -19,7 +19,7 @@ def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]
     if kind == "type" and isinstance(item, UTCDateTime):
         return "sa.DateTime(timezone=True)"
     if kind == "type" and isinstance(item, AutoString):
-        length = item.impl_instance.length
+        length = getattr(item.impl_instance, "length", None)
         return f"sa.String({length})" if length else "sa.String()"
     return False
 

@@ -317,6 +317,19 @@ class TestSteps:
         assert not bootstrap.is_current()
 
 
+def test_interrupted_update_is_not_taken_for_the_old_state(
+    bootstrap: Any, commands: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrap.main()
+    old = bootstrap.LOCK.read_text()
+    bootstrap.LOCK.write_text(old + "# newer\n")
+    monkeypatch.setattr(bootstrap, "uv", lambda *_: sys.exit("stopped"))
+    with pytest.raises(SystemExit, match="stopped"):
+        bootstrap.main()
+    bootstrap.LOCK.write_text(old)
+    assert not bootstrap.is_current()
+
+
 def test_two_at_once_take_turns(bootstrap: Any, project: Path) -> None:
     with bootstrap.PROJECT.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -336,7 +349,7 @@ def test_two_at_once_take_turns(bootstrap: Any, project: Path) -> None:
 def test_commands_of_a_killed_setup_are_waited_for(
     bootstrap: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a killed setup has started goes on writing into .venv, so it goes on holding the lock."""
+    """What a killed setup has started still writes into .venv, so it still holds the lock."""
     left_behind: list[int] = []
 
     def install() -> None:

@@ -42,10 +42,7 @@ def create_context(
     assert isinstance(settings, Settings)
     if settings.database_url is None:
         raise SettingsError(
-            [
-                "DATABASE_URL is not set: start with `backend dev` or `backend serve`, which bring "
-                "a database."
-            ]
+            ["DATABASE_URL is not set: `backend dev` and `backend serve` bring a database."]
         )
     replica = settings.database_replica_url
     return Context(
@@ -102,7 +99,7 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    templates = {
+    templates: dict[object, str | None] = {
         context.endpoint: context.path_format
         for context in iter_route_contexts(app.routes)
         if isinstance(context.original_route, APIRoute)
@@ -146,7 +143,7 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
         assert module.startup is not None
         try:
             await module.startup(context)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # tried again, whatever it was
             log.warning("startup_waits", module=module.name, reason=type(error).__name__)
             await asyncio.sleep(STARTUP_RETRY_SECONDS)
         else:

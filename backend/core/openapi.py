@@ -95,7 +95,7 @@ def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppErr
 
 
 def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
-    calls = [each.call for each in dependant.dependencies]
+    calls: list[Any] = [each.call for each in dependant.dependencies]
     return [call.model for call in calls if hasattr(call, "query_parameters")]
 
 

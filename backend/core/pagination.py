@@ -73,7 +73,7 @@ def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
 class Answer:
     """How one resource is to be told. `fields` None means whole."""
 
-    fields: frozenset[str] | None
+    fields: set[str] | None
 
     def of(self, resource: BaseModel) -> Response:
         return _json(resource.model_dump_json(include=self.fields))
@@ -84,12 +84,14 @@ class PageRequest:
     """The page a client asked for, and how it is to be told."""
 
     query: ListQuery
-    fields: frozenset[str] | None
+    fields: set[str] | None
     request: Request
 
     def of(self, page: Page[T]) -> Response:
-        included = {"data": {"__all__": self.fields}, "next_cursor": True, "total": True}
-        response = _json(page.model_dump_json(include=included if self.fields else None))
+        included: dict[str, Any] | None = None
+        if self.fields:
+            included = {"data": {"__all__": self.fields}, "next_cursor": True, "total": True}
+        response = _json(page.model_dump_json(include=included))
         if page.next_cursor:
             response.headers["Link"] = f'<{self._next_url(page.next_cursor)}>; rel="next"'
         return response
@@ -119,23 +121,23 @@ class ListParameters:
 
     def __init__(self, listing: Listing, schema: type[BaseModel]) -> None:
         self.filters = tuple(listing.filters)
-        self.model = create_model(
-            f"{schema.__name__}ListQuery",
-            limit=(Integer, Field(20, ge=1, le=MAX_LIMIT, description="Rows of a page.")),
-            cursor=(str | None, Field(None, description="`next_cursor` of the page before.")),
-            offset=(
+        parameters: dict[str, Any] = {
+            "limit": (Integer, Field(20, ge=1, le=MAX_LIMIT, description="Rows of a page.")),
+            "cursor": (str | None, Field(None, description="`next_cursor` of the page before.")),
+            "offset": (
                 Integer,
                 Field(0, ge=0, le=MAX_OFFSET, description="Rows to skip; not with `cursor`."),
             ),
-            sort=_sort_parameter(listing),
-            total=(Boolean, Field(False, description="Count all that match.")),
-            fields=_fields_parameter(schema),
-            **({"q": _search_parameter(listing.search.description)} if listing.search else {}),
-            **{
-                name: (each.type | None, Field(None, description=each.description))
-                for name, each in listing.filters.items()
-            },
-        )
+            "sort": _sort_parameter(listing),
+            "total": (Boolean, Field(False, description="Count all that match.")),
+            "fields": _fields_parameter(schema),
+        }
+        if listing.search:
+            described = Field(None, description=listing.search.description)
+            parameters["q"] = (Text | None, described)
+        for name, each in listing.filters.items():
+            parameters[name] = (each.type | None, Field(None, description=each.description))
+        self.model = create_model(f"{schema.__name__}ListQuery", **parameters)
         self.query_parameters = frozenset(self.model.model_fields)
 
     async def __call__(self, request: Request) -> PageRequest:
@@ -162,11 +164,11 @@ def _fields_parameter(schema: type[BaseModel]) -> Any:
         names = value.split(",") if isinstance(value, str) else ()
         if not names or not all(name in known for name in names):
             raise PydanticCustomError("unknown_field", "Names a member that does not exist.")
-        return frozenset(names)
+        return set(names)
 
     described = f"Only these members, comma separated: {', '.join(known)}."
     field = Field(None, description=described, json_schema_extra={"type": "string"})
-    return Annotated[frozenset[str] | None, BeforeValidator(parse)], field
+    return Annotated[set[str] | None, BeforeValidator(parse)], field
 
 
 def _sort_parameter(listing: Listing) -> Any:
@@ -183,10 +185,6 @@ def _sort_parameter(listing: Listing) -> Any:
     )
     field = Field((), description=described, json_schema_extra={"type": "string"})
     return Annotated[tuple[str, ...], BeforeValidator(parse)], field
-
-
-def _search_parameter(description: str) -> Any:
-    return Text | None, Field(None, description=description)
 
 
 def _validated(model: type[BaseModel], request: Request) -> dict[str, Any]:

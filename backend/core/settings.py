@@ -159,7 +159,8 @@ def load_settings(
     """
     loaded: dict[type[SettingsBase], SettingsBase] = {}
     problems: list[str] = []
-    for kind in dict.fromkeys([Settings, *kinds]):
+    wanted: list[type[SettingsBase]] = [Settings, *kinds]
+    for kind in wanted:
         try:
             loaded[kind] = kind()
         except ValidationError as error:

@@ -5,6 +5,7 @@ import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -21,7 +22,7 @@ class Timeouts:
     lock: float = 5
     idle_in_transaction: float = 30
 
-    def connect_arguments(self) -> dict[str, str | int]:
+    def connect_arguments(self) -> dict[str, Any]:
         """Keyword arguments for `psycopg.connect`; the server enforces them from then on."""
         settings = {
             "statement_timeout": self.statement,

@@ -178,7 +178,8 @@ class EmbeddedServer:
         # What a killed server leaves in memory goes with its last child, a moment later; and a
         # server that was orphaned before it wrote its pid shows itself as "already exists".
         words = self._last_words()
-        if not re.search("shared memory|already exists", words):
+        killed = self._process is not None and self._process.returncode == -signal.SIGKILL
+        if not killed and not re.search("shared memory|already exists", words):
             raise EmbeddedError(
                 f"PostgreSQL stopped while starting ({words}): read {self._log}, {CURE}."
             )

@@ -162,8 +162,10 @@ def explained(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # Many files that could not be copied have their reasons in one long text.
+        reason = f"{error.strerror}: {error.filename}" if error.strerror else str(error)[-200:]
         raise EmbeddedError(
-            f"The database folder {home} cannot be used ({error.strerror}: {error.filename}): "
+            f"The database folder {home} cannot be used ({reason}): "
             f"choose a folder that this user can write to, {CURE}."
         ) from error
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BindParameter,
@@ -28,6 +28,7 @@ from backend.db.reads import Query, Reads, Row
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 Column = SQLColumnExpression[Any]
+Term = tuple[ColumnElement[Any], bool]  # and whether it descends
 RANK = "rank"
 
 
@@ -170,13 +171,13 @@ def _shape(listing: Listing, names: tuple[str, ...], sort: tuple[str, ...], afte
     statement = _filtered(listing, names)
     terms = [_term(listing, part) for part in sort]
     # The tie-break runs the way of the last field, so that one index can serve both.
-    terms.append((listing.key, terms[-1][1]))
-    selected = {column: name for name, column in statement.selected_columns.items()}
-    columns, extra = [], []
+    terms.append((cast("ColumnElement[Any]", listing.key), terms[-1][1]))
+    columns: list[str] = []
+    extra: list[str] = []
     for position, (expression, _) in enumerate(terms):
-        name = selected.get(expression)
-        if name is None:
-            name = f"sort_key_{position}"
+        selected = statement.selected_columns.corresponding_column(expression)
+        name = f"sort_key_{position}" if selected is None else str(selected.key)
+        if selected is None:
             extra.append(name)
             statement = statement.add_columns(expression.label(name))
         columns.append(name)
@@ -192,19 +193,19 @@ def _shape(listing: Listing, names: tuple[str, ...], sort: tuple[str, ...], afte
     return _Shape(Query(statement), tuple(columns), tuple(extra), types, binds)
 
 
-def _python_type(expression: Column) -> type:
+def _python_type(expression: ColumnElement[Any]) -> type:
     kind = expression.type
     return (kind.impl_instance if isinstance(kind, TypeDecorator) else kind).python_type
 
 
-def _term(listing: Listing, part: str) -> tuple[Column, bool]:
+def _term(listing: Listing, part: str) -> Term:
     name = part.removeprefix("-")
     if name == RANK and listing.search and listing.search.rank:
         return listing.search.rank(bindparam("q")), True
-    return listing.sorts[name], part.startswith("-")
+    return cast("ColumnElement[Any]", listing.sorts[name]), part.startswith("-")
 
 
-def _after(terms: Sequence[tuple[Column, bool]], names: Sequence[str]) -> ColumnElement[bool]:
+def _after(terms: Sequence[Term], names: Sequence[str]) -> ColumnElement[bool]:
     """Rows that sort behind the row whose keys are bound to `names`."""
     binds = [
         bindparam(name, type_=expression.type)

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from backend.db.connections import Gate, Timeouts, is_dead
 
 Row = dict[str, Any]
-_DIALECT = dialect()
+_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 class Query:

@@ -61,7 +61,8 @@ def upgrade() -> None:
             "search",
             postgresql.TSVECTOR(),
             sa.Computed(
-                "setweight(to_tsvector('english', title), 'A') || setweight(to_tsvector('english', left(coalesce(content, ''), 100000)), 'B')",
+                "setweight(to_tsvector('english', title), 'A') || "
+                "setweight(to_tsvector('english', left(coalesce(content, ''), 100000)), 'B')",
                 persisted=True,
             ),
             nullable=True,

@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ class Article(Base, Identified, Timestamped, table=True):
         sa.Index("ix_articles_search", "search", postgresql_using="gin"),
     )
     # Nobody reads the search vector back.
-    __mapper_args__ = {"eager_defaults": False}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
 
     title: str = Field(max_length=255)
     content: str | None = Field(default=None, sa_type=sa.Text)

@@ -20,8 +20,12 @@ class NotReadyError(Exception):
 
 async def readiness(context: Context) -> Readiness:
     """All checks at once: this module's, and those of every module's manifest."""
-    checks = {"database": _database, "migrations": _migrations, "startup": _startup}
-    checks |= context.checks
+    checks: dict[str, ReadinessCheck] = {
+        "database": _database,
+        "migrations": _migrations,
+        "startup": _startup,
+        **context.checks,
+    }
     results = await asyncio.gather(*(_run(check, context) for check in checks.values()))
     by_name = dict(zip(checks, results, strict=True))
     if any(result.status == "error" for result in results):
@@ -37,7 +41,7 @@ async def _run(check: ReadinessCheck, context: Context) -> Check:
             await check(context)
     except NotReadyError as error:
         detail = str(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
         # A driver's message names hosts and users; its type is enough here.
         detail = type(error).__name__
     elapsed = round((time.perf_counter() - started) * 1000, 2)

@@ -11,7 +11,7 @@ class Role(Base, Timestamped, table=True):
     name: str = Field(primary_key=True, max_length=50)
     description: str | None = Field(default=None, max_length=500)
     built_in: bool = False
-    permissions: list[str] = Field(sa_type=ARRAY(Text))  # type: ignore[arg-type]  # takes instances
+    permissions: list[str] = Field(sa_type=ARRAY(Text))
 
 
 class Permission(Base, table=True):

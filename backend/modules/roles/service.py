@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Subquery, text
+from sqlalchemy import Subquery, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -34,9 +34,10 @@ async def sync(session: AsyncSession, features: Iterable[Feature]) -> None:
     Nothing is removed: during a rolling update the older version starts, too.
     """
     features = list(features)
-    await session.exec(text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=_SYNC_LOCK))
+    await session.exec(select(func.pg_advisory_xact_lock(_SYNC_LOCK)))
     declared = {name for feature in features for name in feature.permissions}
-    new = declared - set(await session.exec(select(Permission.name)))
+    known = (await session.exec(select(Permission.name))).all()
+    new = declared.difference(known)
     session.add_all(Permission(name=name) for name in new)
     roles = {role.name: role for role in await session.exec(select(Role).with_for_update())}
     for name, description in BUILT_IN_ROLES.items():

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import MISSING
-from sqlalchemy import Subquery, delete, text, update
+from sqlalchemy import Subquery, delete, func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -216,7 +216,7 @@ async def lock_admins(session: AsyncSession) -> bool:
 
     True if there is one.
     """
-    await session.exec(text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=_ADMINS_LOCK))
+    await session.exec(select(func.pg_advisory_xact_lock(_ADMINS_LOCK)))
     return await _has_admin(session)
 
 

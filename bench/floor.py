@@ -1,0 +1,262 @@
+"""The floor: the same answers by hand, with uvicorn, PyJWT, psycopg and orjson and nothing else.
+
+It sends the application's own statements, checks what a careful author would check, and has no
+routing, validation, log, security headers or error format. Below `/cached` it also trusts a
+token that it has seen before; the application's cache makes that the harder comparison.
+"""
+
+import gc
+import json
+from asyncio import LifoQueue
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import jwt
+import orjson
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import insert
+from sqlalchemy.dialects.postgresql.psycopg import dialect
+from starlette.types import Message, Receive, Scope, Send
+
+from backend.core.app import create_context
+from backend.core.registry import discover
+from backend.core.settings import load_settings
+from backend.db.base import utc_now, uuid7
+from backend.db.connections import Timeouts
+from backend.db.cursors import encode_cursor
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Query, Reads, Row
+from backend.modules.auth.queries import IDENTITY
+from backend.modules.auth.settings import AuthSettings
+from backend.modules.auth.tokens import ALGORITHM, REQUIRED
+from backend.modules.items.models import Item
+from backend.modules.items.queries import ITEMS
+from backend.modules.users.queries import USER
+
+Connection = psycopg.AsyncConnection[Row]
+Verify = Callable[[str], tuple[UUID, UUID]]
+INSERT_ITEM = insert(Item).compile(dialect=dialect()).string
+
+
+class Refused(Exception):
+    """Answered with this status and nothing else."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class Answer(NamedTuple):
+    body: bytes
+    status: int = 200
+    header: tuple[bytes, bytes] | None = None
+
+
+class Recorder(Reads):
+    """Tells which statement a list sends, instead of sending it."""
+
+    def __init__(self) -> None:
+        self.statement: tuple[str, dict[str, Any]] = ("", {})
+
+    async def all(self, query: Query, /, **values: Any) -> list[Row]:
+        self.statement = (query.sql, query.parameters(values))
+        return []
+
+
+class Floor:
+    """A raw ASGI application."""
+
+    def __init__(self) -> None:
+        modules = discover()
+        loaded = load_settings(module.settings for module in modules if module.settings)
+        self.context = create_context(modules, loaded)
+        self.auth = self.context.settings_of(AuthSettings)
+        self.key = self.context.key("access tokens")
+        # As many connections of either kind as the application holds.
+        self.readers: LifoQueue[Connection] = LifoQueue()
+        self.writers: LifoQueue[Connection] = LifoQueue()
+        self.list_statement: tuple[str, dict[str, Any]] = ("", {})
+        self.routes: dict[tuple[str, str], Callable[[Scope, Receive], Awaitable[Answer]]] = {
+            ("GET", "/health"): self.health
+        }
+        for prefix, verify in (("", self.verify), ("/cached", cache(self.verify))):
+            self.routes |= {
+                ("GET", f"{prefix}/api/v1/users/me"): partial(self.me, verify),
+                ("GET", f"{prefix}/api/v1/items"): partial(self.items, verify),
+                ("POST", f"{prefix}/api/v1/items"): partial(self.create_item, verify),
+            }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.live(receive, send)
+            return
+        try:
+            handler = self.routes.get((scope["method"], scope["path"]))
+            if handler is None:
+                raise Refused(404)
+            answer = await handler(scope, receive)
+        except Refused as refused:
+            answer = Answer(b"{}", refused.status)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(answer.body)).encode()),
+        ]
+        if answer.header:
+            headers.append(answer.header)
+        start: Message = {"type": "http.response.start", "status": answer.status}
+        await send(start | {"headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        settings = self.context.settings
+        assert settings.database_url is not None
+        for queue, autocommit in ((self.readers, True), (self.writers, False)):
+            for _ in range(settings.database_pool_size):
+                connection = await psycopg.AsyncConnection.connect(
+                    settings.database_url.get_secret_value(),
+                    autocommit=autocommit,
+                    row_factory=dict_row,
+                    **Timeouts().connect_arguments(),
+                )
+                queue.put_nowait(connection)
+        recorder = Recorder()
+        query = ListQuery(cursor_key=b"")
+        await fetch_page(recorder, ITEMS, query, only_owner=UUID(int=0))
+        self.list_statement = recorder.statement
+        # As the application does.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for queue in (self.readers, self.writers):
+            while not queue.empty():
+                await queue.get_nowait().close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def verify(self, token: str) -> tuple[UUID, UUID]:
+        try:
+            claims = jwt.decode(
+                token,
+                self.key,
+                [ALGORITHM],
+                issuer=self.auth.jwt_issuer,
+                audience=self.auth.jwt_audience,
+                options={"require": REQUIRED},
+            )
+            return UUID(claims["sub"]), UUID(claims["sid"])
+        except (jwt.PyJWTError, ValueError):
+            raise Refused(401) from None
+
+    async def identify(
+        self, scope: Scope, verify: Verify, connection: Connection, permission: str | None = None
+    ) -> tuple[UUID, list[str]]:
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, token = header.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refused(401)
+        user_id, session_id = verify(token)
+        values = {"user_id": user_id, "session_id": session_id}
+        cursor = await connection.execute(IDENTITY.sql, IDENTITY.parameters(values))
+        row = await cursor.fetchone()
+        if row is None:
+            raise Refused(401)
+        permissions = (row["permissions"] or "").split()
+        if permission and permission not in permissions:
+            raise Refused(403)
+        return user_id, permissions
+
+    async def health(self, _scope: Scope, _receive: Receive) -> Answer:
+        return Answer(b'{"status":"ok","version":"0.1.0"}')
+
+    async def me(self, verify: Verify, scope: Scope, _receive: Receive) -> Answer:
+        connection = await self.readers.get()
+        try:
+            user_id, _ = await self.identify(scope, verify, connection)
+            cursor = await connection.execute(USER.sql, USER.parameters({"id": user_id}))
+            row = await cursor.fetchone()
+        finally:
+            self.readers.put_nowait(connection)
+        if row is None:
+            raise Refused(404)
+        return Answer(_json({**row, "avatar_url": None}))
+
+    async def items(self, verify: Verify, scope: Scope, _receive: Receive) -> Answer:
+        name, _, number = scope["query_string"].decode().partition("=")
+        if name != "limit" or not number.isdecimal() or not 1 <= int(number) <= 100:
+            raise Refused(422)
+        limit = int(number)
+        connection = await self.readers.get()
+        try:
+            user_id, permissions = await self.identify(scope, verify, connection, "items:read")
+            if "items:admin" in permissions:
+                raise Refused(403)  # would be another statement
+            sql, parameters = self.list_statement
+            values = {**parameters, "only_owner": user_id, "page_limit": limit + 1}
+            cursor = await connection.execute(sql, values)
+            rows = await cursor.fetchall()
+        finally:
+            self.readers.put_nowait(connection)
+        header = next_cursor = None
+        if len(rows) > limit:
+            rows.pop()
+            binding = f'["items", ["-created_at"], {{"only_owner": "{user_id}"}}]'.encode()
+            last = (rows[-1]["created_at"], rows[-1]["id"])
+            next_cursor = encode_cursor(last, binding=binding, key=self.context.cursor_key)
+            link = f'<{scope["path"]}?limit={limit}&cursor={next_cursor}>; rel="next"'
+            header = (b"link", link.encode())
+        body = _json({"data": rows, "next_cursor": next_cursor, "total": None})
+        return Answer(body, header=header)
+
+    async def create_item(self, verify: Verify, scope: Scope, receive: Receive) -> Answer:
+        connection = await self.readers.get()
+        try:
+            user_id, _ = await self.identify(scope, verify, connection, "items:write")
+        finally:
+            self.readers.put_nowait(connection)
+        row = _checked(await _body(receive))
+        now = utc_now()
+        row |= {"id": uuid7(), "owner_id": user_id, "created_at": now, "updated_at": now}
+        connection = await self.writers.get()
+        try:
+            await connection.execute(INSERT_ITEM, row)
+            await connection.commit()
+        finally:
+            self.writers.put_nowait(connection)
+        return Answer(_json(row), 201, (b"location", f"/api/v1/items/{row['id']}".encode()))
+
+
+async def _body(receive: Receive) -> Any:
+    received = b""
+    more = True
+    while more:
+        message = await receive()
+        received += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(received) > 1024 * 1024:
+            raise Refused(413)
+    try:
+        return json.loads(received)
+    except ValueError:
+        raise Refused(400) from None
+
+
+def _checked(value: Any) -> Row:
+    if not isinstance(value, dict) or not value.keys() <= {"title", "description"}:
+        raise Refused(422)
+    title, description = value.get("title"), value.get("description")
+    if not isinstance(title, str) or not 1 <= len(title.strip()) <= 255:
+        raise Refused(422)
+    if description is not None and not (isinstance(description, str) and len(description) < 10_001):
+        raise Refused(422)
+    return {"title": title.strip(), "description": description}
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+
+
+app = Floor()
