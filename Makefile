@@ -19,7 +19,7 @@ setup: ## Install everything into .venv
 	@$(READY) && echo 'Ready. Start the server with: make dev'
 
 # exec: signals then reach the server itself, not a shell in between.
-dev: ## Start the server, its database and its worker
+dev: ## Start the server and its database, with reload
 	@$(READY) && exec $(BIN)/backend dev $(args)
 
 test: ## Run the tests; args="tests/modules -k login" narrows them

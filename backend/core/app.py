@@ -10,6 +10,7 @@ from importlib.metadata import version
 import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy.exc import ProgrammingError
 
 from backend.core import docs
 from backend.core.context import Context, nobody
@@ -28,6 +29,7 @@ from backend.core.security import secret_key
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
 from backend.db.database import Database
+from backend.db.errors import driver_error, is_unavailable
 
 log = structlog.get_logger()
 
@@ -143,8 +145,12 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
         assert module.startup is not None
         try:
             await module.startup(context)
-        except Exception as error:  # noqa: BLE001  # tried again, whatever it was
-            log.warning("startup_waits", module=module.name, reason=type(error).__name__)
+        except Exception as error:  # tried again, whatever it was
+            if is_unavailable(error) or isinstance(error, ProgrammingError):
+                reason = type(driver_error(error)).__name__  # down, or not migrated yet
+                log.warning("startup_waits", module=module.name, reason=reason)
+            else:
+                log.exception("startup_failed", module=module.name)
             await asyncio.sleep(STARTUP_RETRY_SECONDS)
         else:
             pending.pop(0)

@@ -191,7 +191,7 @@ def problem_response(scope: Scope, error: AppError, *, detail: str | None = None
         orjson.dumps(document),
         status_code=error.status,
         media_type="application/problem+json",
-        headers={"Cache-Control": "no-store", **error.headers},
+        headers=error.headers,
     )
 
 

@@ -73,11 +73,15 @@ def empty_folder(
 
 
 def check_nothing_runs(folder: Path) -> None:
-    data = data_folder(folder) / "data"
-    pid = embedded_host.recorded_pid(data)
-    if pid is not None and embedded_host.serves(pid, data):
+    if stopped(folder):
+        return
+    home = data_folder(folder)
+    pid = embedded_host.recorded_pid(home / "data")
+    served = pid is not None and embedded_host.serves(pid, home / "data")
+    if pid is not None and served:
         os.kill(pid, signal.SIGKILL)
-        pytest.fail("a server was left behind")
+    shutil.rmtree(home)
+    assert not served, "a server was left behind"
 
 
 @contextmanager
@@ -248,16 +252,17 @@ def test_command_that_only_joined_restarts_the_server(folder: Path) -> None:
     assert stopped(folder)
 
 
+# As the user of the server, because PostgreSQL itself takes no other for a server of its own.
 @contextmanager
 def stranger() -> Iterator[int]:
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen(["sleep", "60"], **embedded_host.surroundings()) as process:
         yield process.pid
         process.kill()
 
 
 @contextmanager
 def zombie() -> Iterator[int]:
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen(["sleep", "60"], **embedded_host.surroundings()) as process:
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         yield process.pid
@@ -353,6 +358,16 @@ def test_interrupt_stops_the_server(folder: Path) -> None:
         ready(process)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 130
+    assert stopped(folder)
+
+
+def test_interrupt_of_one_command_spares_the_others(folder: Path) -> None:
+    with command(folder) as process:
+        born = birth(ready(process))
+        with embedded_server(folder) as server:
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(30) == 130
+            assert birth(server.url) == born
     assert stopped(folder)
 
 

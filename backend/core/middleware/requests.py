@@ -17,6 +17,9 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+# An answer that says nothing of caching is somebody's own, or of this moment.
+_NO_STORE = (b"cache-control", b"no-store")
+_CACHEABLE = {b"cache-control", b"etag"}
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
@@ -48,8 +51,11 @@ class RequestsMiddleware:
                 headers = list(message["headers"])
                 headers += self.headers
                 headers.append((b"x-request-id", request_id.encode()))
-                if not any(name == b"content-security-policy" for name, _ in headers):
+                present = {name for name, _ in headers}
+                if b"content-security-policy" not in present:
                     headers.append(_CSP)
+                if not present & _CACHEABLE:
+                    headers.append(_NO_STORE)
                 message["headers"] = headers
             await send(message)
 

@@ -52,10 +52,9 @@ async def register(context: CurrentContext, response: Response, new: Registratio
     openapi_extra=LOGIN_BODY,
     responses=documented(InvalidCredentialsError, AccountDisabledError),
 )
-async def login(request: Request, context: CurrentContext, response: Response) -> Tokens:
+async def login(request: Request, context: CurrentContext) -> Tokens:
     """Sign in with JSON or with the OAuth2 password form."""
     credentials = await read_credentials(request)
-    response.headers["Cache-Control"] = "no-store"
     client = service.Client(
         ip=request.client.host if request.client else None,
         user_agent=request.headers.get("user-agent", "")[:255] or None,

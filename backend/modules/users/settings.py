@@ -1,8 +1,10 @@
 from pydantic import Field, SecretStr
 
+from backend.core.schemas import Email
 from backend.core.settings import SettingsBase
 
 SAFE_BCRYPT_COST = 12
+SAFE_ADMIN_PASSWORD_LENGTH = 12
 
 
 class UserSettings(SettingsBase):
@@ -10,7 +12,7 @@ class UserSettings(SettingsBase):
     bcrypt_cost: int = Field(
         SAFE_BCRYPT_COST, ge=4, le=16, description="Work per password hash; 12 is about 0.2 s."
     )
-    first_admin_email: str | None = Field(
+    first_admin_email: Email | None = Field(
         None, description="Made an administrator at first start, with the password below."
     )
     first_admin_password: SecretStr | None = Field(
@@ -18,6 +20,12 @@ class UserSettings(SettingsBase):
     )
 
     def unsafe(self) -> list[str]:
+        found = []
         if self.bcrypt_cost < SAFE_BCRYPT_COST:
-            return [f"BCRYPT_COST must be at least {SAFE_BCRYPT_COST}."]
-        return []
+            found.append(f"BCRYPT_COST must be at least {SAFE_BCRYPT_COST}.")
+        password = self.first_admin_password
+        if password and len(password.get_secret_value()) < SAFE_ADMIN_PASSWORD_LENGTH:
+            found.append(
+                f"FIRST_ADMIN_PASSWORD must have at least {SAFE_ADMIN_PASSWORD_LENGTH} characters."
+            )
+        return found

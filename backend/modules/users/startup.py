@@ -1,10 +1,15 @@
 """The first administrator."""
 
+import structlog
+
 from backend.core.context import Context
 from backend.core.permissions import ADMIN_ROLE
 from backend.modules.users import service
+from backend.modules.users.exceptions import EmailAlreadyExistsError
 from backend.modules.users.passwords import hasher_of
 from backend.modules.users.settings import UserSettings
+
+log = structlog.get_logger()
 
 
 async def create_first_admin(context: Context) -> None:
@@ -18,11 +23,20 @@ async def create_first_admin(context: Context) -> None:
     password_hash = await hasher_of(context).hash(settings.first_admin_password.get_secret_value())
     async with context.database.transaction() as session:
         # Asked again: hashing takes long, and other workers start at the same time.
-        if not await service.lock_admins(session):
+        if await service.lock_admins(session):
+            return
+        try:
             await service.create_user(
                 session,
                 email=settings.first_admin_email,
                 password_hash=password_hash,
                 is_verified=True,
                 roles=(ADMIN_ROLE,),
+            )
+        except EmailAlreadyExistsError:
+            # Whoever made that account need not be whoever set the variable.
+            log.error(
+                "first_admin_not_made",
+                reason="FIRST_ADMIN_EMAIL belongs to an account that is no administrator; "
+                "use `backend users create-admin` with another address.",
             )
