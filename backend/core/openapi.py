@@ -79,8 +79,13 @@ def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppErr
     """Errors that follow from the shape of an operation, beside those its route declares."""
     usual: list[type[AppError]] = [errors.InternalError, errors.NotAcceptableError]
     if policy.kind != "ignored":
+        usual += [
+            errors.InvalidTokenError,
+            errors.TokenExpiredError,
+            errors.ServiceUnavailableError,
+        ]
+    if policy.kind in ("signed in", "permission"):
         usual.append(errors.NotAuthenticatedError)
-        usual.append(errors.ServiceUnavailableError)
     if policy.permission:
         usual.append(errors.PermissionDeniedError)
     if "requestBody" in operation:
@@ -101,8 +106,14 @@ def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
 
 def _parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     found = []
-    for name, schema in model.model_json_schema()["properties"].items():
+    for name, described in model.model_json_schema()["properties"].items():
+        schema = {k: v for k, v in described.items() if k not in ("anyOf", "default", "title")}
+        if "type" not in schema:
+            # An absent parameter is absent: null is nothing that could be sent.
+            options = [each for each in described["anyOf"] if each.get("type") != "null"]
+            schema = {**options[0], **schema}
+        if described.get("default"):
+            schema["default"] = described["default"]
         description = schema.pop("description", "")
-        schema.pop("title", None)
         found.append({"name": name, "in": "query", "description": description, "schema": schema})
     return found

@@ -36,7 +36,8 @@ class Schema(BaseModel):
     the texts in which JSON carries UUIDs and times; so only the four plain types are strict.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # In an answer a member with a default is always there; generated clients should know.
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
     @classmethod
     def __get_pydantic_core_schema__(

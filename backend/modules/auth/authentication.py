@@ -3,9 +3,9 @@
 from starlette.requests import Request
 
 from backend.core.context import context_of
+from backend.core.errors import InvalidTokenError
 from backend.core.principal import Principal
 from backend.modules.auth import queries
-from backend.modules.auth.exceptions import InvalidTokenError
 from backend.modules.auth.tokens import issuer_of
 from backend.modules.users.service import permission_set
 

@@ -12,24 +12,6 @@ class InvalidCredentialsError(AppError):
         super().__init__(headers=BEARER)
 
 
-class InvalidTokenError(AppError):
-    status = 401
-    code = "INVALID_TOKEN"
-    detail = "The access token is not good, or its session is over. Sign in again."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-
-
-class TokenExpiredError(AppError):
-    status = 401
-    code = "TOKEN_EXPIRED"
-    detail = "The access token has expired."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-
-
 class AccountDisabledError(AppError):
     status = 403
     code = "ACCOUNT_DISABLED"

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import jwt
 
 from backend.core.context import Context
-from backend.modules.auth.exceptions import InvalidTokenError, TokenExpiredError
+from backend.core.errors import InvalidTokenError, TokenExpiredError
 from backend.modules.auth.settings import AuthSettings
 
 ALGORITHM = "HS256"
