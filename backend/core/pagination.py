@@ -1,6 +1,7 @@
 """Lists and single resources over HTTP: query parameters in, one envelope out."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -22,7 +23,8 @@ from starlette.responses import Response
 
 from backend.core.context import context_of
 from backend.core.schemas import Schema, Text
-from backend.db.lists import Filter, Listing, ListQuery
+from backend.db.lists import Filter, Listing, ListQuery, RowPage
+from backend.db.reads import Row
 
 T = TypeVar("T", bound=BaseModel)
 MAX_LIMIT = 100
@@ -35,6 +37,12 @@ class Page(Schema, Generic[T]):
     data: list[T]
     next_cursor: str | None = Field(None, description="Pass as `cursor` for the next page.")
     total: int | None = Field(None, description="All that match; only with `total=true`.")
+
+    @classmethod
+    def of(cls, page: RowPage, tell: Callable[[Row], T]) -> "Page[T]":
+        """The page whose rows are told by `tell`, usually a schema's `from_row`."""
+        data = [tell(row) for row in page.rows]
+        return cls(data=data, next_cursor=page.next_cursor, total=page.total)
 
 
 def _integer(value: Any) -> Any:

@@ -37,11 +37,7 @@ async def list_articles(
     scopes = {} if _is_admin(caller) else {"visible_to": caller.user_id if caller else None}
     page = await fetch_page(reads, queries.ARTICLES, query, **scopes)
     authors = await users.authors(reads, {row["author_id"] for row in page.rows})
-    return Page(
-        data=[_told(row, authors) for row in page.rows],
-        next_cursor=page.next_cursor,
-        total=page.total,
-    )
+    return Page.of(page, lambda row: _told(row, authors))
 
 
 async def get_article(reads: Reads, caller: Principal | None, article_id: UUID) -> ArticleOut:

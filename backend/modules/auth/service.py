@@ -13,7 +13,7 @@ from backend.core.pagination import Page
 from backend.core.principal import Principal
 from backend.db.base import utc_now
 from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.reads import Reads, Row
 from backend.modules.auth import queries
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
@@ -71,11 +71,11 @@ def _open_session(session: AsyncSession, context: Context, user_id: UUID, client
 async def list_sessions(reads: Reads, principal: Principal, query: ListQuery) -> Page[SessionOut]:
     """The caller's own sessions that are still good."""
     page = await fetch_page(reads, queries.SESSIONS, query, user_id=principal.user_id)
-    data = [
-        SessionOut.from_row({**row, "current": row["id"] == principal.session_id})
-        for row in page.rows
-    ]
-    return Page(data=data, next_cursor=page.next_cursor, total=page.total)
+
+    def tell(row: Row) -> SessionOut:
+        return SessionOut.from_row({**row, "current": row["id"] == principal.session_id})
+
+    return Page.of(page, tell)
 
 
 async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -> None:

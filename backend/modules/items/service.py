@@ -25,11 +25,7 @@ async def list_items(reads: Reads, principal: Principal, query: ListQuery) -> Pa
             raise PermissionDeniedError
         scopes["only_owner"] = principal.user_id
     page = await fetch_page(reads, queries.ITEMS, query, **scopes)
-    return Page(
-        data=[ItemOut.from_row(row) for row in page.rows],
-        next_cursor=page.next_cursor,
-        total=page.total,
-    )
+    return Page.of(page, ItemOut.from_row)
 
 
 async def get_item(reads: Reads, principal: Principal, item_id: UUID) -> ItemOut:

@@ -64,9 +64,7 @@ async def get_user(reads: Reads, user_id: UUID) -> UserOut:
 
 async def list_users(reads: Reads, query: ListQuery) -> Page[UserOut]:
     page = await fetch_page(reads, queries.USERS, query)
-    return Page(
-        data=[_told(row) for row in page.rows], next_cursor=page.next_cursor, total=page.total
-    )
+    return Page.of(page, _told)
 
 
 async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
