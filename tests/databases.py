@@ -20,6 +20,7 @@ from backend.db.migrations import alembic_config
 from tests.applications import run_startup
 
 TEMPLATE = "template_trellis"
+_folder = pytest.StashKey[Path]()
 _server = pytest.StashKey[EmbeddedServer]()
 _url = pytest.StashKey[str]()
 
@@ -29,9 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None:
         config.stash[_url] = worker["server_url"]
         return
-    server = embedded_server(Path(tempfile.mkdtemp(prefix="trellis-tests-")), fast=True)
+    folder = Path(tempfile.mkdtemp(prefix="trellis-tests-"))
+    server = embedded_server(folder, fast=True)
     server.__enter__()
-    config.stash[_server], config.stash[_url] = server, server.url
+    config.stash[_folder], config.stash[_server] = folder, server
+    config.stash[_url] = server.url
     with administration(server.url) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE app")
     with alembic_config(database_url(server.url, TEMPLATE)) as alembic:
@@ -48,7 +51,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     server = config.stash.get(_server, None)
     if server is not None:
         server.__exit__(None, None, None)
-        shutil.rmtree(server.folder, ignore_errors=True)
+        # As root the data lives elsewhere.
+        for folder in (server.folder, config.stash[_folder]):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def server_url(config: pytest.Config) -> str:

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import event, exc
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, event, exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -38,6 +39,7 @@ class Database:
             hide_parameters=True,
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
+        event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
         self.reads = Reads(replica_url or url, size=size, timeouts=timeouts)
 
     @asynccontextmanager
@@ -77,3 +79,11 @@ def _refuse_dead_connection(dbapi_connection: Any, _record: Any, _proxy: Any) ->
     if is_dead(dbapi_connection.driver_connection.pgconn):
         # The pool answers this by opening a new connection.
         raise exc.DisconnectionError
+
+
+def _refuse_failed_transaction(connection: Connection) -> None:
+    # PostgreSQL answers the COMMIT of a failed transaction with a rollback and no error, so a
+    # statement whose failure was caught outside a savepoint would lose all writes unnoticed.
+    driver: Any = connection.connection.driver_connection
+    if driver.pgconn.transaction_status == TransactionStatus.INERROR:
+        raise exc.PendingRollbackError("a statement failed outside a savepoint: nothing is stored")

@@ -53,12 +53,13 @@ class Reads:
         """Every row, as a dictionary by column name."""
         await self._gate.enter()
         try:
-            connection = await self._connection()
             try:
-                cursor = await connection.execute(query.sql, query.parameters(values))
-                return await cursor.fetchall()
-            finally:
-                await self._give_back(connection)
+                return await self._run(query, values)
+            except psycopg.errors.FeatureNotSupported:
+                # "Cached plan must not change result type": a migration has changed a column that
+                # a prepared statement selects. Only a new connection forgets the statement.
+                await self.close()
+                return await self._run(query, values)
         finally:
             self._gate.leave()
 
@@ -68,8 +69,17 @@ class Reads:
         return rows[0] if rows else None
 
     async def close(self) -> None:
+        """Let go of the connections that are not in use."""
         while self._idle:
             await self._idle.pop().close()
+
+    async def _run(self, query: Query, values: Mapping[str, Any]) -> list[Row]:
+        connection = await self._connection()
+        try:
+            cursor = await connection.execute(query.sql, query.parameters(values))
+            return await cursor.fetchall()
+        finally:
+            await self._give_back(connection)
 
     async def _connection(self) -> psycopg.AsyncConnection[Row]:
         while self._idle:

@@ -67,6 +67,10 @@ def empty_folder(
     monkeypatch.setattr(embedded_host, "SYSTEM_FOLDER", system_folder)
     folder = tmp_path / "database"
     yield folder
+    remove(folder)
+
+
+def remove(folder: Path) -> None:
     check_nothing_runs(folder)
     shutil.rmtree(data_folder(folder), ignore_errors=True)
     shutil.rmtree(embedded_host.socket_folder(data_folder(folder)), ignore_errors=True)
@@ -256,8 +260,10 @@ def test_command_that_only_joined_restarts_the_server(folder: Path) -> None:
 @contextmanager
 def stranger() -> Iterator[int]:
     with subprocess.Popen(["sleep", "60"], **embedded_host.surroundings()) as process:
-        yield process.pid
-        process.kill()
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 @contextmanager
@@ -331,6 +337,7 @@ def awkward_folder(
     folder = empty_folder / request.param
     assert request.param in str(data_folder(folder))
     yield folder
+    remove(folder)
     shutil.rmtree(system_folder, ignore_errors=True)
 
 
