@@ -88,6 +88,8 @@ def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppErr
         usual.append(errors.NotAuthenticatedError)
     if policy.permission:
         usual.append(errors.PermissionDeniedError)
+    if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        usual.append(errors.CursorRefusedError)
     if "requestBody" in operation:
         usual += [
             errors.BadRequestError,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from types import ModuleType
 
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from backend.core.identity import policies
 from backend.core.module import Module
@@ -93,10 +93,9 @@ def prefix_of(module: Module) -> str:
     return API_PREFIX if module.versioned else ""
 
 
-def routes_of(module: Module) -> list[APIRoute]:
-    """The module's routes, their paths without the prefix of the API."""
-    routes = module.router.routes if module.router else []
-    return [route for route in routes if isinstance(route, APIRoute)]
+def routes_of(module: Module) -> list[RouteContext]:
+    """The module's routes, nested routers' too; their paths without the prefix of the API."""
+    return list(iter_route_contexts(module.router.routes)) if module.router else []
 
 
 def _check_authenticators(modules: tuple[Module, ...]) -> None:
@@ -135,14 +134,13 @@ def _check_routes(modules: tuple[Module, ...]) -> None:
     owners: dict[tuple[str, str], str] = {}
     for module in modules:
         for route in routes_of(module):
-            where = f"Module '{module.name}', {_methods(route)} {route.path}:"
-            if not isinstance(route, Route):
+            where = f"Module '{module.name}', {_methods(route)}{route.path}:"
+            _check_policy(where, route, _guarded(where, route), permissions)
+            path = re.sub(r"{[^}]*}", "{}", f"{prefix_of(module)}{route.path}")
+            if path.endswith("/") and path != "/":
                 raise RegistryError(
-                    f"{where} make the router with backend.core.routing.Router instead of "
-                    "APIRouter, so that it follows the HTTP contract."
+                    f"{where} leave out the slash at the end; every address answers with one, too."
                 )
-            _check_policy(where, route, permissions)
-            path = re.sub(r"{[^}]*}", "{}", prefix_of(module) + route.path)
             for method in route.methods or ():
                 if (method, path) in owners:
                     raise RegistryError(
@@ -151,9 +149,25 @@ def _check_routes(modules: tuple[Module, ...]) -> None:
                 owners[method, path] = module.name
 
 
-def _check_policy(where: str, route: Route, permissions: set[str]) -> None:
-    found = policies(route.dependant)
-    if len(found) != 1:
+def _guarded(where: str, route: RouteContext) -> Route:
+    found = route.original_route
+    if isinstance(found, Route):
+        return found
+    if isinstance(found, APIRoute):
+        raise RegistryError(
+            f"{where} make the router with backend.core.routing.Router instead of "
+            "APIRouter, so that it follows the HTTP contract."
+        )
+    raise RegistryError(
+        f"{where} a {type(found).__name__} takes no access policy; "
+        "declare routes with the router's get, post, put, patch and delete."
+    )
+
+
+def _check_policy(where: str, route: RouteContext, guarded: Route, permissions: set[str]) -> None:
+    found = policies(guarded.dependant)
+    # The guard does not see a policy that is added where its router is nested.
+    if len(found) != 1 or policies(route.dependant) != found:
         problem = "has no access policy" if not found else "has more than one access policy"
         raise RegistryError(f"{where} it {problem}; take exactly one of backend.core.identity's.")
     permission = found[0].permission
@@ -161,5 +175,5 @@ def _check_policy(where: str, route: Route, permissions: set[str]) -> None:
         raise RegistryError(f"{where} no module declares the permission '{permission}'.")
 
 
-def _methods(route: APIRoute) -> str:
-    return "/".join(sorted(route.methods or ()))
+def _methods(route: RouteContext) -> str:
+    return "/".join(sorted(route.methods)) + " " if route.methods else ""

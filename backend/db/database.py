@@ -86,4 +86,6 @@ def _refuse_failed_transaction(connection: Connection) -> None:
     # statement whose failure was caught outside a savepoint would lose all writes unnoticed.
     driver: Any = connection.connection.driver_connection
     if driver.pgconn.transaction_status == TransactionStatus.INERROR:
+        # SQLAlchemy takes the transaction for ended once its COMMIT has raised.
+        connection.connection.rollback()
         raise exc.PendingRollbackError("a statement failed outside a savepoint: nothing is stored")

@@ -5,6 +5,7 @@ cost every server 30 MB to know no more than the newest revision.
 """
 
 import re
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,7 @@ def alembic_config(url: str) -> Iterator["Config"]:
     """
     from alembic.config import Config  # noqa: PLC0415  # see the top of this file
 
-    config = Config()
+    config = Config(cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool, hide_parameters=True
