@@ -6,20 +6,18 @@ token that it has seen before; the application's cache makes that the harder com
 """
 
 import gc
-import json
 from asyncio import LifoQueue
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import jwt
-import orjson
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from backend.core.app import create_context
 from backend.core.registry import discover
@@ -35,23 +33,11 @@ from backend.modules.auth.tokens import ALGORITHM, REQUIRED
 from backend.modules.items.models import Item
 from backend.modules.items.queries import ITEMS
 from backend.modules.users.queries import USER
+from bench.by_hand import Answer, Refused, checked_item, read_body, respond, to_json
 
 Connection = psycopg.AsyncConnection[Row]
 Verify = Callable[[str], tuple[UUID, UUID]]
 INSERT_ITEM = insert(Item).compile(dialect=dialect()).string
-
-
-class Refused(Exception):
-    """Answered with this status and nothing else."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-
-
-class Answer(NamedTuple):
-    body: bytes
-    status: int = 200
-    header: tuple[bytes, bytes] | None = None
 
 
 class Recorder(Reads):
@@ -99,15 +85,7 @@ class Floor:
             answer = await handler(scope, receive)
         except Refused as refused:
             answer = Answer(b"{}", refused.status)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(answer.body)).encode()),
-        ]
-        if answer.header:
-            headers.append(answer.header)
-        start: Message = {"type": "http.response.start", "status": answer.status}
-        await send(start | {"headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await respond(send, answer)
 
     async def live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -182,7 +160,7 @@ class Floor:
             self.readers.put_nowait(connection)
         if row is None:
             raise Refused(404)
-        return Answer(_json({**row, "avatar_url": None}))
+        return Answer(to_json({**row, "avatar_url": None}))
 
     async def items(self, verify: Verify, scope: Scope, _receive: Receive) -> Answer:
         name, _, number = scope["query_string"].decode().partition("=")
@@ -208,7 +186,7 @@ class Floor:
             next_cursor = encode_cursor(last, binding=binding, key=self.context.cursor_key)
             link = f'<{scope["path"]}?limit={limit}&cursor={next_cursor}>; rel="next"'
             header = (b"link", link.encode())
-        body = _json({"data": rows, "next_cursor": next_cursor, "total": None})
+        body = to_json({"data": rows, "next_cursor": next_cursor, "total": None})
         return Answer(body, header=header)
 
     async def create_item(self, verify: Verify, scope: Scope, receive: Receive) -> Answer:
@@ -217,7 +195,7 @@ class Floor:
             user_id, _ = await self.identify(scope, verify, connection, "items:write")
         finally:
             self.readers.put_nowait(connection)
-        row = _checked(await _body(receive))
+        row = checked_item(await read_body(receive))
         now = utc_now()
         row |= {"id": uuid7(), "owner_id": user_id, "created_at": now, "updated_at": now}
         connection = await self.writers.get()
@@ -226,37 +204,7 @@ class Floor:
             await connection.commit()
         finally:
             self.writers.put_nowait(connection)
-        return Answer(_json(row), 201, (b"location", f"/api/v1/items/{row['id']}".encode()))
-
-
-async def _body(receive: Receive) -> Any:
-    received = b""
-    more = True
-    while more:
-        message = await receive()
-        received += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(received) > 1024 * 1024:
-            raise Refused(413)
-    try:
-        return json.loads(received)
-    except ValueError:
-        raise Refused(400) from None
-
-
-def _checked(value: Any) -> Row:
-    if not isinstance(value, dict) or not value.keys() <= {"title", "description"}:
-        raise Refused(422)
-    title, description = value.get("title"), value.get("description")
-    if not isinstance(title, str) or not 1 <= len(title.strip()) <= 255:
-        raise Refused(422)
-    if description is not None and not (isinstance(description, str) and len(description) < 10_001):
-        raise Refused(422)
-    return {"title": title.strip(), "description": description}
-
-
-def _json(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+        return Answer(to_json(row), 201, (b"location", f"/api/v1/items/{row['id']}".encode()))
 
 
 app = Floor()

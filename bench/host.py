@@ -1,4 +1,4 @@
-"""Serves an ASGI application with the options of `backend serve` and one worker.
+"""Serves an ASGI application as `backend serve` serves its own, with one worker.
 
 python -m bench.host APPLICATION PORT
 """
@@ -7,14 +7,7 @@ import sys
 
 import uvicorn
 
+from backend.cli.api import server_options
+
 if __name__ == "__main__":
-    uvicorn.run(
-        sys.argv[1],
-        host="127.0.0.1",
-        port=int(sys.argv[2]),
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
+    uvicorn.run(sys.argv[1], port=int(sys.argv[2]), **server_options(patience=5))

@@ -27,6 +27,9 @@ def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]
 connection = context.config.attributes.get("connection")
 if connection is None:
     raise SystemExit('Run migrations with `backend db ...` or `make migration m="..."`.')
+# A command that only looked has left its transaction open. Alembic would take it for somebody
+# else's, who commits all that follows; nobody would.
+connection.rollback()
 context.configure(
     connection=connection,
     target_metadata=Base.metadata,

@@ -20,9 +20,24 @@ from tests.databases import (  # pytest finds its hooks by name, here
 __all__ = ["pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
 
 
+@pytest.fixture(scope="session")
+def _reused_database(request: pytest.FixtureRequest) -> Iterator[databases.ReusedDatabase]:
+    with databases.cloned_database(databases.server_url(request.config)) as url:
+        database = databases.ReusedDatabase(url)
+        yield database
+        database.close()
+
+
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A migrated database of this test's own, with the built-in roles."""
+def database_url(_reused_database: databases.ReusedDatabase) -> Iterator[str]:
+    """A migrated database with the built-in roles, for this test alone while it runs."""
+    yield _reused_database.url
+    _reused_database.restore()
+
+
+@pytest.fixture
+def own_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A clone for a test that changes the schema or terminates connections."""
     with databases.cloned_database(databases.server_url(request.config)) as url:
         yield url
 

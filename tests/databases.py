@@ -1,7 +1,8 @@
-"""One PostgreSQL for the whole run, one database for each test.
+"""One PostgreSQL for the whole run, real commits in every test.
 
 The process that pytest was started in owns the server; xdist's workers are told its address.
-Each test clones a migrated template, which takes milliseconds, and so commits for real.
+Each worker clones a migrated template and puts it back in order after each test. Tests that change
+the schema, or break things, take a clone of their own: see `tests/db/conftest.py`.
 """
 
 import shutil
@@ -80,3 +81,40 @@ def cloned_database(url: str, template: str = TEMPLATE) -> Iterator[str]:
             yield database_url(url, name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class ReusedDatabase:
+    """A clone whose rows can be put back as they were when it was made."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection = psycopg.connect(url, autocommit=True)
+        rows = self._connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+            "AND tablename <> 'alembic_version'"
+        ).fetchall()
+        tables = [str(name) for (name,) in rows]
+        self._run(
+            "CREATE SCHEMA pristine", *(f"CREATE TABLE pristine.{t} AS TABLE {t}" for t in tables)
+        )
+        self._restore = [
+            # A test that left a transaction open must fail, not hang.
+            "SET lock_timeout = '5s'",
+            # Foreign keys need not be looked at: all rows go, and consistent ones come back.
+            "SET session_replication_role = replica",
+            *(f"DELETE FROM {t}" for t in tables),
+            *(
+                f"INSERT INTO {t} SELECT * FROM pristine.{t}"
+                for t in tables
+                if self._connection.execute(f"SELECT FROM {t} LIMIT 1").fetchone() is not None
+            ),
+        ]
+
+    def restore(self) -> None:
+        self._run(*self._restore)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, *statements: str) -> None:
+        self._connection.execute("; ".join(statements).encode())

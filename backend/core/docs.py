@@ -1,6 +1,6 @@
 """Pages for people: the API's documentation, and what each error code means."""
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -12,7 +12,8 @@ from backend.core.routing import Router
 from backend.core.schemas import Schema
 
 error_pages = Router(tags=["errors"], dependencies=[credentials_ignored])
-documentation = Router(include_in_schema=False, dependencies=[credentials_ignored])
+# FastAPI's own router: these are pages, and browsers do not ask for JSON.
+documentation = APIRouter(include_in_schema=False)
 
 
 class ErrorMeaning(Schema):

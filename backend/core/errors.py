@@ -231,7 +231,11 @@ def documented(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
                                 "title": title_of(error),
                                 "status": status,
                                 "detail": error.detail,
+                                "instance": "/api/v1/...",
                                 "error": error.code,
+                                "path": "/api/v1/...",
+                                "timestamp": "2026-01-01T12:00:00.000000Z",
+                                "request_id": "0198c1f2",
                             }
                         }
                         for error in group

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import exc as sa
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from backend.core import errors
@@ -39,8 +39,21 @@ _BY_STATUS: dict[int, type[AppError]] = {
         errors.InternalError,
     )
 }
-# What pydantic says about these repeats a part of the input.
-_ECHOING = {"uuid_parsing", "url_parsing", "union_tag_invalid", "value_error", "assertion_error"}
+# One voice for body and query. What pydantic says of some of these repeats a part of the input.
+_SENTENCES = {
+    "assertion_error": "Is not acceptable.",
+    "extra_forbidden": "Unknown.",
+    "missing": "Is required.",
+    "model_attributes_type": "Must be an object.",
+    "string_pattern_mismatch": "Does not have the right form.",
+    "string_too_long": "Must have at most {max_length} characters.",
+    "string_too_short": "Must have at least {min_length} characters.",
+    "string_type": "Must be a text.",
+    "union_tag_invalid": "Is not acceptable.",
+    "url_parsing": "Must be a URL.",
+    "uuid_parsing": "Must be a UUID.",
+    "value_error": "Is not acceptable.",
+}
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -48,6 +61,7 @@ def install_error_handlers(app: FastAPI) -> None:
         AppError: _app_error,
         RequestValidationError: _validation_error,
         HTTPException: _http_exception,
+        ClientDisconnect: _client_gone,
         InvalidCursorError: _invalid_cursor,
         DatabaseUnavailableError: _database_error,
         sa.SQLAlchemyError: _database_error,
@@ -69,7 +83,8 @@ def _field_error(error: Any) -> FieldError:
         parts.append(part)
     if error["type"] == "json_invalid":
         parts = ["body"]
-    message = "Is not acceptable." if error["type"] in _ECHOING else error["msg"]
+    sentence = _SENTENCES.get(error["type"])
+    message = sentence.format(**error.get("ctx", {})) if sentence else error["msg"]
     return FieldError(field=".".join(parts), message=message, code=error["type"])
 
 
@@ -102,6 +117,11 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return problem_response(request.scope, kind(headers=headers), detail=told)
 
 
+async def _client_gone(request: Request, _: Exception) -> Response:
+    # Nobody hears this; it keeps a broken upload from being logged as our failure.
+    return problem_response(request.scope, errors.BadRequestError())
+
+
 def _methods_of(request: Request) -> list[str]:
     """All methods of the path. Each route of FastAPI knows only its own."""
     methods: set[str] = set()
@@ -109,7 +129,8 @@ def _methods_of(request: Request) -> list[str]:
         path_regex = getattr(route, "path_regex", None)
         if path_regex and path_regex.match(request.scope["path"]):
             methods |= route.methods or set()
-    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+    # Without a route it is a folder of static files.
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods) or ["GET", "HEAD"]
 
 
 async def _invalid_cursor(request: Request, _: Exception) -> Response:
@@ -123,6 +144,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
     match driver_error(error):
         case psycopg.errors.UniqueViolation() | psycopg.errors.ExclusionViolation():
             return problem_response(request.scope, errors.ConflictError())
-        case psycopg.IntegrityError() | psycopg.DataError():
+        case (psycopg.IntegrityError() | psycopg.DataError()) as refused:
+            log.warning("database_refused_input", reason=type(refused).__name__)
             return problem_response(request.scope, errors.InvalidInputError())
     raise error

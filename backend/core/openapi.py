@@ -13,7 +13,7 @@ from backend.core.errors import AppError, Problem, documented
 from backend.core.identity import Policy, policies
 from backend.core.registry import API_PREFIX
 
-SIGN_IN = "Sign in"
+SIGN_IN = "SignIn"
 DESCRIPTION = """
 Every error is an RFC 9457 problem document; `error` is a stable code to branch on, and
 `GET /errors/{code}` explains it. Every address answers with and without a trailing slash.
@@ -114,8 +114,11 @@ def _parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
             # An absent parameter is absent: null is nothing that could be sent.
             options = [each for each in described["anyOf"] if each.get("type") != "null"]
             schema = {**options[0], **schema}
-        if described.get("default"):
-            schema["default"] = described["default"]
+        if schema["type"] != "array" and "items" in schema:
+            # Several values in one text, separated by commas.
+            del schema["items"]
+        if isinstance(default := described.get("default"), bool | int):
+            schema["default"] = default
         description = schema.pop("description", "")
         found.append({"name": name, "in": "query", "description": description, "schema": schema})
     return found

@@ -22,13 +22,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.core.context import context_of
-from backend.core.schemas import Schema, Text
+from backend.core.schemas import Schema, Trimmed
 from backend.db.lists import Filter, Listing, ListQuery, RowPage
 from backend.db.reads import Row
 
 T = TypeVar("T", bound=BaseModel)
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
+MAX_SEARCH = 100_000  # no address is longer
 
 
 class Page(Schema, Generic[T]):
@@ -142,7 +143,7 @@ class ListParameters:
         }
         if listing.search:
             described = Field(None, description=listing.search.description)
-            parameters["q"] = (Text | None, described)
+            parameters["q"] = (Annotated[str, Trimmed(MAX_SEARCH)] | None, described)
         for name, each in listing.filters.items():
             parameters[name] = (each.type | None, Field(None, description=each.description))
         self.model = create_model(f"{schema.__name__}ListQuery", **parameters)

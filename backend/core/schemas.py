@@ -1,19 +1,25 @@
 """What crosses the boundary is built from these."""
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
+from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
 )
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _STRICT_TYPES = {"bool", "float", "int", "str"}
 
@@ -48,6 +54,16 @@ class Schema(BaseModel):
         return schema
 
     @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        described = handler(schema)
+        if handler.mode == "serialization":
+            # Answers may grow members; a client that was generated before must not mind.
+            handler.resolve_ref_schema(described).pop("additionalProperties", None)
+        return described
+
+    @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
         """An answer straight from a database row, which needs no second validation."""
         made = cls.__new__(cls)
@@ -58,18 +74,43 @@ class Schema(BaseModel):
         return made
 
 
+@dataclass(frozen=True)
+class Trimmed:
+    """A text field: trimmed, then `min_length` to `max_length` characters.
+
+    Unless it may be empty, one of them must be visible.
+    """
+
+    max_length: int
+    min_length: int = 1
+
+    def __get_pydantic_core_schema__(self, *_: object) -> CoreSchema:
+        text = core_schema.str_schema(
+            strip_whitespace=True,
+            min_length=self.min_length,
+            max_length=self.max_length,
+            strict=True,
+        )
+        if not self.min_length:
+            return text
+        return core_schema.no_info_after_validator_function(_visible, text)
+
+
+# Printable by their category, and yet nothing to see: joiners, fillers, variation selectors.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() and not character.isspace() and not _UNSEEN.fullmatch(character)
+
+
 def _visible(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("text_nul", "Must not contain NUL.")
-    if not any(character.isprintable() and not character.isspace() for character in text):
+    if not any(map(_is_seen, text)):
         raise PydanticCustomError("text_blank", "Must contain something visible.")
     return text
-
-
-Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_visible)
-]
-"""Trimmed, with something visible left. Say the maximum with `Field(max_length=...)`."""
 
 
 def _zulu(moment: datetime) -> str:
@@ -79,17 +120,30 @@ def _zulu(moment: datetime) -> str:
 Timestamp = Annotated[
     datetime,
     PlainSerializer(_zulu, return_type=str, when_used="json"),
-    Field(description="RFC 3339 in UTC.", examples=["2026-01-01T12:00:00.000000Z"]),
+    Field(
+        description="RFC 3339 in UTC.",
+        examples=["2026-01-01T12:00:00.000000Z"],
+        json_schema_extra={"format": "date-time"},
+    ),
 ]
+
+
+def normal_email(value: str) -> str:
+    """The one spelling of an address: NFC, and the domain in lower case and Unicode.
+
+    Raises ValueError for what is no address.
+    """
+    # Reserved names such as .test are fine: nothing is delivered while validating.
+    return validate_email(
+        value, check_deliverability=False, test_environment=True, strict=True
+    ).normalized
 
 
 def _email(value: str) -> str:
     try:
-        # Reserved names such as .test are fine: nothing is delivered while validating.
-        checked = validate_email(value, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
+        return normal_email(value)
+    except ValueError:
         raise PydanticCustomError("email", "Must be a valid e-mail address.") from None
-    return checked.normalized
 
 
 Email = Annotated[
@@ -98,3 +152,14 @@ Email = Annotated[
     AfterValidator(_email),
     Field(examples=["ada@example.com"], json_schema_extra={"format": "email"}),
 ]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str) and not _UUID.fullmatch(value):
+        raise PydanticCustomError("uuid_parsing", "Must be a UUID.")
+    return value
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+Id = Annotated[UUID, BeforeValidator(_canonical)]
+"""An id in a path. Only as we write it: one thing has one address."""

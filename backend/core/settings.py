@@ -157,19 +157,30 @@ def load_settings(
 
     Outside development and test, unsafe values are problems too.
     """
-    loaded: dict[type[SettingsBase], SettingsBase] = {}
-    problems: list[str] = []
+    loaded = {}
+    problems: dict[str, str] = {}
     wanted: list[type[SettingsBase]] = [Settings, *kinds]
     for kind in wanted:
-        try:
-            loaded[kind] = kind()
-        except ValidationError as error:
-            for found in error.errors(include_input=False):
-                name = ".".join(map(str, found["loc"])).upper()
-                problems.append(f"{name}: {found['msg'].removeprefix('Value error, ')}.")
-    core = loaded.get(Settings)
+        loaded[kind], refused = _read(kind)
+        problems |= refused
+    core = loaded[Settings]
     if isinstance(core, Settings) and not core.is_local:
-        problems.extend(problem for settings in loaded.values() for problem in settings.unsafe())
+        for settings in loaded.values():
+            for sentence in settings.unsafe():
+                problems.setdefault(sentence.partition(" ")[0], sentence)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(list(problems.values()))
     return loaded
+
+
+def _read(kind: type[SettingsBase]) -> tuple[SettingsBase, dict[str, str]]:
+    """The settings of one kind, refused values replaced by defaults, and why each was refused."""
+    try:
+        return kind(), {}
+    except ValidationError as error:
+        refused = {}
+        for found in error.errors(include_input=False):
+            name, message = str(found["loc"][0]), found["msg"].removeprefix("Value error, ")
+            refused[name] = f"{name.upper()}: {message.rstrip('.')}."
+        defaults = {name: kind.model_fields[name].get_default() for name in refused}
+        return kind(**defaults), {name.upper(): text for name, text in refused.items()}

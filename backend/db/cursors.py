@@ -32,13 +32,18 @@ def encode_cursor(values: Sequence[Any], *, binding: bytes, key: bytes) -> str:
 def decode_cursor(cursor: str, types: Sequence[type], *, binding: bytes, key: bytes) -> list[Any]:
     """The sort values again; `InvalidCursorError` if not signed here with the same binding."""
     try:
-        signed = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+        padded = cursor + "=" * (-len(cursor) % 4)
+        signed = base64.b64decode(padded, altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
         raise InvalidCursorError from None
     signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _signature(payload, binding, key)):
         raise InvalidCursorError
-    return [_READERS[kind](value) for kind, value in zip(types, json.loads(payload), strict=True)]
+    # What SQLAlchemy knows no type of, or we no reader for, PostgreSQL reads from its text.
+    return [
+        _READERS.get(kind, lambda text: text)(value)
+        for kind, value in zip(types, json.loads(payload), strict=True)
+    ]
 
 
 def _signature(payload: bytes, binding: bytes, key: bytes) -> bytes:

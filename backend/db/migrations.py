@@ -5,6 +5,7 @@ cost every server 30 MB to know no more than the newest revision.
 """
 
 import re
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from sqlalchemy import Connection, NullPool, column, create_engine, make_url, select, table, text
 
+from backend.db.errors import DatabaseUnavailableError
 from backend.db.reads import Query, Reads
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _REVISION = re.compile(r"^(revision|down_revision) = [\"'](\w+)[\"']", re.MULTIL
 _CURRENT = Query(select(column("version_num")).select_from(table("alembic_version")))
 # Any number will do, as long as everybody who migrates takes the same.
 _TURN = 7_265_311
+_PATIENCE = 60.0
 
 
 def newest_revision() -> str | None:
@@ -66,8 +69,14 @@ def alembic_config(url: str) -> Iterator["Config"]:
 
 
 def _wait_for_turn(connection: Connection) -> None:
-    connection.execute(text("SET lock_timeout = '60s'"))
-    connection.execute(text("SELECT pg_advisory_lock(:turn)"), {"turn": _TURN})
+    # Asked again and again: an index that is built concurrently waits for every statement that
+    # runs, and one of ours that waited for the builder would hold it up in turn.
+    deadline = time.monotonic() + _PATIENCE
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:turn)"), {"turn": _TURN}):
+        connection.commit()
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailableError("somebody else is migrating: try again when it is done")
+        time.sleep(0.1)
     # A migration that waits for a lock makes everybody queue behind it.
     connection.execute(text("SET lock_timeout = '4s'"))
     connection.commit()

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("password_hash", sa.String(60), nullable=True),
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("is_verified", sa.Boolean(), nullable=False),
+        sa.Column("sessions_valid_after", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
     )
     op.create_index("ix_users_created_at_id", "users", ["created_at", "id"], unique=False)

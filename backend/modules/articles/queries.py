@@ -1,5 +1,6 @@
 """Reads of articles, as constant statements."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,10 @@ from backend.modules.articles.schemas import Status
 
 # Articles that were never published sort as if published before all others.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
+# PostgreSQL fails on more than 32 signs that exclude nothing, and on phrases of far more words
+# than this holds.
+_LONE_MINUS = re.compile(r'(?<!\w)-(?![\w"])')
+_SEARCHED_CHARACTERS = 10_000
 _ARTICLE = select(
     col(Article.id),
     col(Article.title),
@@ -29,6 +34,10 @@ _ARTICLE = select(
 
 def _visible_to(caller: BindParameter[Any]) -> ColumnElement[bool]:
     return or_(col(Article.status) == "published", col(Article.author_id) == caller)
+
+
+def _searchable(q: str) -> str:
+    return _LONE_MINUS.sub(" ", q[:_SEARCHED_CHARACTERS])
 
 
 def _tsquery(words: BindParameter[Any]) -> ColumnElement[Any]:
@@ -55,6 +64,7 @@ ARTICLES = Listing(
     search=Search(
         lambda words: col(Article.search).op("@@")(_tsquery(words)),
         rank=lambda words: cast(func.ts_rank(col(Article.search), _tsquery(words)), Double),
+        prepare=_searchable,
         description='Words of title and content; "a phrase", `or` and `-without` work.',
     ),
 )

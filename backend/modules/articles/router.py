@@ -1,5 +1,4 @@
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends, Response
 
@@ -9,6 +8,7 @@ from backend.core.identity import OptionalPrincipal, require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
 from backend.core.principal import Principal
 from backend.core.routing import Router
+from backend.core.schemas import Id
 from backend.modules.articles import queries, service
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,
@@ -47,7 +47,7 @@ async def create_article(
 
 @router.get("/{id}", response_model=ArticleOut, responses=documented(ArticleNotFoundError))
 async def read_article(
-    id: UUID, caller: OptionalPrincipal, reads: ReadSession, answer: ArticleAnswer
+    id: Id, caller: OptionalPrincipal, reads: ReadSession, answer: ArticleAnswer
 ) -> Response:
     """One article."""
     return answer.of(await service.get_article(reads, caller, id))
@@ -55,14 +55,14 @@ async def read_article(
 
 @router.patch("/{id}", responses=documented(ArticleNotFoundError, ArticleWithoutContentError))
 async def update_article(
-    id: UUID, caller: Writer, session: Session, reads: ReadSession, changes: ArticleUpdate
+    id: Id, caller: Writer, session: Session, reads: ReadSession, changes: ArticleUpdate
 ) -> ArticleOut:
     """Change what is sent; `null` clears the content, unless the article is published."""
     return await service.update_article(session, reads, caller, id, changes)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(ArticleNotFoundError))
-async def delete_article(id: UUID, caller: Deleter, session: Session) -> None:
+async def delete_article(id: Id, caller: Deleter, session: Session) -> None:
     """Delete an article."""
     await service.delete_article(session, caller, id)
 
@@ -74,7 +74,7 @@ async def delete_article(id: UUID, caller: Deleter, session: Session) -> None:
     ),
 )
 async def publish_article(
-    id: UUID, caller: Publisher, session: Session, reads: ReadSession
+    id: Id, caller: Publisher, session: Session, reads: ReadSession
 ) -> ArticleOut:
     """Show a draft or an archived article to everybody."""
     return await service.publish_article(session, reads, caller, id)
@@ -84,7 +84,7 @@ async def publish_article(
     "/{id}/unpublish", responses=documented(ArticleNotFoundError, ArticleNotPublishedError)
 )
 async def unpublish_article(
-    id: UUID, caller: Publisher, session: Session, reads: ReadSession
+    id: Id, caller: Publisher, session: Session, reads: ReadSession
 ) -> ArticleOut:
     """Make a published article a draft again."""
     return await service.unpublish_article(session, reads, caller, id)
@@ -94,7 +94,7 @@ async def unpublish_article(
     "/{id}/archive", responses=documented(ArticleNotFoundError, ArticleAlreadyArchivedError)
 )
 async def archive_article(
-    id: UUID, caller: Publisher, session: Session, reads: ReadSession
+    id: Id, caller: Publisher, session: Session, reads: ReadSession
 ) -> ArticleOut:
     """Take an article out of sight without deleting it."""
     return await service.archive_article(session, reads, caller, id)

@@ -3,12 +3,12 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from backend.core.schemas import Schema, Text, Timestamp
+from backend.core.schemas import Schema, Timestamp, Trimmed
 from backend.modules.users.schemas import Author
 
 Status = Literal["draft", "published", "archived"]
-Title = Annotated[Text, Field(max_length=255, examples=["On computable numbers"])]
-Content = Annotated[Text, Field(max_length=500_000, examples=["Once upon a time."])]
+Title = Annotated[str, Trimmed(255), Field(examples=["On computable numbers"])]
+Content = Annotated[str, Trimmed(500_000), Field(examples=["Once upon a time."])]
 
 
 class ArticleOut(Schema):

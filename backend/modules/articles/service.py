@@ -3,6 +3,7 @@
 Published ones are seen by everybody, the others by their author and holders of `articles:admin`.
 """
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -37,14 +38,19 @@ async def list_articles(
     scopes = {} if _is_admin(caller) else {"visible_to": caller.user_id if caller else None}
     page = await fetch_page(reads, queries.ARTICLES, query, **scopes)
     authors = await users.authors(reads, {row["author_id"] for row in page.rows})
-    return Page.of(page, lambda row: _told(row, authors))
+    # Whoever is deleted between the two reads takes their articles along.
+    rows = [row for row in page.rows if row["author_id"] in authors]
+    return Page.of(replace(page, rows=rows), lambda row: _told(row, authors))
 
 
 async def get_article(reads: Reads, caller: Principal | None, article_id: UUID) -> ArticleOut:
     row = await reads.first(queries.ARTICLE, id=article_id)
     if row is None or not _sees(caller, row["status"], row["author_id"]):
         raise ArticleNotFoundError
-    return _told(row, await users.authors(reads, [row["author_id"]]))
+    authors = await users.authors(reads, [row["author_id"]])
+    if not authors:
+        raise ArticleNotFoundError
+    return _told(row, authors)
 
 
 async def create_article(

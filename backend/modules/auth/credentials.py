@@ -42,7 +42,7 @@ async def read_credentials(request: Request) -> Login:
     if media_type in FORM_TYPES:
         return _validated(FormLogin, await _form_values(body))
     check_content_type(request, JSON_TYPES)
-    return _validated(Login, await body.json())
+    return _validated(Login, await body.json() if await body.body() else {})
 
 
 async def _form_values(body: BodyRequest) -> dict[str, Any]:
@@ -51,6 +51,8 @@ async def _form_values(body: BodyRequest) -> dict[str, Any]:
         for name, value in form.multi_items():
             if name in values:
                 raise _refused(name, "repeated", "Given twice.")
+            if not isinstance(value, str) or "\0" in value:
+                raise _refused(name, "string_type", "Must be a text without NUL.")
             if name not in IGNORED:
                 values[name] = value
     return values

@@ -14,6 +14,7 @@ def alive() -> tuple[ColumnElement[bool], ...]:
 
 
 _access = access()
+_not_outlived = col(UserSession.created_at) >= _access.c.sessions_valid_after
 
 # One indexed statement answers all of it: the session lives, the user is active, what they may do.
 IDENTITY = Query(
@@ -23,6 +24,7 @@ IDENTITY = Query(
     .where(
         col(UserSession.id) == bindparam("session_id"),
         col(UserSession.user_id) == bindparam("user_id"),
+        _not_outlived,
         *alive(),
     )
 )
@@ -35,7 +37,9 @@ SESSIONS = Listing(
         col(UserSession.expires_at),
         col(UserSession.ip),
         col(UserSession.user_agent),
-    ).where(*alive()),
+    )
+    .join(_access, _access.c.user_id == col(UserSession.user_id))
+    .where(_not_outlived, *alive()),
     key=col(UserSession.id),
     sorts={
         "created_at": col(UserSession.created_at),

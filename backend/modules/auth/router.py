@@ -1,5 +1,6 @@
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
@@ -8,6 +9,7 @@ from backend.core.errors import documented
 from backend.core.identity import CurrentPrincipal, credentials_ignored, public
 from backend.core.pagination import ListParameters, Page, PageRequest
 from backend.core.routing import Router
+from backend.core.schemas import Id
 from backend.modules.auth import queries, service
 from backend.modules.auth.credentials import LOGIN_BODY, read_credentials
 from backend.modules.auth.exceptions import (
@@ -56,7 +58,7 @@ async def login(request: Request, context: CurrentContext) -> Tokens:
     """Sign in with JSON or with the OAuth2 password form."""
     credentials = await read_credentials(request)
     client = service.Client(
-        ip=request.client.host if request.client else None,
+        ip=_address(request),
         user_agent=request.headers.get("user-agent", "")[:255] or None,
     )
     return await service.sign_in(context, credentials.email, credentials.password, client)
@@ -83,9 +85,10 @@ async def list_sessions(
 
 
 @router.delete("/auth/sessions/{id}", status_code=204, responses=documented(SessionNotFoundError))
-async def end_session(id: UUID, principal: CurrentPrincipal, session: Session) -> None:
+async def end_session(id: Id, principal: CurrentPrincipal, session: Session) -> None:
     """End one of the caller's sessions."""
-    await service.end_session(session, principal.user_id, id)
+    if not await service.end_session(session, principal.user_id, id):
+        raise SessionNotFoundError
 
 
 @router.put("/users/me/password", status_code=204, responses=documented(CurrentPasswordWrongError))
@@ -94,3 +97,10 @@ async def change_password(
 ) -> None:
     """Replace the caller's password; their other sessions end."""
     await service.change_password(context, principal, change)
+
+
+def _address(request: Request) -> str | None:
+    # Some servers put into it whatever a forwarding header says.
+    with suppress(ValueError):
+        return str(ip_address(request.client.host)) if request.client else None
+    return None

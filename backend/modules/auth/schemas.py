@@ -4,7 +4,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend.core.schemas import Schema, Timestamp
-from backend.modules.users.schemas import Password
+from backend.modules.users.schemas import ExistingPassword, NewPassword
 
 
 class Login(Schema):
@@ -14,7 +14,7 @@ class Login(Schema):
         description="E-mail address or username.",
         examples=["ada@example.com"],
     )
-    password: Password
+    password: ExistingPassword
 
 
 class FormLogin(Login):
@@ -31,8 +31,8 @@ class Tokens(Schema):
 
 
 class PasswordChange(Schema):
-    current_password: Password
-    new_password: Password
+    current_password: ExistingPassword
+    new_password: NewPassword
 
 
 class SessionOut(Schema):

@@ -18,7 +18,6 @@ from backend.modules.auth import queries
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
     InvalidCredentialsError,
-    SessionNotFoundError,
 )
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.schemas import PasswordChange, SessionOut, Tokens
@@ -78,8 +77,8 @@ async def list_sessions(reads: Reads, principal: Principal, query: ListQuery) ->
     return Page.of(page, tell)
 
 
-async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -> None:
-    """End one session of this user; `SessionNotFoundError` if there is none such."""
+async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -> bool:
+    """End one session of this user; False if there is none such."""
     ended = await session.exec(
         update(UserSession)
         .where(
@@ -89,8 +88,7 @@ async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) ->
         )
         .values(revoked_at=utc_now())
     )
-    if not ended.rowcount:
-        raise SessionNotFoundError
+    return bool(ended.rowcount)
 
 
 async def end_sessions(session: AsyncSession, user_id: UUID, *, keep: UUID | None = None) -> None:
@@ -108,7 +106,7 @@ async def change_password(context: Context, principal: Principal, change: Passwo
     old_hash = found.password_hash if found else None
     if not await users.verify_password(context, change.current_password, old_hash):
         raise CurrentPasswordWrongError
-    if change.new_password == change.current_password:
+    if users.normal_form(change.new_password) == users.normal_form(change.current_password):
         raise PasswordRefusedError("new_password", "unchanged", "Must differ from the old one.")
     new_hash = await users.accept_password(
         context,

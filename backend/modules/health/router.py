@@ -30,4 +30,5 @@ async def ready(context: CurrentContext, response: Response) -> Readiness:
     result = await service.readiness(context)
     if result.status != "ok":
         response.status_code = 503
+        response.headers["Retry-After"] = "1"
     return result

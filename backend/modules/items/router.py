@@ -1,5 +1,4 @@
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends, Response
 
@@ -9,6 +8,7 @@ from backend.core.identity import require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
 from backend.core.principal import Principal
 from backend.core.routing import Router
+from backend.core.schemas import Id
 from backend.modules.items import queries, service
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
@@ -38,22 +38,18 @@ async def create_item(
 
 
 @router.get("/{id}", response_model=ItemOut, responses=documented(ItemNotFoundError))
-async def read_item(
-    id: UUID, principal: Reader, reads: ReadSession, answer: ItemAnswer
-) -> Response:
+async def read_item(id: Id, principal: Reader, reads: ReadSession, answer: ItemAnswer) -> Response:
     """One item."""
     return answer.of(await service.get_item(reads, principal, id))
 
 
 @router.patch("/{id}", responses=documented(ItemNotFoundError))
-async def update_item(
-    id: UUID, principal: Writer, session: Session, changes: ItemUpdate
-) -> ItemOut:
+async def update_item(id: Id, principal: Writer, session: Session, changes: ItemUpdate) -> ItemOut:
     """Change what is sent; `null` clears the description."""
     return await service.update_item(session, principal, id, changes)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(ItemNotFoundError))
-async def delete_item(id: UUID, principal: Deleter, session: Session) -> None:
+async def delete_item(id: Id, principal: Deleter, session: Session) -> None:
     """Delete an item."""
     await service.delete_item(session, principal, id)

@@ -3,10 +3,10 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from backend.core.schemas import Schema, Text, Timestamp
+from backend.core.schemas import Schema, Timestamp, Trimmed
 
-Title = Annotated[Text, Field(max_length=255, examples=["Milk"])]
-Description = Annotated[Text, Field(max_length=10_000, examples=["Two litres."])]
+Title = Annotated[str, Trimmed(255), Field(examples=["Milk"])]
+Description = Annotated[str, Trimmed(10_000, min_length=0), Field(examples=["Two litres."])]
 
 
 class ItemOut(Schema):

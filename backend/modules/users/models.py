@@ -1,9 +1,10 @@
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Index, text
 from sqlmodel import Field
 
-from backend.db.base import Base, Identified, Timestamped
+from backend.db.base import Base, Identified, Timestamped, utc_now
 
 
 class User(Base, Identified, Timestamped, table=True):
@@ -20,6 +21,8 @@ class User(Base, Identified, Timestamped, table=True):
     password_hash: str | None = Field(default=None, max_length=60)
     is_active: bool = True
     is_verified: bool = False
+    # Disabling an account moves this on, so that enabling it again revives no session.
+    sessions_valid_after: datetime = Field(default_factory=utc_now)
 
 
 class UserRole(Base, table=True):

@@ -1,10 +1,12 @@
 """Reads of accounts, as constant statements."""
 
-from sqlalchemy import ColumnElement, Subquery, bindparam, exists, func, or_, select
+from typing import Annotated
+
+from sqlalchemy import ColumnElement, String, Subquery, bindparam, exists, func, or_, select
 from sqlmodel import col
 
 from backend.core.pagination import Boolean, created_filters
-from backend.core.schemas import Text
+from backend.core.schemas import Trimmed
 from backend.db.lists import Filter, Listing, Search, containing
 from backend.db.reads import Query
 from backend.modules.roles.service import grants
@@ -44,9 +46,13 @@ def _permissions() -> ColumnElement[str]:
 
 
 def access() -> Subquery:
-    """(user_id, permissions) of active accounts, for an authenticator's statement to join."""
+    """See `service.access`."""
     return (
-        select(col(User.id).label("user_id"), _permissions().label("permissions"))
+        select(
+            col(User.id).label("user_id"),
+            col(User.sessions_valid_after),
+            _permissions().label("permissions"),
+        )
         .where(col(User.is_active))
         .subquery("access")
     )
@@ -82,14 +88,14 @@ USERS = Listing(
     sorts={
         "created_at": col(User.created_at),
         "updated_at": col(User.updated_at),
-        "email": func.lower(User.email),
-        "username": func.coalesce(func.lower(User.username), ""),
+        "email": func.lower(User.email, type_=String()),
+        "username": func.coalesce(func.lower(User.username, type_=String()), ""),
     },
     filters={
         "is_active": Filter(Boolean, lambda value: col(User.is_active) == value),
         "is_verified": Filter(Boolean, lambda value: col(User.is_verified) == value),
         "role": Filter(
-            Text,
+            Annotated[str, Trimmed(50)],
             lambda name: exists().where(
                 col(UserRole.user_id) == col(User.id), col(UserRole.role_name) == name
             ),

@@ -1,14 +1,14 @@
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends, Response
 
 from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import documented
+from backend.core.errors import PermissionDeniedError, documented
 from backend.core.identity import CurrentPrincipal, require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
 from backend.core.principal import Principal
 from backend.core.routing import Router
+from backend.core.schemas import Id
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import queries, service
 from backend.modules.users.exceptions import (
@@ -82,9 +82,13 @@ async def create_user(
     return user
 
 
-@router.get("/{id}", response_model=UserOut, responses=documented(UserNotFoundError))
+@router.get(
+    "/{id}",
+    response_model=UserOut,
+    responses=documented(PermissionDeniedError, UserNotFoundError),
+)
 async def read_user(
-    id: UUID, principal: CurrentPrincipal, reads: ReadSession, answer: UserAnswer
+    id: Id, principal: CurrentPrincipal, reads: ReadSession, answer: UserAnswer
 ) -> Response:
     """One account. One's own always; others need the permission `users:read`."""
     if id != principal.user_id:
@@ -99,7 +103,7 @@ async def read_user(
     ),
 )
 async def update_user(
-    id: UUID,
+    id: Id,
     principal: Annotated[Principal, require("users:write")],
     session: Session,
     changes: UserUpdate,
@@ -110,7 +114,7 @@ async def update_user(
 
 @router.delete("/{id}", status_code=204, responses=documented(UserNotFoundError, LastAdminError))
 async def delete_user(
-    id: UUID, principal: Annotated[Principal, require("users:delete")], session: Session
+    id: Id, principal: Annotated[Principal, require("users:delete")], session: Session
 ) -> None:
     """Delete an account and everything that belongs to it, at once and for good."""
     await service.delete_user(session, id, by=principal)
@@ -121,7 +125,7 @@ async def delete_user(
     responses=documented(UserNotFoundError, LastAdminError, UnknownRoleError),
 )
 async def set_roles(
-    id: UUID,
+    id: Id,
     principal: Annotated[Principal, require("users:admin")],
     session: Session,
     wanted: RolesUpdate,

@@ -1,9 +1,10 @@
-from typing import Annotated
+import unicodedata
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import MISSING, Field, StringConstraints
+from pydantic import MISSING, BeforeValidator, Field, StringConstraints
 
-from backend.core.schemas import Email, Schema, Text, Timestamp
+from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
 Username = Annotated[
@@ -11,22 +12,35 @@ Username = Annotated[
     StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9._-]{3,50}$"),
     Field(description="Unique without regard to case.", examples=["ada"]),
 ]
-FullName = Annotated[Text, Field(max_length=255, examples=["Ada Lovelace"])]
-Password = Annotated[
+FullName = Annotated[str, Trimmed(255), Field(examples=["Ada Lovelace"])]
+
+
+def _composed(value: Any) -> Any:
+    # Before they are counted: how somebody's keyboard writes an accent is not their choice.
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
+ExistingPassword = Annotated[
     str,
     Field(
         min_length=1,
         max_length=MAX_LENGTH,
-        description=f"8 to {MAX_LENGTH} characters of any kind; the most common ones are refused.",
-        examples=["correct horse battery staple"],
+        examples=["correct horse battery"],
         json_schema_extra={"format": "password"},
+    ),
+    BeforeValidator(_composed),
+]
+NewPassword = Annotated[
+    ExistingPassword,
+    Field(
+        description=f"8 to {MAX_LENGTH} characters of any kind; the most common ones are refused."
     ),
 ]
 
 
 class UserOut(Schema):
     id: UUID
-    email: str = Field(examples=["ada@example.com"])
+    email: str = Field(examples=["ada@example.com"], json_schema_extra={"format": "email"})
     username: str | None
     full_name: str | None
     is_active: bool
@@ -47,7 +61,7 @@ class Author(Schema):
 
 class Registration(Schema):
     email: Email
-    password: Password
+    password: NewPassword
     username: Username | None = None
     full_name: FullName | None = None
 

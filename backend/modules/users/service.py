@@ -1,7 +1,8 @@
 """Accounts: the use cases. Reads take `Reads`, changes a session; neither commits."""
 
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from backend.core.errors import PermissionDeniedError
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
+from backend.core.schemas import normal_email
 from backend.db.base import utc_now
 from backend.db.errors import violated_constraint
 from backend.db.lists import ListQuery, fetch_page
@@ -75,12 +77,18 @@ async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
 
 async def credentials(reads: Reads, name: str) -> Credentials | None:
     """The account with this e-mail address or username, without regard to case."""
-    row = await reads.first(queries.CREDENTIALS, name=normal_form(name))
+    name = normal_form(name)
+    with suppress(ValueError):
+        name = normal_email(name)
+    row = await reads.first(queries.CREDENTIALS, name=name)
     return Credentials(**row) if row else None
 
 
 def access() -> Subquery:
-    """(user_id, permissions) of active accounts, for an authenticator's statement to join."""
+    """Active accounts, for an authenticator's statement to join.
+
+    (user_id, permissions in one text, sessions_valid_after: older sessions are over)
+    """
     return queries.access()
 
 
@@ -125,8 +133,8 @@ async def create_user(
         is_verified=is_verified,
     )
     user.updated_at = user.created_at
-    session.add(user)
-    await _flush_names(session)
+    async with _names(session):
+        session.add(user)
     roles = sorted(set(roles))
     session.add_all(UserRole(user_id=user.id, role_name=role) for role in roles)
     await session.flush()
@@ -154,10 +162,13 @@ async def update_user(
     values = changes.model_dump()
     if values.get("is_active") is False and user.is_active and ADMIN_ROLE in roles:
         await _keep_an_admin(session, user_id)
-    changed = {name: value for name, value in values.items() if getattr(user, name) != value}
-    for name, value in changed.items():
-        setattr(user, name, value)
-    await _flush_names(session)
+    if values.get("is_active") is False:
+        user.sessions_valid_after = utc_now()
+    if values.get("email", user.email) != user.email:
+        values.setdefault("is_verified", False)
+    async with _names(session):
+        for name, value in values.items():
+            setattr(user, name, value)
     return _told_user(user, roles)
 
 
@@ -254,9 +265,13 @@ async def _covers(session: AsyncSession, by: Principal, roles: Collection[str]) 
         raise PermissionDeniedError
 
 
-async def _flush_names(session: AsyncSession) -> None:
+@asynccontextmanager
+async def _names(session: AsyncSession) -> AsyncIterator[None]:
+    """Stores changes of address and username made inside; a taken one leaves the rest standing."""
     try:
+        # Inside, because a savepoint first stores what was changed before it.
         async with session.begin_nested():
+            yield
             await session.flush()
     except IntegrityError as error:
         taken = _TAKEN.get(violated_constraint(error) or "")
@@ -270,4 +285,6 @@ def _told(row: dict[str, Any]) -> UserOut:
 
 
 def _told_user(user: User, roles: list[str]) -> UserOut:
-    return UserOut(**user.model_dump(exclude={"password_hash"}), roles=roles)
+    return UserOut(
+        **user.model_dump(exclude={"password_hash", "sessions_valid_after"}), roles=roles
+    )

@@ -1,0 +1,82 @@
+"""Accounts made by whoever may start programs here."""
+
+import asyncio
+import sys
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from backend.cli import configuration
+from backend.cli.databases import opened
+from backend.cli.schema import bring_to_head, position
+from backend.cli.terminal import CommandError, say
+from backend.core.app import create_context
+from backend.core.context import Context
+from backend.core.permissions import ADMIN_ROLE
+from backend.core.settings import Settings, SettingsBase
+from backend.db.migrations import newest_revision
+from backend.modules.roles import service as roles
+from backend.modules.users import service as users
+from backend.modules.users.exceptions import EmailAlreadyExistsError, PasswordRefusedError
+from backend.modules.users.schemas import Registration
+
+
+def create_admin(email: str | None, password: str | None) -> None:
+    settings, loaded, modules = configuration.load()
+    account = _asked(email, password)
+    with opened(settings) as place:
+        if place.server is not None:
+            bring_to_head(place.url)
+        elif (found := position(place.url)) != newest_revision():
+            raise CommandError(
+                f"The schema is at {found or 'nothing'}, but the code needs {newest_revision()}: "
+                "run `backend db upgrade` first."
+            )
+        here = settings.model_copy(update={"database_url": SecretStr(place.url)})
+        everything: dict[type[SettingsBase], SettingsBase] = {**loaded, Settings: here}
+        asyncio.run(_create(create_context(modules, everything), account))
+    say(f"Made {account.email} an administrator.")
+
+
+def _asked(email: str | None, password: str | None) -> Registration:
+    """The account as given or typed; `CommandError` when it breaks a rule."""
+    if (email is None or password is None) and not sys.stdin.isatty():
+        raise CommandError(
+            "There is no terminal to ask in: give --email, and the password in the environment "
+            "variable FIRST_ADMIN_PASSWORD."
+        )
+    if email is None:
+        email = str(typer.prompt("E-mail address"))
+    if password is None:
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    try:
+        return Registration(email=email, password=password)
+    except ValidationError as error:
+        found = error.errors(include_input=False)[0]
+        message = found["msg"].removeprefix("Value error, ").rstrip(".")
+        raise CommandError(f"The {found['loc'][0]} is refused ({message}): try another.") from None
+
+
+async def _create(context: Context, account: Registration) -> None:
+    try:
+        hashed = await users.accept_password(context, account.password, names=[account.email])
+        async with context.database.transaction() as session:
+            # Before the first start of the API there are no roles yet.
+            await roles.sync(session, context.features)
+            await users.create_user(
+                session,
+                email=account.email,
+                password_hash=hashed,
+                is_verified=True,
+                roles=(ADMIN_ROLE,),
+            )
+    except EmailAlreadyExistsError:
+        raise CommandError(
+            f"There is an account {account.email} already: choose another address, or let an "
+            "administrator give it the role admin (PUT /api/v1/users/{id}/roles)."
+        ) from None
+    except PasswordRefusedError as error:
+        message = error.errors[0].message.rstrip(".")
+        raise CommandError(f"The password is refused ({message}): try another.") from None
+    finally:
+        await context.database.close()

@@ -1,0 +1,88 @@
+"""The database a command works on: `DATABASE_URL`, or the embedded server of the data folder."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from backend.cli.terminal import CommandError, require_writable
+from backend.core.settings import Settings
+from backend.db.embedded import EmbeddedServer, embedded_server
+
+OLDEST_VERSION = 15
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database that answers. `server` is the embedded one, if that is what it is."""
+
+    url: str
+    version: str
+    server: EmbeddedServer | None = None
+
+
+def embedded_folder(settings: Settings) -> Path:
+    return settings.data_dir / "postgres"
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Place]:
+    """Join or start the embedded server, or make sure that `DATABASE_URL` can be reached."""
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        yield Place(url, reach(url))
+        return
+    require_writable(settings.data_dir)
+    with embedded_server(embedded_folder(settings)) as server:
+        yield Place(server.url, reach(server.url), server)
+
+
+def reach(url: str) -> str:
+    """The version of the server; `CommandError` that never tells the password if it fails."""
+    try:
+        target = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # The driver's own words would repeat a piece of the URL, perhaps of the password.
+        raise CommandError(
+            "DATABASE_URL cannot be read: it looks like postgresql://user:password@host:5432/name, "
+            "with special characters of the password written as %XX."
+        ) from None
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            number = connection.info.server_version
+    except psycopg.OperationalError as error:
+        raise CommandError(_explained(str(error), target)) from None
+    if number < OLDEST_VERSION * 10_000:
+        raise CommandError(
+            f"PostgreSQL {number // 10_000} at {_where(target)} is too old: "
+            f"point DATABASE_URL at PostgreSQL {OLDEST_VERSION} or newer."
+        )
+    return f"{number // 10_000}.{number % 10_000}"
+
+
+def _where(target: Mapping[str, object]) -> str:
+    host = str(target.get("host") or target.get("hostaddr") or "localhost")
+    return host if host.startswith("/") else f"{host}:{target.get('port') or 5432}"
+
+
+def _explained(words: str, target: Mapping[str, object]) -> str:
+    where = _where(target)
+    missing = re.search(r'database "(.+)" does not exist', words)
+    if missing:
+        host, port = str(target.get("host") or "localhost"), target.get("port") or 5432
+        user = target.get("user")
+        login = f" --username={user}" if user else ""
+        return (
+            f"The server at {where} has no database {missing[1]}: "
+            f"make it with `createdb --host={host} --port={port}{login} {missing[1]}`."
+        )
+    refused = re.search(r"FATAL: +(.+)", words)
+    if refused:
+        return f"PostgreSQL at {where} refuses the connection ({refused[1]}): correct DATABASE_URL."
+    first_line = words.strip().partition("\n")[0]
+    reason = first_line.rpartition("failed: ")[2] or "no reason given"
+    return f"PostgreSQL at {where} cannot be reached ({reason}): start it, or correct DATABASE_URL."

@@ -1,0 +1,129 @@
+"""`backend dev`: a database, its migrations, the API, and an eye on all of them."""
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from backend.cli import configuration
+from backend.cli.children import Api, Files
+from backend.cli.databases import Place, opened
+from backend.cli.ports import listen, url_of
+from backend.cli.schema import bring_to_head
+from backend.cli.terminal import (
+    CommandError,
+    exit_on_signals,
+    name_of_signal,
+    require_writable,
+    say,
+    shown,
+    step,
+)
+from backend.core.security import stored_secret
+from backend.core.settings import Settings
+from backend.modules.users.settings import UserSettings
+
+START_PATIENCE = 30.0
+PANEL = """
+Trellis is running.
+
+  API        {url}/api/v1
+  Docs       {url}/docs
+  Admin      {email}
+  Password   {password}
+  Data       {data}
+  Stop       Ctrl-C
+"""
+
+
+@dataclass(frozen=True)
+class Admin:
+    """The first administrator; the API makes the account when there is none."""
+
+    email: str
+    password: str
+    shown: str
+
+
+def run(host: str, port: int) -> int:
+    """Everything until the person stops it; the exit code."""
+    exit_on_signals(code=0)
+    settings, loaded, _ = configuration.load()
+    if not settings.is_local:
+        raise CommandError(
+            f"`backend dev` is for development, and ENVIRONMENT is {settings.environment}: "
+            "use `backend serve`."
+        )
+    require_writable(settings.data_dir)
+    users = loaded[UserSettings]
+    assert isinstance(users, UserSettings)
+    admin = first_admin(settings, users)
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(each) for each in listen(host, port)]
+        with step("Database") as tell:
+            place = stack.enter_context(opened(settings))
+            tell(f"PostgreSQL {place.version}")
+        with step("Migrations") as tell:
+            tell(bring_to_head(place.url))
+        api = stack.enter_context(Api(sockets, _environment(place, admin)))
+        with step("API") as tell:
+            tell("ready" if api.wait_until_ready(START_PATIENCE) else "not ready yet")
+        if api.returncode is None:
+            url, data = url_of(sockets[0]), _data(settings, place)
+            say(PANEL.format(url=url, email=admin.email, password=admin.shown, data=data))
+        return supervise(api, place)
+
+
+def first_admin(settings: Settings, users: UserSettings) -> Admin:
+    email = users.first_admin_email or "admin@example.com"
+    if users.first_admin_password is not None:
+        password = users.first_admin_password.get_secret_value()
+        return Admin(email, password, "that of FIRST_ADMIN_PASSWORD")
+    file = settings.data_dir / "admin_password"
+    password = stored_secret(file)
+    # The person may have changed it since.
+    return Admin(email, password, f"{password} (the first one; kept in {shown(file)})")
+
+
+def _environment(place: Place, admin: Admin) -> Mapping[str, str]:
+    return {
+        "DATABASE_URL": place.url,
+        "FIRST_ADMIN_EMAIL": admin.email,
+        "FIRST_ADMIN_PASSWORD": admin.password,
+        # Nobody's load balancer looks away from a development server first.
+        "SHUTDOWN_DELAY": "0",
+    }
+
+
+def _data(settings: Settings, place: Place) -> str:
+    if place.server is None:
+        return f"the database of DATABASE_URL, and {shown(settings.data_dir)}"
+    return shown(place.server.folder)
+
+
+def supervise(api: Api, place: Place) -> int:
+    """Heal the database, start the API again when its code changes; return when it has ended."""
+    files = Files()
+    last_look = time.monotonic()
+    while True:
+        time.sleep(0.25)
+        if changed := files.changed():
+            say(f"{changed} changed: starting the API again.")
+            api.restart()
+        elif (code := api.ended()) is not None:
+            if code < 0 or not api.restarted:
+                return _told_end(code)
+            say(f"The API ended with exit code {code}. It starts again when its code changes.")
+        if place.server is not None and time.monotonic() - last_look >= 1:
+            if place.server.ensure():
+                say("The database server had died and is running again.")
+            last_look = time.monotonic()
+
+
+def _told_end(code: int) -> int:
+    """Say why the API is gone; the exit code that stands for it, as shells count."""
+    if code < 0:
+        say(f"The API was ended by {name_of_signal(-code)}, so everything stops.")
+        return 128 - code
+    say(f"The API ended with exit code {code}, so everything stops.")
+    return code

@@ -1,0 +1,109 @@
+"""`backend doctor`: what works here, and how to mend what does not."""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+
+from backend.cli.databases import OLDEST_VERSION, embedded_folder, opened
+from backend.cli.ports import listen, trellis_answers
+from backend.cli.schema import UNMIGRATED, position
+from backend.cli.terminal import CommandError, require_writable, say, shown
+from backend.core.registry import RegistryError, discover
+from backend.core.security import secret_key
+from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
+from backend.db.embedded import EmbeddedError, binaries, data_folder
+from backend.db.migrations import newest_revision
+
+OLDEST_PYTHON = (3, 11)
+Finding = tuple[bool, str]
+
+
+def run(host: str, port: int) -> int:
+    """Look at everything, print a line each; 1 if anything has to be mended."""
+    failures = 0
+    for good, text in _findings(host, port):
+        say(f"{'✓' if good else '✗'} {text}")
+        failures += not good
+    return 1 if failures else 0
+
+
+def _findings(host: str, port: int) -> Iterator[Finding]:
+    yield _python()
+    kinds: list[type[SettingsBase]] = []
+    try:
+        modules = discover()
+        kinds += [module.settings for module in modules if module.settings]
+        yield True, f"{len(modules)} modules: {', '.join(module.name for module in modules)}"
+    except RegistryError as error:
+        yield False, str(error)
+    try:
+        settings = load_settings(kinds)[Settings]
+        assert isinstance(settings, Settings)
+    except SettingsError as error:
+        yield from ((False, problem) for problem in error.problems)
+        yield False, "Mend the settings first, then run this again to see the rest."
+        return
+    yield True, f"The settings are usable; ENVIRONMENT is {settings.environment}"
+    yield _told(lambda: _data(settings))
+    yield from _database(settings)
+    yield _told(lambda: _port(host, port))
+
+
+def _told(look: Callable[[], str]) -> Finding:
+    try:
+        return True, look()
+    except (CommandError, EmbeddedError) as error:
+        return False, str(error)
+
+
+def _python() -> Finding:
+    found = platform.python_version()
+    if sys.version_info < OLDEST_PYTHON:
+        return False, f"Python {found} is too old: install 3.11 or newer."
+    return True, f"Python {found}"
+
+
+def _data(settings: Settings) -> str:
+    require_writable(settings.data_dir)
+    kept = "in SECRET_KEY" if settings.secret_key else f"kept in {shown(settings.data_dir)}"
+    secret_key(settings)
+    return f"The data folder {shown(settings.data_dir)} is writable; the secret key is {kept}"
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url is None:
+        found = _told(lambda: f"The embedded PostgreSQL is in {shown(binaries())}")
+        yield found
+        if not found[0]:
+            return
+        if not (data_folder(embedded_folder(settings)) / "data").exists():
+            yield True, "The database will be made by the first `backend dev`"
+            return
+    try:
+        with opened(settings) as place:
+            yield True, f"PostgreSQL {place.version} answers ({OLDEST_VERSION} or newer is needed)"
+            yield _told(lambda: _migrations(place.url))
+    except (CommandError, EmbeddedError) as error:
+        yield False, str(error)
+
+
+def _migrations(url: str) -> str:
+    current, newest = position(url), newest_revision()
+    if current != newest:
+        raise CommandError(
+            f"The schema is at {current or UNMIGRATED}, but the code needs {newest}: "
+            "run `backend db upgrade`."
+        )
+    return f"The schema is at {current}, the newest revision"
+
+
+def _port(host: str, port: int) -> str:
+    try:
+        sockets = listen(host, port)
+    except CommandError:
+        if not trellis_answers(host, port):
+            raise
+        return f"Trellis is running on port {port}"
+    for each in sockets:
+        each.close()
+    return f"Port {port} is free"

@@ -1,0 +1,95 @@
+"""What the application is made of. None of this needs a database, secrets or settings."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from backend.cli.terminal import CommandError, say, shown, table
+from backend.core.app import create_app
+from backend.core.context import Context
+from backend.core.identity import policies
+from backend.core.module import Module
+from backend.core.registry import discover, routes_of
+from backend.core.settings import Settings
+from backend.db.base import Base
+from backend.db.connections import Timeouts
+from backend.db.database import Database
+
+
+def modules() -> None:
+    rows = [("MODULE", "DEPENDS ON", "ROUTES", "TABLES", "PERMISSIONS")]
+    rows += [
+        (
+            module.name,
+            ", ".join(module.depends_on) or "-",
+            str(len(routes_of(module))),
+            ", ".join(_tables(module)) or "-",
+            ", ".join(_permissions(module)) or "-",
+        )
+        for module in discover()
+    ]
+    say(table(rows))
+
+
+def _tables(module: Module) -> list[str]:
+    package = f"backend.modules.{module.name}."
+    return sorted(
+        str(model.__tablename__)
+        for model in _models(Base)
+        if model.__module__.startswith(package) and hasattr(model, "__table__")
+    )
+
+
+def _models(base: type[Base]) -> Iterator[type[Base]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def _permissions(module: Module) -> list[str]:
+    """`items:read|write` for each feature."""
+    return [f"{feature.name}:{'|'.join(feature.actions)}" for feature in module.features]
+
+
+def routes() -> None:
+    rows: list[tuple[str, str, str, str]] = []
+    for context in iter_route_contexts(blueprint().routes):
+        route = context.original_route
+        if isinstance(route, APIRoute):
+            policy = str(next(iter(policies(route.dependant)), "-"))
+            owner = route.endpoint.__module__.removeprefix("backend.").split(".")
+            module = owner[1] if owner[0] == "modules" else owner[0]
+            path = context.path_format or ""
+            rows += [(each, path, policy, module) for each in context.methods or ()]
+    rows.sort(key=lambda row: (row[1], row[0]))
+    say(table([("METHOD", "PATH", "POLICY", "MODULE"), *rows]))
+
+
+def openapi(output: Path | None) -> None:
+    document = json.dumps(blueprint().openapi(), indent=2, ensure_ascii=False)
+    if output is None:
+        say(document)
+        return
+    try:
+        output.write_text(f"{document}\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(
+            f"{output} cannot be written ({error.strerror}): give another file with --output."
+        ) from error
+    say(f"Wrote {shown(output)}.")
+
+
+def blueprint() -> FastAPI:
+    """The application to look at, not to run: it has the default settings and no database."""
+    found = discover()
+    context = Context(
+        settings=Settings.model_construct(),
+        module_settings={},
+        # Opens no connection unless it is used.
+        database=Database("postgresql://", size=1, timeouts=Timeouts(pool=1, statement=1)),
+        secret_key=b"",
+    )
+    return create_app(context, found)

@@ -1,0 +1,82 @@
+"""The address a server listens on."""
+
+import errno
+import http.client
+import json
+import socket
+from contextlib import closing, suppress
+
+from backend.cli.terminal import CommandError
+
+BACKLOG = 2048
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # only looked up
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that hold the port from now on, so that nobody else can take it meanwhile.
+
+    More than one when the name has more than one address, as `localhost` may.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CommandError(
+            f"The host {host} is unknown ({error.strerror}): "
+            "give an address of this machine with --host."
+        ) from None
+    sockets: list[socket.socket] = []
+    refusals: list[OSError] = []
+    for family, *_, address in dict.fromkeys(found):
+        try:
+            sockets.append(_listening(family, address))
+        except OSError as error:
+            refusals.append(error)
+    # A machine without IPv6 may still list ::1 for a name, which is no reason to give up.
+    if sockets and all(error.errno == errno.EADDRNOTAVAIL for error in refusals):
+        return sockets
+    for each in sockets:
+        each.close()
+    raise CommandError(_explained(refusals[0], host, port)) from None
+
+
+def _listening(family: int, address: tuple[str | int, ...] | tuple[int, bytes]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        # Two sockets may be bound to one port as long as none of them listens.
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _explained(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        by = "another Trellis" if trellis_answers(host, port) else "another program"
+        return (
+            f"Port {port} is taken by {by}: stop it, or choose another port with "
+            f"--port {port + 1 if port < 65535 else port - 1}."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} is reserved for root: choose one above 1023 with --port."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine: choose another with --host."
+    return f"{host}:{port} cannot be used ({error.strerror}): choose another --host or --port."
+
+
+def url_of(listening: socket.socket) -> str:
+    """Where a browser on this machine finds a socket."""
+    host, port = listening.getsockname()[:2]
+    host = ANY_ADDRESS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def trellis_answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(ANY_ADDRESS.get(host, host), port, timeout=2)
+    with closing(connection), suppress(OSError, http.client.HTTPException, ValueError):
+        connection.request("GET", "/health")
+        found = json.loads(connection.getresponse().read(1000))
+        return isinstance(found, dict) and {"status", "version"} <= found.keys()
+    return False

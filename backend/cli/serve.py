@@ -1,0 +1,48 @@
+"""`backend serve`: the server for production."""
+
+import os
+import socket
+import sys
+from contextlib import ExitStack
+
+import structlog
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from backend.cli import configuration
+from backend.cli.databases import opened
+from backend.cli.ports import listen, url_of
+from backend.cli.schema import bring_to_head
+from backend.cli.server import Server, make_config
+from backend.cli.terminal import STOPPING, exit_on_signals
+from backend.core.logging import configure_logging
+
+# Longer than a statement may run, shorter than the 30 seconds of most orchestrators.
+STOP_PATIENCE = 20
+
+
+def run(host: str, port: int, workers: int) -> None:
+    # uvicorn takes the first signal to stop gracefully, and repeats it when it has stopped.
+    exit_on_signals(STOPPING[:2], code=0)
+    settings, *_ = configuration.load()
+    configure_logging(settings)
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(each) for each in listen(host, port)]
+        if settings.database_url is None:
+            place = stack.enter_context(opened(settings))
+            bring_to_head(place.url)
+            # Here the environment is how the workers, and backend.main, are told.
+            os.environ["DATABASE_URL"] = place.url
+        structlog.get_logger().info("serving", url=url_of(sockets[0]), workers=workers)
+        _serve(sockets, workers)
+
+
+def _serve(sockets: list[socket.socket], workers: int) -> None:
+    config = make_config("backend.main:app", patience=STOP_PATIENCE, workers=workers)
+    if workers == 1:
+        Server(config).run(sockets)
+        return
+    supervisor = Multiprocess(config, sockets)
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        sys.exit(1)

@@ -1,0 +1,51 @@
+"""What is measured, and what is hoped for."""
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`target` is the least share of the floor's rate that the application should reach."""
+
+    name: str
+    method: str
+    path: str
+    body: str = ""
+    target: float | None = None
+    p99_target: float | None = None
+    signed_in: bool = True
+
+    def request(self, port: int, token: str, *, prefix: str = "") -> str:
+        """The request as it travels."""
+        lines = [
+            f"{self.method} {prefix}{self.path} HTTP/1.1",
+            f"Host: 127.0.0.1:{port}",
+            "User-Agent: bench",
+            "Accept: */*",
+        ]
+        if self.signed_in:
+            lines.append(f"Authorization: Bearer {token}")
+        if self.body:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(self.body)}"]
+        return "\r\n".join([*lines, "", self.body])
+
+
+LIST_LIMIT = 20
+CREATED_TITLE = "Made under load"
+ENDPOINTS = (
+    Endpoint("health", "GET", "/health", signed_in=False),
+    Endpoint("me", "GET", "/api/v1/users/me", target=0.55, p99_target=30),
+    Endpoint("list", "GET", f"/api/v1/items?limit={LIST_LIMIT}", target=0.40),
+    Endpoint(
+        "create",
+        "POST",
+        "/api/v1/items",
+        json.dumps({"title": CREATED_TITLE, "description": "Of no further use."}),
+        target=0.45,
+    ),
+)
+SIGN_IN_TARGET = 0.45
+SIGN_IN_CLIENTS = 4
+MEGABYTES_LIMIT = 130
+READY_LIMIT = 3.0

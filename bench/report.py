@@ -1,0 +1,91 @@
+"""What a run found, as a table and as JSON."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from bench.endpoints import (
+    ENDPOINTS,
+    MEGABYTES_LIMIT,
+    READY_LIMIT,
+    SIGN_IN_TARGET,
+)
+from bench.measure import Series
+from bench.run import BARE_FLOOR, FLOOR, SIGNING_IN, Findings
+
+ROW = "{:<8} {:<20} {:>8} {:>7} {:>7} {:>8} {:>6}  {:<9} {}"
+HEAD = ("", "", "req/s", "p50 ms", "p99 ms", "CPU us", "errors", "of floor", "target")
+
+
+def table(findings: Findings) -> Iterator[str]:
+    """The lines for people."""
+    yield _pinning(findings)
+    yield ROW.format(*HEAD).rstrip()
+    for endpoint in ENDPOINTS:
+        found = findings.endpoints.get(endpoint.name, [])
+        by_name = {series.name: series for series in found}
+        for series in found:
+            share, target = "", ""
+            if series.name not in (FLOOR, BARE_FLOOR):
+                reached = series.share_of(by_name[FLOOR])
+                share = f"{reached:.0%}"
+                if endpoint.target:
+                    target = _verdict(reached >= endpoint.target, f">= {endpoint.target:.0%}")
+                if endpoint.p99_target:
+                    p99 = series.median(lambda result: result.p99)
+                    wanted = f"p99 < {endpoint.p99_target:g} ms"
+                    target += ", " + _verdict(p99 < endpoint.p99_target, wanted)
+            yield _row(endpoint.name, series, share, target)
+    for series in findings.sign_in:
+        share, target = "", ""
+        if series.name == SIGNING_IN:
+            reached = series.share_of(findings.sign_in[0])
+            share = f"({reached:.0%})"
+            target = _verdict(reached >= SIGN_IN_TARGET, f">= {SIGN_IN_TARGET:.0%} of undisturbed")
+        yield _row("me", series, share, target)
+    if findings.sign_in:
+        yield f"Sign-ins answered meanwhile: {findings.sign_ins}; hashing steps back for requests."
+    ready = findings.seconds_to_ready
+    yield f"Start to ready: {ready:.2f} s ({_verdict(ready < READY_LIMIT, f'< {READY_LIMIT:g} s')})."
+    memory = findings.resident_megabytes
+    if memory is not None:
+        verdict = _verdict(memory < MEGABYTES_LIMIT, f"< {MEGABYTES_LIMIT} MB")
+        yield f"Memory of the worker after the run: {memory:.0f} MB ({verdict})."
+    yield (
+        "Medians over the rounds; `of floor` is the median of the rounds' own ratios. "
+        "A missed target is no failure, an error is."
+    )
+
+
+def as_json(findings: Findings) -> dict[str, Any]:
+    """The same for programs, every round included."""
+    return asdict(findings)
+
+
+def _row(name: str, series: Series, share: str, target: str) -> str:
+    return ROW.format(
+        name,
+        series.name,
+        f"{series.median(lambda result: result.per_second):.0f}",
+        f"{series.median(lambda result: result.p50):.1f}",
+        f"{series.median(lambda result: result.p99):.1f}",
+        f"{median(series.processor_us):.0f}" if series.processor_us else "-",
+        series.errors,
+        share,
+        target,
+    ).rstrip()
+
+
+def _verdict(reached: bool, wanted: str) -> str:
+    return f"{wanted}: {'reached' if reached else 'missed'}"
+
+
+def _pinning(findings: Findings) -> str:
+    if findings.cores is None:
+        return "Not pinned: servers, PostgreSQL and load share the cores, so ratios are rough."
+    server, load = findings.cores
+    return (
+        f"Pinned: servers and PostgreSQL on core {server}, load on core {load}, "
+        "so that one does not take the other's time."
+    )

@@ -1,0 +1,194 @@
+"""One run: processes up, everything measured, processes down."""
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import data
+from bench.endpoints import ENDPOINTS, SIGN_IN_CLIENTS, Endpoint
+from bench.load import Job
+from bench.measure import Generator, Series, Variant, compare, generator, measure
+from bench.servers import (
+    ROOT,
+    BenchError,
+    Server,
+    application_command,
+    call,
+    floor_command,
+    free_port,
+    serving,
+    surroundings,
+)
+
+APPLICATION, FLOOR, BARE_FLOOR = "application", "floor", "floor, token cached"
+QUIET, SIGNING_IN = "nobody signs in", f"{SIGN_IN_CLIENTS} clients sign in"
+
+
+@dataclass(frozen=True)
+class Options:
+    seconds: float
+    rounds: int
+    connections: int
+    only: tuple[str, ...]
+    pin: bool
+    against: tuple[Path, ...]
+
+
+@dataclass
+class Findings:
+    """All that a run found out."""
+
+    cores: tuple[int, int] | None
+    endpoints: dict[str, list[Series]] = field(default_factory=dict)
+    sign_in: list[Series] = field(default_factory=list)
+    sign_ins: int = 0
+    seconds_to_ready: float = 0.0
+    resident_megabytes: float | None = None
+
+    def failures(self) -> Iterator[str]:
+        """What was not answered with 2xx, a line for each series."""
+        for name, found in [*self.endpoints.items(), ("sign-in", self.sign_in)]:
+            for series in found:
+                if series.errors:
+                    yield f"{name}, {series.name}: {series.errors} errors: {series.first_error}"
+
+
+def run(options: Options, say: Callable[[str], None]) -> Findings:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        # Before anything is started: processes inherit the core.
+        cores = stack.enter_context(_pinned()) if options.pin else None
+        findings = Findings(cores)
+        say("Starting PostgreSQL and the servers ...")
+        url = stack.enter_context(data.database(folder / "postgres"))
+        settings = {
+            "ENVIRONMENT": "test",
+            "LOG_FORMAT": "json",
+            "DATABASE_URL": url,
+            "SECRET_KEY": secrets.token_urlsafe(48),
+            "RATE_LIMIT_ENABLED": "false",
+            # As long as any run.
+            "ACCESS_TOKEN_TTL": "86400",
+        }
+
+        def application(name: str, checkout: Path) -> Server:
+            port = free_port()
+            return stack.enter_context(
+                serving(
+                    name,
+                    application_command(port),
+                    port=port,
+                    folder=folder / name,
+                    environment=surroundings(checkout, settings),
+                    ready="/health/ready",
+                )
+            )
+
+        server = application(APPLICATION, ROOT)
+        findings.seconds_to_ready = server.seconds_to_ready
+        token = data.fill(url, server)
+        port = free_port()
+        floor = stack.enter_context(
+            serving(
+                FLOOR,
+                floor_command(port),
+                port=port,
+                folder=folder / FLOOR,
+                environment=surroundings(ROOT, settings),
+                ready="/health",
+            )
+        )
+        variants = [Variant(APPLICATION, server), Variant(FLOOR, floor)]
+        others = [
+            Variant(f"in {each.name}", application(f"in {each.name}", each))
+            for each in options.against
+        ]
+        load = stack.enter_context(generator(cores[1] if cores else None))
+        for endpoint in ENDPOINTS:
+            if options.only and endpoint.name not in options.only:
+                continue
+            say(f"Measuring {endpoint.name} ...")
+            _same_answers(endpoint, server, floor, token)
+            bare = [Variant(BARE_FLOOR, floor, "/cached")] if endpoint.signed_in else []
+            findings.endpoints[endpoint.name] = compare(
+                endpoint,
+                [variants[0], *others, *variants[1:], *bare],
+                load,
+                token=token,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                connections=options.connections,
+                between=(lambda: data.settle(url)) if endpoint.body else lambda: None,
+            )
+        if not options.only or "sign-in" in options.only:
+            say("Measuring me while clients sign in ...")
+            signing = stack.enter_context(generator(cores[1] if cores else None))
+            _disturb(findings, Variant(APPLICATION, server), load, signing, token, options)
+        findings.resident_megabytes = server.resident_megabytes()
+    return findings
+
+
+@contextmanager
+def _pinned() -> Iterator[tuple[int, int] | None]:
+    """This process and its children on one core; yields it, and the one for the generator.
+
+    A generator that shares a core with the server takes time from it, and more from a fast
+    server than from a slow one.
+    """
+    if sys.platform != "linux":
+        yield None
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield None
+        return
+    os.sched_setaffinity(0, {cores[0]})
+    try:
+        yield cores[0], cores[1]
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _same_answers(endpoint: Endpoint, server: Server, floor: Server, token: str) -> None:
+    """A floor that does less would prove nothing."""
+    headers = {"Authorization": f"Bearer {token}"} if endpoint.signed_in else {}
+    if endpoint.body:
+        headers["Content-Type"] = "application/json"
+    told = []
+    for each in (server, floor):
+        status, body = call(each.port, endpoint.method, endpoint.path, headers, endpoint.body)
+        value = json.loads(body)
+        # What is made anew each time has a new id and time.
+        told.append((status, sorted(value) if endpoint.body else value))
+    if told[0] != told[1]:
+        raise BenchError(f"The floor answers {endpoint.name} differently: {told}")
+
+
+def _disturb(
+    findings: Findings,
+    variant: Variant,
+    load: Generator,
+    signing: Generator,
+    token: str,
+    options: Options,
+) -> None:
+    me = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "me")
+    login = Endpoint("login", "POST", f"{data.API}/login", json.dumps(data.CREDENTIALS))
+    port = variant.server.port
+    job = Job(port, me.request(port, token), options.connections, options.seconds)
+    logins = Job(port, login.request(port, token), SIGN_IN_CLIENTS, options.seconds)
+    quiet, disturbed = findings.sign_in = [Series(QUIET), Series(SIGNING_IN)]
+    for _ in range(options.rounds):
+        measure(variant, load, job, quiet)
+        signing.start(logins)
+        measure(variant, load, job, disturbed)
+        background = signing.result()
+        findings.sign_ins += background.answers
+        disturbed.results[-1].errors += background.errors
+        disturbed.results[-1].first_error += background.first_error

@@ -1,0 +1,376 @@
+"""The rules of the house. Each breach is one sentence that names the place and the mend.
+
+They look at syntax trees, so an import counts wherever it stands: also inside a function, also
+under TYPE_CHECKING.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from itertools import groupby
+from pathlib import Path
+
+import sqlalchemy as sa
+
+ROOT = Path(__file__).resolve().parents[1]
+Breaches = Iterator[str]
+DependsOn = Mapping[str, Collection[str]]
+TablesOf = Mapping[str, Collection[sa.Table]]
+
+# Lowest first. Each imports itself and what is before it.
+LAYERS = ("db", "core", "integrations", "modules", "main", "cli")
+FILES = {
+    *("__init__", "manifest", "router", "service", "schemas", "models", "exceptions"),
+    *("dependencies", "settings", "jobs", "events", "queries"),
+}
+MAX_PRIVATE_FILES = 6
+PUBLIC = {"service", "schemas", "exceptions", "events"}
+# Composition roots also read what a module wants to be told.
+PUBLIC_TO_ROOTS = PUBLIC | {"settings", "manifest"}
+# Inside a module. Files that are not named here take the place that their imports give them.
+RANKS = {
+    "manifest": 5,
+    "router": 4,
+    "service": 3,
+    "queries": 2,
+    "models": 1,
+    "schemas": 1,
+    "exceptions": 0,
+    "settings": 0,
+}
+ORDER = "manifest -> router -> service -> queries -> models, schemas -> exceptions, settings"
+WITHOUT_HTTP = {"service", "queries", "models", "schemas", "exceptions", "events", "jobs"}
+HTTP = {"fastapi", "starlette"}
+READS_ENVIRONMENT = {
+    "backend.core.settings",
+    # No setting: the server's programs get PATH and nothing else of our environment.
+    "backend.db.embedded_host",
+}
+MAX_FUNCTION, USUAL_FUNCTION = 60, 30
+MAX_FILE, USUAL_FILE, MAX_TEST_FILE = 400, 250, 600
+USUAL_SHARE = 0.95
+# Spelt so that this file does not breach its own rule.
+MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|tmp/w)(?![\w.-])")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file. A package is called `folder.__init__`."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @cached_property
+    def parts(self) -> list[str]:
+        return self.name.split(".")
+
+    @property
+    def module(self) -> str | None:
+        """The feature it belongs to."""
+        return self.parts[2] if self.is_in("modules") and len(self.parts) > 3 else None
+
+    @property
+    def file(self) -> str:
+        """Its name inside the feature, of a folder in it the folder's."""
+        return self.parts[3]
+
+    def is_in(self, *layers: str) -> bool:
+        return self.parts[0] == "backend" and self.parts[1] in layers
+
+    @cached_property
+    def imports(self) -> list[str]:
+        """Dotted names of all that is imported, the imported names themselves included."""
+        return [name for node in ast.walk(self.tree) for name in _imported(node, self.parts)]
+
+    def calls(self) -> Iterator[tuple[str, ast.Call]]:
+        """Each call, with the last part of what is called."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call):
+                if isinstance(node.func, ast.Name):
+                    yield node.func.id, node
+                elif isinstance(node.func, ast.Attribute):
+                    yield node.func.attr, node
+
+
+def _imported(node: ast.AST, importer: list[str]) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [each.name for each in names]
+        case ast.ImportFrom(module=module, names=names, level=level):
+            base = [*importer[:-level], *filter(None, [module])] if level else [module or ""]
+            return [".".join([*base, each.name]) for each in names]
+        case ast.Call(
+            func=ast.Name(id="import_module" | "__import__")
+            | ast.Attribute(attr="import_module" | "__import__"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return [name]
+    return []
+
+
+def read(*folders: str) -> list[Source]:
+    files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
+    return [
+        Source(".".join(file.relative_to(ROOT).with_suffix("").parts), file.read_text("utf-8"))
+        for file in files
+    ]
+
+
+def short(name: str) -> str:
+    """`articles.service`, `core.errors`: what people call it."""
+    parts = name.removesuffix(".__init__").split(".")
+    if parts[:2] == ["backend", "modules"] and len(parts) > 2:
+        return ".".join(parts[2:4])
+    return ".".join(parts[1:3]) if parts[0] == "backend" and len(parts) > 1 else name
+
+
+def layer_breaches(sources: Iterable[Source]) -> Breaches:
+    for source in sources:
+        if source.name == "backend.__init__":
+            continue
+        layer = source.parts[1]
+        if layer not in LAYERS:
+            yield f"{short(source.name)} is in none of the layers {', '.join(LAYERS)}"
+            continue
+        for imported in source.imports:
+            first, _, rest = imported.partition(".")
+            target = rest.partition(".")[0]
+            if first != "backend" or not target or target not in LAYERS:
+                continue
+            if LAYERS.index(target) > LAYERS.index(layer):
+                yield (
+                    f"{short(source.name)} imports {short(imported)}; imports go "
+                    f"{' -> '.join(reversed(LAYERS))}"
+                )
+
+
+def module_breaches(sources: Iterable[Source], depends_on: DependsOn) -> Breaches:
+    for source in sources:
+        for imported in source.imports:
+            parts = imported.split(".")
+            if parts[:2] != ["backend", "modules"] or len(parts) < 3 or parts[2] == source.module:
+                continue
+            target, file = parts[2], parts[3] if len(parts) > 3 else ""
+            importer = source.module
+            if importer is not None and target not in depends_on.get(importer, ()):
+                yield (
+                    f"{short(source.name)} imports {short(imported)}; add "
+                    f'"{target}" to depends_on of {importer}'
+                )
+            if file not in (PUBLIC if importer else PUBLIC_TO_ROOTS):
+                yield f"{short(source.name)} imports {short(imported)}; use {target}.service"
+
+
+def vocabulary_breaches(sources: Iterable[Source]) -> Breaches:
+    for module, files in by_module(sources):
+        for source in files:
+            if len(source.parts) > 4:
+                yield f"{module} has a folder {source.file}; a module is flat, split the feature"
+        private = sorted({source.file for source in files} - FILES)
+        if len(private) > MAX_PRIVATE_FILES:
+            yield (
+                f"{module} has {len(private)} files of its own invention ({', '.join(private)}); "
+                f"{MAX_PRIVATE_FILES} are the limit, split the feature"
+            )
+        for source in files:
+            if source.file == "__init__" and not _is_docstring_only(source.tree):
+                yield f"{module}.__init__ must be a docstring that says what the feature owns"
+
+
+def _is_docstring_only(tree: ast.Module) -> bool:
+    return len(tree.body) == 1 and ast.get_docstring(tree) is not None
+
+
+def by_module(sources: Iterable[Source]) -> Iterator[tuple[str, list[Source]]]:
+    inside = sorted((each for each in sources if each.module), key=lambda each: each.name)
+    for module, group in groupby(inside, key=lambda each: each.module or ""):
+        yield module, list(group)
+
+
+def direction_breaches(sources: Iterable[Source]) -> Breaches:
+    for module, files in by_module(sources):
+        graph = {source.file: _siblings(source) for source in files}
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            yield f"{module} has files that import each other: {' -> '.join(error.args[1])}"
+        for file, rank in RANKS.items():
+            for target, path in _reached(graph, file).items():
+                if RANKS.get(target, -1) >= rank:
+                    through = f" through {', '.join(path)}" if path else ""
+                    yield f"{module}.{file} imports {module}.{target}{through}; inside: {ORDER}"
+
+
+def _siblings(source: Source) -> set[str]:
+    own = f"backend.modules.{source.module}."
+    return {name.removeprefix(own).split(".")[0] for name in source.imports if name.startswith(own)}
+
+
+def _reached(graph: Mapping[str, set[str]], file: str) -> dict[str, tuple[str, ...]]:
+    """What `file` imports itself or through files without a rank, and through which."""
+    found: dict[str, tuple[str, ...]] = {}
+    pending: list[tuple[str, tuple[str, ...]]] = [(each, ()) for each in graph.get(file, ())]
+    while pending:
+        target, path = pending.pop()
+        if target in found or target == file:
+            continue
+        found[target] = path
+        if target not in RANKS:
+            pending += [(each, (*path, target)) for each in graph.get(target, ())]
+    return found
+
+
+def http_breaches(sources: Iterable[Source]) -> Breaches:
+    for module, files in by_module(sources):
+        graph = {source.file: _siblings(source) for source in files}
+        speaks = {
+            source.file: sorted({name.split(".")[0] for name in source.imports} & HTTP)
+            for source in files
+        }
+        for file in sorted(WITHOUT_HTTP & graph.keys()):
+            for spoken in speaks[file]:
+                yield f"{module}.{file} imports {spoken}; services know no HTTP"
+            for target, path in _reached(graph, file).items():
+                for spoken in speaks.get(target, ()) if target not in FILES else ():
+                    yield (
+                        f"{module}.{file} imports {spoken} through "
+                        f"{', '.join([*path, target])}; services know no HTTP"
+                    )
+
+
+def commit_breaches(sources: Iterable[Source]) -> Breaches:
+    for source in sources:
+        if source.is_in("modules", "core", "integrations"):
+            for name, call in source.calls():
+                if name in ("commit", "rollback") and isinstance(call.func, ast.Attribute):
+                    yield (
+                        f"{short(source.name)} calls {name}(); only db's transaction() does, "
+                        "so that any two service calls make one transaction"
+                    )
+
+
+def table_breaches(tables: TablesOf, metadata: sa.MetaData, depends_on: DependsOn) -> Breaches:
+    owners: dict[str, str] = {}
+    for module, owned in tables.items():
+        for table in owned:
+            if table.name in owners:
+                yield f"table {table.name} is owned by both {owners[table.name]} and {module}"
+            owners[table.name] = module
+    for table in metadata.tables.values():
+        owner = owners.get(table.name)
+        if owner is None:
+            yield f"table {table.name} has no owner; define it in the models.py of one module"
+            continue
+        for key in table.foreign_keys:
+            target = key.target_fullname.rpartition(".")[0]
+            other = owners.get(target)
+            if other not in (None, owner) and other not in depends_on.get(owner, ()):
+                yield (
+                    f"{owner}.models refers to table {target} of {other}; add "
+                    f'"{other}" to depends_on of {owner}'
+                )
+
+
+def environment_breaches(sources: Iterable[Source]) -> Breaches:
+    names = {"environ", "environb", "getenv", "getenvb"}
+    for source in sources:
+        if source.is_in("cli") or source.name in READS_ENVIRONMENT or _is_module_settings(source):
+            continue
+        used = {
+            node.attr
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "os"
+        }
+        used |= {name.removeprefix("os.") for name in source.imports if name.startswith("os.")}
+        roots = {name.split(".")[0] for name in source.imports}
+        for name in sorted(used & names | roots & {"dotenv", "pydantic_settings"}):
+            yield f"{short(source.name)} uses {name}; declare a setting, read it from the context"
+
+
+def _is_module_settings(source: Source) -> bool:
+    return source.module is not None and source.file == "settings"
+
+
+def middleware_breaches(sources: Iterable[Source]) -> Breaches:
+    for source in sources:
+        found = any(name.endswith(".BaseHTTPMiddleware") for name in source.imports) or any(
+            isinstance(node, ast.Attribute) and node.attr == "BaseHTTPMiddleware"
+            for node in ast.walk(source.tree)
+        )
+        # The decorator makes one behind the scenes.
+        if found or any(
+            name == "middleware" and isinstance(call.func, ast.Attribute)
+            for name, call in source.calls()
+        ):
+            yield (
+                f"{short(source.name)} uses BaseHTTPMiddleware, which breaks cancellation and "
+                "context variables; write a pure ASGI class"
+            )
+
+
+def print_breaches(sources: Iterable[Source]) -> Breaches:
+    for source in sources:
+        if not source.is_in("cli"):
+            for name, call in source.calls():
+                if name == "print" and isinstance(call.func, ast.Name):
+                    yield f"{short(source.name)} prints in line {call.lineno}; log it"
+
+
+def size_breaches(sources: Iterable[Source]) -> Breaches:
+    for source in sources:
+        lines, limit = _lines(source), MAX_TEST_FILE if source.parts[0] == "tests" else MAX_FILE
+        if lines > limit:
+            yield f"{short(source.name)} has {lines} lines, the limit is {limit}; split the feature"
+        for name, length in _functions(source):
+            if length > MAX_FUNCTION:
+                yield (
+                    f"{short(source.name)}.{name} has {length} lines, the limit is {MAX_FUNCTION}; "
+                    "give its parts names"
+                )
+
+
+def usual_size_breaches(sources: Sequence[Source]) -> Breaches:
+    """The long ones must stay the exception."""
+    functions = [
+        (length, f"{short(source.name)}.{name}")
+        for source in sources
+        for name, length in _functions(source)
+    ]
+    files = [(_lines(source), short(source.name)) for source in sources]
+    for kind, sizes, usual in (
+        ("functions", functions, USUAL_FUNCTION),
+        ("files", files, USUAL_FILE),
+    ):
+        longest = sorted(((size, name) for size, name in sizes if size > usual), reverse=True)
+        if len(longest) > (1 - USUAL_SHARE) * len(sizes):
+            named = ", ".join(f"{name} ({size})" for size, name in longest)
+            yield (
+                f"{len(longest)} of {len(sizes)} {kind} have more than {usual} lines, and only 5 "
+                f"of 100 may: {named}"
+            )
+
+
+def _lines(source: Source) -> int:
+    return len(source.text.splitlines())
+
+
+def _functions(source: Source) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def path_breaches(texts: Mapping[str, str]) -> Breaches:
+    for name, text in texts.items():
+        for number, line in enumerate(text.splitlines(), start=1):
+            if MACHINE_PATH.search(line):
+                yield f"{name}:{number} names a path of somebody's machine"

@@ -1,0 +1,38 @@
+"""An application that a whole file of tests calls: those tests leave nothing of note behind."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from fastapi import FastAPI
+
+from backend.core.app import create_app
+from backend.core.context import Context
+from tests import databases
+from tests.actors import Actor, Cast, Client
+from tests.applications import MODULES, make_context
+
+
+@dataclass(frozen=True)
+class House:
+    """The application, and who calls it."""
+
+    app: FastAPI
+    context: Context
+    member: Actor
+    admin: Actor
+    nobody: Client
+
+
+@pytest.fixture(scope="module")
+async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    with databases.cloned_database(databases.server_url(request.config)) as url:
+        # Thousands of requests by one user are what these tests are about.
+        context = make_context(url, rate_limit_enabled=False)
+        context.state.started = True
+        app = create_app(context, MODULES)
+        cast = Cast(app, context)
+        async with cast.stack, Client(app) as nobody:
+            member, admin = await cast("ada"), await cast("root", roles=("admin",))
+            yield House(app, context, member, admin, nobody)
+        await context.database.close()

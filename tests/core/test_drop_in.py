@@ -1,0 +1,354 @@
+"""A feature is added by adding its folder, and by nothing else."""
+
+import gc
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from fastapi import FastAPI
+
+import backend.modules
+from backend.core.app import create_app
+from backend.core.context import Context
+from backend.core.module import Module
+from backend.core.registry import discover
+from backend.db.base import Base
+from backend.db.migrations import FOLDER, alembic_config
+from backend.modules.roles import service as roles
+from tests import architecture, databases
+from tests.actors import Cast, Client
+from tests.applications import MODULES, make_context
+
+FILES = {
+    "__init__": '"""Notes: texts that only their author sees."""\n',
+    "manifest": """
+from backend.core.module import Module
+from backend.core.permissions import Feature
+from backend.modules.notes.router import router
+from backend.modules.notes.settings import NoteSettings
+
+module = Module(
+    name="notes",
+    router=router,
+    depends_on=("users",),
+    features=(
+        Feature(
+            "notes",
+            "Texts that only their author sees.",
+            {"read": "See notes.", "write": "Write notes."},
+            granted_to={"member": ("read", "write"), "viewer": ("read",)},
+        ),
+    ),
+    settings=NoteSettings,
+)
+""",
+    "settings": """
+from pydantic import Field
+
+from backend.core.settings import SettingsBase
+
+
+class NoteSettings(SettingsBase):
+    notes_per_user: int = Field(100, ge=1, description="How many notes a user may have.")
+""",
+    "models": """
+from uuid import UUID
+
+from sqlmodel import Field
+
+from backend.db.base import Base, Identified, Timestamped
+
+
+class Note(Base, Identified, Timestamped, table=True):
+    __tablename__ = "notes"
+
+    text: str = Field(max_length=1000)
+    author_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+""",
+    "schemas": """
+from typing import Annotated
+from uuid import UUID
+
+from backend.core.schemas import Schema, Trimmed
+
+
+class NoteCreate(Schema):
+    text: Annotated[str, Trimmed(1000)]
+
+
+class NoteOut(Schema):
+    id: UUID
+    text: str
+    author_id: UUID
+""",
+    "exceptions": """
+from backend.core.errors import AppError
+
+
+class TooManyNotesError(AppError):
+    status = 409
+    code = "TOO_MANY_NOTES"
+    detail = "You have as many notes as you may have; delete one first."
+""",
+    "queries": """
+from sqlalchemy import select
+from sqlmodel import col
+
+from backend.db.lists import Listing
+from backend.modules.notes.models import Note
+
+NOTES = Listing(
+    name="notes",
+    statement=select(col(Note.id), col(Note.text), col(Note.author_id)),
+    key=col(Note.id),
+    sorts={"created_at": col(Note.created_at)},
+    scopes={"author": lambda author: col(Note.author_id) == author},
+)
+""",
+    "service": """
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.pagination import Page
+from backend.core.principal import Principal
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Reads
+from backend.modules.notes import queries
+from backend.modules.notes.exceptions import TooManyNotesError
+from backend.modules.notes.models import Note
+from backend.modules.notes.schemas import NoteCreate, NoteOut
+
+
+async def list_notes(reads: Reads, author: Principal, query: ListQuery) -> Page[NoteOut]:
+    page = await fetch_page(reads, queries.NOTES, query, author=author.user_id)
+    return Page.of(page, NoteOut.from_row)
+
+
+async def write_note(
+    session: AsyncSession, author: Principal, new: NoteCreate, *, limit: int
+) -> NoteOut:
+    count = select(func.count()).where(col(Note.author_id) == author.user_id)
+    if (await session.exec(count)).one() >= limit:
+        raise TooManyNotesError
+    note = Note(text=new.text, author_id=author.user_id)
+    session.add(note)
+    await session.flush()
+    return NoteOut.from_row(note.model_dump())
+""",
+    "router": '''
+from typing import Annotated
+
+from fastapi import Depends, Response
+
+from backend.core.dependencies import CurrentContext, ReadSession, Session
+from backend.core.errors import documented
+from backend.core.identity import require
+from backend.core.pagination import ListParameters, Page, PageRequest
+from backend.core.principal import Principal
+from backend.core.routing import Router
+from backend.modules.notes import queries, service
+from backend.modules.notes.exceptions import TooManyNotesError
+from backend.modules.notes.schemas import NoteCreate, NoteOut
+from backend.modules.notes.settings import NoteSettings
+
+router = Router(prefix="/notes", tags=["notes"])
+NotePage = Annotated[PageRequest, Depends(ListParameters(queries.NOTES, NoteOut))]
+
+
+@router.get("", response_model=Page[NoteOut])
+async def list_notes(
+    author: Annotated[Principal, require("notes:read")], reads: ReadSession, page: NotePage
+) -> Response:
+    """The caller's notes."""
+    return page.of(await service.list_notes(reads, author, page.query))
+
+
+@router.post("", status_code=201, responses=documented(TooManyNotesError))
+async def write_note(
+    author: Annotated[Principal, require("notes:write")],
+    session: Session,
+    context: CurrentContext,
+    response: Response,
+    new: NoteCreate,
+) -> NoteOut:
+    """Write a note."""
+    limit = context.settings_of(NoteSettings).notes_per_user
+    note = await service.write_note(session, author, new, limit=limit)
+    response.headers["Location"] = f"/api/v1/notes/{note.id}"
+    return note
+''',
+}
+NOTES = "/api/v1/notes"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("dropped") / "notes"
+    made.mkdir()
+    for name, text in FILES.items():
+        (made / f"{name}.py").write_text(text)
+    return made
+
+
+@pytest.fixture(scope="module")
+def modules(folder: Path) -> Iterator[tuple[Module, ...]]:
+    """What discovery finds once the folder is there; afterwards all is as before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(folder.parent)])
+        yield discover()
+    note = sys.modules["backend.modules.notes.models"].Note
+    Base.metadata.remove(note.__table__)
+    Base._sa_registry._dispose_cls(note)
+    for name in [each for each in sys.modules if each.startswith("backend.modules.notes")]:
+        del sys.modules[name]
+    del backend.modules.notes  # type: ignore[attr-defined]  # importing a folder binds it
+    # Error classes are found through their base, which forgets them when they are collected.
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def url(request: pytest.FixtureRequest, modules: tuple[Module, ...], folder: Path) -> Iterator[str]:
+    """A database that is older than the module, after its migration was written and run."""
+    assert modules
+    versions = folder.parent / "versions"
+    with databases.cloned_database(databases.server_url(request.config)) as made:
+        with migrating(made, versions) as config:
+            command.revision(config, "add notes", autogenerate=True, version_path=str(versions))
+        with migrating(made, versions) as config:
+            command.upgrade(config, "head")
+        yield made
+
+
+@contextmanager
+def migrating(url: str, versions: Path) -> Iterator[Config]:
+    """Alembic with a second folder, so that none of ours is written to."""
+    with alembic_config(url) as config:
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", f"{FOLDER / 'versions'}\n{versions}")
+        yield config
+
+
+@pytest.fixture(scope="module")
+async def grown(url: str, modules: tuple[Module, ...]) -> AsyncIterator[Context]:
+    """The context of the application after its first start with the new module."""
+    context = make_context(url, modules, notes_per_user=2)
+    for module in modules:
+        if module.startup:
+            await module.startup(context)
+    context.state.started = True
+    yield context
+    await context.database.close()
+
+
+@pytest.fixture(scope="module")
+def app(grown: Context, modules: tuple[Module, ...]) -> FastAPI:
+    return create_app(grown, modules)
+
+
+@pytest.fixture
+async def actor(app: FastAPI, grown: Context) -> AsyncIterator[Cast]:
+    cast = Cast(app, grown)
+    async with cast.stack:
+        yield cast
+
+
+def test_the_folder_is_found(modules: tuple[Module, ...]) -> None:
+    names = {module.name for module in modules}
+    assert names == {module.name for module in MODULES} | {"notes"}
+
+
+def test_it_follows_the_rules_of_the_house() -> None:
+    sources = [architecture.Source(f"backend.modules.notes.{k}", v) for k, v in FILES.items()]
+    for breaches in (
+        architecture.layer_breaches(sources),
+        architecture.module_breaches(sources, {"notes": ["users"]}),
+        architecture.vocabulary_breaches(sources),
+        architecture.direction_breaches(sources),
+        architecture.http_breaches(sources),
+        architecture.commit_breaches(sources),
+        architecture.environment_breaches(sources),
+        architecture.size_breaches(sources),
+    ):
+        assert list(breaches) == []
+
+
+@pytest.mark.usefixtures("url")
+def test_its_table_is_found_by_autogenerate_and_nothing_else_is(folder: Path) -> None:
+    (migration,) = (folder.parent / "versions").glob("*_add_notes.py")
+    text = migration.read_text()
+    assert text.count("op.create_table(") == 1
+    assert 'op.create_table(\n        "notes",' in text or "op.create_table('notes'," in text
+    assert "fk_notes_author_id_users" in text
+    assert "ix_notes_author_id" in text
+    assert "sqlmodel" not in text
+    assert "down_revision = None" not in text
+
+
+@pytest.mark.usefixtures("app", "url")
+def test_nothing_was_written_into_the_house() -> None:
+    assert not (architecture.ROOT / "backend/modules/notes").exists()
+    assert not list((FOLDER / "versions").glob("*notes*"))
+
+
+async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
+    granted: dict[str, set[str]] = {}
+    async with grown.database.transaction() as session:
+        for role in ("admin", "editor", "member", "viewer"):
+            held = await roles.permissions_of(session, [role])
+            granted[role] = {each for each in held if each.startswith("notes:")}
+    both = {"notes:read", "notes:write"}
+    assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"notes:read"}}
+
+
+def test_its_routes_and_errors_are_in_openapi(app: FastAPI) -> None:
+    operations: dict[str, Any] = app.openapi()["paths"][NOTES]
+    assert operations.keys() == {"get", "post"}
+    assert "`notes:write`" in operations["post"]["description"]
+    examples = operations["post"]["responses"]["409"]["content"]["application/problem+json"]
+    assert examples["examples"].keys() == {"TOO_MANY_NOTES"}
+
+
+async def test_its_errors_are_explained(app: FastAPI) -> None:
+    async with Client(app) as client:
+        explained = await client.get("/errors/TOO_MANY_NOTES")
+    assert explained.status_code == 200
+    assert explained.json()["status"] == 409
+
+
+async def test_a_member_uses_it(actor: Cast) -> None:
+    ada, bob = await actor("ada"), await actor("bob")
+    written = await ada.post(NOTES, json={"text": " Milk "})
+    assert written.status_code == 201
+    assert written.json()["text"] == "Milk"
+    assert (await ada.get(NOTES)).json()["data"] == [written.json()]
+    assert (await bob.get(f"{NOTES}/")).json()["data"] == []
+    unknown = await ada.post(NOTES, json={"text": "Milk", "colour": "red"})
+    assert unknown.json()["errors"][0]["field"] == "body.colour"
+
+
+async def test_its_setting_counts(actor: Cast) -> None:
+    carl = await actor("carl")
+    answers = [await carl.post(NOTES, json={"text": "Milk"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 409]
+    assert answers[-1].json()["error"] == "TOO_MANY_NOTES"
+
+
+async def test_others_use_it_as_their_roles_say(actor: Cast, app: FastAPI) -> None:
+    viewer = await actor("vera", roles=("viewer",))
+    editor = await actor("edith", roles=("editor",))
+    assert (await viewer.get(NOTES)).status_code == 200
+    assert (await viewer.post(NOTES, json={"text": "Milk"})).status_code == 403
+    assert (await editor.get(NOTES)).status_code == 403
+    async with Client(app) as nobody:
+        assert (await nobody.get(NOTES)).status_code == 401
+
+
+async def test_what_was_there_before_works_on(actor: Cast) -> None:
+    dora = await actor("dora")
+    made = await dora.post("/api/v1/items", json={"title": "Milk"})
+    assert (await dora.get(made.headers["location"])).json() == made.json()

@@ -1,0 +1,447 @@
+"""Lists by themselves: on a table that no module knows, whatever the sort."""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import (
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    Uuid,
+    cast,
+    func,
+    or_,
+    select,
+)
+
+from backend.db import lists
+from backend.db.connections import Timeouts
+from backend.db.cursors import decode_cursor, encode_cursor
+from backend.db.database import Database
+from backend.db.errors import InvalidCursorError
+from backend.db.lists import Filter, Listing, ListQuery, RowPage, Search, containing, fetch_page
+from backend.db.reads import Reads
+from tests import databases
+
+KEY = b"a key of thirty-two bytes, no less"
+THINGS = Table(
+    "things",
+    MetaData(),
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("made_at", DateTime(timezone=True), nullable=False),
+    Column("remark", Text),
+    Index("ix_things_made_at_id", "made_at", "id"),
+)
+C = THINGS.c
+LISTING = Listing(
+    name="things",
+    statement=select(C.id, C.name, C.size, C.made_at, C.remark),
+    key=C.id,
+    sorts={
+        "name": C.name,
+        "size": C.size,
+        "made_at": C.made_at,
+        "weight": C.weight,  # not among the columns of a row
+        "lower_name": func.lower(C.name),  # of no type that SQLAlchemy knows
+        "half": cast(C.size, Numeric) / 2,
+        "day": cast(C.made_at, Date),
+        "large": C.size > 1,
+        "remark": func.coalesce(C.remark, ""),
+        "parity": C.size % 2,
+    },
+    default_sort="-made_at",
+    filters={
+        "size": Filter(int, lambda size: C.size == size),
+        "larger_than": Filter(int, lambda size: C.size > size),
+    },
+    scopes={"only_name": lambda name: C.name == name},
+    search=Search(lambda part: or_(C.name.like(part), C.remark.like(part)), prepare=containing),
+)
+RANKED = replace(
+    LISTING,
+    name="ranked",
+    search=Search(
+        C.name.contains,
+        # Many rows share a rank.
+        rank=lambda words: cast((C.size + func.length(words)) % 3, Double),
+    ),
+)
+# In Python, as PostgreSQL sorts: text by code points, as in the C collation.
+ORDER: dict[str, Any] = {
+    "name": lambda row: row["name"],
+    "size": lambda row: row["size"],
+    "made_at": lambda row: row["made_at"],
+    "weight": lambda row: row["weight"],
+    "lower_name": lambda row: row["name"].lower(),
+    "half": lambda row: row["size"],
+    "day": lambda row: row["made_at"].date(),
+    "large": lambda row: row["size"] > 1,
+    "remark": lambda row: row["remark"] or "",
+    # PostgreSQL keeps the sign.
+    "parity": lambda row: row["size"] % 2 if row["size"] > 0 else -(row["size"] % 2),
+}
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A table of things that can be filled and listed."""
+
+    reads: Reads
+    connection: psycopg.Connection
+
+    def fill(self, rows: Sequence[dict[str, Any]]) -> None:
+        self.connection.execute("TRUNCATE things")
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO things VALUES (%(id)s, %(name)s, %(size)s, %(weight)s, %(made_at)s, "
+                "%(remark)s)",
+                rows,
+            )
+
+    async def page(self, listing: Listing = LISTING, **query: Any) -> RowPage:
+        scopes = query.pop("scopes", {})
+        return await fetch_page(self.reads, listing, ListQuery(cursor_key=KEY, **query), **scopes)
+
+    async def walk(self, listing: Listing = LISTING, **query: Any) -> list[dict[str, Any]]:
+        """Every row, page by page."""
+        rows: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            page = await self.page(listing, cursor=cursor, **query)
+            assert len(page.rows) <= query.get("limit", 20)
+            rows += page.rows
+            cursor = page.next_cursor
+            if cursor is None:
+                return rows
+            assert len(page.rows) == query.get("limit", 20)
+
+
+@pytest.fixture(scope="module")
+def shelf_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with databases.cloned_database(databases.server_url(request.config)) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "CREATE TABLE things (id uuid PRIMARY KEY, name text NOT NULL, "
+                "size integer NOT NULL, weight double precision NOT NULL, "
+                "made_at timestamptz NOT NULL, remark text)"
+            )
+            connection.execute("CREATE INDEX ix_things_made_at_id ON things (made_at, id)")
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def shelf(shelf_url: str) -> AsyncIterator[Shelf]:
+    database = Database(shelf_url, size=2, timeouts=Timeouts())
+    with psycopg.connect(shelf_url, autocommit=True) as connection:
+        yield Shelf(database.reads, connection)
+    await database.close()
+
+
+def thing(number: int = 0, **values: Any) -> dict[str, Any]:
+    return {
+        "id": uuid4(),
+        "name": f"thing {number}",
+        "size": number,
+        "weight": number / 7,
+        "made_at": EPOCH + timedelta(hours=number),
+        "remark": None,
+        **values,
+    }
+
+
+def in_order(rows: Sequence[dict[str, Any]], sort: Sequence[str]) -> list[UUID]:
+    """The ids as they must come: least significant key first, since Python's sort is stable."""
+    found = sorted(rows, key=lambda row: row["id"].bytes, reverse=sort[-1].startswith("-"))
+    for part in reversed(sort):
+        found.sort(key=ORDER[part.removeprefix("-")], reverse=part.startswith("-"))
+    return [row["id"] for row in found]
+
+
+def ids(rows: Sequence[dict[str, Any]]) -> list[UUID]:
+    return [row["id"] for row in rows]
+
+
+SORTS = st.lists(st.sampled_from(sorted(ORDER)), min_size=1, max_size=4, unique=True).flatmap(
+    lambda names: st.tuples(*(st.sampled_from([name, f"-{name}"]) for name in names))
+)
+# Few values, so that ties are many; without what PostgreSQL's text cannot hold, and without
+# letters whose lower case is longer.
+NAMES = st.text(st.sampled_from("aAbB zZ0é%_\\\"'\U0001f600"), max_size=3)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.uuids(),
+            "name": NAMES,
+            "size": st.integers(-3, 3) | st.sampled_from([2**31 - 1, -(2**31)]),
+            "weight": st.sampled_from([0.1, 0.1 + 0.2, 0.3, -1e300, 5e-324, float("inf")]),
+            "made_at": st.sampled_from(
+                [EPOCH, EPOCH + timedelta(microseconds=1), datetime(1, 1, 2, tzinfo=UTC)]
+            ),
+            "remark": st.none() | NAMES,
+        }
+    ),
+    max_size=25,
+    unique_by=lambda row: row["id"],
+)
+
+
+BOUNDED = settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@BOUNDED
+@given(rows=ROWS, sort=SORTS, limit=st.integers(1, 7), skip=st.integers(0, 30))
+async def test_walk_by_cursor_is_the_sorted_list(
+    shelf: Shelf, rows: list[dict[str, Any]], sort: tuple[str, ...], limit: int, skip: int
+) -> None:
+    shelf.fill(rows)
+    expected = in_order(rows, sort)
+    assert ids(await shelf.walk(sort=sort, limit=limit)) == expected
+    numbered = await shelf.page(sort=sort, limit=limit, offset=skip, total=True)
+    assert ids(numbered.rows) == expected[skip : skip + limit]
+    assert numbered.total == len(rows)
+    assert (numbered.next_cursor is None) == (skip + limit >= len(rows))
+
+
+@pytest.mark.parametrize("sort", [(), ("made_at",), ("-made_at",), ("parity", "-lower_name")])
+async def test_row_holds_the_columns_of_the_statement(shelf: Shelf, sort: tuple[str, ...]) -> None:
+    """And none that only the sort needs."""
+    shelf.fill([thing(number) for number in range(5)])
+    page = await shelf.page(sort=sort, limit=2)
+    assert [set(row) for row in page.rows] == [{"id", "name", "size", "made_at", "remark"}] * 2
+
+
+async def test_default_sort_and_empty_list(shelf: Shelf) -> None:
+    rows = [thing(number) for number in range(5)]
+    shelf.fill(rows)
+    assert ids((await shelf.page()).rows) == in_order(rows, ["-made_at"])
+    shelf.fill([])
+    assert await shelf.page(total=True) == RowPage([], None, 0)
+
+
+async def test_rows_that_come_and_go_disturb_no_walk(shelf: Shelf) -> None:
+    rows = [thing(number) for number in range(0, 40, 2)]
+    shelf.fill(rows)
+    first = await shelf.page(sort=("size",), limit=5)
+    shelf.connection.execute("DELETE FROM things WHERE size IN (0, 8, 12)")  # 8 ends that page
+    early, late = thing(1), thing(21)
+    for row in (early, late):
+        shelf.connection.execute(
+            "INSERT INTO things VALUES (%(id)s, %(name)s, %(size)s, %(weight)s, %(made_at)s, NULL)",
+            row,
+        )
+    rest = []
+    cursor = first.next_cursor
+    while cursor:
+        page = await shelf.page(sort=("size",), limit=5, cursor=cursor)
+        rest += [row["size"] for row in page.rows]
+        cursor = page.next_cursor
+    assert rest == [10, 14, 16, 18, 20, 21, *range(22, 40, 2)]
+
+
+async def test_another_limit_goes_on_where_the_page_ended(shelf: Shelf) -> None:
+    shelf.fill([thing(number) for number in range(20)])
+    first = await shelf.page(sort=("size",), limit=3)
+    second = await shelf.page(sort=("size",), limit=9, cursor=first.next_cursor, total=True)
+    assert [row["size"] for row in second.rows] == list(range(3, 12))
+    assert second.total == 20
+
+
+async def test_filters_scopes_and_search_narrow_rows_and_total(shelf: Shelf) -> None:
+    shelf.fill([thing(number, name="even" if number % 2 == 0 else "odd") for number in range(20)])
+    shelf.connection.execute("UPDATE things SET remark = '100%_' WHERE size > 15")
+    for query, expected in (
+        ({"filters": {"size": 3}}, [3]),
+        ({"filters": {"larger_than": 16}}, [17, 18, 19]),
+        ({"filters": {"larger_than": 16}, "scopes": {"only_name": "even"}}, [18]),
+        ({"q": "od", "filters": {"larger_than": 14}}, [15, 17, 19]),
+        ({"q": "%_"}, [16, 17, 18, 19]),
+        ({"q": "0_"}, []),
+    ):
+        page = await shelf.page(sort=("size",), total=True, limit=2, **query)
+        assert page.total == len(expected)
+        found = await shelf.walk(sort=("size",), limit=2, **query)
+        assert [row["size"] for row in found] == expected
+
+
+async def test_best_matches_come_first(shelf: Shelf) -> None:
+    rows = [thing(number) for number in range(30)]
+    shelf.fill(rows)
+    found = await shelf.walk(RANKED, q="thing", limit=4)
+    expected = sorted(rows, key=lambda row: ((row["size"] + 5) % 3, row["id"].bytes), reverse=True)
+    assert ids(found) == ids(expected)
+    sorted_by_size = await shelf.walk(RANKED, q="thing", limit=4, sort=("size",))
+    assert [row["size"] for row in sorted_by_size] == list(range(30))
+
+
+# Cursors
+
+
+@pytest.fixture
+async def cursor(shelf: Shelf) -> str:
+    shelf.fill([thing(number) for number in range(10)])
+    page = await shelf.page(sort=("size",), limit=3, filters={"larger_than": 1})
+    assert page.next_cursor is not None
+    return page.next_cursor
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sort": ("-size",)},
+        {"sort": ("size", "name")},
+        {"sort": ()},
+        {"filters": {}},
+        {"filters": {"larger_than": 2}},
+        {"filters": {"size": 1}},
+        {"q": "thing"},
+        {"scopes": {"only_name": "thing 5"}},
+        {"listing": RANKED},
+    ],
+)
+async def test_cursor_of_another_list_is_refused(
+    shelf: Shelf, cursor: str, change: dict[str, Any]
+) -> None:
+    query: dict[str, Any] = {"sort": ("size",), "limit": 3, "filters": {"larger_than": 1}}
+    assert (await shelf.page(cursor=cursor, **query)).rows
+    with pytest.raises(InvalidCursorError):
+        await shelf.page(cursor=cursor, **{**query, **change})
+
+
+async def test_cursor_of_another_key_is_refused(shelf: Shelf, cursor: str) -> None:
+    query = ListQuery(
+        cursor_key=KEY[::-1], cursor=cursor, sort=("size",), filters={"larger_than": 1}
+    )
+    with pytest.raises(InvalidCursorError):
+        await fetch_page(shelf.reads, LISTING, query)
+
+
+TYPES = (datetime, str, int, float, UUID)
+VALUES = st.tuples(
+    st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])),
+    st.text(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.uuids(),
+)
+
+
+@BOUNDED
+@given(values=VALUES, binding=st.binary(), key=st.binary(min_size=1))
+def test_cursor_brings_back_its_values(values: Any, binding: bytes, key: bytes) -> None:
+    cursor = encode_cursor(values, binding=binding, key=key)
+    assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert decode_cursor(cursor, TYPES, binding=binding, key=key) == list(values)
+
+
+@BOUNDED
+@given(text=st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+@pytest.mark.parametrize("types", [(), TYPES])
+def test_garbage_is_no_cursor(types: Sequence[type], text: str) -> None:
+    with pytest.raises(InvalidCursorError):
+        decode_cursor(text, types, binding=b"", key=KEY)
+
+
+@BOUNDED
+@given(data=st.data())
+def test_changed_cursor_is_no_cursor(data: st.DataObject) -> None:
+    values = [EPOCH, "Ada", 7, 0.5, uuid4()]
+    cursor = encode_cursor(values, binding=b"list", key=KEY)
+    position = data.draw(st.integers(0, len(cursor) - 1))
+    kind = data.draw(st.sampled_from(["replaced", "removed", "inserted", "truncated"]))
+    character = data.draw(st.characters())
+    forged = {
+        "replaced": cursor[:position] + character + cursor[position + 1 :],
+        "removed": cursor[:position] + cursor[position + 1 :],
+        "inserted": cursor[:position] + character + cursor[position:],
+        "truncated": cursor[:position],
+    }[kind]
+    try:
+        found = decode_cursor(forged, TYPES, binding=b"list", key=KEY)
+    except InvalidCursorError:
+        return
+    # The last character of base64 has bits that mean nothing; and padding may be spelled out.
+    assert found == values
+
+
+def test_cursor_tells_nothing_apart_from_its_values() -> None:
+    cursor = encode_cursor(["Ada"], binding=b"secret scope", key=KEY)
+    assert b"secret" not in cursor.encode()
+    assert json.dumps(["Ada"]) not in cursor
+
+
+# Cost
+
+
+async def test_statements_are_compiled_once(shelf: Shelf) -> None:
+    shelf.fill([thing(number) for number in range(50)])
+
+    async def ask(number: int) -> None:
+        filters = {"larger_than": number}
+        page = await shelf.page(sort=("weight", "-name"), limit=1 + number, filters=filters)
+        await shelf.page(
+            sort=("weight", "-name"),
+            cursor=page.next_cursor,
+            limit=1 + number,
+            filters=filters,
+            total=True,
+        )
+
+    await ask(0)
+    shapes, counts = lists._shape.cache_info(), lists._count.cache_info()
+    for number in range(1, 9):
+        await ask(number)
+    assert lists._shape.cache_info().misses == shapes.misses
+    assert lists._count.cache_info().misses == counts.misses
+    assert lists._shape.cache_info().hits == shapes.hits + 16
+
+
+@pytest.mark.parametrize("generic", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("sort", ["made_at", "-made_at"])
+async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, generic: str) -> None:
+    """Whether PostgreSQL plans with the values or, for a prepared statement, without."""
+    shelf.fill([])
+    shelf.connection.execute(
+        "INSERT INTO things SELECT gen_random_uuid(), 'thing', i, i, now() + i * interval '1 s', "
+        "NULL FROM generate_series(1, 20000) i"
+    )
+    shelf.connection.execute("ANALYZE things")
+    middle = shelf.connection.execute("SELECT made_at, id FROM things WHERE size = 10000")
+    made_at, key = middle.fetchone() or (None, None)
+    shape = lists._shape(LISTING, (), (sort,), True)
+    values = {"after_0": made_at, "after_1": key, "page_limit": 21, "page_offset": 0}
+    with shelf.connection.transaction():
+        shelf.connection.execute(f"SET LOCAL plan_cache_mode = {generic}".encode())
+        found = shelf.connection.execute(
+            f"EXPLAIN (ANALYZE, COSTS off) {shape.query.sql}".encode(),
+            shape.query.parameters(values),
+            prepare=True,
+        )
+        plan = "\n".join(line for (line,) in found)
+    assert "Index Scan" in plan, plan
+    assert "ix_things_made_at_id" in plan
+    for word in ("Sort", "Seq Scan", "Filter"):
+        assert word not in plan, plan

@@ -1,0 +1,502 @@
+"""Connections: shared out fairly, never too many, never a dead one, and no wait without an end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import String, bindparam, column, func, insert, literal, select, table
+from sqlalchemy.exc import DBAPIError
+
+from backend.core.app import create_app
+from backend.core.context import Context
+from backend.core.dependencies import ReadSession, Session
+from backend.core.errors import ConflictError, documented
+from backend.core.identity import public
+from backend.core.module import Module
+from backend.core.routing import Router
+from backend.db.connections import Gate, Timeouts
+from backend.db.database import Database
+from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.db.reads import Query
+from backend.modules.items.models import Item
+from backend.modules.users.models import User, UserRole
+from tests.actors import Actor, Client
+from tests.applications import MODULES
+
+ONE = Query(select(literal(1).label("one")))
+SLEEP = Query(select(func.pg_sleep(bindparam("seconds")).label("slept")))
+SHOWN = select(
+    *(
+        func.current_setting(name).label(name)
+        for name in (
+            "timezone",
+            "application_name",
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+        )
+    )
+)
+SETTINGS = Query(SHOWN)
+PREPARED = Query(select(func.count().label("count")).select_from(table("pg_prepared_statements")))
+TITLES = Query(select(column("title")).select_from(table("items")))
+OURS = "pg_stat_activity WHERE datname = current_database() AND application_name = 'trellis'"
+COUNT = SQL(f"SELECT count(*) FROM {OURS}")  # noqa: S608
+END = SQL(f"SELECT pg_terminate_backend(pid, 5000) FROM {OURS}")  # noqa: S608
+QUICK = Timeouts(pool=0.2, statement=0.3, lock=5)
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[psycopg.Connection]:
+    """Looks from outside at the test's database."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+MakeDatabase = Callable[..., Database]
+
+
+@pytest.fixture
+async def make_database(database_url: str) -> AsyncIterator[MakeDatabase]:
+    made: list[Database] = []
+
+    def make(size: int = 1, timeouts: Timeouts = QUICK) -> Database:
+        made.append(Database(database_url, size=size, timeouts=timeouts))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+Use = Callable[[Database], None]
+
+
+@pytest.fixture
+async def use(app: FastAPI, context: Context, ada: Actor) -> Use:
+    """Lets the application, and so ada's client, go on with another `Database`."""
+    await context.database.close()
+
+    def replace_database(database: Database) -> None:
+        app.state.context = replace(context, database=database)
+
+    return replace_database
+
+
+def count(db: psycopg.Connection, kind: str = "true") -> int:
+    found = db.execute(COUNT + SQL(f" AND {kind}")).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # nothing sets an event
+            await asyncio.sleep(0.002)
+
+
+def asks_to_come_again(answer: httpx.Response) -> bool:
+    """503 with a problem document; that it says when to come back is checked with every answer."""
+    return answer.status_code == 503 and answer.json()["error"] == "SERVICE_UNAVAILABLE"
+
+
+# The gate
+
+
+async def test_gate_serves_in_the_order_of_arrival() -> None:
+    gate = Gate(2, wait=10)
+    order: list[int] = []
+    inside = most = 0
+
+    async def visit(number: int) -> None:
+        nonlocal inside, most
+        async with gate.place():
+            order.append(number)
+            inside += 1
+            most = max(most, inside)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            inside -= 1
+
+    # Who comes again at once stands behind those who wait already.
+    visits = [visit(number) for number in range(32)]
+    await asyncio.gather(*visits)
+    assert order == list(range(32))
+    assert most == 2
+
+
+async def test_gate_lets_nobody_overtake_who_waits() -> None:
+    gate = Gate(1, wait=10)
+    order: list[str] = []
+
+    async def greedy() -> None:
+        for _ in range(10):
+            async with gate.place():
+                order.append("greedy")
+                await asyncio.sleep(0)
+
+    async def modest() -> None:
+        async with gate.place():
+            order.append("modest")
+
+    await asyncio.gather(greedy(), modest(), modest())
+    assert order[:4] == ["greedy", "modest", "modest", "greedy"]
+
+
+async def test_gate_waits_only_so_long() -> None:
+    gate = Gate(1, wait=0.05)
+    await gate.enter()
+    with pytest.raises(DatabaseUnavailableError, match=r"free within 0\.05 s"):
+        await gate.enter()
+    gate.leave()
+    await gate.enter()
+
+
+@pytest.mark.parametrize("wait", [0.05, 10])
+async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
+    """At the moment a place is given to them, or at any other."""
+    gate = Gate(1, wait=wait)
+    for steps in range(6):
+        await gate.enter()
+        waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
+        await asyncio.sleep(0)
+        gate.leave()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        for result in ended:
+            if result is None:
+                gate.leave()
+        async with asyncio.timeout(1):
+            await gate.enter()
+        assert gate._free.locked()
+        gate.leave()
+
+
+# Waits that have an end
+
+
+async def test_no_free_connection_is_503(make_database: MakeDatabase, use: Use, ada: Actor) -> None:
+    database = make_database()
+    use(database)
+    async with database.transaction(), asyncio.timeout(5):
+        assert asks_to_come_again(await ada.post("/api/v1/items", json={"title": "Milk"}))
+        # Reads have connections of their own.
+        assert (await ada.get("/api/v1/items")).status_code == 200
+    assert (await ada.post("/api/v1/items", json={"title": "Milk"})).status_code == 201
+
+
+async def test_no_free_connection_to_read_is_503(
+    make_database: MakeDatabase, use: Use, ada: Actor, db: psycopg.Connection
+) -> None:
+    database = make_database(timeouts=Timeouts(pool=0.2))
+    use(database)
+    sleeping = asyncio.create_task(database.reads.first(SLEEP, seconds=30))
+    await until(lambda: count(db, "wait_event = 'PgSleep'") == 1)
+    assert asks_to_come_again(await ada.get("/api/v1/items"))
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+    assert (await ada.get("/api/v1/items")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "timeouts", [Timeouts(statement=0.2), Timeouts(lock=0.2)], ids=["statement", "lock"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+async def test_statement_that_waits_too_long_is_503(
+    make_database: MakeDatabase,
+    use: Use,
+    ada: Actor,
+    db: psycopg.Connection,
+    timeouts: Timeouts,
+    method: str,
+) -> None:
+    made = await ada.post("/api/v1/items", json={"title": "Milk"})
+    path = "/api/v1/items" if method == "POST" else made.headers["location"]
+    body = {"title": "Bread"} if method in ("POST", "PATCH") else None
+    use(make_database(timeouts=timeouts))
+    with db.transaction():
+        db.execute("LOCK TABLE items")
+        assert asks_to_come_again(await ada.request(method, path, json=body))
+    assert (await ada.request(method, path, json=body)).status_code in (200, 201, 204)
+
+
+async def test_transaction_left_idle_is_ended(make_database: MakeDatabase) -> None:
+    database = make_database(timeouts=Timeouts(idle_in_transaction=0.1))
+    hung_up = asyncio.Event()
+
+    async def dawdle() -> None:
+        async with database.transaction() as session:
+            await session.get(Item, uuid4())
+            raw: Any = await (await session.connection()).get_raw_connection()
+            socket = raw.driver_connection.fileno()
+            asyncio.get_running_loop().add_reader(socket, hung_up.set)
+            await hung_up.wait()
+            asyncio.get_running_loop().remove_reader(socket)
+            await session.get(Item, uuid4())
+
+    with pytest.raises(DBAPIError, match="idle-in-transaction timeout") as raised:
+        await dawdle()
+    assert is_unavailable(raised.value)
+    async with database.transaction() as session:
+        await session.get(Item, uuid4())
+
+
+# Connections themselves
+
+
+async def test_connections_are_set_up_alike(
+    make_database: MakeDatabase, db: psycopg.Connection
+) -> None:
+    name = Identifier(db.info.dbname)
+    db.execute(SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'").format(name))
+    database = make_database(timeouts=Timeouts(statement=1.5, lock=0.25, idle_in_transaction=60))
+    expected = {
+        "timezone": "UTC",
+        "application_name": "trellis",
+        "statement_timeout": "1500ms",
+        "lock_timeout": "250ms",
+        "idle_in_transaction_session_timeout": "1min",
+    }
+    assert await database.reads.first(SETTINGS) == expected
+    async with database.transaction() as session:
+        connection = await session.connection()
+        found = await connection.execute(SHOWN)
+        assert dict(found.mappings().one()) == expected
+
+
+async def test_reads_keep_prepared_statements(make_database: MakeDatabase) -> None:
+    reads = make_database().reads
+    for _ in range(3):
+        assert await reads.first(PREPARED) == {"count": 0}
+    for _ in range(8):
+        await reads.first(ONE)
+    found = await reads.first(PREPARED)
+    assert found is not None
+    assert found["count"] >= 1
+
+
+async def test_reads_outlive_a_changed_column(
+    make_database: MakeDatabase, use: Use, ada: Actor, db: psycopg.Connection
+) -> None:
+    """A prepared statement whose columns change their type fails for ever."""
+    database = make_database(size=3)
+    use(database)
+    await ada.post("/api/v1/items", json={"title": "Milk"})
+    for _ in range(8):
+        await asyncio.gather(*(database.reads.all(TITLES) for _ in range(3)))
+    db.execute("ALTER TABLE items ALTER title TYPE text")
+    for _ in range(2):
+        found = await asyncio.gather(*(database.reads.all(TITLES) for _ in range(3)))
+        assert found == [[{"title": "Milk"}]] * 3
+
+
+async def test_dead_idle_connections_are_noticed_before_use(
+    make_database: MakeDatabase, use: Use, ada: Actor, db: psycopg.Connection
+) -> None:
+    database = make_database(size=3, timeouts=Timeouts())
+    use(database)
+
+    async def use_all() -> list[int]:
+        requests = [
+            *(ada.get("/api/v1/items?limit=1") for _ in range(6)),
+            *(ada.post("/api/v1/items", json={"title": "Milk"}) for _ in range(6)),
+        ]
+        return [answer.status_code for answer in await asyncio.gather(*requests)]
+
+    expected = [200] * 6 + [201] * 6
+    assert await use_all() == expected
+    for _ in range(3):
+        assert count(db) == 6
+        db.execute(END)
+        assert count(db) == 0
+        assert await use_all() == expected
+
+
+async def test_connections_never_exceed_twice_the_size(
+    make_database: MakeDatabase, use: Use, ada: Actor, database_url: str
+) -> None:
+    use(make_database(size=2, timeouts=Timeouts()))
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as watcher:
+        seen: list[int] = []
+        done = asyncio.Event()
+
+        async def watch() -> None:
+            while not done.is_set():
+                found = await (await watcher.execute(COUNT)).fetchone()
+                assert found is not None
+                seen.append(found[0])
+
+        watching = asyncio.create_task(watch())
+        answers = await asyncio.gather(
+            *(ada.get("/api/v1/items?total=true") for _ in range(50)),
+            *(ada.post("/api/v1/items", json={"title": "Milk"}) for _ in range(50)),
+        )
+        done.set()
+        await watching
+    assert {answer.status_code for answer in answers} == {200, 201}
+    assert max(seen) == 4
+    assert len(seen) > 20
+
+
+async def test_cancelled_reads_end_on_the_server_and_poison_nothing(
+    make_database: MakeDatabase, db: psycopg.Connection
+) -> None:
+    reads = make_database(size=2, timeouts=Timeouts()).reads
+    for _ in range(5):
+        tasks = [asyncio.create_task(reads.first(SLEEP, seconds=30)) for _ in range(2)]
+        await until(lambda: count(db, "wait_event = 'PgSleep'") == 2)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        await until(lambda: count(db, "state = 'active'") == 0)
+        found = await asyncio.gather(reads.first(ONE), reads.first(ONE))
+        assert list(found) == [{"one": 1}] * 2
+        await until(lambda: count(db) <= 2)
+
+
+async def test_answers_are_not_mixed_up_by_cancelled_reads(make_database: MakeDatabase) -> None:
+    reads = make_database(size=2, timeouts=Timeouts()).reads
+    echo = Query(select(bindparam("value", type_=String).label("value")))
+
+    async def ask(number: int) -> None:
+        assert await reads.first(echo, value=str(number)) == {"value": str(number)}
+
+    for start in range(0, 400, 8):
+        tasks = [asyncio.create_task(ask(start + each)) for each in range(8)]
+        for _ in range(start % 40 // 4):
+            await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[1::2] == [None] * 4
+
+
+async def test_failed_read_leaves_its_connection_in_use(
+    make_database: MakeDatabase, db: psycopg.Connection
+) -> None:
+    reads = make_database().reads
+    assert await reads.first(ONE)
+    broken = Query(select(column("nothing")).select_from(table("nowhere")))
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await reads.all(broken)
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        await reads.first(SLEEP, seconds=30)
+    assert await reads.first(ONE) == {"one": 1}
+    assert count(db) == 1
+
+
+async def test_database_that_is_not_there_is_unavailable() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/none", size=1, timeouts=QUICK)
+    for _ in range(3):
+        with pytest.raises(psycopg.OperationalError):
+            await database.reads.first(ONE)
+    assert not database.reads._gate._free.locked()
+    await database.close()
+
+
+# What PostgreSQL refuses, as the application tells it where no module has a word for it
+
+
+@pytest.fixture
+async def probe(context: Context) -> AsyncIterator[Client]:
+    """Calls an application with one more module, whose routes leave all to PostgreSQL."""
+    router = Router(prefix="/raw", tags=["raw"], dependencies=[public])
+
+    @router.post("/users/{name}", status_code=204, responses=documented(ConflictError))
+    async def add_user(name: str, session: Session) -> None:
+        session.add(User(email=f"{name}@example.com", username=name))
+
+    @router.post("/roles/{name}", status_code=204)
+    async def add_role(name: str, session: Session) -> None:
+        session.add(UserRole(user_id=uuid4(), role_name=name))
+
+    @router.post("/items/{title}", status_code=204)
+    async def add_item(title: str, session: Session) -> None:
+        await session.exec(insert(Item).values(title=title * 300, owner_id=uuid4()))
+
+    both_began = asyncio.Barrier(2)
+
+    @router.post("/locks/{first}/{second}", status_code=204)
+    async def lock(first: UUID, second: UUID, session: Session) -> None:
+        await session.get(User, first, with_for_update=True)
+        await both_began.wait()
+        await session.get(User, second, with_for_update=True)
+
+    @router.get("/quotients/{number}")
+    async def divide(number: int, reads: ReadSession) -> int:
+        row = await reads.first(
+            Query(select((literal(1) / bindparam("number")).label("quotient"))), number=number
+        )
+        assert row is not None
+        return int(row["quotient"])
+
+    app = create_app(context, (*MODULES, Module(name="raw", router=router)))
+    async with Client(app) as client:
+        yield client
+
+
+async def test_what_postgresql_refuses_is_told_without_its_words(probe: Client) -> None:
+    assert (await probe.post("/api/v1/raw/users/grace")).status_code == 204
+    for path, status, code in (
+        ("users/grace", 409, "CONFLICT"),
+        ("users/GRACE", 409, "CONFLICT"),
+        ("roles/member", 422, "VALIDATION_ERROR"),  # of a user who does not exist
+        ("items/too-long", 422, "VALIDATION_ERROR"),
+    ):
+        answer = await probe.post(f"/api/v1/raw/{path}")
+        assert (answer.status_code, answer.json()["error"]) == (status, code), path
+        for word in ("psycopg", "INSERT", "constraint", "grace@", "ix_", "varying"):
+            assert word not in answer.text
+    assert (await probe.get("/api/v1/raw/quotients/1")).json() == 1
+    answer = await probe.get("/api/v1/raw/quotients/0")
+    assert (answer.status_code, answer.json()["error"]) == (422, "VALIDATION_ERROR")
+    assert "division" not in answer.text
+
+
+async def test_of_racing_equals_exactly_one_is_stored(
+    probe: Client, db: psycopg.Connection
+) -> None:
+    answers = await asyncio.gather(*(probe.post("/api/v1/raw/users/grace") for _ in range(10)))
+    assert sorted(answer.status_code for answer in answers) == [204] + [409] * 9
+    assert db.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
+async def test_of_racing_registrations_exactly_one_succeeds(
+    client: Client, db: psycopg.Connection
+) -> None:
+    """No two spellings of one address either."""
+    answers = await asyncio.gather(
+        *(
+            client.post(
+                "/api/v1/auth/register",
+                json={"email": email, "password": "NewUser123!"},
+            )
+            for email in ("grace@example.com", "Grace@example.com") * 3
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+    refused = {answer.json()["error"] for answer in answers if answer.status_code == 409}
+    assert refused == {"EMAIL_ALREADY_EXISTS"}
+    assert db.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
+async def test_of_two_who_lock_each_other_out_one_is_told_to_come_again(
+    probe: Client, ada: Actor, bob: Actor
+) -> None:
+    answers = await asyncio.gather(
+        probe.post(f"/api/v1/raw/locks/{ada.id}/{bob.id}"),
+        probe.post(f"/api/v1/raw/locks/{bob.id}/{ada.id}"),
+    )
+    assert sorted(answer.status_code for answer in answers) == [204, 503]

@@ -1,0 +1,151 @@
+"""How many statements a list costs: never more for more rows. And what happens between them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from backend.core.context import Context
+from backend.modules.articles.models import Article
+from backend.modules.auth.models import UserSession
+from backend.modules.items.models import Item
+from backend.modules.users import service as users
+from tests.actors import Actor, Cast, Client
+
+ARTICLES = "/api/v1/articles"
+Statements = list[str]
+
+
+class Wire:
+    """Every statement the driver sends, and who acts just before one of them."""
+
+    def __init__(self) -> None:
+        self.statements: Statements = []
+        self.intruder: tuple[str, Callable[[], Awaitable[None]]] | None = None
+
+    async def sees(self, statement: str) -> None:
+        self.statements.append(statement)
+        if self.intruder and self.intruder[0] in statement:
+            _, act = self.intruder
+            self.intruder = None
+            await act()
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """SQLAlchemy and `Reads` both end here."""
+    made = Wire()
+    execute = psycopg.AsyncCursor.execute
+
+    async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        await made.sees(str(query))
+        return await execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)
+    return made
+
+
+async def fill(context: Context, owner: Actor, rows: int) -> None:
+    """So many rows in every collection, the articles each by another author."""
+    async with context.database.transaction() as session:
+        for number in range(rows):
+            name = f"author{len(str(number))}{number}x{rows}"
+            user = await users.create_user(session, email=f"{name}@example.com", username=name)
+            session.add(Article(title="a", content="b", status="published", author_id=user.id))
+            session.add(Item(title="a", owner_id=owner.id))
+        sessions = (await session.get_one(UserSession, owner.session_id)).expires_at
+        session.add_all(UserSession(user_id=owner.id, expires_at=sessions) for _ in range(rows))
+
+
+def tables_read(statements: Statements) -> list[str]:
+    """The table each statement is about."""
+    return [statement.partition("FROM ")[2].split()[0].strip(",") for statement in statements]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/v1/items", ["sessions", "items"]),
+        ("/api/v1/articles", ["sessions", "articles", "users"]),
+        ("/api/v1/articles?q=b&sort=published_at", ["sessions", "articles", "users"]),
+        ("/api/v1/users", ["sessions", "users"]),
+        ("/api/v1/users?role=member&q=a", ["sessions", "users"]),
+        ("/api/v1/auth/sessions", ["sessions", "sessions"]),
+        ("/api/v1/items?total=true", ["sessions", "items", "items"]),
+    ],
+)
+async def test_a_list_costs_the_same_for_any_number_of_rows(
+    admin: Actor, context: Context, wire: Wire, path: str, expected: list[str]
+) -> None:
+    for rows in (1, 9, 50):
+        await fill(context, admin, rows)
+        wire.statements.clear()
+        answer = await admin.get(path, params={"limit": 100} if "?" not in path else None)
+        assert len(answer.json()["data"]) >= min(rows, 20)
+        assert len(wire.statements) == len(expected), wire.statements
+        if path != "/api/v1/users" and "role=" not in path:
+            assert tables_read(wire.statements) == expected
+
+
+async def test_an_anonymous_page_costs_no_identity(
+    ada: Actor, client: Client, context: Context, wire: Wire
+) -> None:
+    await fill(context, ada, 30)
+    wire.statements.clear()
+    assert len((await client.get(ARTICLES, params={"limit": 100})).json()["data"]) == 30
+    assert tables_read(wire.statements) == ["articles", "users"]
+
+
+async def test_an_empty_page_asks_for_no_authors(client: Client, wire: Wire) -> None:
+    assert (await client.get(ARTICLES)).json()["data"] == []
+    assert tables_read(wire.statements) == ["articles"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/v1/users/me", 2),
+        ("/api/v1/items/{item}", 2),
+        ("/api/v1/articles/{article}", 3),
+    ],
+)
+async def test_a_single_resource_costs_one_read_beside_the_identity(
+    ada: Actor, wire: Wire, path: str, expected: int
+) -> None:
+    item = await ada.post("/api/v1/items", json={"title": "a"})
+    article = await ada.post(ARTICLES, json={"title": "a"})
+    wire.statements.clear()
+    ids = {"item": item.json()["id"], "article": article.json()["id"]}
+    assert (await ada.get(path.format(**ids))).status_code == 200
+    assert len(wire.statements) == expected
+
+
+async def test_a_refused_caller_costs_only_the_identity(actor: Cast, wire: Wire) -> None:
+    nobody = await actor("nemo", roles=())
+    wire.statements.clear()
+    assert (await nobody.get("/api/v1/items")).status_code == 403
+    assert tables_read(wire.statements) == ["sessions"]
+
+
+@pytest.mark.parametrize("path", [ARTICLES, f"{ARTICLES}/{{id}}"])
+async def test_an_author_who_goes_between_page_and_authors_breaks_nothing(
+    ada: Actor, bob: Actor, client: Client, wire: Wire, path: str
+) -> None:
+    ids = []
+    for author in (ada, bob):
+        made = await author.post(ARTICLES, json={"title": author.username, "content": "Text."})
+        await author.post(f"{made.headers['location']}/publish")
+        ids.append(made.json()["id"])
+
+    async def delete_ada() -> None:
+        assert (await ada.delete("/api/v1/users/me")).status_code == 204
+
+    wire.intruder = ("users.full_name", delete_ada)
+    answer = await client.get(path.format(id=ids[0]))
+    if path == ARTICLES:
+        assert answer.status_code == 200
+        assert [article["title"] for article in answer.json()["data"]] == ["bob"]
+    else:
+        assert answer.status_code == 404
+        assert answer.json()["error"] == "ARTICLE_NOT_FOUND"

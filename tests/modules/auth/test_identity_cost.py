@@ -1,0 +1,63 @@
+"""Finding out who is calling costs one statement, and that one an index lookup."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from backend.core.context import Context
+from backend.modules.auth.models import UserSession
+from backend.modules.auth.queries import IDENTITY, SESSIONS
+from backend.modules.users.models import User, UserRole
+from tests.actors import Actor
+
+MANY = 3_000
+
+
+async def crowd(context: Context) -> None:
+    """So many users with three sessions each that reading a whole table shows in a plan."""
+    expires = datetime.now(UTC) + timedelta(hours=1)
+    async with context.database.transaction() as session:
+        users = [User(email=f"user{number}@example.com") for number in range(MANY)]
+        session.add_all(users)
+        await session.flush()
+        session.add_all(UserRole(user_id=user.id, role_name="member") for user in users)
+        session.add_all(
+            UserSession(user_id=user.id, expires_at=expires) for user in users for _ in range(3)
+        )
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def test_the_identity_is_found_through_indexes(
+    ada: Actor, context: Context, database_url: str
+) -> None:
+    await crowd(context)
+    values = IDENTITY.parameters({"session_id": ada.session_id, "user_id": ada.id})
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("ANALYZE")
+        explain: Any = f"EXPLAIN (FORMAT JSON) {IDENTITY.sql}"
+        row = await (await connection.execute(explain, values)).fetchone()
+    assert row is not None
+    plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    scans = [
+        (node["Node Type"], node["Relation Name"])
+        for node in nodes(plan[0]["Plan"])
+        if "Relation Name" in node
+    ]
+    big = {"sessions", "users", "user_roles"}
+    assert {table for _, table in scans} >= big
+    # The table of roles is as small as it looks, and may be read whole.
+    assert [scan for scan in scans if scan[0] == "Seq Scan" and scan[1] in big] == []
+
+
+async def test_the_statements_text_never_changes(ada: Actor) -> None:
+    assert IDENTITY.sql.count("SELECT") >= 1
+    assert str(ada.id) not in IDENTITY.sql
+    assert SESSIONS.name == "sessions"

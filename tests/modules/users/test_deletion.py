@@ -1,0 +1,96 @@
+"""What goes with an account."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from backend.core.context import Context
+from tests.actors import PASSWORD, Actor, Cast, Client
+
+USERS = "/api/v1/users"
+
+
+async def rows_of(database_url: str, user_id: object) -> dict[str, int]:
+    """How many rows of each table belong to this user, found through the foreign keys."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        columns = await connection.execute(
+            "SELECT a.attrelid::regclass::text, a.attname FROM pg_constraint c "
+            "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) "
+            "WHERE c.contype = 'f' AND c.confrelid = 'users'::regclass"
+        )
+        found = {}
+        for table, column in [("users", "id"), *await columns.fetchall()]:
+            statement = f"SELECT count(*) FROM {table} WHERE {column} = %s"  # noqa: S608  # names from the catalogue
+            counted = await (await connection.execute(statement, [user_id])).fetchone()
+            assert counted is not None
+            found[table] = counted[0]
+    return found
+
+
+async def possessions(actor: Actor) -> str:
+    """An item, a published article, and the address of the latter."""
+    assert (await actor.post("/api/v1/items", json={"title": "Milk"})).status_code == 201
+    article = await actor.post("/api/v1/articles", json={"title": "Notes", "content": "Text."})
+    where: str = article.headers["location"]
+    assert (await actor.post(f"{where}/publish")).status_code == 200
+    return where
+
+
+@pytest.mark.parametrize("by", ["oneself", "an administrator"])
+async def test_everything_goes_with_the_account(
+    ada: Actor, bob: Actor, admin: Actor, client: Client, database_url: str, by: str
+) -> None:
+    article = await possessions(ada)
+    bobs_article = await possessions(bob)
+    before = await rows_of(database_url, ada.id)
+    assert before.keys() >= {"users", "items", "articles", "sessions", "user_roles"}
+    assert all(before[table] for table in ("users", "items", "articles", "sessions", "user_roles"))
+    caller, path = (ada, "me") if by == "oneself" else (admin, str(ada.id))
+    assert (await caller.delete(f"{USERS}/{path}")).status_code == 204
+    assert set((await rows_of(database_url, ada.id)).values()) == {0}
+    assert (await client.get(article)).status_code == 404
+    assert (await client.get(bobs_article)).status_code == 200
+    assert [user["username"] for user in (await admin.get(USERS)).json()["data"]] == ["root", "bob"]
+
+
+async def test_a_deleted_users_token_is_good_for_nothing(ada: Actor) -> None:
+    assert (await ada.delete(f"{USERS}/me")).status_code == 204
+    for method, path in (
+        ("GET", f"{USERS}/me"),
+        ("DELETE", f"{USERS}/me"),
+        ("GET", "/api/v1/articles"),
+        ("POST", "/api/v1/auth/logout"),
+    ):
+        answer = await ada.request(method, path)
+        assert answer.status_code == 401
+        assert answer.json()["error"] == "INVALID_TOKEN"
+
+
+async def test_the_address_and_the_username_are_free_again(ada: Actor, client: Client) -> None:
+    await ada.delete(f"{USERS}/me")
+    credentials = {"email": ada.email, "password": PASSWORD}
+    refused = await client.post("/api/v1/auth/login", json=credentials)
+    assert (refused.status_code, refused.json()["error"]) == (401, "INVALID_CREDENTIALS")
+    again = await client.post("/api/v1/auth/register", json={**credentials, "username": "ADA"})
+    assert again.status_code == 201
+    assert again.json()["id"] != str(ada.id)
+    assert (await client.post("/api/v1/auth/login", json=credentials)).status_code == 200
+    # The new account is another one: the old token does not open it.
+    assert (await ada.get(f"{USERS}/me")).status_code == 401
+
+
+async def test_a_refused_deletion_deletes_nothing(
+    admin: Actor, context: Context, database_url: str
+) -> None:
+    await possessions(admin)
+    before = await rows_of(database_url, admin.id)
+    refused = await admin.delete(f"{USERS}/me")
+    assert refused.status_code == 409
+    assert await rows_of(database_url, admin.id) == before
+
+
+async def test_deletion_needs_its_own_permission(actor: Cast, ada: Actor, bob: Actor) -> None:
+    for caller in (ada, await actor("edith", roles=("editor",))):
+        refused: Any = await caller.delete(f"{USERS}/{bob.id}")
+        assert refused.status_code == 403

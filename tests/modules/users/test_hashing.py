@@ -1,0 +1,89 @@
+"""Hashing a password is slow on purpose, and nobody else waits for it."""
+
+import asyncio
+import threading
+
+import pytest
+
+from backend.core.context import Context
+from backend.core.errors import ServiceUnavailableError
+from backend.modules.users import passwords
+from backend.modules.users.passwords import MAX_WAITING, PasswordHasher
+from tests.actors import PASSWORD, Actor, Client
+
+KEY = b"a key for tests, thirty-two long"
+
+
+async def test_the_event_loop_goes_on_while_passwords_are_hashed() -> None:
+    hasher = PasswordHasher(KEY, cost=11)
+    hashes = asyncio.gather(*(hasher.hash(f"password {number}") for number in range(4)))
+    ticks = 0
+    while not hashes.done():
+        ticks += 1
+        # Lets every other task run once, and takes no time itself.
+        await asyncio.sleep(0)
+    assert len(set(await hashes)) == 4
+    # On the loop itself there would be a tick or two between the hashes.
+    assert ticks > 100
+
+
+async def test_comparing_is_off_the_loop_as_well() -> None:
+    hasher = PasswordHasher(KEY, cost=11)
+    password_hash = await hasher.hash("password")
+    for kept, expected in ((password_hash, True), (None, False)):
+        comparison = asyncio.ensure_future(hasher.verify("password", kept))
+        ticks = 0
+        while not comparison.done():
+            ticks += 1
+            await asyncio.sleep(0)
+        assert await comparison is expected
+        assert ticks > 50
+
+
+async def test_the_key_and_the_password_both_count() -> None:
+    hasher = PasswordHasher(KEY, cost=4)
+    password_hash = await hasher.hash("password")
+    assert await hasher.verify("password", password_hash)
+    assert not await hasher.verify("Password", password_hash)
+    assert not await PasswordHasher(KEY[::-1], cost=4).verify("password", password_hash)
+
+
+async def test_the_cost_is_the_configured_one() -> None:
+    assert (await PasswordHasher(KEY, cost=5).hash("password")).startswith("$2b$05$")
+    # A hash of another cost still verifies after the setting has changed.
+    old = await PasswordHasher(KEY, cost=4).hash("password")
+    assert await PasswordHasher(KEY, cost=6).verify("password", old)
+
+
+async def test_more_than_can_wait_are_turned_away() -> None:
+    hasher = PasswordHasher(KEY, cost=4)
+    results = await asyncio.gather(
+        *(hasher.hash("password") for _ in range(MAX_WAITING + 5)), return_exceptions=True
+    )
+    refused = [each for each in results if isinstance(each, ServiceUnavailableError)]
+    assert len(refused) == 5
+    assert sum(isinstance(each, str) for each in results) == MAX_WAITING
+    assert isinstance(await hasher.hash("password"), str)
+
+
+@pytest.mark.parametrize("path", ["login", "register"])
+async def test_a_full_queue_is_503_and_holds_nobody_else_up(
+    ada: Actor, client: Client, context: Context, path: str
+) -> None:
+    release = threading.Event()
+    waiting = [asyncio.ensure_future(passwords._in_pool(release.wait)) for _ in range(MAX_WAITING)]
+    # Each has taken its place after one turn of the loop.
+    await asyncio.sleep(0)
+    try:
+        answer = await client.post(
+            f"/api/v1/auth/{path}", json={"email": "new@example.com", "password": PASSWORD}
+        )
+        assert (answer.status_code, answer.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await ada.get("/api/v1/users/me")).status_code == 200
+    finally:
+        release.set()
+        await asyncio.gather(*waiting)
+    assert (
+        await client.post("/api/v1/auth/login", json={"email": ada.email, "password": PASSWORD})
+    ).status_code == 200

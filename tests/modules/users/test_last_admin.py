@@ -1,0 +1,210 @@
+"""Roles of an account, and the administrator who must remain."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from backend.core.context import Context
+from backend.modules.roles.models import Role
+from backend.modules.users.service import _ADMINS_LOCK
+from tests.actors import PASSWORD, Actor, Cast
+
+USERS = "/api/v1/users"
+
+
+async def give(by: Actor, to: Actor, *roles: str) -> httpx.Response:
+    answer: httpx.Response = await by.put(f"{USERS}/{to.id}/roles", json={"roles": list(roles)})
+    return answer
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+async def test_roles_are_replaced(admin: Actor, ada: Actor) -> None:
+    before = (await ada.get(f"{USERS}/me")).json()
+    answer = await give(admin, ada, "viewer", "editor", "viewer")
+    assert answer.status_code == 200
+    updated_at = answer.json()["updated_at"]
+    assert updated_at > before["updated_at"]
+    roles = ["editor", "viewer"]
+    assert answer.json() == {**before, "roles": roles, "updated_at": updated_at}
+    assert (await ada.get(f"{USERS}/me")).json() == answer.json()
+    assert (await give(admin, ada)).json()["roles"] == []
+
+
+async def test_roles_count_from_the_next_request_on_and_end_no_session(
+    admin: Actor, ada: Actor
+) -> None:
+    assert (await ada.post("/api/v1/items", json={"title": "a"})).status_code == 201
+    await give(admin, ada, "viewer")
+    assert (await ada.post("/api/v1/items", json={"title": "a"})).status_code == 403
+    assert (await ada.get("/api/v1/items")).status_code == 200
+    await give(admin, ada)
+    assert (await ada.get("/api/v1/items")).status_code == 403
+    await give(admin, ada, "admin")
+    assert (await ada.get(USERS)).status_code == 200
+    assert (await ada.get("/api/v1/auth/sessions")).json()["data"][0]["current"] is True
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"roles": ["unknown"]}, "ROLE_UNKNOWN"),
+        ({"roles": ["member", "Admin"]}, "ROLE_UNKNOWN"),
+        ({"roles": [""]}, "ROLE_UNKNOWN"),
+        ({"roles": ["member "]}, "ROLE_UNKNOWN"),
+        ({"roles": None}, "VALIDATION_ERROR"),
+        ({"roles": "member"}, "VALIDATION_ERROR"),
+        ({"roles": [None]}, "VALIDATION_ERROR"),
+        ({"roles": ["member"] * 51}, "VALIDATION_ERROR"),
+        ({}, "VALIDATION_ERROR"),
+        ({"roles": [], "is_active": False}, "VALIDATION_ERROR"),
+    ],
+    ids=repr,
+)
+async def test_what_is_no_set_of_roles(
+    admin: Actor, ada: Actor, body: dict[str, Any], code: str
+) -> None:
+    refused = await admin.put(f"{USERS}/{ada.id}/roles", json=body)
+    assert error_of(refused) == (422, code)
+    assert (await ada.get(f"{USERS}/me")).json()["roles"] == ["member"]
+
+
+async def test_nobody_gives_or_takes_what_they_lack(actor: Cast, context: Context) -> None:
+    async with context.database.transaction() as session:
+        session.add(Role(name="registrar", permissions=["users:admin", "items:read"]))
+        session.add(Role(name="reader", permissions=["items:read"]))
+    registrar = await actor("rita", roles=("registrar",))
+    nobody = await actor("nemo", roles=())
+    member = await actor("mary")
+    for roles in (["admin"], ["member"], ["reader", "editor"]):
+        refused = await give(registrar, nobody, *roles)
+        assert error_of(refused) == (403, "PERMISSION_DENIED")
+    refused = await give(registrar, registrar, "registrar", "admin")
+    assert error_of(refused) == (403, "PERMISSION_DENIED")
+    refused = await give(registrar, member, "reader")
+    assert error_of(refused) == (403, "PERMISSION_DENIED")
+    assert (await give(registrar, nobody, "reader")).json()["roles"] == ["reader"]
+    assert (await give(registrar, registrar)).json()["roles"] == []
+    assert (await give(registrar, nobody)).status_code == 403
+
+
+LEAVING: dict[str, tuple[str, str, dict[str, Any] | None]] = {
+    "deleting oneself": ("DELETE", "me", None),
+    "deleting": ("DELETE", "{id}", None),
+    "disabling": ("PATCH", "{id}", {"is_active": False}),
+    "stripping": ("PUT", "{id}/roles", {"roles": ["member"]}),
+    "stripping of all": ("PUT", "{id}/roles", {"roles": []}),
+}
+
+
+async def leave(by: Actor, who: Actor, way: str) -> httpx.Response:
+    method, path, body = LEAVING[way]
+    answer: httpx.Response = await by.request(
+        method, f"{USERS}/{path.format(id=who.id)}", json=body
+    )
+    return answer
+
+
+@pytest.mark.parametrize("way", LEAVING)
+async def test_the_last_administrator_stays(admin: Actor, ada: Actor, way: str) -> None:
+    before = (await admin.get(f"{USERS}/me")).json()
+    refused = await leave(admin, admin, way)
+    assert error_of(refused) == (409, "LAST_ADMIN")
+    assert (await admin.get(f"{USERS}/me")).json() == before
+
+
+@pytest.mark.parametrize("way", LEAVING)
+async def test_one_of_two_may_leave(admin: Actor, actor: Cast, way: str) -> None:
+    second = await actor("second", roles=("admin", "member"))
+    left = await leave(admin, admin, way)
+    assert left.status_code in (200, 204)
+    refused = await leave(second, second, way)
+    assert error_of(refused) == (409, "LAST_ADMIN")
+
+
+@pytest.mark.parametrize("way", LEAVING)
+async def test_a_disabled_administrator_does_not_count(admin: Actor, actor: Cast, way: str) -> None:
+    second = await actor("second", roles=("admin",))
+    disabled = await admin.patch(f"{USERS}/{second.id}", json={"is_active": False})
+    assert disabled.status_code == 200
+    assert error_of(await leave(admin, admin, way)) == (409, "LAST_ADMIN")
+    if way != "deleting oneself":
+        # The disabled one is not the last active one, and may go.
+        assert (await leave(admin, second, way)).status_code in (200, 204)
+
+
+async def test_a_change_that_leaves_the_role_is_none(admin: Actor) -> None:
+    assert (await give(admin, admin, "admin", "viewer")).status_code == 200
+    kept = await admin.patch(f"{USERS}/{admin.id}", json={"is_active": True, "full_name": "Root"})
+    assert kept.status_code == 200
+
+
+@pytest.mark.parametrize("first_way", ["deleting", "disabling", "stripping"])
+@pytest.mark.parametrize("second_way", ["deleting", "disabling", "stripping", "stripping of all"])
+async def test_two_administrators_who_remove_each_other_at_once(
+    actor: Cast, database_url: str, first_way: str, second_way: str
+) -> None:
+    first = await actor("first", roles=("admin",))
+    second = await actor("second", roles=("admin",))
+    # Both get as far as the lock, so that neither can be over before the other begins.
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as held:
+        await held.execute("SELECT pg_advisory_lock(%s)", [_ADMINS_LOCK])
+        removals = asyncio.gather(leave(first, second, first_way), leave(second, first, second_way))
+        await both_wait(held)
+        await held.execute("SELECT pg_advisory_unlock(%s)", [_ADMINS_LOCK])
+        by_first, by_second = await removals
+    assert (by_first.is_success, by_second.is_success) in [(True, False), (False, True)]
+    refused, remaining = (by_second, first) if by_first.is_success else (by_first, second)
+    assert error_of(refused) == (409, "LAST_ADMIN")
+    admins = await remaining.get(USERS, params={"role": "admin", "is_active": "true"})
+    assert [user["id"] for user in admins.json()["data"]] == [str(remaining.id)]
+
+
+async def test_two_administrators_who_delete_themselves_at_once(
+    actor: Cast, database_url: str
+) -> None:
+    admins = [await actor(name, roles=("admin",)) for name in ("first", "second")]
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as held:
+        await held.execute("SELECT pg_advisory_lock(%s)", [_ADMINS_LOCK])
+        removals = asyncio.gather(*(leave(each, each, "deleting oneself") for each in admins))
+        await both_wait(held)
+        await held.execute("SELECT pg_advisory_unlock(%s)", [_ADMINS_LOCK])
+        answers = await removals
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
+
+
+async def both_wait(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Come back when two transactions stand before an advisory lock."""
+    waiting = 0
+    while waiting < 2:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        waiting = row[0]
+
+
+async def test_many_administrators_leaving_at_once_leave_one(actor: Cast) -> None:
+    admins = [await actor(f"admin{number}", roles=("admin",)) for number in range(5)]
+    for _ in range(3):
+        answers = await asyncio.gather(*(leave(each, each, "stripping") for each in admins))
+        left = [each for each, answer in zip(admins, answers, strict=True) if answer.is_success]
+        stayed = [each for each in admins if each not in left]
+        assert len(stayed) == 1
+        assert error_of(answers[admins.index(stayed[0])]) == (409, "LAST_ADMIN")
+        for each in left:
+            assert (await give(stayed[0], each, "admin")).status_code == 200
+
+
+async def test_the_refused_administrator_can_still_sign_in(admin: Actor) -> None:
+    await leave(admin, admin, "deleting oneself")
+    answer = await admin.post(
+        "/api/v1/auth/login", json={"email": admin.email, "password": PASSWORD}
+    )
+    assert answer.status_code == 200

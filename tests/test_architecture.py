@@ -1,0 +1,343 @@
+"""The rules of the house hold; and each of them can fail. No database is needed."""
+
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+
+from backend.core.registry import discover
+from backend.db.base import Base
+from tests.architecture import (
+    MAX_FILE,
+    MAX_FUNCTION,
+    MAX_PRIVATE_FILES,
+    MAX_TEST_FILE,
+    PUBLIC,
+    ROOT,
+    USUAL_FILE,
+    Source,
+    commit_breaches,
+    direction_breaches,
+    environment_breaches,
+    http_breaches,
+    layer_breaches,
+    middleware_breaches,
+    module_breaches,
+    path_breaches,
+    print_breaches,
+    read,
+    short,
+    size_breaches,
+    table_breaches,
+    usual_size_breaches,
+    vocabulary_breaches,
+)
+
+MODULES = discover()
+DEPENDS_ON = {module.name: module.depends_on for module in MODULES}
+BACKEND = read("backend")
+
+
+def owned_tables() -> dict[str, set[sa.Table]]:
+    """Tables by module: those of its classes, and those that its models.py binds to a name."""
+    found: dict[str, set[sa.Table]] = {}
+    for module in MODULES:
+        models = f"backend.modules.{module.name}.models"
+        bound = vars(sys.modules[models]).values() if models in sys.modules else ()
+        found[module.name] = {each for each in bound if isinstance(each, sa.Table)}
+        found[module.name] |= {
+            mapper.local_table
+            for mapper in Base._sa_registry.mappers
+            if mapper.class_.__module__.startswith(f"backend.modules.{module.name}.")
+            and isinstance(mapper.local_table, sa.Table)
+        }
+    return found
+
+
+def test_imports_go_down_the_layers() -> None:
+    assert list(layer_breaches(BACKEND)) == []
+
+
+def test_modules_know_only_the_public_files_of_declared_dependencies() -> None:
+    assert list(module_breaches(BACKEND, DEPENDS_ON)) == []
+
+
+def test_modules_are_made_of_the_same_few_files() -> None:
+    assert list(vocabulary_breaches(BACKEND)) == []
+
+
+def test_imports_inside_a_module_go_from_manifest_to_models() -> None:
+    assert list(direction_breaches(BACKEND)) == []
+
+
+def test_services_know_no_http() -> None:
+    assert list(http_breaches(BACKEND)) == []
+
+
+def test_nobody_but_the_database_layer_commits() -> None:
+    assert list(commit_breaches(BACKEND)) == []
+
+
+def test_each_table_has_one_owner_and_refers_only_to_declared_dependencies() -> None:
+    assert list(table_breaches(owned_tables(), Base.metadata, DEPENDS_ON)) == []
+
+
+def test_only_settings_read_the_environment() -> None:
+    assert list(environment_breaches(BACKEND)) == []
+
+
+def test_middleware_is_pure_asgi() -> None:
+    assert list(middleware_breaches(BACKEND)) == []
+
+
+def test_nothing_prints_but_the_command_line() -> None:
+    assert list(print_breaches(BACKEND)) == []
+
+
+def test_files_and_functions_are_short() -> None:
+    assert list(size_breaches([*BACKEND, *read("bench", "tests", "tools")])) == []
+    assert list(usual_size_breaches(BACKEND)) == []
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows its files")
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    names = listed.stdout.decode().strip("\0").split("\0")
+    texts = {
+        name: (ROOT / name).read_text("utf-8", errors="replace")
+        for name in names
+        if (ROOT / name).is_file()
+    }
+    assert list(path_breaches(texts)) == []
+
+
+# From here on: that each rule can fail, and what it says then.
+
+
+def tree(**texts: str) -> list[Source]:
+    """Made-up files: `items__service="import os"` is backend.modules.items.service."""
+    return [Source(f"backend.modules.{k.replace('__', '.', 1)}", v) for k, v in texts.items()]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("db.base", "from backend.core.errors import AppError", "db.base imports core.errors;"),
+        ("core.app", "from backend.modules.users import service", "core.app imports users.service"),
+        ("core.app", "def f():\n import backend.modules.users.service", "imports users.service;"),
+        (
+            "core.app",
+            "if TYPE_CHECKING:\n from backend.modules.users.service import x",
+            "core.app imports users.service; imports go cli -> main -> modules -> integrations",
+        ),
+        ("core.app", "from backend import modules", "core.app imports modules;"),
+        ("core.app", "from ..modules.users import service", "imports users.service;"),
+        ("core.app", "import_module('backend.modules.users.service')", "imports users.service;"),
+        ("core.app", "importlib.import_module('backend.main')", "core.app imports main;"),
+        ("modules.users.service", "from backend.main import app", "users.service imports main.app"),
+        ("main", "from backend.cli import main", "main imports cli.main;"),
+        ("helpers.text", "", "helpers.text is in none of the layers db, core"),
+    ],
+)
+def test_an_upward_import_is_named(name: str, text: str, sentence: str) -> None:
+    (breach,) = layer_breaches([Source(f"backend.{name}", text)])
+    assert sentence in breach
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "from backend.modules.users.models import User",
+            "articles.service imports users.models; use users.service",
+        ),
+        (
+            "def late():\n    from backend.modules.users import queries",
+            "articles.service imports users.queries; use users.service",
+        ),
+        ("import backend.modules.users", "articles.service imports users; use users.service"),
+        (
+            "from backend.modules import users",
+            "articles.service imports users; use users.service",
+        ),
+        (
+            "from backend.modules.items.service import get_item",
+            'articles.service imports items.service; add "items" to depends_on of articles',
+        ),
+    ],
+)
+def test_an_import_across_modules_is_named(text: str, sentence: str) -> None:
+    found = module_breaches(tree(articles__service=text), {"articles": ["users"]})
+    assert list(found) == [sentence]
+
+
+def test_public_files_and_own_files_may_be_imported() -> None:
+    text = "".join(f"from backend.modules.users.{file} import x\n" for file in sorted(PUBLIC))
+    own = "from backend.modules.articles.models import Article"
+    sources = tree(articles__service=text + own)
+    assert list(module_breaches(sources, {"articles": ["users"]})) == []
+    roots = [Source("backend.cli.dev", "from backend.modules.users.settings import x")]
+    assert list(module_breaches(roots, {})) == []
+    roots = [Source("backend.cli.dev", "from backend.modules.users.models import x")]
+    assert list(module_breaches(roots, {})) == ["cli.dev imports users.models; use users.service"]
+
+
+def test_unusual_files_are_named() -> None:
+    many = {f"items__own{number}": "" for number in range(MAX_PRIVATE_FILES + 1)}
+    (breach,) = vocabulary_breaches(tree(**many))
+    assert breach.startswith("items has 7 files of its own invention (own0, own1,")
+    (breach,) = vocabulary_breaches([Source("backend.modules.items.helpers.text", "")])
+    assert breach == "items has a folder helpers; a module is flat, split the feature"
+    for text in ("", "import os", '"""Items."""\nx = 1'):
+        (breach,) = vocabulary_breaches(tree(items____init__=text))
+        assert breach.startswith("items.__init__ must be a docstring")
+
+
+@pytest.mark.parametrize(
+    ("file", "imported", "sentence"),
+    [
+        ("service", "router", "items.service imports items.router; inside: manifest -> router"),
+        ("models", "service", "items.models imports items.service;"),
+        ("models", "schemas", "items.models imports items.schemas;"),
+        ("router", "manifest", "items.router imports items.manifest;"),
+        ("queries", "service", "items.queries imports items.service;"),
+        ("exceptions", "schemas", "items.exceptions imports items.schemas;"),
+    ],
+)
+def test_an_import_against_the_direction_is_named(file: str, imported: str, sentence: str) -> None:
+    text = f"from backend.modules.items import {imported}"
+    (breach,) = direction_breaches([Source(f"backend.modules.items.{file}", text)])
+    assert sentence in breach
+
+
+def test_an_import_against_the_direction_through_another_file_is_named() -> None:
+    sources = tree(
+        items__service="from backend.modules.items.helpers import x",
+        items__helpers="def late():\n    from backend.modules.items.router import x",
+    )
+    (breach,) = direction_breaches(sources)
+    assert breach.startswith("items.service imports items.router through helpers;")
+
+
+def test_a_circle_inside_a_module_is_named() -> None:
+    sources = tree(
+        items__jobs="from backend.modules.items import events",
+        items__events="from backend.modules.items import jobs",
+    )
+    (breach,) = direction_breaches(sources)
+    assert breach.startswith("items has files that import each other: ")
+
+
+def test_http_in_a_service_is_named() -> None:
+    direct = tree(items__service="from starlette.requests import Request")
+    assert list(http_breaches(direct)) == ["items.service imports starlette; services know no HTTP"]
+    hidden = tree(
+        items__service="from backend.modules.items import helpers",
+        items__helpers="import fastapi.responses",
+    )
+    assert list(http_breaches(hidden)) == [
+        "items.service imports fastapi through helpers; services know no HTTP"
+    ]
+
+
+@pytest.mark.parametrize("call", ["await session.commit()", "session.rollback()"])
+def test_a_commit_in_a_module_is_named(call: str) -> None:
+    text = f"async def f(session):\n    {call}"
+    for name in ("modules.items.service", "modules.items.router", "core.app"):
+        (breach,) = commit_breaches([Source(f"backend.{name}", text)])
+        assert breach.startswith(f"{short('backend.' + name)} calls ")
+    assert list(commit_breaches([Source("backend.db.database", text)])) == []
+
+
+def test_a_foreign_key_into_an_undeclared_module_is_named() -> None:
+    metadata = sa.MetaData()
+    users = sa.Table("users", metadata, sa.Column("id", sa.Uuid, primary_key=True))
+    items = sa.Table("items", metadata, sa.Column("owner", sa.ForeignKey("users.id")))
+    tables = {"users": [users], "items": [items]}
+    # A dependency of a dependency is not enough.
+    declared = {"items": ["roles"], "roles": ["users"], "users": []}
+    assert list(table_breaches(tables, metadata, declared)) == [
+        'items.models refers to table users of users; add "users" to depends_on of items'
+    ]
+    assert list(table_breaches(tables, metadata, {"items": ["users"]})) == []
+
+
+def test_a_table_without_owner_and_one_with_two_are_named() -> None:
+    metadata = sa.MetaData()
+    table = sa.Table("notes", metadata, sa.Column("id", sa.Uuid))
+    assert list(table_breaches({}, metadata, {})) == [
+        "table notes has no owner; define it in the models.py of one module"
+    ]
+    assert list(table_breaches({"a": [table], "b": [table]}, metadata, {})) == [
+        "table notes is owned by both a and b"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nos.environ['X']",
+        "import os\ndef f():\n    return os.getenv('X')",
+        "from os import environ",
+        "from os import getenv as read",
+        "from pydantic_settings import BaseSettings",
+    ],
+)
+def test_reading_the_environment_is_named(text: str) -> None:
+    (breach,) = environment_breaches(tree(items__service=text))
+    assert breach.startswith("items.service uses ")
+    assert list(environment_breaches(tree(items__settings=text))) == []
+    assert list(environment_breaches([Source("backend.cli.dev", text)])) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from starlette.middleware.base import BaseHTTPMiddleware",
+        "from starlette.middleware import base\nclass A(base.BaseHTTPMiddleware): ...",
+        "@app.middleware('http')\nasync def f(request, call_next): ...",
+    ],
+)
+def test_middleware_of_the_slow_kind_is_named(text: str) -> None:
+    (breach,) = middleware_breaches([Source("backend.core.app", text)])
+    assert breach.startswith("core.app uses BaseHTTPMiddleware")
+
+
+def test_a_print_is_named() -> None:
+    source = tree(items__service="x = 1\nprint(x)")
+    assert list(print_breaches(source)) == ["items.service prints in line 2; log it"]
+    assert list(print_breaches([Source("backend.cli.dev", "print(1)")])) == []
+
+
+def test_long_functions_and_files_are_named() -> None:
+    long = "def work():\n" + "    x = 1\n" * MAX_FUNCTION
+    (breach,) = size_breaches(tree(items__service=long))
+    assert breach.startswith("items.service.work has 61 lines, the limit is 60;")
+    (breach,) = size_breaches(tree(items__service="x = 1\n" * (MAX_FILE + 1)))
+    assert breach.startswith("items.service has 401 lines, the limit is 400;")
+    assert list(size_breaches([Source("tests.test_x", "x = 1\n" * (MAX_FILE + 1))])) == []
+    (breach,) = size_breaches([Source("tests.test_x", "x = 1\n" * (MAX_TEST_FILE + 1))])
+    assert breach.startswith("tests.test_x has 601 lines, the limit is 600;")
+
+
+def test_too_many_long_ones_are_named() -> None:
+    fine = [Source(f"backend.core.fine{number}", "def f(): ...") for number in range(19)]
+    long = Source("backend.core.long", "def f():\n" + "    x = 1\n" * USUAL_FILE)
+    assert list(usual_size_breaches([*fine, long])) == []
+    breaches = list(usual_size_breaches([*fine[1:], long]))
+    assert [breach.partition(",")[0] for breach in breaches] == [
+        "1 of 19 functions have more than 30 lines",
+        "1 of 19 files have more than 250 lines",
+    ]
+
+
+@pytest.mark.parametrize("folder", ["work/main", "root/.cache", "tmp/w/v", "root"])
+def test_a_path_of_a_machine_is_named(folder: str) -> None:
+    texts = {"README.md": f"Fine.\nSee '/{folder}'."}
+    assert list(path_breaches(texts)) == ["README.md:2 names a path of somebody's machine"]
+
+
+@pytest.mark.parametrize("text", ["https://example.com/work", "a/root/b", "/workers", "./work"])
+def test_other_paths_are_fine(text: str) -> None:
+    assert list(path_breaches({"README.md": text})) == []

@@ -1,0 +1,69 @@
+"""The load test itself: that it runs, counts and cleans up. How fast anything is, is not tested."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.load import Job, Result, run
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = {"health": 2, "me": 5, "list": 3, "create": 3}
+
+
+def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
+    found = tmp_path / "found.json"
+    options = ["--seconds", "0.3", "--rounds", "1", "--connections", "4", "--no-pin"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *options, "--json", str(found)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
+    assert {name: rows.count(name) for name in ROWS} == ROWS
+    for series in json.loads(found.read_text())["endpoints"].values():
+        for each in series:
+            assert [result["errors"] for result in each["results"]] == [0]
+            assert each["results"][0]["answers"] > 0
+    assert list(tmp_path.iterdir()) == [found]
+
+
+async def test_answers_in_pieces_are_put_together() -> None:
+    pieces = [b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 4\r\n\r\n12", b"34"]
+    result = await _load(pieces)
+    assert result.answers > 0
+    assert result.errors == 0
+
+
+async def test_any_other_status_is_an_error() -> None:
+    result = await _load([b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"])
+    assert result.answers == 0
+    assert result.errors > 0
+    assert "404" in result.first_error
+
+
+async def test_a_closed_connection_is_an_error() -> None:
+    result = await _load([])
+    assert result.errors == 2
+
+
+async def _load(answer: list[bytes]) -> Result:
+    """What the generator finds at a server that sends these pieces, or closes without any."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while answer and await reader.read(1000):
+            for piece in answer:
+                writer.write(piece)
+                await asyncio.sleep(0.001)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        return await run(Job(port, "GET / HTTP/1.1\r\n\r\n", connections=2, seconds=0.05))

@@ -1,0 +1,239 @@
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import (
+    ROOT,
+    Running,
+    ask,
+    backend,
+    data_dir,
+    eventually,
+    postmaster,
+    refusal,
+    running,
+    succeeds,
+)
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    with data_dir(tmp_path) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder whose database is made and migrated: most starts are not the first."""
+    folder = tmp_path_factory.mktemp("used")
+    with data_dir(folder) as data:
+        assert backend("db", "upgrade", folder=folder, DATA_DIR=data).returncode == 0
+        yield data
+
+
+def api_pid(dev: Running) -> int:
+    (pid,) = dev.children()
+    return pid
+
+
+def panel(dev: Running) -> str:
+    dev.says("Stop +Ctrl-C")
+    return dev.output
+
+
+def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATA_DIR="data") as dev:
+        shown = panel(dev)
+        assert re.match(
+            r"Database    PostgreSQL 1\d\.\d+\nMigrations  \d{4}, applied now\nAPI         ready\n"
+            r"\nTrellis is running.\n\n",
+            shown,
+        )
+        assert ask(dev.url, "/health/ready")[0] == 200
+        found = re.search(r"Password   (\S+) \(the first one; kept in data/admin_password\)", shown)
+        assert found
+        file = data / "admin_password"
+        assert file.read_text() == found[1]
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        form = f"username=admin@example.com&password={found[1]}"
+        assert ask(dev.url, "/api/v1/auth/login", form)[0] == 200
+        where = re.search("Data       (.+)", shown)
+        assert where
+        assert (tmp_path / where[1] / "data" / "PG_VERSION").exists()
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0
+    assert postmaster(data) is None
+
+
+@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize(("group", "times"), [(False, 1), (True, 2)], ids=["parent", "all_twice"])
+def test_stops_all_at_the_first_signal(
+    used: Path, tmp_path: Path, number: signal.Signals, group: bool, times: int
+) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATA_DIR=used) as dev:
+        panel(dev)
+        asked = time.monotonic()
+        for _ in range(times):
+            dev.kill(number, group=group)
+            time.sleep(0.05)
+        assert dev.ends() == 0
+        assert time.monotonic() - asked < 5
+        assert postmaster(used) is None
+
+
+@pytest.mark.parametrize("moment", ["Database", "API"])
+def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATA_DIR=used) as dev:
+        eventually(lambda: moment in dev.output)
+        dev.kill(signal.SIGINT, group=True)
+        assert dev.ends() == 0
+        assert "Error" not in dev.output
+
+
+def test_killed_api_ends_everything_with_a_sentence(database_url: str, tmp_path: Path) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as dev:
+        panel(dev)
+        os.kill(api_pid(dev), signal.SIGKILL)
+        assert dev.ends() == 128 + signal.SIGKILL
+        assert "The API was ended by SIGKILL, so everything stops.\n" in dev.output
+
+
+def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATA_DIR=used) as dev:
+        panel(dev)
+        pid = postmaster(used)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        dev.says("The database server had died and is running again.")
+        eventually(lambda: ask(dev.url, "/health/ready")[0] == 200)
+        dev.kill(signal.SIGTERM)
+        assert dev.ends() == 0
+
+
+def test_killed_parent_takes_the_api_with_it_and_the_next_start_works(
+    database_url: str, tmp_path: Path
+) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as dev:
+        panel(dev)
+        port = dev.url.rpartition(":")[2]
+        dev.kill(signal.SIGKILL)
+        dev.ends()
+        eventually(lambda: not dev.children())
+    with running("dev", "--port", port, folder=tmp_path, DATABASE_URL=database_url) as again:
+        panel(again)
+        assert ask(again.url, "/health/ready")[0] == 200
+        again.kill(signal.SIGINT)
+        assert again.ends() == 0
+
+
+def test_starts_the_api_again_when_its_code_changes(database_url: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name in ("backend", "migrations"):
+        shutil.copytree(ROOT / name, project / name)
+    file = project / "backend" / "modules" / "items" / "service.py"
+    right = file.read_text()
+    settings: dict[str, Any] = {"DATABASE_URL": database_url}
+    with running("dev", "--port", "0", folder=project, project=project, **settings) as dev:
+        panel(dev)
+        file.write_text(f"this is no Python\n{right}")
+        dev.says("backend/modules/items/service.py changed: starting the API again.")
+        dev.says(r"Module 'items' does not load: SyntaxError: .+\(service.py, line 1\)")
+        dev.says("The API ended with exit code 1. It starts again when its code changes.")
+        file.write_text(right)
+        # The port was never given up: the request waits for the API.
+        assert ask(dev.url, "/health/ready")[0] == 200
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0
+
+
+def test_works_on_a_database_of_ones_own(database_url: str, tmp_path: Path) -> None:
+    secret = "correct horse battery"
+    settings: dict[str, Any] = {
+        "DATABASE_URL": database_url,
+        "FIRST_ADMIN_EMAIL": "ada@example.com",
+        "FIRST_ADMIN_PASSWORD": secret,
+    }
+    with running("dev", "--port", "0", folder=tmp_path, **settings) as dev:
+        shown = panel(dev)
+        assert "Admin      ada@example.com\n  Password   that of FIRST_ADMIN_PASSWORD" in shown
+        assert "Data       the database of DATABASE_URL, and data\n" in shown
+        assert secret not in shown
+        form = f"username=ada@example.com&password={secret.replace(' ', '+')}"
+        assert ask(dev.url, "/api/v1/auth/login", form)[0] == 200
+        dev.kill(signal.SIGTERM)
+        assert dev.ends() == 0
+
+
+def test_taken_port_is_explained(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        taken.close()
+        with subprocess.Popen(
+            ["python3", "-m", "http.server", str(port), "--bind", "127.0.0.1"],
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        ) as other:
+            try:
+                eventually(lambda: _answers(port))
+                said = refusal("dev", "--port", str(port), folder=tmp_path)
+            finally:
+                other.kill()
+    assert said == (
+        f"Port {port} is taken by another program: stop it, or choose another port with "
+        f"--port {port + 1}."
+    )
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_second_start_on_the_same_port_is_explained(database_url: str, tmp_path: Path) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as dev:
+        panel(dev)
+        port = dev.url.rpartition(":")[2]
+        said = refusal("dev", "--port", port, folder=tmp_path, DATABASE_URL=database_url)
+        assert said.startswith(f"Port {port} is taken by another Trellis: stop it, or choose")
+        found = succeeds("doctor", "--port", port, folder=tmp_path, DATABASE_URL=database_url)
+        assert f"✓ Trellis is running on port {port}\n" in found
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("no.such.host.invalid", "The host no.such.host.invalid is unknown"),
+        ("203.0.113.7", "203.0.113.7 is no address of this machine: choose another with --host."),
+    ],
+)
+def test_unusable_host_is_explained(tmp_path: Path, host: str, said: str) -> None:
+    assert said in refusal("dev", "--host", host, "--port", "0", folder=tmp_path)
+
+
+def test_is_not_for_production(tmp_path: Path) -> None:
+    said = refusal(
+        "dev",
+        folder=tmp_path,
+        ENVIRONMENT="staging",
+        BCRYPT_COST=12,
+        DATABASE_URL="postgresql://nowhere/app",
+        SECRET_KEY="kQ5mR8vTz2LxWc7nYp4Js9HdGb3FaEuq",
+        ALLOWED_HOSTS="example.com",
+    )
+    assert said == (
+        "`backend dev` is for development, and ENVIRONMENT is staging: use `backend serve`."
+    )

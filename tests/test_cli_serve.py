@@ -1,0 +1,138 @@
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import databases
+from tests.commands import ROOT, Running, ask, data_dir, eventually, postmaster, refusal, running
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    with data_dir(tmp_path) as folder:
+        yield folder
+
+
+def is_ready(serve: Running) -> bool:
+    return ask(serve.url, "/health/ready")[0] == 200
+
+
+def workers(serve: Running) -> list[int]:
+    """The processes that answer; one more helps multiprocessing to count."""
+    return [
+        pid
+        for pid in serve.children()
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_stops_at_ctrl_c_even_twice(database_url: str, tmp_path: Path) -> None:
+    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as serve:
+        eventually(lambda: is_ready(serve))
+        for _ in range(2):
+            serve.kill(signal.SIGINT)
+            time.sleep(0.02)
+        assert serve.ends() == 0
+
+
+def test_logs_one_line_for_each_thing(database_url: str, tmp_path: Path) -> None:
+    with running(
+        "serve", "--port", "0", folder=tmp_path, DATABASE_URL=database_url, LOG_FORMAT="json"
+    ) as serve:
+        eventually(lambda: is_ready(serve))
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
+    lines = serve.output.splitlines()
+    assert all(line.startswith("{") for line in lines)
+    assert len([line for line in lines if "/health/ready" in line]) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_drains_before_it_stops(database_url: str, tmp_path: Path, count: int) -> None:
+    settings: dict[str, Any] = {"DATABASE_URL": database_url, "SHUTDOWN_DELAY": "1.5"}
+    options = ["--port", "0", "--workers", str(count)]
+    with running("serve", *options, folder=tmp_path, **settings) as serve:
+        eventually(lambda: is_ready(serve))
+        eventually(lambda: serve.output.count("Application startup complete") == count)
+        serve.kill(signal.SIGTERM)
+        asked = time.monotonic()
+        eventually(lambda: ask(serve.url, "/health/ready")[0] == 503)
+        assert ask(serve.url, "/health/ready")[1]["status"] == "draining"
+        assert ask(serve.url, "/health/live")[0] == 200
+        assert serve.ends() == 0
+        assert 1.4 < time.monotonic() - asked < 10
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
+def test_brings_a_database_and_replaces_killed_workers(tmp_path: Path, data: Path) -> None:
+    with running("serve", "--port", "0", "--workers", "2", folder=tmp_path) as serve:
+        eventually(lambda: is_ready(serve))
+        assert postmaster(data) is not None
+        before = workers(serve)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: len(workers(serve)) == 2 and before[0] not in workers(serve))
+        eventually(lambda: is_ready(serve))
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
+    assert postmaster(data) is None
+
+
+def test_does_not_migrate_a_database_of_ones_own(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    server = databases.server_url(pytestconfig)
+    with (
+        databases.cloned_database(server, "template0") as url,
+        running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=url) as serve,
+    ):
+        status, health = ask(serve.url, "/health/ready")
+        assert status == 503
+        assert "run `backend db upgrade`" in health["checks"]["migrations"]["detail"]
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
+
+
+def test_starts_while_its_database_is_down(tmp_path: Path) -> None:
+    url = f"postgresql://nobody@/nothing?host={tmp_path}"
+    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=url) as serve:
+        assert ask(serve.url, "/health/ready")[0] == 503
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_unusable_settings_are_told_once(tmp_path: Path, count: str) -> None:
+    said = refusal("serve", "--workers", count, folder=tmp_path, ENVIRONMENT="production")
+    assert said.startswith("The settings are not usable:\n")
+    for name in ("DATABASE_URL", "SECRET_KEY", "ALLOWED_HOSTS", "BCRYPT_COST"):
+        assert said.count(f"  {name} ") == 1
+
+
+def test_broken_module_is_told_once(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "backend", project / "backend")
+    (project / "backend" / "modules" / "invoices").mkdir()
+    (project / "backend" / "modules" / "invoices" / "__init__.py").touch()
+    said = refusal("serve", "--workers", "2", folder=tmp_path, project=project)
+    assert said == (
+        "Module 'invoices' has no manifest.py: add one that sets `module = Module(...)`."
+    )
+
+
+def test_taken_port_is_explained(database_url: str, tmp_path: Path) -> None:
+    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as serve:
+        eventually(lambda: is_ready(serve))
+        port = serve.url.rpartition(":")[2]
+        said = refusal("serve", "--port", port, folder=tmp_path, DATABASE_URL=database_url)
+        assert said == (
+            f"Port {port} is taken by another Trellis: stop it, or choose another port with "
+            f"--port {int(port) + 1}."
+        )
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
