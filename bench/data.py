@@ -8,9 +8,14 @@ from pathlib import Path
 
 import psycopg
 from alembic import command
+from sqlalchemy import NullPool, create_engine, make_url
+from sqlmodel import Session, select
 
 from backend.db.embedded import data_folder, embedded_server
 from backend.db.migrations import alembic_config
+from backend.modules.items.models import Item
+from backend.modules.users.models import User, UserRole
+from backend.modules.users.service import DEFAULT_ROLE
 from bench.endpoints import CREATED_TITLE
 from bench.servers import BenchError, Server, call
 
@@ -39,27 +44,18 @@ def fill(url: str, application: Server) -> str:
     status, body = call(application.port, "POST", f"{API}/register", JSON, json.dumps(CREDENTIALS))
     if status != 201:
         raise BenchError(f"The caller could not register: {status} {body.decode()}")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO users (id, email, username, is_active, is_verified, created_at, updated_at)"
-            " SELECT gen_random_uuid(), format('user%%s@example.com', n), format('user%%s', n),"
-            " true, false, clock_timestamp(), clock_timestamp() FROM generate_series(2, %s) n",
-            [USERS],
-        )
-        connection.execute(
-            "INSERT INTO user_roles (user_id, role_name)"
-            " SELECT id, 'member' FROM users WHERE username IS NOT NULL"
-        )
-        own = "owners.email = 'caller@example.com'"
-        for condition, count in ((own, OWN_ITEMS), (f"NOT {own}", ITEMS - OWN_ITEMS)):
-            connection.execute(
-                "INSERT INTO items (id, title, description, owner_id, created_at, updated_at)"
-                " SELECT gen_random_uuid(), format('Item %%s', n), repeat('All about it. ', 5),"
-                " owners.id, clock_timestamp(), clock_timestamp() FROM generate_series(1, %s) n"
-                " JOIN LATERAL (SELECT id, email FROM users AS owners"
-                f" WHERE {condition} ORDER BY md5(owners.email || n) LIMIT 1) AS owners ON true",
-                [count],
-            )
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    with Session(engine) as session:
+        caller = session.exec(select(User)).one()
+        others = [User(email=f"user{number}@example.com") for number in range(1, USERS)]
+        session.add_all(others)
+        session.flush()
+        session.add_all(UserRole(user_id=user.id, role_name=DEFAULT_ROLE) for user in others)
+        owners = [caller] * OWN_ITEMS + others[: ITEMS - OWN_ITEMS]
+        text = "All about it. " * 5
+        for number, owner in enumerate(owners):
+            session.add(Item(title=f"Item {number}", description=text, owner_id=owner.id))
+        session.commit()
     settle(url)
     return sign_in(application)
 

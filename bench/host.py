@@ -5,9 +5,7 @@ python -m bench.host APPLICATION PORT
 
 import sys
 
-import uvicorn
-
-from backend.cli.api import server_options
+from backend.cli.server import Server, make_config
 
 if __name__ == "__main__":
-    uvicorn.run(sys.argv[1], port=int(sys.argv[2]), **server_options(patience=5))
+    Server(make_config(sys.argv[1], patience=5, port=int(sys.argv[2]))).run()

@@ -1,4 +1,4 @@
-"""Rounds of measurements: every variant of an endpoint in turn, so that all see the same machine."""
+"""Rounds of measurements: every variant in turn, so that all see the same machine."""
 
 import json
 import subprocess

@@ -47,7 +47,8 @@ def table(findings: Findings) -> Iterator[str]:
     if findings.sign_in:
         yield f"Sign-ins answered meanwhile: {findings.sign_ins}; hashing steps back for requests."
     ready = findings.seconds_to_ready
-    yield f"Start to ready: {ready:.2f} s ({_verdict(ready < READY_LIMIT, f'< {READY_LIMIT:g} s')})."
+    verdict = _verdict(ready < READY_LIMIT, f"< {READY_LIMIT:g} s")
+    yield f"Start to ready: {ready:.2f} s ({verdict})."
     memory = findings.resident_megabytes
     if memory is not None:
         verdict = _verdict(memory < MEGABYTES_LIMIT, f"< {MEGABYTES_LIMIT} MB")

@@ -21,7 +21,7 @@ from backend.db.embedded import data_folder
 from backend.modules.users.settings import UserSettings
 
 ROOT = Path(__file__).parents[1]
-BACKEND = [sys.executable, "-W", "error", "-c", "from backend.cli import main; main()"]
+BACKEND = [sys.executable, "-c", "from backend.cli import main; main()"]
 PATIENCE = 60
 # A developer's environment must not decide what tests see.
 OURS = {name.upper() for kind in (Settings, UserSettings) for name in kind.model_fields}
@@ -30,7 +30,8 @@ OURS = {name.upper() for kind in (Settings, UserSettings) for name in kind.model
 def environment(project: Path = ROOT, **settings: object) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in OURS}
     told = {name: str(value) for name, value in settings.items() if value is not None}
-    return kept | {"PYTHONPATH": str(project), "BCRYPT_COST": "4"} | told
+    ours = {"PYTHONPATH": str(project), "PYTHONWARNINGS": "error", "BCRYPT_COST": "4"}
+    return kept | ours | told
 
 
 def backend(

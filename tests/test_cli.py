@@ -141,8 +141,8 @@ def test_unreachable_server_is_explained(tmp_path: Path) -> None:
     assert "s3cret" not in done.stdout + done.stderr
 
 
-def test_missing_database_is_explained(tmp_path: Path, database_url: str) -> None:
-    url = re.sub(r"/t_\w+", "/missing", database_url)
+def test_missing_database_is_explained(tmp_path: Path, own_database_url: str) -> None:
+    url = re.sub(r"/t_\w+", "/missing", own_database_url)
     said = refusal("dev", "--port", "0", folder=tmp_path, DATABASE_URL=url)
     socket = re.search(r"createdb --host=(\S+) --port=5432 --username=postgres missing`", said)
     assert socket
@@ -150,8 +150,8 @@ def test_missing_database_is_explained(tmp_path: Path, database_url: str) -> Non
     assert Path(socket[1]).is_dir()
 
 
-def test_unknown_role_is_explained(tmp_path: Path, database_url: str) -> None:
-    url = database_url.replace("postgres@", "ghost@")
+def test_unknown_role_is_explained(tmp_path: Path, own_database_url: str) -> None:
+    url = own_database_url.replace("postgres@", "ghost@")
     said = refusal("db", "upgrade", folder=tmp_path, DATABASE_URL=url)
     assert 'refuses the connection (role "ghost" does not exist): correct DATABASE_URL.' in said
 
@@ -197,12 +197,12 @@ def test_moves_the_schema_up_and_down(tmp_path: Path, empty_url: str) -> None:
     )
 
 
-def test_unknown_revisions_are_explained(tmp_path: Path, database_url: str) -> None:
-    said = refusal("db", "downgrade", "0999", folder=tmp_path, DATABASE_URL=database_url)
+def test_unknown_revisions_are_explained(tmp_path: Path, own_database_url: str) -> None:
+    said = refusal("db", "downgrade", "0999", folder=tmp_path, DATABASE_URL=own_database_url)
     assert said.startswith("There is no way to revision 0999 (")
-    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
+    with closing(psycopg.connect(own_database_url, autocommit=True)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0998'")
-    said = refusal("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url)
+    said = refusal("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url)
     assert said.startswith("The database is at revision 0998, which this code does not have: ")
 
 
@@ -338,10 +338,10 @@ def test_makes_an_administrator_from_the_environment(tmp_path: Path, empty_url: 
     ],
 )
 def test_refused_accounts_are_explained(
-    tmp_path: Path, database_url: str, email: str, password: str, said: str
+    tmp_path: Path, own_database_url: str, email: str, password: str, said: str
 ) -> None:
     command = ["users", "create-admin", "--email", email, "--password", password]
-    assert refusal(*command, folder=tmp_path, DATABASE_URL=database_url).startswith(said)
+    assert refusal(*command, folder=tmp_path, DATABASE_URL=own_database_url).startswith(said)
 
 
 def test_needs_a_terminal_to_ask_in(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_needs_a_terminal_to_ask_in(tmp_path: Path) -> None:
     )
 
 
-def test_asks_for_what_is_not_given(tmp_path: Path, database_url: str) -> None:
+def test_asks_for_what_is_not_given(tmp_path: Path, own_database_url: str) -> None:
     import pty
 
     pid, terminal = pty.fork()
@@ -360,7 +360,7 @@ def test_asks_for_what_is_not_given(tmp_path: Path, database_url: str) -> None:
         os.chdir(tmp_path)
         command = [sys.executable, "-c", MAIN]
         command += ["users", "create-admin"]
-        os.execve(command[0], command, environment(DATABASE_URL=database_url))
+        os.execve(command[0], command, environment(DATABASE_URL=own_database_url))
     shown = ""
     answers = {"E-mail address: ": "ada@example.com", "Password: ": PASSWORD}
     answers["Repeat for confirmation: "] = PASSWORD

@@ -95,15 +95,17 @@ def test_stops_all_at_the_first_signal(
 
 @pytest.mark.parametrize("moment", ["Database", "API"])
 def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> None:
-    with running("dev", "--port", "0", folder=tmp_path, DATA_DIR=used) as dev:
+    # A file that was just being opened is closed by Python itself, with a warning.
+    settings: dict[str, Any] = {"DATA_DIR": used, "PYTHONWARNINGS": "ignore::ResourceWarning"}
+    with running("dev", "--port", "0", folder=tmp_path, **settings) as dev:
         eventually(lambda: moment in dev.output)
         dev.kill(signal.SIGINT, group=True)
         assert dev.ends() == 0
         assert "Error" not in dev.output
 
 
-def test_killed_api_ends_everything_with_a_sentence(database_url: str, tmp_path: Path) -> None:
-    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as dev:
+def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_path: Path) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
         os.kill(api_pid(dev), signal.SIGKILL)
         assert dev.ends() == 128 + signal.SIGKILL
@@ -123,28 +125,28 @@ def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
 
 
 def test_killed_parent_takes_the_api_with_it_and_the_next_start_works(
-    database_url: str, tmp_path: Path
+    own_database_url: str, tmp_path: Path
 ) -> None:
-    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as dev:
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
         port = dev.url.rpartition(":")[2]
         dev.kill(signal.SIGKILL)
         dev.ends()
         eventually(lambda: not dev.children())
-    with running("dev", "--port", port, folder=tmp_path, DATABASE_URL=database_url) as again:
+    with running("dev", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url) as again:
         panel(again)
         assert ask(again.url, "/health/ready")[0] == 200
         again.kill(signal.SIGINT)
         assert again.ends() == 0
 
 
-def test_starts_the_api_again_when_its_code_changes(database_url: str, tmp_path: Path) -> None:
+def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name in ("backend", "migrations"):
         shutil.copytree(ROOT / name, project / name)
     file = project / "backend" / "modules" / "items" / "service.py"
     right = file.read_text()
-    settings: dict[str, Any] = {"DATABASE_URL": database_url}
+    settings: dict[str, Any] = {"DATABASE_URL": own_database_url}
     with running("dev", "--port", "0", folder=project, project=project, **settings) as dev:
         panel(dev)
         file.write_text(f"this is no Python\n{right}")
@@ -158,10 +160,10 @@ def test_starts_the_api_again_when_its_code_changes(database_url: str, tmp_path:
         assert dev.ends() == 0
 
 
-def test_works_on_a_database_of_ones_own(database_url: str, tmp_path: Path) -> None:
+def test_works_on_a_database_of_ones_own(own_database_url: str, tmp_path: Path) -> None:
     secret = "correct horse battery"
     settings: dict[str, Any] = {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": own_database_url,
         "FIRST_ADMIN_EMAIL": "ada@example.com",
         "FIRST_ADMIN_PASSWORD": secret,
     }
@@ -201,13 +203,13 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_second_start_on_the_same_port_is_explained(database_url: str, tmp_path: Path) -> None:
-    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as dev:
+def test_second_start_on_the_same_port_is_explained(own_database_url: str, tmp_path: Path) -> None:
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
         port = dev.url.rpartition(":")[2]
-        said = refusal("dev", "--port", port, folder=tmp_path, DATABASE_URL=database_url)
+        said = refusal("dev", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
         assert said.startswith(f"Port {port} is taken by another Trellis: stop it, or choose")
-        found = succeeds("doctor", "--port", port, folder=tmp_path, DATABASE_URL=database_url)
+        found = succeeds("doctor", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
         assert f"✓ Trellis is running on port {port}\n" in found
         dev.kill(signal.SIGINT)
         assert dev.ends() == 0

@@ -31,8 +31,8 @@ def workers(serve: Running) -> list[int]:
     ]
 
 
-def test_stops_at_ctrl_c_even_twice(database_url: str, tmp_path: Path) -> None:
-    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as serve:
+def test_stops_at_ctrl_c_even_twice(own_database_url: str, tmp_path: Path) -> None:
+    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as serve:
         eventually(lambda: is_ready(serve))
         for _ in range(2):
             serve.kill(signal.SIGINT)
@@ -40,9 +40,9 @@ def test_stops_at_ctrl_c_even_twice(database_url: str, tmp_path: Path) -> None:
         assert serve.ends() == 0
 
 
-def test_logs_one_line_for_each_thing(database_url: str, tmp_path: Path) -> None:
+def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path) -> None:
     with running(
-        "serve", "--port", "0", folder=tmp_path, DATABASE_URL=database_url, LOG_FORMAT="json"
+        "serve", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url, LOG_FORMAT="json"
     ) as serve:
         eventually(lambda: is_ready(serve))
         serve.kill(signal.SIGTERM)
@@ -53,8 +53,8 @@ def test_logs_one_line_for_each_thing(database_url: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_drains_before_it_stops(database_url: str, tmp_path: Path, count: int) -> None:
-    settings: dict[str, Any] = {"DATABASE_URL": database_url, "SHUTDOWN_DELAY": "1.5"}
+def test_drains_before_it_stops(own_database_url: str, tmp_path: Path, count: int) -> None:
+    settings: dict[str, Any] = {"DATABASE_URL": own_database_url, "SHUTDOWN_DELAY": "1.5"}
     options = ["--port", "0", "--workers", str(count)]
     with running("serve", *options, folder=tmp_path, **settings) as serve:
         eventually(lambda: is_ready(serve))
@@ -125,11 +125,11 @@ def test_broken_module_is_told_once(tmp_path: Path) -> None:
     )
 
 
-def test_taken_port_is_explained(database_url: str, tmp_path: Path) -> None:
-    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=database_url) as serve:
+def test_taken_port_is_explained(own_database_url: str, tmp_path: Path) -> None:
+    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as serve:
         eventually(lambda: is_ready(serve))
         port = serve.url.rpartition(":")[2]
-        said = refusal("serve", "--port", port, folder=tmp_path, DATABASE_URL=database_url)
+        said = refusal("serve", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
         assert said == (
             f"Port {port} is taken by another Trellis: stop it, or choose another port with "
             f"--port {int(port) + 1}."

@@ -1,6 +1,8 @@
 """Turns whatever was raised into an answer."""
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -103,18 +105,20 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = _BY_STATUS.get(error.status_code)
-    if kind is None:
-        phrase = HTTPStatus(error.status_code).phrase
-        code = phrase.upper().replace(" ", "_").replace("-", "_")
-        kind = type(
-            code, (AppError,), {"status": error.status_code, "code": code, "detail": phrase}
-        )
+    kind = _BY_STATUS.get(error.status_code) or _unusual(error.status_code)
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods_of(request))
     told = error.detail if error.status_code == HTTPStatus.BAD_REQUEST else None
     return problem_response(request.scope, kind(headers=headers), detail=told)
+
+
+@cache
+def _unusual(status: int) -> type[AppError]:
+    """For what a library may raise: an error made of the status alone, once."""
+    phrase = HTTPStatus(status).phrase
+    code = re.sub(r"[^A-Z]+", "_", phrase.upper().replace("'", ""))
+    return type(code, (AppError,), {"status": status, "code": code, "detail": phrase})
 
 
 async def _client_gone(request: Request, _: Exception) -> Response:

@@ -43,6 +43,7 @@ class SettingsBase(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     def unsafe(self) -> list[str]:

@@ -15,7 +15,7 @@ class HostsMiddleware:
         self.allowed = {host.lower() for host in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].startswith("/health"):
+        if scope["type"] == "http" and not f"{scope['path']}/".startswith("/health/"):
             host = next((value for name, value in scope["headers"] if name == b"host"), b"")
             if _name(host.decode("latin-1")) not in self.allowed:
                 await problem_response(scope, InvalidHostError())(scope, receive, send)

@@ -1,0 +1,240 @@
+"""The OpenAPI document: whole, sound, and of one mind with the routes."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from backend.core.app import create_app
+from backend.core.errors import all_errors
+from backend.core.identity import policies
+from tests.applications import MODULES, make_context
+
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+MEDIA = "application/problem+json"
+Operation = dict[str, Any]
+
+
+def build(**settings: Any) -> FastAPI:
+    return create_app(make_context("postgresql://nowhere", **settings), MODULES)
+
+
+APP = build()
+DOCUMENT: dict[str, Any] = APP.openapi()
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    (method.upper(), path): operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+ROUTES = {
+    (method, route.path_format or ""): route.original_route
+    for route in iter_route_contexts(APP.routes)
+    if isinstance(route.original_route, APIRoute) and route.include_in_schema
+    for method in route.methods or ()
+}
+each_operation = pytest.mark.parametrize(
+    ("key", "operation"), OPERATIONS.items(), ids=[" ".join(key) for key in OPERATIONS]
+)
+
+
+def nodes(value: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of the document, with its place."""
+    if isinstance(value, dict):
+        yield path, value
+        for name, each in value.items():
+            yield from nodes(each, f"{path}/{name}")
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from nodes(each, f"{path}/{index}")
+
+
+def codes(operation: Operation, status: int) -> set[str]:
+    response = operation["responses"].get(str(status), {})
+    return set(response.get("content", {}).get(MEDIA, {}).get("examples", {}))
+
+
+def test_the_document_is_one_of_openapi() -> None:
+    assert re.fullmatch(r"3\.1\.\d+", DOCUMENT["openapi"])
+    assert DOCUMENT["info"]["title"] == "Trellis"
+    assert DOCUMENT["info"]["version"]
+    assert DOCUMENT["info"]["description"].strip()
+    assert DOCUMENT.keys() <= {"openapi", "info", "servers", "paths", "components", "tags"}
+    assert json.loads(json.dumps(DOCUMENT, allow_nan=False)) == DOCUMENT
+
+
+def test_it_is_the_same_everywhere() -> None:
+    production = build(environment="production", docs_enabled=False)
+    assert production.openapi() == DOCUMENT
+
+
+def test_every_route_is_in_it_and_nothing_else() -> None:
+    assert OPERATIONS.keys() == ROUTES.keys()
+    assert not [path for path in DOCUMENT["paths"] if path != "/" and path.endswith("/")]
+    assert {method.lower() for method, _ in OPERATIONS} <= METHODS
+
+
+def test_operation_ids_are_unique_names() -> None:
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z]+-[a-z_]+", each) for each in ids), ids
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for place, node in nodes(DOCUMENT):
+        if isinstance(reference := node.get("$ref"), str):
+            assert reference.startswith("#/"), place
+            target: Any = DOCUMENT
+            for part in reference.removeprefix("#/").split("/"):
+                assert part in target, f"{place} refers to {reference}"
+                target = target[part]
+
+
+def test_components_are_named_and_used() -> None:
+    used = {node["$ref"] for _, node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)}
+    for kind, components in DOCUMENT["components"].items():
+        for name in components:
+            assert NAME.fullmatch(name) or kind == "securitySchemes", name
+            assert kind == "securitySchemes" or f"#/components/{kind}/{name}" in used, name
+
+
+def test_schemas_are_sound() -> None:
+    types = {"string", "number", "integer", "boolean", "array", "object", "null"}
+    for place, node in nodes(DOCUMENT["components"]["schemas"], "#/components/schemas"):
+        if place.rpartition("/")[2] in ("properties", "example", "examples", "default"):
+            continue
+        if isinstance(kind := node.get("type"), str) and "properties" in node:
+            assert kind == "object", place
+            assert set(node.get("required", ())) <= node["properties"].keys(), place
+        if isinstance(kind, str) and not place.endswith("/properties"):
+            assert kind in types, place
+            assert kind != "array" or "items" in node or "prefixItems" in node, place
+        assert "definitions" not in node, place
+        assert "$defs" not in node, place
+
+
+def test_the_sign_in_works_from_the_document() -> None:
+    ((name, scheme),) = DOCUMENT["components"]["securitySchemes"].items()
+    assert scheme["type"] == "oauth2"
+    path = scheme["flows"]["password"]["tokenUrl"]
+    login = OPERATIONS["POST", path]
+    form = login["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert {"username", "password"} <= form["properties"].keys()
+    required = {
+        each for op in OPERATIONS.values() for need in op.get("security", ()) for each in need
+    }
+    assert required == {name}
+
+
+@each_operation
+def test_each_operation_is_described(key: tuple[str, str], operation: Operation) -> None:
+    assert operation["summary"]
+    assert operation["description"].strip().endswith(".")
+    assert len(operation["tags"]) == 1
+    assert operation["operationId"].startswith(f"{operation['tags'][0]}-")
+    assert operation.keys() <= {
+        *("summary", "description", "tags", "operationId", "parameters", "requestBody"),
+        *("responses", "security", "deprecated"),
+    }
+    assert ("requestBody" in operation) <= (key[0] in ("POST", "PUT", "PATCH", "DELETE"))
+
+
+@each_operation
+def test_parameters_are_declared_once_and_described(
+    key: tuple[str, str], operation: Operation
+) -> None:
+    parameters = operation.get("parameters", [])
+    places = [(each["in"], each["name"]) for each in parameters]
+    assert len(places) == len(set(places))
+    in_path = {name for place, name in places if place == "path"}
+    assert in_path == set(re.findall(r"{(\w+)}", key[1]))
+    for each in parameters:
+        assert each["in"] in ("path", "query", "header", "cookie")
+        assert (
+            each["schema"].get("type") or each["schema"].get("$ref") or each["schema"].get("anyOf")
+        )
+        assert each["in"] != "path" or each["required"] is True
+        assert each["in"] != "query" or each["description"].endswith(".")
+
+
+@each_operation
+def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Operation) -> None:
+    (policy,) = policies(ROUTES[key].dependant)
+    (name,) = DOCUMENT["components"]["securitySchemes"]
+    expected: dict[str, object] = {
+        "ignored": None,
+        "public": [{}, {name: []}],
+        "signed in": [{name: []}],
+        "permission": [{name: []}],
+    }
+    assert operation.get("security") == expected[policy.kind]
+    if policy.permission:
+        assert f"`{policy.permission}`" in operation["description"]
+        assert "PERMISSION_DENIED" in codes(operation, 403)
+    if policy.kind in ("signed in", "permission"):
+        assert {"NOT_AUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED"} <= codes(operation, 401)
+    if policy.kind == "public":
+        assert {"INVALID_TOKEN", "TOKEN_EXPIRED"} <= codes(operation, 401)
+    if policy.kind == "ignored" and "requestBody" not in operation:
+        assert "401" not in operation["responses"]
+
+
+@each_operation
+def test_answers_are_described_with_examples(key: tuple[str, str], operation: Operation) -> None:
+    meanings = {error.code: error for error in all_errors()}
+    answers = operation["responses"]
+    assert [status for status in answers if status.startswith("2")], "no success"
+    assert {"406", "500"} <= answers.keys()
+    for status, answer in answers.items():
+        assert re.fullmatch(r"[1-5][0-9]{2}", status)
+        assert answer["description"]
+        if status == "204":
+            assert "content" not in answer
+        elif status.startswith("2"):
+            ((media, content),) = answer["content"].items()
+            assert media == "application/json"
+            assert content["schema"], "an answer of any shape"
+        elif key != ("GET", "/health/ready") or status != "503":
+            assert answer["content"].keys() == {MEDIA}
+            assert answer["content"][MEDIA]["schema"] == PROBLEM
+            assert codes(operation, int(status)), f"{status} without an example"
+            for code, example in answer["content"][MEDIA]["examples"].items():
+                assert meanings[code].status == int(status)
+                assert example["value"]["error"] == code
+                assert example["value"]["type"] == f"/errors/{code}"
+                assert example["value"]["detail"] == meanings[code].detail
+
+
+@each_operation
+def test_errors_follow_from_the_shape(key: tuple[str, str], operation: Operation) -> None:
+    method, path = key
+    parameters = {each["name"] for each in operation.get("parameters", ())}
+    assert "VALIDATION_ERROR" in codes(operation, 422)
+    if "cursor" in parameters:
+        assert {"limit", "offset", "sort", "fields", "total"} <= parameters
+        assert "INVALID_CURSOR" in codes(operation, 400)
+    if "{" in path:
+        assert any(code.endswith("NOT_FOUND") for code in codes(operation, 404))
+    if "requestBody" in operation:
+        assert operation["requestBody"]["required"] is True
+        for schema in operation["requestBody"]["content"].values():
+            assert schema["schema"]
+        assert "BAD_REQUEST" in codes(operation, 400)
+        assert "PAYLOAD_TOO_LARGE" in codes(operation, 413)
+        assert "UNSUPPORTED_MEDIA_TYPE" in codes(operation, 415)
+    if method == "POST" and "201" in operation["responses"]:
+        assert operation["responses"]["201"]["content"]["application/json"]["schema"]
+
+
+def test_requests_refuse_and_answers_allow_unknown_members() -> None:
+    for operation in OPERATIONS.values():
+        content = operation.get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema", {})
+        if "$ref" in schema:
+            schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            assert schema["additionalProperties"] is False
