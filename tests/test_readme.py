@@ -16,7 +16,9 @@ def settings_table() -> str:
             default = field.get_default()
             shown = ",".join(default) if isinstance(default, tuple) else default
             text = (field.description or "").replace("|", "\\|")
-            lines.append(f"| `{name.upper()}` | {f'`{shown}`' if shown not in (None, '') else ''} | {text} |")
+            lines.append(
+                f"| `{name.upper()}` | {f'`{shown}`' if shown not in (None, '') else ''} | {text} |"
+            )
     return "\n".join(lines)
 
 

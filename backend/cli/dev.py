@@ -18,6 +18,7 @@ from backend.cli.terminal import (
     say,
     shown,
     step,
+    undisturbed,
 )
 from backend.core.security import stored_secret
 from backend.core.settings import Settings
@@ -65,13 +66,15 @@ def run(host: str, port: int) -> int:
             tell(f"PostgreSQL {place.version}")
         with step("Migrations") as tell:
             tell(bring_to_head(place.url))
+        with undisturbed():
+            files = Files()
         api = stack.enter_context(Api(sockets, _environment(place, admin)))
         with step("API") as tell:
             tell("ready" if api.wait_until_ready(START_PATIENCE) else "not ready yet")
         if api.returncode is None:
             url, data = url_of(sockets[0]), _data(settings, place)
             say(PANEL.format(url=url, email=admin.email, password=admin.shown, data=data))
-        return supervise(api, place)
+        return supervise(api, files, place)
 
 
 def first_admin(settings: Settings, users: UserSettings) -> Admin:
@@ -101,16 +104,16 @@ def _data(settings: Settings, place: Place) -> str:
     return shown(place.server.folder)
 
 
-def supervise(api: Api, place: Place) -> int:
+def supervise(api: Api, files: Files, place: Place) -> int:
     """Heal the database, start the API again when its code changes; return when it has ended."""
-    files = Files()
     last_look = time.monotonic()
     while True:
         time.sleep(0.25)
-        if changed := files.changed():
-            say(f"{changed} changed: starting the API again.")
-            api.restart()
-        elif (code := api.ended()) is not None:
+        with undisturbed():
+            if changed := files.changed():
+                say(f"{changed} changed: starting the API again.")
+                api.restart()
+        if not changed and (code := api.ended()) is not None:
             if code < 0 or not api.restarted:
                 return _told_end(code)
             say(f"The API ended with exit code {code}. It starts again when its code changes.")

@@ -63,6 +63,23 @@ def exit_on_signals(
             signal.signal(each, leave)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a signal to stop wait until the block is done."""
+    handlers = {each: signal.getsignal(each) for each in STOPPING}
+    arrived: list[int] = []
+    for each, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(each, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
 def name_of_signal(number: int) -> str:
     try:
         return signal.Signals(number).name

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import psycopg
@@ -28,7 +27,7 @@ from tests.core.conftest import House
 from tests.hostile import CANARY, raw
 
 API = "/api/v1"
-NOBODYS = f"{API}/items/{uuid4()}"
+NOBODYS = f"{API}/items/0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"
 ORIGIN = "https://app.example.com"
 HOST = "api.example.com"
 READABLE = (
@@ -186,7 +185,7 @@ async def test_an_answer_that_breaks_midway_breaks_the_connection(production: Fa
         (f"{API}/items/", "GET, HEAD, POST"),
         (NOBODYS, "DELETE, GET, HEAD, PATCH"),
         (f"{API}/users/me", "DELETE, GET, HEAD, PATCH, PUT"),
-        (f"{API}/articles/{uuid4()}/publish", "POST"),
+        (f"{API}/articles/0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a/publish", "POST"),
         ("/health/live", "GET, HEAD"),
         ("/errors/NOT_FOUND", "GET, HEAD"),
     ],

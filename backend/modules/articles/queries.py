@@ -56,8 +56,8 @@ ARTICLES = Listing(
         "title": col(Article.title),
     },
     filters={
-        "status": Filter(Status, lambda status: col(Article.status) == status),
-        "author_id": Filter(UUID, lambda author: col(Article.author_id) == author),
+        "status": Filter(Status, lambda status: col(Article.status) == status, "In this state."),
+        "author_id": Filter(UUID, lambda author: col(Article.author_id) == author, "By this user."),
         **created_filters(col(Article.created_at)),
     },
     scopes={"visible_to": _visible_to},

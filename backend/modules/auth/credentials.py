@@ -47,7 +47,7 @@ async def read_credentials(request: Request) -> Login:
 
 async def _form_values(body: BodyRequest) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    async with body.form() as form:
+    async with body.form(max_files=0) as form:
         for name, value in form.multi_items():
             if name in values:
                 raise _refused(name, "repeated", "Given twice.")

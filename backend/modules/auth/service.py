@@ -106,7 +106,7 @@ async def change_password(context: Context, principal: Principal, change: Passwo
     old_hash = found.password_hash if found else None
     if not await users.verify_password(context, change.current_password, old_hash):
         raise CurrentPasswordWrongError
-    if users.normal_form(change.new_password) == users.normal_form(change.current_password):
+    if change.new_password == change.current_password:
         raise PasswordRefusedError("new_password", "unchanged", "Must differ from the old one.")
     new_hash = await users.accept_password(
         context,

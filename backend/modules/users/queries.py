@@ -92,8 +92,12 @@ USERS = Listing(
         "username": func.coalesce(func.lower(User.username, type_=String()), ""),
     },
     filters={
-        "is_active": Filter(Boolean, lambda value: col(User.is_active) == value),
-        "is_verified": Filter(Boolean, lambda value: col(User.is_verified) == value),
+        "is_active": Filter(
+            Boolean, lambda value: col(User.is_active) == value, "Who may sign in."
+        ),
+        "is_verified": Filter(
+            Boolean, lambda value: col(User.is_verified) == value, "Whose address is verified."
+        ),
         "role": Filter(
             Annotated[str, Trimmed(50)],
             lambda name: exists().where(

@@ -206,9 +206,12 @@ async def set_roles(
 
 
 async def lock_password(session: AsyncSession, user_id: UUID, password_hash: str | None) -> bool:
-    """Hold the account until the transaction ends; False if its password is another by now."""
-    statement = select(User.password_hash).where(col(User.id) == user_id).with_for_update()
-    found = (await session.exec(statement)).first()
+    """Hold the account until the transaction ends.
+
+    False if its password is another by now, or it has been disabled.
+    """
+    statement = select(User.password_hash).where(col(User.id) == user_id, col(User.is_active))
+    found = (await session.exec(statement.with_for_update())).first()
     return found is not None and found == password_hash
 
 

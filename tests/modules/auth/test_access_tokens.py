@@ -7,7 +7,6 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import jwt
 import pytest
@@ -103,10 +102,10 @@ async def test_every_claim_is_required(
         ("aud", []),
         ("sub", "ada"),
         ("sub", 5),
-        ("sub", str(uuid4())),
+        ("sub", "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"),
         ("sid", "ada"),
         ("sid", {}),
-        ("sid", str(uuid4())),
+        ("sid", "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"),
         ("iat", "now"),
         ("iat", 99_999_999_999),
         ("exp", "never"),
@@ -256,7 +255,7 @@ async def test_a_token_that_was_good_a_moment_ago(
         monkeypatch.setattr(time, "time", lambda now=now: float(now))
         answer = await ada.get(ME)
         assert answer.status_code == status
-    assert answer.json()["error"] == "TOKEN_EXPIRED"
+        assert answer.json().get("error") == (None if status == 200 else "TOKEN_EXPIRED")
 
 
 async def test_expired_and_forged_is_forged(ada: Actor, client: Client) -> None:

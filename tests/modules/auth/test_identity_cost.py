@@ -9,7 +9,7 @@ import psycopg
 
 from backend.core.context import Context
 from backend.modules.auth.models import UserSession
-from backend.modules.auth.queries import IDENTITY, SESSIONS
+from backend.modules.auth.queries import IDENTITY
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor
 
@@ -55,9 +55,3 @@ async def test_the_identity_is_found_through_indexes(
     assert {table for _, table in scans} >= big
     # The table of roles is as small as it looks, and may be read whole.
     assert [scan for scan in scans if scan[0] == "Seq Scan" and scan[1] in big] == []
-
-
-async def test_the_statements_text_never_changes(ada: Actor) -> None:
-    assert IDENTITY.sql.count("SELECT") >= 1
-    assert str(ada.id) not in IDENTITY.sql
-    assert SESSIONS.name == "sessions"

@@ -97,7 +97,7 @@ async def test_spaces_make_another_password(ada: Actor, client: Client) -> None:
         {"current_password": PASSWORD, "new_password": None},
         {"current_password": PASSWORD, "new_password": NEW, "password": NEW},
     ],
-    ids=lambda body: ",".join(body),
+    ids=",".join,
 )
 async def test_a_wrong_body(ada: Actor, client: Client, body: dict[str, Any]) -> None:
     refused = await ada.put(CHANGE, json=body)

@@ -85,8 +85,8 @@ async def test_the_maximum_counts_after_trimming(ada: Actor) -> None:
         {"title": 5},
         {"title": ["Milk"]},
         {"title": "Milk", "description": 5},
-        {"title": "Milk", "owner_id": str(uuid4())},
-        {"title": "Milk", "id": str(uuid4())},
+        {"title": "Milk", "owner_id": "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"},
+        {"title": "Milk", "id": "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"},
         {"title": "Milk", "created_at": "2026-01-01T00:00:00Z"},
         {"title": "Milk", "colour": "white"},
         [],
@@ -213,8 +213,8 @@ async def test_a_viewer_reads_only(actor: Cast) -> None:
     assert (await viewer.get(ITEMS)).json()["data"] == []
     for method, path in (
         ("POST", ITEMS),
-        ("PATCH", f"{ITEMS}/{uuid4()}"),
-        ("DELETE", f"{ITEMS}/{uuid4()}"),
+        ("PATCH", f"{ITEMS}/0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"),
+        ("DELETE", f"{ITEMS}/0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"),
     ):
         refused = await viewer.request(method, path, json=[])
         assert refused.status_code == 403

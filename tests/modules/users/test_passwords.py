@@ -3,6 +3,7 @@
 import unicodedata
 from typing import Any
 
+import psycopg
 import pytest
 
 from backend.modules.users.passwords import MAX_LENGTH, common_passwords
@@ -134,8 +135,6 @@ def test_the_list_of_common_passwords_is_usable() -> None:
 async def test_passwords_are_kept_as_bcrypt_hashes_of_their_own_salt(
     client: Client, database_url: str
 ) -> None:
-    import psycopg
-
     for email in ("a@example.com", "b@example.com"):
         body = {"email": email, "password": "correct horse"}
         assert (await client.post(REGISTER, json=body)).status_code == 201

@@ -1,0 +1,159 @@
+"""Who may call what: every route with its policy, and every role tried on every route.
+
+A new or changed route fails here until this table says the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from backend.core.identity import policies
+from backend.core.registry import prefix_of, routes_of
+from tests.actors import Actor, Cast, Client
+from tests.applications import MODULES
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`policy` as the route declares it; `others` is needed where the id is somebody else's."""
+
+    route: str
+    policy: str
+    others: str | None = None
+
+
+RULES = (
+    Rule("GET /health", "ignored"),
+    Rule("GET /health/live", "ignored"),
+    Rule("GET /health/ready", "ignored"),
+    Rule("POST /api/v1/auth/register", "public"),
+    Rule("POST /api/v1/auth/login", "ignored"),
+    Rule("POST /api/v1/auth/logout", "signed in"),
+    Rule("POST /api/v1/auth/logout-all", "signed in"),
+    Rule("GET /api/v1/auth/sessions", "signed in"),
+    Rule("DELETE /api/v1/auth/sessions/{id}", "signed in"),
+    Rule("GET /api/v1/users/me", "signed in"),
+    Rule("PUT /api/v1/users/me", "signed in"),
+    Rule("PATCH /api/v1/users/me", "signed in"),
+    Rule("DELETE /api/v1/users/me", "signed in"),
+    Rule("PUT /api/v1/users/me/password", "signed in"),
+    Rule("GET /api/v1/users", "users:read"),
+    Rule("POST /api/v1/users", "users:write"),
+    Rule("GET /api/v1/users/{id}", "signed in", others="users:read"),
+    Rule("PATCH /api/v1/users/{id}", "users:write"),
+    Rule("DELETE /api/v1/users/{id}", "users:delete"),
+    Rule("PUT /api/v1/users/{id}/roles", "users:admin"),
+    Rule("GET /api/v1/items", "items:read"),
+    Rule("POST /api/v1/items", "items:write"),
+    Rule("GET /api/v1/items/{id}", "items:read"),
+    Rule("PATCH /api/v1/items/{id}", "items:write"),
+    Rule("DELETE /api/v1/items/{id}", "items:delete"),
+    Rule("GET /api/v1/articles", "public"),
+    Rule("POST /api/v1/articles", "articles:write"),
+    Rule("GET /api/v1/articles/{id}", "public"),
+    Rule("PATCH /api/v1/articles/{id}", "articles:write"),
+    Rule("DELETE /api/v1/articles/{id}", "articles:delete"),
+    Rule("POST /api/v1/articles/{id}/publish", "articles:publish"),
+    Rule("POST /api/v1/articles/{id}/unpublish", "articles:publish"),
+    Rule("POST /api/v1/articles/{id}/archive", "articles:publish"),
+)
+
+_OWN_ITEMS = {"items:read", "items:write", "items:delete"}
+_OWN_ARTICLES = {"articles:read", "articles:write", "articles:publish", "articles:delete"}
+ROLES = {
+    "nobody": set[str](),
+    "viewer": {"items:read", "articles:read"},
+    "member": _OWN_ITEMS | _OWN_ARTICLES,
+    "editor": _OWN_ITEMS | _OWN_ARTICLES | {"articles:admin"},
+}
+
+
+def holds(role: str, permission: str) -> bool:
+    return role == "admin" or permission in ROLES[role]
+
+
+def expected(rule: Rule, caller: str) -> str:
+    """401, 403 or "allowed", which is any other answer to a made-up request."""
+    if rule.policy in ("ignored", "public"):
+        return "allowed"
+    if caller == "anonymous":
+        return "401"
+    needed = rule.others if rule.policy == "signed in" else rule.policy
+    return "allowed" if needed is None or holds(caller, needed) else "403"
+
+
+def outcome(answer: httpx.Response) -> str:
+    assert answer.status_code < 500, answer.text
+    return str(answer.status_code) if answer.status_code in (401, 403) else "allowed"
+
+
+def declared() -> dict[str, str]:
+    """Every route of every module with the policy it declares."""
+    return {
+        f"{method} {prefix_of(module)}{route.path}": str(policies(route.dependant)[0])
+        for module in MODULES
+        for route in routes_of(module)
+        for method in route.methods or ()
+    }
+
+
+def test_every_route_is_listed_with_its_policy() -> None:
+    listed = {rule.route: rule.policy for rule in RULES}
+    assert len(listed) == len(RULES), "a route is listed twice"
+    found = declared()
+    sentences = [
+        *(f"{route} is {found[route]!r} and not listed." for route in found.keys() - listed.keys()),
+        *(f"{route} is listed but does not exist." for route in listed.keys() - found.keys()),
+        *(
+            f"{route} is listed as {listed[route]!r} but declares {found[route]!r}."
+            for route in found.keys() & listed.keys()
+            if found[route] != listed[route]
+        ),
+    ]
+    assert not sentences, " ".join(["Tell RULES of this file:", *sorted(sentences)])
+
+
+async def call(caller: Actor | Client, rule: Rule, body: Any) -> httpx.Response:
+    method, _, path = rule.route.partition(" ")
+    takes_body = method in ("POST", "PUT", "PATCH") and not path.endswith(
+        ("publish", "archive", "logout", "logout-all")
+    )
+    answer: httpx.Response = await caller.request(
+        method, path.format(id=uuid4()), json=body if takes_body else None
+    )
+    return answer
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.route)
+async def test_every_role_on_every_route(rule: Rule, client: Client, actor: Cast) -> None:
+    callers: dict[str, Actor | Client] = {"anonymous": client}
+    for role in (*ROLES, "admin"):
+        roles = () if role == "nobody" else (role,)
+        callers[role] = await actor(role, roles=roles)
+    # A body that is plainly wrong: whoever may not call must not learn even that.
+    made_up = {"no such member": ["made up"]}
+    for name, caller in callers.items():
+        answer = await call(caller, rule, made_up)
+        assert outcome(answer) == expected(rule, name), f"{rule.route} by {name}: {answer.text}"
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule.policy != "ignored"], ids=lambda rule: rule.route
+)
+async def test_a_broken_token_is_401_everywhere(rule: Rule, client: Client) -> None:
+    client.headers["Authorization"] = "Bearer broken"
+    answer = await call(client, rule, {})
+    assert answer.status_code == 401
+    assert answer.json()["error"] == "INVALID_TOKEN"
+
+
+def test_the_roles_written_here_are_those_the_modules_declare() -> None:
+    granted: dict[str, set[str]] = {role: set() for role in ROLES}
+    for module in MODULES:
+        for feature in module.features:
+            for role, actions in feature.granted_to.items():
+                granted[role] |= {f"{feature.name}:{action}" for action in actions}
+    assert granted == ROLES
