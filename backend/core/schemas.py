@@ -66,9 +66,10 @@ class Schema(BaseModel):
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
         """An answer straight from a database row, which needs no second validation."""
-        made = cls.__new__(cls)
-        object.__setattr__(made, "__dict__", {name: row[name] for name in cls.model_fields})
-        object.__setattr__(made, "__pydantic_fields_set__", cls.model_fields.keys())
+        # `model_fields` is a descriptor that costs as much as all the rest.
+        made, fields = cls.__new__(cls), cls.__pydantic_fields__
+        object.__setattr__(made, "__dict__", {name: row[name] for name in fields})
+        object.__setattr__(made, "__pydantic_fields_set__", fields.keys())
         object.__setattr__(made, "__pydantic_extra__", None)
         object.__setattr__(made, "__pydantic_private__", None)
         return made
@@ -114,7 +115,9 @@ def _visible(text: str) -> str:
 
 
 def _zulu(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    # pydantic's own form leaves out a fraction of zero.
+    text = moment.isoformat(timespec="microseconds")
+    return text[:-6] + "Z" if text.endswith("+00:00") else _zulu(moment.astimezone(UTC))
 
 
 Timestamp = Annotated[

@@ -2,6 +2,7 @@
 
 import asyncio
 import select
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,23 +47,42 @@ class Gate:
     """
 
     def __init__(self, size: int, wait: float) -> None:
-        self._free = asyncio.Semaphore(size)
+        self._free = size
         self._wait = wait
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
         """Wait for a place; `DatabaseUnavailableError` when none is free in time."""
-        if not self._free.locked():
-            await self._free.acquire()
+        if self._free:
+            self._free -= 1
             return
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        # A timer of its own costs a third of `asyncio.timeout` around a semaphore.
+        timer = loop.call_later(self._wait, self._refuse, turn)
         try:
-            async with asyncio.timeout(self._wait):
-                await self._free.acquire()
-        except TimeoutError:
-            message = f"no database connection was free within {self._wait:g} s"
-            raise DatabaseUnavailableError(message) from None
+            await turn
+        except asyncio.CancelledError:
+            # Cancelled in the moment between being called and coming?
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.leave()
+            raise
+        finally:
+            timer.cancel()
 
     def leave(self) -> None:
-        self._free.release()
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _refuse(self, turn: "asyncio.Future[None]") -> None:
+        if not turn.done():
+            message = f"no database connection was free within {self._wait:g} s"
+            turn.set_exception(DatabaseUnavailableError(message))
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

@@ -48,18 +48,24 @@ class Database:
 
         An exception marked `KeepsChanges` commits as well, and is raised again.
         """
-        async with (
-            self._gate.place(),
-            AsyncSession(self._engine, expire_on_commit=False) as session,
-        ):
+        async with self._gate.place():
+            session = AsyncSession(self._engine, expire_on_commit=False)
             refusal: KeepsChanges | None = None
             try:
-                yield session
-            except Exception as error:
-                if not isinstance(error, KeepsChanges):
-                    raise
-                refusal = error
-            await session.commit()
+                try:
+                    yield session
+                except Exception as error:
+                    if not isinstance(error, KeepsChanges):
+                        raise
+                    refusal = error
+                await session.commit()
+            except BaseException:
+                # Runs to its end also when cancelled; the connection must get back.
+                await session.__aexit__(None, None, None)
+                raise
+            # The connection went back with the commit, so there is nothing left to wait for:
+            # the asynchronous way out would make a task and a greenlet for it.
+            session.sync_session.close()
         for callback in session.info.pop(_AFTER_COMMIT, ()):
             await callback()
         if isinstance(refusal, Exception):

@@ -178,7 +178,7 @@ async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
                 gate.leave()
         async with asyncio.timeout(1):
             await gate.enter()
-        assert gate._free.locked()
+        assert gate._free == 0
         gate.leave()
 
 
@@ -402,7 +402,7 @@ async def test_database_that_is_not_there_is_unavailable() -> None:
     for _ in range(3):
         with pytest.raises(psycopg.OperationalError):
             await database.reads.first(ONE)
-    assert not database.reads._gate._free.locked()
+    assert database.reads._gate._free > 0
     await database.close()
 
 

@@ -50,6 +50,10 @@ class CORSMiddleware:
                 )
             await response(scope, receive, send)
             return
+        if not self.origins:
+            # Then no answer depends on who asks.
+            await self.app(scope, receive, send)
+            return
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":

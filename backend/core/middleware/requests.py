@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from uuid import uuid4
+from secrets import token_hex
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,7 +39,7 @@ class RequestsMiddleware:
             return
         started = time.perf_counter()
         sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else uuid4().hex
+        request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else token_hex(16)
         scope["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0

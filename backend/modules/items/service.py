@@ -2,11 +2,13 @@
 
 from uuid import UUID
 
+from sqlalchemy import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.errors import PermissionDeniedError
 from backend.core.pagination import Page
 from backend.core.principal import Principal
+from backend.db.base import utc_now, uuid7
 from backend.db.lists import ListQuery, fetch_page
 from backend.db.reads import Reads
 from backend.modules.items import queries
@@ -15,6 +17,7 @@ from backend.modules.items.models import Item
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
 
 ADMIN = "items:admin"
+_INSERT = insert(Item.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
 
 
 async def list_items(reads: Reads, principal: Principal, query: ListQuery) -> Page[ItemOut]:
@@ -36,11 +39,18 @@ async def get_item(reads: Reads, principal: Principal, item_id: UUID) -> ItemOut
 
 
 async def create_item(session: AsyncSession, principal: Principal, new: ItemCreate) -> ItemOut:
-    item = Item(title=new.title, description=new.description, owner_id=principal.user_id)
-    item.updated_at = item.created_at
-    session.add(item)
-    await session.flush()
-    return _told(item)
+    now = utc_now()
+    item = ItemOut(
+        id=uuid7(),
+        title=new.title,
+        description=new.description,
+        owner_id=principal.user_id,
+        created_at=now,
+        updated_at=now,
+    )
+    # The unit of work of a mapped object would cost as much as all the rest of the request.
+    await session.exec(_INSERT, params=item.model_dump())
+    return item
 
 
 async def update_item(

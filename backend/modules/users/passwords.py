@@ -31,7 +31,7 @@ def _yield_to_requests() -> None:
     # A hash is a quarter of a second of pure work; at equal priority it would take that
     # time from the event loop. Linux has priorities by thread.
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 _pool = ThreadPoolExecutor(

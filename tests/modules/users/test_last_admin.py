@@ -155,7 +155,7 @@ async def test_two_administrators_who_remove_each_other_at_once(
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as held:
         await held.execute("SELECT pg_advisory_lock(%s)", [_ADMINS_LOCK])
         removals = asyncio.gather(leave(first, second, first_way), leave(second, first, second_way))
-        await both_wait(held)
+        await both_wait(held, removals)
         await held.execute("SELECT pg_advisory_unlock(%s)", [_ADMINS_LOCK])
         by_first, by_second = await removals
     assert (by_first.is_success, by_second.is_success) in [(True, False), (False, True)]
@@ -172,16 +172,19 @@ async def test_two_administrators_who_delete_themselves_at_once(
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as held:
         await held.execute("SELECT pg_advisory_lock(%s)", [_ADMINS_LOCK])
         removals = asyncio.gather(*(leave(each, each, "deleting oneself") for each in admins))
-        await both_wait(held)
+        await both_wait(held, removals)
         await held.execute("SELECT pg_advisory_unlock(%s)", [_ADMINS_LOCK])
         answers = await removals
     assert sorted(answer.status_code for answer in answers) == [204, 409]
 
 
-async def both_wait(connection: psycopg.AsyncConnection[Any]) -> None:
+async def both_wait(
+    connection: psycopg.AsyncConnection[Any], removals: "asyncio.Future[Any]"
+) -> None:
     """Come back when two transactions stand before an advisory lock."""
     waiting = 0
     while waiting < 2:
+        assert not removals.done(), "somebody was removed without waiting for the lock"
         cursor = await connection.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         )
