@@ -17,6 +17,11 @@ from tests.databases import (  # pytest finds its hooks by name, here
     pytest_unconfigure,
 )
 
+# Without this structlog prints tracebacks by rich, which takes seconds for each.
+structlog.configure(
+    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+)
+
 __all__ = ["pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
 
 

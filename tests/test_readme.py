@@ -1,11 +1,17 @@
 """The README is tried, not believed."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+from tests import architecture
 from tests.applications import setting_kinds
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def settings_table() -> str:
@@ -14,18 +20,16 @@ def settings_table() -> str:
     for kind in setting_kinds():
         for name, field in kind.model_fields.items():
             default = field.get_default()
-            shown = ",".join(default) if isinstance(default, tuple) else default
-            text = (field.description or "").replace("|", "\\|")
-            lines.append(
-                f"| `{name.upper()}` | {f'`{shown}`' if shown not in (None, '') else ''} | {text} |"
-            )
+            shown = f"`{default}`" if default not in (None, (), "") else ""
+            lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(lines)
 
 
 def readme_module() -> dict[str, str]:
     """File name to source of the module that the README builds."""
     part = README.split("## A module in ten minutes")[1].split("Then write its migration")[0]
-    return dict(re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)```$", part, re.MULTILINE | re.DOTALL))
+    found = re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)```$", part, re.MULTILINE | re.DOTALL)
+    return dict(found)
 
 
 def test_every_setting_is_listed_with_its_default_and_meaning() -> None:
@@ -33,6 +37,51 @@ def test_every_setting_is_listed_with_its_default_and_meaning() -> None:
 
 
 def test_the_files_it_names_exist() -> None:
-    root = Path(__file__).parents[1]
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (root / link).exists(), link
+        assert (ROOT / link).exists(), link
+
+
+def test_its_module_follows_the_rules_of_the_house() -> None:
+    sources = [
+        architecture.Source(f"backend.modules.notes.{name.removesuffix('.py')}", text)
+        for name, text in readme_module().items()
+    ]
+    assert len(sources) == 7
+    assert list(architecture.layer_breaches(sources)) == []
+    assert list(architecture.module_breaches(sources, {"notes": ["users"]})) == []
+    assert list(architecture.direction_breaches(sources)) == []
+
+
+def test_its_module_works_by_the_commands_it_names(tmp_path: Path, own_database_url: str) -> None:
+    for folder in ("backend", "migrations"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    notes = tmp_path / "backend" / "modules" / "notes"
+    notes.mkdir()
+    for name, text in readme_module().items():
+        (notes / name).write_text(text)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": own_database_url,
+    }
+
+    def backend(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", "from backend.cli import main; main()", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    backend("db", "revision", "add notes")
+    assert (tmp_path / "migrations" / "versions" / "0002_add_notes.py").exists()
+    backend("db", "upgrade")
+    backend("db", "check")
+    assert "notes:read|write" in backend("module", "list")
+    assert "/api/v1/notes" in backend("routes")

@@ -1,6 +1,6 @@
 """What handlers ask for beside the caller."""
 
-from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import Depends
@@ -11,9 +11,11 @@ from backend.core.context import Context, context_of
 from backend.db.reads import Reads
 
 
-async def _session(request: Request) -> AsyncIterator[AsyncSession]:
-    async with context_of(request).database.transaction() as session:
-        yield session
+async def _session(request: Request) -> AsyncSession:
+    # FastAPI leaves this stack before it sends the answer; at its default for `yield`, a write
+    # whose COMMIT then fails would be acknowledged.
+    stack: AsyncExitStack = request.scope["fastapi_function_astack"]
+    return await stack.enter_async_context(context_of(request).database.transaction())
 
 
 async def _reads(request: Request) -> Reads:
@@ -24,8 +26,6 @@ async def _context(request: Request) -> Context:
     return context_of(request)
 
 
-# The scope makes FastAPI leave the transaction before it sends the answer; its default would
-# acknowledge a write whose COMMIT then fails.
-Session = Annotated[AsyncSession, Depends(_session, scope="function")]
+Session = Annotated[AsyncSession, Depends(_session)]
 ReadSession = Annotated[Reads, Depends(_reads)]
 CurrentContext = Annotated[Context, Depends(_context)]

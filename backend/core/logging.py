@@ -57,6 +57,8 @@ def _adopt_standard_logging(shared: list[Processor], render: Processor, level: i
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # It logs whole addresses, and with them whatever secret a provider wants in a query.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _json(event: Any, **_: Any) -> bytes:
