@@ -1,6 +1,7 @@
 """Fixtures for all tests. A module's own fixtures live beside its tests."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 
 from backend.core.app import create_app
 from backend.core.context import Context
+from backend.db.database import Database
 from tests import databases
 from tests.actors import Actor, Cast, Client
 from tests.applications import MODULES, make_context
@@ -47,11 +49,24 @@ def own_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+async def _reused_pools(_reused_database: databases.ReusedDatabase) -> AsyncIterator[Database]:
+    """Open connections and compiled statements, which most tests can share."""
+    database = make_context(_reused_database.url).database
+    yield database
+    await database.close()
+
+
 @pytest.fixture
-async def context(database_url: str) -> AsyncIterator[Context]:
+async def context(
+    database_url: str, _reused_database: databases.ReusedDatabase, _reused_pools: Database
+) -> AsyncIterator[Context]:
     made = make_context(database_url)
+    if database_url == _reused_database.url:
+        made = replace(made, database=_reused_pools)
     yield made
-    await made.database.close()
+    if made.database is not _reused_pools:
+        await made.database.close()
 
 
 @pytest.fixture(scope="session")

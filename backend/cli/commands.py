@@ -1,9 +1,12 @@
 """The commands, and what their --help says. What they do is imported when they are run."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from backend.cli.terminal import exit_on_signals
 
 # Plain text: importing rich costs more than everything else that --help does.
 app = typer.Typer(
@@ -34,6 +37,7 @@ def dev(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     folder. It makes a first administrator, prints how to sign in, and starts the API again
     whenever its code changes. Ctrl-C stops everything.
     """
+    exit_on_signals(code=0)
     from backend.cli.dev import run
 
     raise typer.Exit(run(host, port))
@@ -55,6 +59,8 @@ def serve(
     SIGTERM makes it not ready, lets it answer for SHUTDOWN_DELAY seconds more, finishes the
     requests that are running, and stops it with exit code 0.
     """
+    # uvicorn takes the first of these to stop gracefully, and repeats it when it has stopped.
+    exit_on_signals((signal.SIGINT, signal.SIGTERM), code=0)
     from backend.cli.serve import run
 
     run(host, port, workers)

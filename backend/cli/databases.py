@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from backend.cli.terminal import CommandError, require_writable
+from backend.cli.terminal import CommandError, require_writable, undisturbed
 from backend.core.settings import Settings
 from backend.db.embedded import EmbeddedServer, embedded_server
 
@@ -37,8 +37,15 @@ def opened(settings: Settings) -> Iterator[Place]:
         yield Place(url, reach(url))
         return
     require_writable(settings.data_dir)
-    with embedded_server(embedded_folder(settings)) as server:
-        yield Place(server.url, reach(server.url), server)
+    with ExitStack() as stack:
+        # Interrupted between starting a process and noting it down, it would leave it running.
+        with undisturbed():
+            server = stack.enter_context(embedded_server(embedded_folder(settings)))
+        try:
+            yield Place(server.url, reach(server.url), server)
+        finally:
+            with undisturbed():
+                stack.close()
 
 
 def reach(url: str) -> str:

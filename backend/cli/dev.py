@@ -12,7 +12,6 @@ from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.terminal import (
     CommandError,
-    exit_on_signals,
     name_of_signal,
     require_writable,
     say,
@@ -48,7 +47,6 @@ class Admin:
 
 def run(host: str, port: int) -> int:
     """Everything until the person stops it; the exit code."""
-    exit_on_signals(code=0)
     settings, loaded, _ = configuration.load()
     if not settings.is_local:
         raise CommandError(

@@ -90,10 +90,13 @@ def check() -> None:
 @contextmanager
 def _throw_away_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="trellis-check-") as folder:
-        with embedded_server(Path(folder), fast=True) as server:
-            yield server.url
-        # For root the data lies elsewhere.
-        shutil.rmtree(server.folder, ignore_errors=True)
+        server = embedded_server(Path(folder), fast=True)
+        try:
+            with server:
+                yield server.url
+        finally:
+            # For root the data lies elsewhere.
+            shutil.rmtree(server.folder, ignore_errors=True)
 
 
 def _compare(url: str) -> str:

@@ -14,7 +14,6 @@ from backend.cli.databases import opened
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.server import Server, make_config
-from backend.cli.terminal import STOPPING, exit_on_signals
 from backend.core.logging import configure_logging
 
 # Longer than a statement may run, shorter than the 30 seconds of most orchestrators.
@@ -22,8 +21,6 @@ STOP_PATIENCE = 20
 
 
 def run(host: str, port: int, workers: int) -> None:
-    # uvicorn takes the first signal to stop gracefully, and repeats it when it has stopped.
-    exit_on_signals(STOPPING[:2], code=0)
     settings, *_ = configuration.load()
     configure_logging(settings)
     with ExitStack() as stack:
