@@ -59,6 +59,38 @@ class Findings:
                     yield f"{name}, {series.name}: {series.errors} errors: {series.first_error}"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where servers of this run live, and what they are told."""
+
+    stack: ExitStack
+    folder: Path
+    settings: dict[str, str]
+
+    def application(self, name: str, checkout: Path) -> Server:
+        port = free_port()
+        environment = surroundings(checkout, self.settings)
+        return self._served(name, application_command(port), port, environment, "/health/ready")
+
+    def floor(self) -> Server:
+        port = free_port()
+        environment = surroundings(ROOT, self.settings)
+        return self._served(FLOOR, floor_command(port), port, environment, "/health")
+
+    def _served(
+        self, name: str, command: list[str], port: int, environment: dict[str, str], ready: str
+    ) -> Server:
+        started = serving(
+            name,
+            command,
+            port=port,
+            folder=self.folder / name,
+            environment=environment,
+            ready=ready,
+        )
+        return self.stack.enter_context(started)
+
+
 def run(options: Options, say: Callable[[str], None]) -> Findings:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
@@ -67,71 +99,63 @@ def run(options: Options, say: Callable[[str], None]) -> Findings:
         findings = Findings(cores)
         say("Starting PostgreSQL and the servers ...")
         url = stack.enter_context(data.database(folder / "postgres"))
-        settings = {
-            "ENVIRONMENT": "test",
-            "LOG_FORMAT": "json",
-            "DATABASE_URL": url,
-            "SECRET_KEY": secrets.token_urlsafe(48),
-            "RATE_LIMIT_ENABLED": "false",
-            # As long as any run.
-            "ACCESS_TOKEN_TTL": "86400",
-        }
-
-        def application(name: str, checkout: Path) -> Server:
-            port = free_port()
-            return stack.enter_context(
-                serving(
-                    name,
-                    application_command(port),
-                    port=port,
-                    folder=folder / name,
-                    environment=surroundings(checkout, settings),
-                    ready="/health/ready",
-                )
-            )
-
-        server = application(APPLICATION, ROOT)
+        place = Place(stack, folder, _settings(url))
+        server = place.application(APPLICATION, ROOT)
         findings.seconds_to_ready = server.seconds_to_ready
         token = data.fill(url, server)
-        port = free_port()
-        floor = stack.enter_context(
-            serving(
-                FLOOR,
-                floor_command(port),
-                port=port,
-                folder=folder / FLOOR,
-                environment=surroundings(ROOT, settings),
-                ready="/health",
-            )
-        )
-        variants = [Variant(APPLICATION, server), Variant(FLOOR, floor)]
-        others = [
-            Variant(f"in {each.name}", application(f"in {each.name}", each))
-            for each in options.against
+        others = [(f"in {each.name}", each) for each in options.against]
+        variants = [
+            Variant(APPLICATION, server),
+            *(Variant(name, place.application(name, each)) for name, each in others),
+            Variant(FLOOR, place.floor()),
         ]
         load = stack.enter_context(generator(cores[1] if cores else None))
         for endpoint in ENDPOINTS:
-            if options.only and endpoint.name not in options.only:
-                continue
-            say(f"Measuring {endpoint.name} ...")
-            _same_answers(endpoint, server, floor, token)
-            bare = [Variant(BARE_FLOOR, floor, "/cached")] if endpoint.signed_in else []
-            findings.endpoints[endpoint.name] = compare(
-                endpoint,
-                [variants[0], *others, *variants[1:], *bare],
-                load,
-                token=token,
-                rounds=options.rounds,
-                seconds=options.seconds,
-                connections=options.connections,
-                between=(lambda: data.settle(url)) if endpoint.body else lambda: None,
-            )
+            if not options.only or endpoint.name in options.only:
+                say(f"Measuring {endpoint.name} ...")
+                found = _compared(endpoint, variants, load, token, url, options)
+                findings.endpoints[endpoint.name] = found
         if not options.only or "sign-in" in options.only:
             say("Measuring me while clients sign in ...")
             signing = stack.enter_context(generator(cores[1] if cores else None))
-            _disturb(findings, Variant(APPLICATION, server), load, signing, token, options)
+            _disturb(findings, variants[0], load, signing, token, options)
         findings.resident_megabytes = server.resident_megabytes()
     return findings
+
+
+def _settings(url: str) -> dict[str, str]:
+    return {
+        "ENVIRONMENT": "test",
+        "LOG_FORMAT": "json",
+        "DATABASE_URL": url,
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        # As long as any run.
+        "ACCESS_TOKEN_TTL": "86400",
+    }
+
+
+def _compared(
+    endpoint: Endpoint,
+    variants: list[Variant],
+    load: Generator,
+    token: str,
+    url: str,
+    options: Options,
+) -> list[Series]:
+    """The endpoint at all variants in turn; last, where it helps, at the floor's cached one."""
+    floor = variants[-1].server
+    _same_answers(endpoint, variants[0].server, floor, token)
+    bare = [Variant(BARE_FLOOR, floor, "/cached")] if endpoint.signed_in else []
+    return compare(
+        endpoint,
+        [*variants, *bare],
+        load,
+        token=token,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        connections=options.connections,
+        between=(lambda: data.settle(url)) if endpoint.body else lambda: None,
+    )
 
 
 @contextmanager
