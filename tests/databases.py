@@ -15,6 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from alembic import command
+from psycopg.sql import SQL, Composable, Identifier
 
 from backend.db.embedded import EmbeddedServer, embedded_server
 from backend.db.migrations import alembic_config
@@ -89,24 +90,23 @@ class ReusedDatabase:
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection = psycopg.connect(url, autocommit=True)
-        rows = self._connection.execute(
+        found = self._connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
             "AND tablename <> 'alembic_version'"
         ).fetchall()
-        tables = [str(name) for (name,) in rows]
-        self._run(
-            "CREATE SCHEMA pristine", *(f"CREATE TABLE pristine.{t} AS TABLE {t}" for t in tables)
-        )
+        tables = [Identifier(name) for (name,) in found]
+        self._run(SQL("CREATE SCHEMA pristine"))
+        self._run(*(SQL("CREATE TABLE pristine.{0} AS TABLE {0}").format(t) for t in tables))
         self._restore = [
             # A test that left a transaction open must fail, not hang.
-            "SET lock_timeout = '5s'",
+            SQL("SET lock_timeout = '5s'"),
             # Foreign keys need not be looked at: all rows go, and consistent ones come back.
-            "SET session_replication_role = replica",
-            *(f"DELETE FROM {t}" for t in tables),
+            SQL("SET session_replication_role = replica"),
+            *(SQL("DELETE FROM {}").format(table) for table in tables),
             *(
-                f"INSERT INTO {t} SELECT * FROM pristine.{t}"
-                for t in tables
-                if self._connection.execute(f"SELECT FROM {t} LIMIT 1").fetchone() is not None
+                SQL("INSERT INTO {0} SELECT * FROM pristine.{0}").format(table)
+                for table in tables
+                if self._holds_rows(table)
             ),
         ]
 
@@ -116,5 +116,9 @@ class ReusedDatabase:
     def close(self) -> None:
         self._connection.close()
 
-    def _run(self, *statements: str) -> None:
-        self._connection.execute("; ".join(statements).encode())
+    def _holds_rows(self, table: Identifier) -> bool:
+        statement = SQL("SELECT FROM {} LIMIT 1").format(table)
+        return self._connection.execute(statement).fetchone() is not None
+
+    def _run(self, *statements: Composable) -> None:
+        self._connection.execute(SQL("; ").join(statements))
