@@ -38,8 +38,9 @@ def folder() -> Iterator[Path]:
     """Of a database server that keeps what it has acknowledged, as one in production does."""
     made = Path(tempfile.mkdtemp(prefix="trellis-outage-"))
     yield made
-    shutil.rmtree(data_folder(made), ignore_errors=True)
-    shutil.rmtree(made)
+    # The same folder, except for root.
+    for each in {made, data_folder(made)}:
+        shutil.rmtree(each)
 
 
 @pytest.fixture
