@@ -89,7 +89,8 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     for module in modules:
         if module.router is not None:
             if isinstance(module.router, Router):
-                module.router.mounted_at = prefix_of(module) + module.router.prefix
+                prefix = prefix_of(module) + module.router.prefix
+                module.router.mounted_at = prefix.partition("{")[0]
             app.include_router(module.router, prefix=prefix_of(module))
     app.include_router(docs.error_pages)
     if settings.shows_docs:

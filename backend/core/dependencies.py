@@ -19,7 +19,9 @@ async def _session(request: Request) -> AsyncSession:
 
 
 async def _reads(request: Request) -> Reads:
-    return context_of(request).database.reads
+    database = context_of(request).database
+    # What is written may depend on what is read: never on a replica that lags behind.
+    return database.reads if request.method == "GET" else database.fresh
 
 
 async def _context(request: Request) -> Context:

@@ -41,6 +41,7 @@ _BY_STATUS: dict[int, type[AppError]] = {
         errors.InternalError,
     )
 }
+MAX_FIELD_ERRORS = 100
 # One voice for body and query. What pydantic says of some of these repeats a part of the input.
 _SENTENCES = {
     "assertion_error": "Is not acceptable.",
@@ -74,7 +75,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def field_errors(found: Sequence[Any]) -> list[FieldError]:
     """pydantic's errors in the contract's form, without anything the client sent."""
-    return [_field_error(error) for error in found]
+    return [_field_error(error) for error in found[:MAX_FIELD_ERRORS]]
 
 
 def _field_error(error: Any) -> FieldError:

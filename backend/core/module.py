@@ -22,7 +22,7 @@ class Module:
     startup       idempotent work that needs the migrated database; several processes may run it
                   at once, and it is repeated until it succeeds
     lifespan      resources held as long as the application runs
-    readiness     named checks; a failing one makes /health/ready answer 503
+    readiness     named checks; a failing one makes /health/ready read `degraded`
     authenticate  who is calling, or None without credentials; at most one module has it
     """
 

@@ -4,6 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ADMIN_ROLE = "admin"
+BUILT_IN_ROLES = {
+    ADMIN_ROLE: "Everything, also what modules added later declare.",
+    "editor": "Writes, publishes and edits everybody's articles.",
+    "member": "Own items and articles. Every new account has this role.",
+    "viewer": "Reads.",
+}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from backend.core.identity import policies
 from backend.core.module import Module
+from backend.core.permissions import BUILT_IN_ROLES, Feature
 from backend.core.routing import Route
 
 API_PREFIX = "/api/v1"
@@ -115,13 +116,22 @@ def _check_features(modules: tuple[Module, ...]) -> None:
                         f"'{owners[permission]}' and '{module.name}'."
                     )
                 owners[permission] = module.name
-            for role, actions in feature.granted_to.items():
-                for action in actions:
-                    if action not in feature.actions:
-                        raise RegistryError(
-                            f"Module '{module.name}' grants '{feature.name}:{action}' to the "
-                            f"role '{role}' but does not declare that action."
-                        )
+            _check_grants(module, feature)
+
+
+def _check_grants(module: Module, feature: Feature) -> None:
+    for role, actions in feature.granted_to.items():
+        if role not in BUILT_IN_ROLES:
+            raise RegistryError(
+                f"Module '{module.name}' grants '{feature.name}' to the role '{role}', which is "
+                f"none of the built-in ones: {', '.join(BUILT_IN_ROLES)}."
+            )
+        for action in actions:
+            if action not in feature.actions:
+                raise RegistryError(
+                    f"Module '{module.name}' grants '{feature.name}:{action}' to the role "
+                    f"'{role}' but does not declare that action."
+                )
 
 
 def _check_routes(modules: tuple[Module, ...]) -> None:

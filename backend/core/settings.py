@@ -74,8 +74,9 @@ class Settings(SettingsBase):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="At least 32 bytes; signs tokens and cursors. Unset: made once per data "
-        "folder, in development and test only.",
+        description="At least 32 bytes; signs tokens and cursors and keys the password hashes, so "
+        "changing it ends all passwords. Unset: made once per data folder, in development and test "
+        "only.",
     )
     data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets.")
     cors_origins: CommaSeparated = Field(

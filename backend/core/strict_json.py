@@ -4,6 +4,9 @@ import json
 import math
 from typing import Any, NoReturn
 
+# Each unknown member is an error of its own to whoever validates.
+MAX_MEMBERS = 1000
+
 
 class JSONRefusedError(ValueError):
     """Why a body is not acceptable JSON. Says nothing of what the body held."""
@@ -12,8 +15,9 @@ class JSONRefusedError(ValueError):
 def loads(body: bytes) -> Any:
     """Parse a JSON document; `JSONRefusedError` for anything that could be read in two ways.
 
-    Refused beside plain syntax errors: encodings other than UTF-8, duplicate members, NaN and
-    infinities, numbers beyond a double or 64 bits, NUL, lone surrogates, nesting beyond the stack.
+    Refused beside plain syntax errors: encodings other than UTF-8, duplicate members, objects of
+    more than 1000 members, NaN and infinities, numbers beyond a double or 64 bits, NUL, lone
+    surrogates, nesting beyond the stack.
     """
     try:
         text = body.decode()
@@ -42,6 +46,8 @@ def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise JSONRefusedError("An object names a member twice.")
+    if len(members) > MAX_MEMBERS:
+        raise JSONRefusedError("An object has too many members.")
     return members
 
 

@@ -22,6 +22,7 @@ class Database:
     """Opens connections when first used, so it can be made while PostgreSQL is still down.
 
     `size` bounds writers and readers each: one process holds at most twice as many connections.
+    `reads` may lag behind where there is a replica; `fresh` knows every commit.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class Database:
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
         event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
-        self.reads = Reads(replica_url or url, size=size, timeouts=timeouts)
+        self.fresh = Reads(url, size=size, timeouts=timeouts)
+        self.reads = Reads(replica_url, size=size, timeouts=timeouts) if replica_url else self.fresh
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -73,6 +75,7 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        await self.fresh.close()
         await self.reads.close()
 
 

@@ -35,8 +35,12 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     if isinstance(error, sa.DBAPIError) and error.connection_invalidated:
         return True
+    cause = driver_error(error)
+    if isinstance(cause, psycopg.errors.FeatureNotSupported) and "cached plan" in str(cause):
+        # A column has changed its type; the rollback makes the connection forget its plans.
+        return True
     return isinstance(
-        driver_error(error),
+        cause,
         psycopg.OperationalError
         | psycopg.InterfaceError
         | psycopg.errors.IdleInTransactionSessionTimeout

@@ -29,15 +29,19 @@ _TURN = 7_265_311
 _PATIENCE = 60.0
 
 
-def newest_revision() -> str | None:
-    """The revision this code needs, read off the files of the history."""
-    revisions: set[str] = set()
+def revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest revision of the history, which this code needs, and all of them."""
+    known: set[str] = set()
     replaced: set[str] = set()
     for file in (FOLDER / "versions").glob("*.py"):
         found = dict(_REVISION.findall(file.read_text()))
-        revisions.add(found["revision"])
+        known.add(found["revision"])
         replaced.add(found.get("down_revision", ""))
-    return next(iter(revisions - replaced), None)
+    return next(iter(known - replaced), None), frozenset(known)
+
+
+def newest_revision() -> str | None:
+    return revisions()[0]
 
 
 async def current_revision(reads: Reads) -> str | None:

@@ -137,7 +137,14 @@ async def test_nesting_up_to_the_limit_is_no_accident(send: Send, depth: int) ->
 
 async def test_thousands_of_members(send: Send) -> None:
     members = ",".join(f'"{CANARY} {number}":{number}' for number in range(30_000))
-    assert_refused(await send(f"{{{members}}}".encode()), 422)
+    assert_refused(await send(f"{{{members}}}".encode()), 400)
+
+
+async def test_of_many_errors_only_some_are_told(send: Send) -> None:
+    members = ",".join(f'"{CANARY} {number}":{number}' for number in range(900))
+    answer = await send(f"{{{members}}}".encode())
+    assert_refused(answer, 422)
+    assert len(answer.json()["errors"]) == 100
 
 
 @pytest.mark.parametrize(

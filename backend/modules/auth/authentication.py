@@ -20,7 +20,7 @@ async def authenticate(request: Request) -> Principal | None:
         raise InvalidTokenError
     context = context_of(request)
     claims = issuer_of(context).verify(token.strip())
-    row = await context.database.reads.first(
+    row = await context.database.fresh.first(
         queries.IDENTITY, session_id=claims.session_id, user_id=claims.user_id
     )
     if row is None:

@@ -6,6 +6,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from backend.core.errors import BadRequestError
 from backend.core.routing import JSON_TYPES, BodyRequest, check_content_type
 from backend.modules.auth.schemas import FormLogin, Login
 
@@ -40,7 +41,12 @@ async def read_credentials(request: Request) -> Login:
     body = BodyRequest(request.scope, request.receive)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in FORM_TYPES:
-        return _validated(FormLogin, await _form_values(body))
+        try:
+            values = await _form_values(body)
+        except (LookupError, UnicodeError):
+            # A multipart body names its own encoding.
+            raise BadRequestError from None
+        return _validated(FormLogin, values)
     check_content_type(request, JSON_TYPES)
     return _validated(Login, await body.json() if await body.body() else {})
 

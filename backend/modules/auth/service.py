@@ -40,7 +40,7 @@ async def sign_in(context: Context, name: str, password: str, client: Client) ->
 
     No connection is held while the password is hashed, which takes longer than all the rest.
     """
-    found = await users.credentials(context.database.reads, name)
+    found = await users.credentials(context.database.fresh, name)
     password_hash = found.password_hash if found else None
     if not await users.verify_password(context, password, password_hash) or found is None:
         raise InvalidCredentialsError
@@ -101,9 +101,8 @@ async def end_sessions(session: AsyncSession, user_id: UUID, *, keep: UUID | Non
 
 async def change_password(context: Context, principal: Principal, change: PasswordChange) -> None:
     """Replace the caller's password and end their other sessions."""
-    account = await users.get_user(context.database.reads, principal.user_id)
-    found = await users.credentials(context.database.reads, account.email)
-    old_hash = found.password_hash if found else None
+    account = await users.credentials_of(context.database.fresh, principal.user_id)
+    old_hash = account.password_hash
     if not await users.verify_password(context, change.current_password, old_hash):
         raise CurrentPasswordWrongError
     if change.new_password == change.current_password:

@@ -28,7 +28,7 @@ async def live() -> Liveness:
 async def ready(context: CurrentContext, response: Response) -> Readiness:
     """Whether requests should be sent here. 503 also while draining before a stop."""
     result = await service.readiness(context)
-    if result.status != "ok":
+    if result.status not in ("ok", "degraded"):
         response.status_code = 503
         response.headers["Retry-After"] = "1"
     return result

@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+from functools import cache
 
 from sqlalchemy import literal, select
 
 from backend.core.context import Context, ReadinessCheck
-from backend.db.migrations import current_revision, newest_revision
+from backend.db.migrations import current_revision, revisions
 from backend.db.reads import Query
-from backend.modules.health.schemas import Check, Readiness
+from backend.modules.health.schemas import Check, Readiness, Status
 
+# As it was when this process started: what is copied beside it later is not its own.
+_history = cache(revisions)
 _PING = Query(select(literal(1).label("one")))
 PATIENCE_SECONDS = 3
 
@@ -19,21 +22,26 @@ class NotReadyError(Exception):
 
 
 async def readiness(context: Context) -> Readiness:
-    """All checks at once: this module's, and those of every module's manifest."""
-    checks: dict[str, ReadinessCheck] = {
+    """All checks at once. Without this module's own nothing works; a manifest's only degrade."""
+    own: dict[str, ReadinessCheck] = {
         "database": _database,
         "migrations": _migrations,
         "startup": _startup,
-        **context.checks,
     }
-    results = await asyncio.gather(*(_run(check, context) for check in checks.values()))
-    by_name = dict(zip(checks, results, strict=True))
-    if any(result.status == "error" for result in results):
-        return Readiness(status="error", checks=by_name)
-    return Readiness(status="draining" if context.state.draining else "ok", checks=by_name)
+    runs = {name: _run(check, context, failed="error") for name, check in own.items()}
+    runs |= {
+        name: _run(check, context, failed="degraded") for name, check in context.checks.items()
+    }
+    checks = dict(zip(runs, await asyncio.gather(*runs.values()), strict=True))
+    found = {check.status for check in checks.values()}
+    if "error" in found:
+        return Readiness(status="error", checks=checks)
+    if context.state.draining:
+        return Readiness(status="draining", checks=checks)
+    return Readiness(status="degraded" if "degraded" in found else "ok", checks=checks)
 
 
-async def _run(check: ReadinessCheck, context: Context) -> Check:
+async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Check:
     started = time.perf_counter()
     detail = None
     try:
@@ -45,16 +53,18 @@ async def _run(check: ReadinessCheck, context: Context) -> Check:
         # A driver's message names hosts and users; its type is enough here.
         detail = type(error).__name__
     elapsed = round((time.perf_counter() - started) * 1000, 2)
-    return Check(status="error" if detail else "ok", latency_ms=elapsed, detail=detail)
+    return Check(status=failed if detail else "ok", latency_ms=elapsed, detail=detail)
 
 
 async def _database(context: Context) -> None:
-    await context.database.reads.first(_PING)
+    await context.database.fresh.first(_PING)
 
 
 async def _migrations(context: Context) -> None:
-    current = await current_revision(context.database.reads)
-    if current != newest_revision():
+    current = await current_revision(context.database.fresh)
+    newest, known = _history()
+    # A revision this code does not know is a newer one's: a rolling update migrates first.
+    if current is None or (current in known and current != newest):
         raise NotReadyError("The schema is not at the newest revision: run `backend db upgrade`.")
 
 

@@ -7,17 +7,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.permissions import ADMIN_ROLE, Feature
+from backend.core.permissions import ADMIN_ROLE, BUILT_IN_ROLES, Feature
 from backend.db.base import utc_now
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.roles.models import Permission, Role
 
-BUILT_IN_ROLES = {
-    ADMIN_ROLE: "Everything, also what modules added later declare.",
-    "editor": "Writes, publishes and edits everybody's articles.",
-    "member": "Own items and articles. Every new account has this role.",
-    "viewer": "Reads.",
-}
 # Any number no other lock of this application uses.
 _SYNC_LOCK = 7_265_312
 

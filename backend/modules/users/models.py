@@ -1,10 +1,12 @@
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import Index, text
 from sqlmodel import Field
 
-from backend.db.base import Base, Identified, Timestamped, utc_now
+from backend.db.base import Base, Identified, Timestamped
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class User(Base, Identified, Timestamped, table=True):
@@ -22,7 +24,7 @@ class User(Base, Identified, Timestamped, table=True):
     is_active: bool = True
     is_verified: bool = False
     # Disabling an account moves this on, so that enabling it again revives no session.
-    sessions_valid_after: datetime = Field(default_factory=utc_now)
+    sessions_valid_after: datetime = LONG_AGO
 
 
 class UserRole(Base, table=True):

@@ -1,8 +1,8 @@
 """Reads of accounts, as constant statements."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from sqlalchemy import ColumnElement, String, Subquery, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, Subquery, bindparam, exists, func, or_, select
 from sqlmodel import col
 
 from backend.core.pagination import Boolean, created_filters
@@ -59,28 +59,27 @@ def access() -> Subquery:
 
 
 USER = Query(_USER.where(col(User.id) == bindparam("id")))
-PERMISSIONS = Query(
-    select(_permissions().label("permissions")).where(col(User.id) == bindparam("id"))
-)
 AUTHORS = Query(
     select(col(User.id), col(User.username), col(User.full_name)).where(
         col(User.id) == func.any(bindparam("ids"))
     )
 )
+_CREDENTIALS: Select[*tuple[Any, ...]] = select(
+    col(User.id).label("user_id"),
+    col(User.email),
+    col(User.username),
+    col(User.password_hash),
+    col(User.is_active),
+)
 CREDENTIALS = Query(
-    select(
-        col(User.id).label("user_id"),
-        col(User.email),
-        col(User.username),
-        col(User.password_hash),
-        col(User.is_active),
-    ).where(
+    _CREDENTIALS.where(
         or_(
             func.lower(User.email) == func.lower(bindparam("name")),
             func.lower(User.username) == func.lower(bindparam("name")),
         )
     )
 )
+CREDENTIALS_OF = Query(_CREDENTIALS.where(col(User.id) == bindparam("id")))
 USERS = Listing(
     name="users",
     statement=_USER,

@@ -31,9 +31,11 @@ UserPage = Annotated[PageRequest, Depends(ListParameters(queries.USERS, UserOut)
 
 
 @router.get("/me", response_model=UserOut)
-async def read_me(principal: CurrentPrincipal, reads: ReadSession, answer: UserAnswer) -> Response:
+async def read_me(
+    principal: CurrentPrincipal, context: CurrentContext, answer: UserAnswer
+) -> Response:
     """The caller's own account."""
-    return answer.of(await service.get_user(reads, principal.user_id))
+    return answer.of(await service.get_user(context.database.fresh, principal.user_id))
 
 
 @router.patch("/me", responses=documented(UsernameAlreadyExistsError))

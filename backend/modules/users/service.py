@@ -84,6 +84,13 @@ async def credentials(reads: Reads, name: str) -> Credentials | None:
     return Credentials(**row) if row else None
 
 
+async def credentials_of(reads: Reads, user_id: UUID) -> Credentials:
+    row = await reads.first(queries.CREDENTIALS_OF, id=user_id)
+    if row is None:
+        raise UserNotFoundError
+    return Credentials(**row)
+
+
 def access() -> Subquery:
     """Active accounts, for an authenticator's statement to join.
 

@@ -16,7 +16,7 @@ class UserSettings(SettingsBase):
         None, description="Made an administrator at first start, with the password below."
     )
     first_admin_password: SecretStr | None = Field(
-        None, description="Password of the first administrator."
+        None, max_length=128, description="Password of the first administrator."
     )
 
     def unsafe(self) -> list[str]:

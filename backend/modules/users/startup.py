@@ -5,8 +5,7 @@ import structlog
 from backend.core.context import Context
 from backend.core.permissions import ADMIN_ROLE
 from backend.modules.users import service
-from backend.modules.users.exceptions import EmailAlreadyExistsError
-from backend.modules.users.passwords import hasher_of
+from backend.modules.users.exceptions import EmailAlreadyExistsError, PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
 log = structlog.get_logger()
@@ -20,7 +19,12 @@ async def create_first_admin(context: Context) -> None:
     async with context.database.transaction() as session:
         if await service.lock_admins(session):
             return
-    password_hash = await hasher_of(context).hash(settings.first_admin_password.get_secret_value())
+    email, password = settings.first_admin_email, settings.first_admin_password.get_secret_value()
+    try:
+        password_hash = await service.accept_password(context, password, names=[email])
+    except PasswordRefusedError as error:
+        log.error("first_admin_not_made", reason=f"FIRST_ADMIN_PASSWORD: {error.errors[0].message}")
+        return
     async with context.database.transaction() as session:
         # Asked again: hashing takes long, and other workers start at the same time.
         if await service.lock_admins(session):
@@ -28,7 +32,7 @@ async def create_first_admin(context: Context) -> None:
         try:
             await service.create_user(
                 session,
-                email=settings.first_admin_email,
+                email=email,
                 password_hash=password_hash,
                 is_verified=True,
                 roles=(ADMIN_ROLE,),

@@ -226,3 +226,13 @@ async def test_login_is_no_get(client: Client) -> None:
     refused = await client.get(LOGIN)
     assert refused.status_code == 405
     assert refused.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("charset", ["undefined", "nonsense", "punycode", "utf-16"])
+async def test_a_form_in_an_encoding_of_its_own_is_no_failure(client: Client, charset: str) -> None:
+    answer = await client.post(
+        "/api/v1/auth/login",
+        headers={"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"},
+        content='--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nada\r\n--x--\r\n',
+    )
+    assert answer.status_code in (400, 422)
