@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import permutations, product
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from backend.core.context import Context
 from backend.modules.articles.models import Article
 from tests.actors import Actor, Client
+from tests.pages import expected_order, walk
 
 ARTICLES = "/api/v1/articles"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -51,28 +53,6 @@ async def page_of(actor: Actor | Client, **parameters: Any) -> dict[str, Any]:
     return page
 
 
-async def walk(actor: Actor | Client, **parameters: Any) -> list[dict[str, Any]]:
-    """All rows, page by page."""
-    page = await page_of(actor, **parameters)
-    rows: list[dict[str, Any]] = page["data"]
-    while page["next_cursor"]:
-        page = await page_of(actor, **parameters, cursor=page["next_cursor"])
-        assert page["data"], "a cursor led to an empty page"
-        rows += page["data"]
-    return rows
-
-
-def expected_order(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """As Python sorts them: never published is before all times, ids break ties."""
-    terms = sort.split(",")
-    last = terms[-1].startswith("-")
-    rows = sorted(rows, key=lambda row: str(row["id"]), reverse=last)
-    for term in reversed(terms):
-        name = term.removeprefix("-")
-        rows.sort(key=lambda row: row[name] or "", reverse=term.startswith("-"))
-    return rows
-
-
 async def test_walking_yields_each_row_once_in_every_order(ada: Actor, context: Context) -> None:
     await stock(context, ada.id)
     rows = (await page_of(ada, limit=100))["data"]
@@ -80,7 +60,7 @@ async def test_walking_yields_each_row_once_in_every_order(ada: Actor, context: 
     for sort in sorts():
         ordered = expected_order(rows, sort)
         assert (await page_of(ada, limit=100, sort=sort))["data"] == ordered, sort
-        assert await walk(ada, limit=7, sort=sort) == ordered, sort
+        assert await walk(partial(page_of, ada), limit=7, sort=sort) == ordered, sort
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 23, 24])
@@ -106,7 +86,7 @@ async def test_pages_in_rank_order(ada: Actor, context: Context, limit: int) -> 
     assert len(whole) == matching
     words = [row["content"].count("tree") for row in whole]
     assert words == sorted(words, reverse=True)
-    assert await walk(ada, q="tree", limit=limit) == whole
+    assert await walk(partial(page_of, ada), q="tree", limit=limit) == whole
     offsets = [
         row
         for offset in range(0, matching, limit)
@@ -117,9 +97,9 @@ async def test_pages_in_rank_order(ada: Actor, context: Context, limit: int) -> 
 
 async def test_an_explicit_order_wins_over_the_rank(ada: Actor, context: Context) -> None:
     await stock(context, ada.id)
-    rows = await walk(ada, q="tree", limit=5, sort="title,-created_at")
+    rows = await walk(partial(page_of, ada), q="tree", limit=5, sort="title,-created_at")
     assert rows == expected_order(rows, "title,-created_at")
-    assert rows != await walk(ada, q="tree", limit=5)
+    assert rows != await walk(partial(page_of, ada), q="tree", limit=5)
 
 
 async def test_rows_that_come_and_go_disturb_no_page(ada: Actor, context: Context) -> None:
@@ -177,7 +157,7 @@ async def test_the_link_leads_to_the_next_page(
 ) -> None:
     await stock(context, ada.id)
     url = f"{ARTICLES}?q=tree+of&limit=3&fields=id"
-    whole = [row["id"] for row in await walk(client, q="tree of", limit=100)]
+    whole = [row["id"] for row in await walk(partial(page_of, client), q="tree of", limit=100)]
     seen = []
     while True:
         answer = await client.get(url)

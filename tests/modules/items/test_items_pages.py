@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import permutations, product
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import pytest
 from backend.core.context import Context
 from backend.modules.items.models import Item
 from tests.actors import Actor
+from tests.pages import expected_order, walk
 
 ITEMS = "/api/v1/items"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -46,35 +48,13 @@ async def page_of(actor: Actor, **parameters: Any) -> dict[str, Any]:
     return page
 
 
-async def walk(actor: Actor, **parameters: Any) -> list[dict[str, Any]]:
-    """All rows, page by page."""
-    page = await page_of(actor, **parameters)
-    rows: list[dict[str, Any]] = page["data"]
-    while page["next_cursor"]:
-        page = await page_of(actor, **parameters, cursor=page["next_cursor"])
-        assert page["data"], "a cursor led to an empty page"
-        rows += page["data"]
-    return rows
-
-
-def expected_order(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """The rows as Python sorts them: the ids break ties in the direction of the last field."""
-    terms = sort.split(",")
-    last = terms[-1].startswith("-")
-    rows = sorted(rows, key=lambda row: str(row["id"]), reverse=last)
-    for term in reversed(terms):
-        name = term.removeprefix("-")
-        rows.sort(key=lambda row: str(row[name]), reverse=term.startswith("-"))
-    return rows
-
-
 async def test_walking_yields_each_row_once_in_every_order(ada: Actor, context: Context) -> None:
     await stock(context, ada.id)
     rows = (await page_of(ada, limit=100))["data"]
     for sort in sorts():
         ordered = expected_order(rows, sort)
         assert (await page_of(ada, limit=100, sort=sort))["data"] == ordered, sort
-        assert await walk(ada, limit=7, sort=sort) == ordered, sort
+        assert await walk(partial(page_of, ada), limit=7, sort=sort) == ordered, sort
 
 
 @pytest.mark.parametrize("sort", ["-created_at", "title", "-created_at,title"])
@@ -94,7 +74,9 @@ async def test_cursor_pages_equal_offset_pages(
 
 async def test_the_default_order_is_newest_first(ada: Actor, context: Context) -> None:
     await stock(context, ada.id)
-    assert await walk(ada, limit=5) == await walk(ada, limit=5, sort="-created_at")
+    assert await walk(partial(page_of, ada), limit=5) == await walk(
+        partial(page_of, ada), limit=5, sort="-created_at"
+    )
 
 
 async def test_rows_that_come_and_go_disturb_no_page(ada: Actor, context: Context) -> None:
@@ -141,7 +123,9 @@ async def test_fields_without_the_sort_keys_still_yield_a_cursor(
     ada: Actor, context: Context
 ) -> None:
     await stock(context, ada.id)
-    rows = await walk(ada, limit=5, sort="title,-updated_at", fields="description")
+    rows = await walk(
+        partial(page_of, ada), limit=5, sort="title,-updated_at", fields="description"
+    )
     assert rows == [{"description": None}] * len(ROWS)
 
 
