@@ -24,6 +24,11 @@ def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]
     return False
 
 
+def include_name(name: str | None, kind: str, _: object) -> bool:
+    """Leaves alone what libraries made, or what no model describes."""
+    return not (kind == "table" and (name or "").startswith(("procrastinate_", "rate_limit")))
+
+
 connection = context.config.attributes.get("connection")
 if connection is None:
     raise SystemExit('Run migrations with `backend db ...` or `make migration m="..."`.')
@@ -36,6 +41,7 @@ context.configure(
     compare_server_default=True,
     transaction_per_migration=True,
     render_item=render_item,
+    include_name=include_name,
 )
 with context.begin_transaction():
     context.run_migrations()

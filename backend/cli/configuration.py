@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from backend.cli.terminal import require_writable
 from backend.core.module import Module
 from backend.core.registry import discover
-from backend.core.security import secret_key
+from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, load_settings
 
 Loaded = Mapping[type[SettingsBase], SettingsBase]
@@ -19,5 +19,5 @@ def load() -> tuple[Settings, Loaded, tuple[Module, ...]]:
     assert isinstance(settings, Settings)
     if settings.secret_key is None:
         require_writable(settings.data_dir)
-        secret_key(settings)
+        secret_keys(settings)
     return settings, loaded, modules

@@ -9,7 +9,7 @@ from backend.cli.ports import listen, trellis_answers
 from backend.cli.schema import UNMIGRATED, position
 from backend.cli.terminal import CommandError, require_writable, say, shown
 from backend.core.registry import RegistryError, discover
-from backend.core.security import secret_key
+from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
 from backend.db.embedded import EmbeddedError, binaries, data_folder
 from backend.db.migrations import newest_revision
@@ -66,7 +66,7 @@ def _python() -> Finding:
 def _data(settings: Settings) -> str:
     require_writable(settings.data_dir)
     kept = "in SECRET_KEY" if settings.secret_key else f"kept in {shown(settings.data_dir)}"
-    secret_key(settings)
+    secret_keys(settings)
     return f"The data folder {shown(settings.data_dir)} is writable; the secret key is {kept}"
 
 

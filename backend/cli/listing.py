@@ -90,6 +90,6 @@ def blueprint() -> FastAPI:
         module_settings={},
         # Opens no connection unless it is used.
         database=Database("postgresql://", size=1, timeouts=Timeouts(pool=1, statement=1)),
-        secret_key=b"",
+        secret_keys=(b"",),
     )
     return create_app(context, found)

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 
 from backend.core import docs
-from backend.core.context import Context, nobody
+from backend.core.context import Context, nobody, unobserved
 from backend.core.draining import drains_before_stop
 from backend.core.failures import install_error_handlers
 from backend.core.middleware.cors import CORSMiddleware
@@ -25,7 +25,7 @@ from backend.core.module import Module
 from backend.core.openapi import openapi_document, operation_id
 from backend.core.registry import prefix_of
 from backend.core.routing import Router
-from backend.core.security import secret_key
+from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
 from backend.db.database import Database
@@ -59,9 +59,10 @@ def create_context(
                 statement=settings.database_statement_timeout,
             ),
         ),
-        secret_key=secret_key(settings),
+        secret_keys=secret_keys(settings),
         features=tuple(feature for module in modules for feature in module.features),
         authenticate=next((each.authenticate for each in modules if each.authenticate), nobody),
+        on_refusal=next((each.on_refusal for each in modules if each.on_refusal), unobserved),
         checks={name: check for module in modules for name, check in module.readiness.items()},
     )
 

@@ -16,10 +16,15 @@ from backend.db.database import Database
 S = TypeVar("S", bound=SettingsBase)
 Authenticator = Callable[[Request], Awaitable[Principal | None]]
 ReadinessCheck = Callable[["Context"], Awaitable[None]]
+RefusalObserver = Callable[[Request], Awaitable[None]]
 
 
 async def nobody(_: Request) -> None:
     """The authenticator of an application without one: everybody is anonymous."""
+
+
+async def unobserved(_: Request) -> None:
+    """Refusals of an application whose modules do not ask for them."""
 
 
 @dataclass
@@ -35,14 +40,16 @@ class Context:
     """One per application; `context_of(request)` finds it.
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
+    `secret_keys` begins with the one that is used for everything new.
     """
 
     settings: Settings
     module_settings: Mapping[type[SettingsBase], SettingsBase]
     database: Database
-    secret_key: bytes
+    secret_keys: tuple[bytes, ...]
     features: tuple[Feature, ...] = ()
     authenticate: Authenticator = nobody
+    on_refusal: RefusalObserver = unobserved
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     state: State = field(default_factory=State)
 
@@ -51,7 +58,11 @@ class Context:
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key that only this purpose uses."""
-        return derive_key(self.secret_key, purpose)
+        return derive_key(self.secret_keys[0], purpose)
+
+    def keys(self, purpose: str) -> tuple[bytes, ...]:
+        """`key(purpose)`, then those of the secrets that were in use before."""
+        return tuple(derive_key(secret, purpose) for secret in self.secret_keys)
 
     @cached_property
     def cursor_key(self) -> bytes:

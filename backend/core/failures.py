@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from backend.core import errors
+from backend.core.context import context_of
 from backend.core.errors import AppError, FieldError, problem_response
 from backend.db.errors import (
     DatabaseUnavailableError,
@@ -93,6 +94,12 @@ def _field_error(error: Any) -> FieldError:
 
 async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
+    if isinstance(error, errors.PermissionDeniedError):
+        # The handler's transaction has been rolled back by now.
+        try:
+            await context_of(request).on_refusal(request)
+        except (DatabaseUnavailableError, sa.SQLAlchemyError, psycopg.Error) as failure:
+            return await _database_error(request, failure)
     return problem_response(request.scope, error)
 
 

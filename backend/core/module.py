@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from backend.core.context import Authenticator, Context, ReadinessCheck
+from backend.core.context import Authenticator, Context, ReadinessCheck, RefusalObserver
+from backend.core.jobs import Job
 from backend.core.permissions import Feature
 from backend.core.settings import SettingsBase
 
@@ -24,6 +25,9 @@ class Module:
     lifespan      resources held as long as the application runs
     readiness     named checks; a failing one makes /health/ready read `degraded`
     authenticate  who is calling, or None without credentials; at most one module has it
+    jobs          what it does later or from time to time
+    on_refusal    is told of every `PermissionDeniedError`, before it is answered; at most one
+                  module has it
     """
 
     name: str
@@ -36,3 +40,5 @@ class Module:
     lifespan: Callable[[Context], AbstractAsyncContextManager[Any]] | None = None
     readiness: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     authenticate: Authenticator | None = None
+    jobs: tuple[Job, ...] = ()
+    on_refusal: RefusalObserver | None = None

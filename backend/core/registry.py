@@ -84,7 +84,9 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
         raise RegistryError(
             f"Modules depend on each other in a circle: {' -> '.join(error.args[1])}."
         ) from None
-    _check_authenticators(result)
+    _check_single("authenticate", result)
+    _check_single("on_refusal", result)
+    _check_jobs(result)
     _check_features(result)
     _check_routes(result)
     return result
@@ -99,10 +101,24 @@ def routes_of(module: Module) -> list[RouteContext]:
     return list(iter_route_contexts(module.router.routes)) if module.router else []
 
 
-def _check_authenticators(modules: tuple[Module, ...]) -> None:
-    names = [module.name for module in modules if module.authenticate]
+def _check_single(field: str, modules: tuple[Module, ...]) -> None:
+    names = [module.name for module in modules if getattr(module, field)]
     if len(names) > 1:
-        raise RegistryError(f"Only one module can authenticate: {' and '.join(names)} both do.")
+        raise RegistryError(f"Only one module can {field}: {' and '.join(names)} both do.")
+
+
+def _check_jobs(modules: tuple[Module, ...]) -> None:
+    owners: dict[str, str] = {}
+    for module in modules:
+        for job in module.jobs:
+            if not job.name.startswith(f"{module.name}."):
+                raise RegistryError(
+                    f"Module '{module.name}' calls a job '{job.name}': begin its name with "
+                    f"'{module.name}.', so that no two modules share one."
+                )
+            if job.name in owners:
+                raise RegistryError(f"Module '{module.name}' declares the job '{job.name}' twice.")
+            owners[job.name] = module.name
 
 
 def _check_features(modules: tuple[Module, ...]) -> None:

@@ -9,11 +9,18 @@ from pathlib import Path
 from backend.core.settings import Settings
 
 
-def secret_key(settings: Settings) -> bytes:
-    """`SECRET_KEY`, or in development and test one that is made once per data folder."""
+def secret_keys(settings: Settings) -> tuple[bytes, ...]:
+    """`SECRET_KEY` and what was it before.
+
+    In development and test, without `SECRET_KEY`, one that is made once per data folder.
+    """
     if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value().encode()
-    return stored_secret(settings.data_dir / "secret_key").encode()
+        current = settings.secret_key.get_secret_value()
+    else:
+        current = stored_secret(settings.data_dir / "secret_key")
+    previous = settings.secret_key_previous
+    former = previous.get_secret_value().split(",") if previous else []
+    return tuple(key.strip().encode() for key in (current, *former) if key.strip())
 
 
 def stored_secret(path: Path) -> str:

@@ -74,9 +74,14 @@ class Settings(SettingsBase):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="At least 32 bytes; signs tokens and cursors and keys the password hashes, so "
-        "changing it ends all passwords. Unset: made once per data folder, in development and test "
-        "only.",
+        description="At least 32 bytes; signs tokens and cursors and keys the password hashes. "
+        "Change it together with SECRET_KEY_PREVIOUS. Unset: made once per data folder, in "
+        "development and test only.",
+    )
+    secret_key_previous: SecretStr | None = Field(
+        None,
+        description="What SECRET_KEY was before, comma separated, newest first: tokens and "
+        "passwords made with it stay good, and are renewed with the new one when used.",
     )
     data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets.")
     cors_origins: CommaSeparated = Field(

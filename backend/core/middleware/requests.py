@@ -8,6 +8,8 @@ from secrets import token_hex
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.core.origin import current_scope
+
 log = structlog.get_logger("requests")
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -41,6 +43,10 @@ class RequestsMiddleware:
         sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else token_hex(16)
         scope["request_id"] = request_id
+        # What inner layers add to the answer, whatever it becomes; copies of the scope share it.
+        added: list[tuple[bytes, bytes]] = []
+        scope["answer_headers"] = added
+        current_scope.set(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
 
@@ -49,6 +55,7 @@ class RequestsMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message["headers"])
+                headers += added
                 headers += self.headers
                 headers.append((b"x-request-id", request_id.encode()))
                 present = {name for name, _ in headers}

@@ -164,7 +164,7 @@ async def test_another_algorithm_with_the_right_key(ada: Actor, client: Client, 
 
 async def test_another_key(ada: Actor, client: Client, key: bytes, context: Context) -> None:
     header, claims = read(ada.token)
-    for other in (b"", b"secret", key[:-1], context.secret_key, context.key("cursors"), key.hex()):
+    for other in (b"", b"secret", key[:-1], context.secret_keys[0], context.key("cursors"), key.hex()):
         token = made(header, claims, _bytes(other))
         assert await refusal(client, f"Bearer {token}") == "INVALID_TOKEN"
 

@@ -1,0 +1,49 @@
+"""Where the request that is being answered comes from."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from ipaddress import ip_address
+from uuid import UUID
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+MAX_USER_AGENT = 255
+# Set by the outermost middleware. Handing the request down would teach every service HTTP.
+current_scope: ContextVar[Scope | None] = ContextVar("current_scope", default=None)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who asks, and from where; all None outside a request, as in a job."""
+
+    user_id: UUID | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+
+
+def origin() -> Origin:
+    """The origin of the request that this task is answering."""
+    scope = current_scope.get()
+    if scope is None:
+        return Origin()
+    principal = scope.get("principal")
+    return Origin(
+        user_id=principal.user_id if principal else None,
+        ip=client_address(scope),
+        user_agent=Headers(scope=scope).get("user-agent", "")[:MAX_USER_AGENT] or None,
+        request_id=scope["request_id"],
+    )
+
+
+def client_address(scope: Scope) -> str | None:
+    """The client's IP address; None where there is none, as on a Unix socket."""
+    client = scope.get("client")
+    if client is None:
+        return None
+    try:
+        return str(ip_address(client[0]))
+    except ValueError:
+        # Some servers put into it whatever a forwarding header says.
+        return None
