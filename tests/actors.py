@@ -71,7 +71,7 @@ class Cast:
                 session, email=email, username=username, password_hash=password_hash, roles=roles
             )
         client = auth.Client(ip="127.0.0.1", user_agent="tests")
-        tokens = await auth.sign_in(self.context, email, PASSWORD, client)
-        http = Client(self.app, headers={"Authorization": f"Bearer {tokens.access_token}"})
+        opened = await auth.sign_in(self.context, email, PASSWORD, client)
+        http = Client(self.app, headers={"Authorization": f"Bearer {opened.access_token}"})
         await self.stack.enter_async_context(http)
-        return Actor(user.id, email, username, tokens.session_id, tokens.access_token, http)
+        return Actor(user.id, email, username, opened.session_id, opened.access_token, http)

@@ -1,5 +1,8 @@
 """sessions"""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -7,8 +10,18 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    # Sessions from before had no refresh token, and end with their access token anyway.
+    op.execute("DELETE FROM sessions")
+    op.add_column("sessions", sa.Column("transport", sa.String(6), nullable=False))
+    op.add_column("sessions", sa.Column("generation", sa.Integer(), nullable=False))
+    op.add_column("sessions", sa.Column("token_digest", sa.LargeBinary(), nullable=False))
+    op.add_column("sessions", sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=False))
+    # Room for the id of the key before the hash.
+    op.alter_column("users", "password_hash", type_=sa.String(80))
 
 
 def downgrade() -> None:
-    pass
+    op.execute("UPDATE users SET password_hash = NULL WHERE length(password_hash) > 60")
+    op.alter_column("users", "password_hash", type_=sa.String(60))
+    for column in ("rotated_at", "token_digest", "generation", "transport"):
+        op.drop_column("sessions", column)

@@ -7,22 +7,40 @@ from backend.core.errors import InvalidTokenError
 from backend.core.principal import Principal
 from backend.modules.auth import queries
 from backend.modules.auth.tokens import issuer_of
+from backend.modules.auth.web import SAFE_METHODS, check_csrf, cookies_of, csrf_token
 from backend.modules.users.service import permission_set
 
 
 async def authenticate(request: Request) -> Principal | None:
-    """The caller, or None without credentials. Bad credentials raise; they are never anonymous."""
+    """The caller, or None without credentials. Bad credentials raise; they are never anonymous.
+
+    A request that carries the cookie is a request by cookie, whatever else it carries.
+    """
+    cookie, _ = cookies_of(request)
+    token = cookie or bearer_token(request)
+    if token is None:
+        return None
+    context = context_of(request)
+    claims = issuer_of(context).verify(token)
+    row = await context.database.fresh.first(
+        queries.IDENTITY, session_id=claims.session_id, user_id=claims.user_id
+    )
+    if row is None:
+        raise InvalidTokenError
+    csrf = None
+    if cookie:
+        if request.method not in SAFE_METHODS:
+            check_csrf(request, claims.session_id)
+        csrf = csrf_token(context, claims.session_id)
+    return Principal(claims.user_id, claims.session_id, permission_set(row["permissions"]), csrf)
+
+
+def bearer_token(request: Request) -> str | None:
+    """The token of the Authorization header; `InvalidTokenError` for any other scheme."""
     header = request.headers.get("authorization")
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
         raise InvalidTokenError
-    context = context_of(request)
-    claims = issuer_of(context).verify(token.strip())
-    row = await context.database.fresh.first(
-        queries.IDENTITY, session_id=claims.session_id, user_id=claims.user_id
-    )
-    if row is None:
-        raise InvalidTokenError
-    return Principal(claims.user_id, claims.session_id, permission_set(row["permissions"]))
+    return token.strip()

@@ -1,4 +1,5 @@
 from backend.core.errors import AppError
+from backend.db.errors import KeepsChanges
 
 BEARER = {"WWW-Authenticate": "Bearer"}
 
@@ -12,10 +13,42 @@ class InvalidCredentialsError(AppError):
         super().__init__(headers=BEARER)
 
 
+class RefreshTokenInvalidError(AppError):
+    status = 401
+    code = "REFRESH_TOKEN_INVALID"
+    detail = "The refresh token is not good, or its session is over. Sign in again."
+
+    def __init__(self) -> None:
+        super().__init__(headers=BEARER)
+
+
+class RefreshTokenReusedError(AppError, KeepsChanges):
+    """Raised with the end of the session, which must outlive this answer."""
+
+    status = 401
+    code = "REFRESH_TOKEN_REUSED"
+    detail = "This refresh token had been replaced. Somebody may have copied it: sign in again."
+
+    def __init__(self) -> None:
+        super().__init__(headers=BEARER)
+
+
+class CSRFError(AppError):
+    status = 403
+    code = "CSRF_FAILED"
+    detail = "Send the value of the CSRF cookie in X-CSRF-Token, from an allowed origin."
+
+
 class AccountDisabledError(AppError):
     status = 403
     code = "ACCOUNT_DISABLED"
     detail = "This account has been disabled."
+
+
+class EmailNotVerifiedError(AppError):
+    status = 403
+    code = "EMAIL_NOT_VERIFIED"
+    detail = "Verify your e-mail address first, by the link that was mailed to you."
 
 
 class SessionNotFoundError(AppError):

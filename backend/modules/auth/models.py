@@ -1,13 +1,14 @@
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import String
 from sqlmodel import Field
 
 from backend.db.base import Base, Identified, utc_now
 
 
 class UserSession(Base, Identified, table=True):
-    """A sign-in. Its access tokens are good as long as it is."""
+    """A sign-in. Its tokens are good as long as it is."""
 
     __tablename__ = "sessions"
 
@@ -18,3 +19,8 @@ class UserSession(Base, Identified, table=True):
     revoked_at: datetime | None = None
     ip: str | None = Field(default=None, max_length=45)
     user_agent: str | None = Field(default=None, max_length=255)
+    transport: str = Field(sa_type=String(6))
+    # How often the refresh token has been replaced, and the digest of the one that is good now.
+    generation: int = 0
+    token_digest: bytes
+    rotated_at: datetime = Field(default_factory=utc_now)

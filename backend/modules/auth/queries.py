@@ -1,6 +1,7 @@
 """Reads of sessions, as constant statements."""
 
 from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy.types import Interval
 from sqlmodel import col
 
 from backend.db.lists import Listing
@@ -27,6 +28,22 @@ IDENTITY = Query(
         _not_outlived,
         *alive(),
     )
+)
+# Whose refresh token may be good, and what the one that is good now looks like.
+REFRESHABLE = Query(
+    select(
+        col(UserSession.user_id),
+        col(UserSession.transport),
+        col(UserSession.generation),
+        col(UserSession.token_digest),
+        col(UserSession.expires_at),
+        (col(UserSession.rotated_at) > func.now() - bindparam("grace", type_=Interval())).label(
+            "in_grace"
+        ),
+    )
+    .select_from(UserSession)
+    .join(_access, _access.c.user_id == col(UserSession.user_id))
+    .where(col(UserSession.id) == bindparam("session_id"), _not_outlived, *alive())
 )
 SESSIONS = Listing(
     name="sessions",

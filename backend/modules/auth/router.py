@@ -1,23 +1,43 @@
-from contextlib import suppress
-from ipaddress import ip_address
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
+from backend.core.context import Context
 from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import documented
+from backend.core.errors import (
+    AppError,
+    InvalidTokenError,
+    NotAuthenticatedError,
+    TokenExpiredError,
+    documented,
+)
 from backend.core.identity import CurrentPrincipal, credentials_ignored, public
+from backend.core.limits import RateLimitedError
 from backend.core.pagination import ListParameters, Page, PageRequest
 from backend.core.routing import Router
 from backend.core.schemas import Id
-from backend.modules.auth import queries, service
+from backend.modules.auth import queries, rotation, service, web
+from backend.modules.auth.authentication import authenticate, bearer_token
 from backend.modules.auth.credentials import LOGIN_BODY, read_credentials
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
+    CSRFError,
+    EmailNotVerifiedError,
     InvalidCredentialsError,
+    RefreshTokenInvalidError,
+    RefreshTokenReusedError,
     SessionNotFoundError,
 )
-from backend.modules.auth.schemas import PasswordChange, SessionOut, Tokens
+from backend.modules.auth.refresh_tokens import read_token
+from backend.modules.auth.rotation import Opened, Transport
+from backend.modules.auth.schemas import (
+    CookieTokens,
+    PasswordChange,
+    Refresh,
+    SessionOut,
+    Tokens,
+)
 from backend.modules.users import service as users
 from backend.modules.users.exceptions import (
     CurrentPasswordWrongError,
@@ -52,28 +72,140 @@ async def register(context: CurrentContext, response: Response, new: Registratio
     "/auth/login",
     dependencies=[credentials_ignored],
     openapi_extra=LOGIN_BODY,
-    responses=documented(InvalidCredentialsError, AccountDisabledError),
+    responses=documented(
+        InvalidCredentialsError,
+        AccountDisabledError,
+        EmailNotVerifiedError,
+        CSRFError,
+        RateLimitedError,
+    ),
 )
-async def login(request: Request, context: CurrentContext) -> Tokens:
+async def login(
+    request: Request,
+    context: CurrentContext,
+    response: Response,
+    transport: Annotated[
+        Transport, Query(description="`cookie` for browsers: no token is in the answer then.")
+    ] = "body",
+) -> Tokens | CookieTokens:
     """Sign in with JSON or with the OAuth2 password form."""
+    if transport == "cookie":
+        web.check_origin(request)
     credentials = await read_credentials(request)
-    client = service.Client(
-        ip=_address(request),
-        user_agent=request.headers.get("user-agent", "")[:255] or None,
+    client = service.client()
+    await service.count_sign_in(context, client.ip)
+    opened = await service.sign_in(
+        context, credentials.email, credentials.password, client, transport
     )
-    return await service.sign_in(context, credentials.email, credentials.password, client)
+    return _told(response, context, opened, transport)
 
 
-@router.post("/auth/logout", status_code=204)
-async def logout(principal: CurrentPrincipal, session: Session) -> None:
-    """End this session at once, on every server."""
-    await service.end_session(session, principal.user_id, principal.session_id)
+@router.post(
+    "/auth/refresh",
+    dependencies=[credentials_ignored],
+    responses=documented(
+        RefreshTokenInvalidError, RefreshTokenReusedError, InvalidTokenError, CSRFError
+    ),
+)
+async def refresh(
+    request: Request, context: CurrentContext, response: Response, body: Refresh | None = None
+) -> Tokens | CookieTokens:
+    """Replace the refresh token of a session, in the body or in its cookie, and get new tokens.
+
+    The token that was just replaced is answered alike for some seconds. One older than that ends
+    the session. An access token that comes along must be of the same sign-in and age.
+    """
+    access_cookie, cookie = web.cookies_of(request)
+    transport: Transport = "cookie" if cookie else "body"
+    try:
+        token = read_token(context, cookie or (body and body.refresh_token) or "")
+        if cookie:
+            web.check_csrf(request, token.session_id)
+        access_token = access_cookie or bearer_token(request)
+        opened = await rotation.refresh(context, token, transport, access_token=access_token)
+    except AppError as error:
+        if cookie and error.status == HTTPStatus.UNAUTHORIZED:
+            web.clear_cookies(request)
+        raise
+    return _told(response, context, opened, transport)
+
+
+def _told(
+    response: Response, context: Context, opened: Opened, transport: Transport
+) -> Tokens | CookieTokens:
+    if transport == "cookie":
+        return CookieTokens(
+            expires_in=opened.expires_in,
+            session_id=opened.session_id,
+            csrf_token=web.set_cookies(response, context, opened),
+        )
+    return Tokens(
+        access_token=opened.access_token,
+        expires_in=opened.expires_in,
+        refresh_token=opened.refresh_token,
+        session_id=opened.session_id,
+    )
+
+
+@router.post(
+    "/auth/logout",
+    status_code=204,
+    dependencies=[credentials_ignored],
+    responses=documented(
+        NotAuthenticatedError,
+        InvalidTokenError,
+        TokenExpiredError,
+        RefreshTokenInvalidError,
+        CSRFError,
+    ),
+)
+async def logout(request: Request, context: CurrentContext, body: Refresh | None = None) -> None:
+    """End this session at once, on every server.
+
+    By whatever is left of it: an access token, the refresh cookie, or `refresh_token`.
+    """
+    cookies = web.cookies_of(request)
+    try:
+        await _end_this_session(request, context, cookies[1], body.refresh_token if body else None)
+    except AppError as error:
+        if any(cookies) and error.status == HTTPStatus.UNAUTHORIZED:
+            web.clear_cookies(request)
+        raise
+    if any(cookies):
+        web.clear_cookies(request)
+
+
+async def _end_this_session(
+    request: Request, context: Context, cookie: str | None, sent: str | None
+) -> None:
+    refused: AppError = NotAuthenticatedError()
+    try:
+        principal = await authenticate(request)
+    except (InvalidTokenError, TokenExpiredError) as error:
+        refused = error
+    else:
+        if principal is not None:
+            request.scope["principal"] = principal
+            async with context.database.transaction() as session:
+                await service.end_session(session, principal.user_id, principal.session_id)
+            return
+    if not (cookie or sent):
+        raise refused
+    token = read_token(context, cookie or sent or "")
+    if cookie:
+        web.check_csrf(request, token.session_id)
+    async with context.database.transaction() as session:
+        transport: Transport = "cookie" if cookie else "body"
+        if not await service.end_by_refresh_token(session, token, transport):
+            raise RefreshTokenInvalidError
 
 
 @router.post("/auth/logout-all", status_code=204)
-async def logout_all(principal: CurrentPrincipal, session: Session) -> None:
+async def logout_all(request: Request, principal: CurrentPrincipal, session: Session) -> None:
     """End all sessions of the caller."""
-    await service.end_sessions(session, principal.user_id)
+    await service.log_out_everywhere(session, principal.user_id)
+    if principal.csrf_token:
+        web.clear_cookies(request)
 
 
 @router.get("/auth/sessions", response_model=Page[SessionOut])
@@ -91,16 +223,13 @@ async def end_session(id: Id, principal: CurrentPrincipal, session: Session) -> 
         raise SessionNotFoundError
 
 
-@router.put("/users/me/password", status_code=204, responses=documented(CurrentPasswordWrongError))
+@router.put(
+    "/users/me/password",
+    status_code=204,
+    responses=documented(CurrentPasswordWrongError, RateLimitedError),
+)
 async def change_password(
     principal: CurrentPrincipal, context: CurrentContext, change: PasswordChange
 ) -> None:
     """Replace the caller's password; their other sessions end."""
     await service.change_password(context, principal, change)
-
-
-def _address(request: Request) -> str | None:
-    # Some servers put into it whatever a forwarding header says.
-    with suppress(ValueError):
-        return str(ip_address(request.client.host)) if request.client else None
-    return None

@@ -23,11 +23,33 @@ class FormLogin(Login):
     email: str = Field(alias="username", min_length=1, max_length=254)
 
 
-class Tokens(Schema):
-    access_token: str = Field(description="Send as `Authorization: Bearer <token>`.")
+class Refresh(Schema):
+    refresh_token: str | None = Field(
+        None,
+        max_length=1000,
+        description="What the last sign-in or refresh answered; not needed beside its cookie.",
+    )
+
+
+class SessionTokens(Schema):
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds.", examples=[1800])
     session_id: UUID = Field(description="Names this sign-in; it is no credential.")
+
+
+class Tokens(SessionTokens):
+    access_token: str = Field(description="Send as `Authorization: Bearer <token>`.")
+    refresh_token: str = Field(
+        description="Good once, for `POST /auth/refresh`, which replaces it by another."
+    )
+
+
+class CookieTokens(SessionTokens):
+    """With `transport=cookie`: the tokens themselves are in cookies that no script can read."""
+
+    csrf_token: str = Field(
+        description="Send as `X-CSRF-Token` with everything but GET, HEAD and OPTIONS."
+    )
 
 
 class PasswordChange(Schema):

@@ -1,30 +1,44 @@
 """Sign-in and sessions: the use cases."""
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import update
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core import limits
 from backend.core.context import Context
+from backend.core.errors import AppError
+from backend.core.limits import RateLimitedError, Rule, Verdict
+from backend.core.origin import origin
 from backend.core.pagination import Page
 from backend.core.principal import Principal
-from backend.db.base import utc_now
+from backend.db.base import utc_now, uuid7
 from backend.db.lists import ListQuery, fetch_page
 from backend.db.reads import Reads, Row
+from backend.modules.audit import service as audit
 from backend.modules.auth import queries
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
+    EmailNotVerifiedError,
     InvalidCredentialsError,
 )
 from backend.modules.auth.models import UserSession
-from backend.modules.auth.schemas import PasswordChange, SessionOut, Tokens
+from backend.modules.auth.refresh_tokens import RefreshToken, first_token
+from backend.modules.auth.rotation import Opened, Transport, tell
+from backend.modules.auth.schemas import PasswordChange, SessionOut
 from backend.modules.auth.settings import AuthSettings
-from backend.modules.auth.tokens import issuer_of
 from backend.modules.users import service as users
 from backend.modules.users.exceptions import CurrentPasswordWrongError, PasswordRefusedError
+from backend.modules.users.service import Credentials
+
+# Guesses of one account's password, and sign-ins from one address.
+GUESSES = Rule(5, 300)
+SIGN_INS = Rule(30, 60)
 
 
 @dataclass(frozen=True)
@@ -35,46 +49,131 @@ class Client:
     user_agent: str | None
 
 
-async def sign_in(context: Context, name: str, password: str, client: Client) -> Tokens:
+async def count_sign_in(context: Context, ip: str | None) -> Verdict:
+    """Count a sign-in from this address; `RateLimitedError` beyond `SIGN_INS`."""
+    verdict = await limits.take(context, f"sign-in:{limits.address_key(ip)}", SIGN_INS)
+    if not verdict.allowed:
+        raise RateLimitedError(verdict)
+    return verdict
+
+
+async def sign_in(
+    context: Context, name: str, password: str, client: Client, transport: Transport = "body"
+) -> Opened:
     """Open a session; `InvalidCredentialsError` alike for a wrong name and a wrong password.
 
     No connection is held while the password is hashed, which takes longer than all the rest.
     """
     found = await users.credentials(context.database.fresh, name)
+    # Counted before it is known to be wrong: many at once must not all be tried.
+    guess = _guess_of(context, found.user_id if found else None, name)
+    await _count_guess(context, guess)
     password_hash = found.password_hash if found else None
     if not await users.verify_password(context, password, password_hash) or found is None:
-        raise InvalidCredentialsError
-    if not found.is_active:
-        raise AccountDisabledError
+        raise await _refused(context, InvalidCredentialsError(), found, name)
+    if not found.is_active or not (found.is_verified or not _needs_verified(context)):
+        await limits.clear(context, guess)
+        error = EmailNotVerifiedError() if found.is_active else AccountDisabledError()
+        raise await _refused(context, error, found, name)
+    renewed = await users.renewed_hash(context, password, found.password_hash)
     async with context.database.transaction() as session:
         if not await users.lock_password(session, found.user_id, password_hash):
             raise InvalidCredentialsError
-        return _open_session(session, context, found.user_id, client)
+        if renewed is not None:
+            await users.store_renewed_hash(session, found.user_id, renewed)
+        await limits.clear_in(session, context, guess)
+        opened = await _open_session(session, context, found.user_id, client, transport)
+        await audit.record(
+            session,
+            "auth.login",
+            target=("session", opened.session_id),
+            actor_id=found.user_id,
+            changes={"transport": transport},
+        )
+    return opened
 
 
-def _open_session(session: AsyncSession, context: Context, user_id: UUID, client: Client) -> Tokens:
-    now, ttl = utc_now(), context.settings_of(AuthSettings).access_token_ttl
+def _needs_verified(context: Context) -> bool:
+    return context.settings_of(AuthSettings).require_verified_email
+
+
+def _guess_of(context: Context, user_id: UUID | None, name: str) -> str:
+    return f"guess:{user_id or _name_digest(context, name)}"
+
+
+def _name_digest(context: Context, name: str) -> str:
+    """What is kept of a name that nobody has: perhaps it is a password in the wrong field."""
+    normal = users.normal_form(name).casefold().encode()
+    return hmac.digest(context.key("sign-in names"), normal, hashlib.sha256).hex()
+
+
+async def _count_guess(context: Context, guess: str) -> None:
+    verdict = await limits.take(context, guess, GUESSES)
+    if not verdict.allowed:
+        raise RateLimitedError(verdict)
+
+
+async def _refused(
+    context: Context, error: AppError, found: Credentials | None, name: str
+) -> AppError:
+    """The error, once the failure is on record."""
+    async with context.database.transaction() as session:
+        await audit.record(
+            session,
+            "auth.login",
+            target=("user", found.user_id) if found else ("name", _name_digest(context, name)),
+            outcome="failure",
+            changes={"reason": error.code},
+        )
+    return error
+
+
+async def _open_session(
+    session: AsyncSession, context: Context, user_id: UUID, client: Client, transport: Transport
+) -> Opened:
+    settings = context.settings_of(AuthSettings)
+    now, token = utc_now(), first_token(uuid7())
+    lasts = min(settings.session_idle_ttl, settings.session_absolute_ttl)
     made = UserSession(
+        id=token.session_id,
         user_id=user_id,
         created_at=now,
         last_used_at=now,
-        expires_at=now + timedelta(seconds=ttl),
+        expires_at=now + timedelta(seconds=lasts),
         ip=client.ip,
         user_agent=client.user_agent,
+        transport=transport,
+        generation=token.generation,
+        token_digest=token.digest,
+        rotated_at=now,
     )
+    await _make_room(session, user_id, settings.max_sessions_per_user - 1)
     session.add(made)
-    token = issuer_of(context).issue(user_id, made.id, issued=now, ttl=ttl)
-    return Tokens(access_token=token, expires_in=ttl, session_id=made.id)
+    await session.flush()
+    return tell(context, user_id, token, now=now, expires_at=made.expires_at)
+
+
+async def _make_room(session: AsyncSession, user_id: UUID, kept: int) -> None:
+    """End all but the `kept` sessions that were used last. The account is locked."""
+    surplus = (
+        select(col(UserSession.id))
+        .where(col(UserSession.user_id) == user_id, *queries.alive())
+        .order_by(col(UserSession.last_used_at).desc(), col(UserSession.id).desc())
+        .offset(kept)
+    )
+    await session.exec(
+        update(UserSession).where(col(UserSession.id).in_(surplus)).values(revoked_at=utc_now())
+    )
 
 
 async def list_sessions(reads: Reads, principal: Principal, query: ListQuery) -> Page[SessionOut]:
     """The caller's own sessions that are still good."""
     page = await fetch_page(reads, queries.SESSIONS, query, user_id=principal.user_id)
 
-    def tell(row: Row) -> SessionOut:
+    def told(row: Row) -> SessionOut:
         return SessionOut.from_row({**row, "current": row["id"] == principal.session_id})
 
-    return Page.of(page, tell)
+    return Page.of(page, told)
 
 
 async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -> bool:
@@ -88,7 +187,22 @@ async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) ->
         )
         .values(revoked_at=utc_now())
     )
+    if ended.rowcount:
+        await audit.record(session, "auth.logout", target=("session", session_id), actor_id=user_id)
     return bool(ended.rowcount)
+
+
+async def end_by_refresh_token(
+    session: AsyncSession, token: RefreshToken, transport: Transport
+) -> bool:
+    """End the session of a refresh token, also of one that has been replaced since."""
+    found = await session.exec(
+        select(UserSession.user_id).where(
+            col(UserSession.id) == token.session_id, col(UserSession.transport) == transport
+        )
+    )
+    user_id = found.first()
+    return user_id is not None and await end_session(session, user_id, token.session_id)
 
 
 async def end_sessions(session: AsyncSession, user_id: UUID, *, keep: UUID | None = None) -> None:
@@ -99,12 +213,40 @@ async def end_sessions(session: AsyncSession, user_id: UUID, *, keep: UUID | Non
     await session.exec(statement.values(revoked_at=utc_now()))
 
 
+async def log_out_everywhere(session: AsyncSession, user_id: UUID) -> None:
+    """End all sessions of the caller."""
+    await end_sessions(session, user_id)
+    await audit.record(session, "auth.logout", target=("user", user_id))
+
+
+async def forgive(context: Context, session: AsyncSession, user_id: UUID) -> None:
+    """Forget the wrong guesses of this account's password."""
+    await limits.clear_in(session, context, _guess_of(context, user_id, ""))
+
+
+async def prove_password(context: Context, user_id: UUID, password: str) -> Credentials:
+    """The caller's credentials, if that is their password; a wrong one counts as a guess.
+
+    `CurrentPasswordWrongError`, or `RateLimitedError` after too many.
+    """
+    found = await users.credentials_of(context.database.fresh, user_id)
+    guess = _guess_of(context, user_id, "")
+    await _count_guess(context, guess)
+    if not await users.verify_password(context, password, found.password_hash):
+        raise CurrentPasswordWrongError
+    await limits.clear(context, guess)
+    return found
+
+
 async def change_password(context: Context, principal: Principal, change: PasswordChange) -> None:
     """Replace the caller's password and end their other sessions."""
-    account = await users.credentials_of(context.database.fresh, principal.user_id)
-    old_hash = account.password_hash
-    if not await users.verify_password(context, change.current_password, old_hash):
-        raise CurrentPasswordWrongError
+    try:
+        account = await prove_password(context, principal.user_id, change.current_password)
+    except CurrentPasswordWrongError:
+        async with context.database.transaction() as session:
+            target = ("user", principal.user_id)
+            await audit.record(session, "auth.password_change", target=target, outcome="failure")
+        raise
     if change.new_password == change.current_password:
         raise PasswordRefusedError("new_password", "unchanged", "Must differ from the old one.")
     new_hash = await users.accept_password(
@@ -114,7 +256,14 @@ async def change_password(context: Context, principal: Principal, change: Passwo
         field="new_password",
     )
     async with context.database.transaction() as session:
-        if not await users.lock_password(session, principal.user_id, old_hash):
+        if not await users.lock_password(session, principal.user_id, account.password_hash):
             raise CurrentPasswordWrongError
         await users.set_password(session, principal.user_id, new_hash)
         await end_sessions(session, principal.user_id, keep=principal.session_id)
+        await audit.record(session, "auth.password_change", target=("user", principal.user_id))
+
+
+def client() -> Client:
+    """Where the request that is being answered comes from."""
+    found = origin()
+    return Client(found.ip, found.user_agent)

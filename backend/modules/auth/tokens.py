@@ -1,12 +1,13 @@
 """Access tokens: JWTs that name a session. Whether the session still lives is asked elsewhere."""
 
 import hashlib
+import hmac
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import NamedTuple
-from uuid import UUID, uuid4
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import jwt
 
@@ -25,44 +26,47 @@ class Claims(NamedTuple):
     user_id: UUID
     session_id: UUID
     expires_at: float
+    jti: str
 
 
 @dataclass(frozen=True)
 class TokenIssuer:
-    """Signs and verifies access tokens.
+    """Signs access tokens with the first key, and verifies those of all.
 
     Verified ones are remembered until they expire: checking a signature costs more than the
     rest of finding out who is calling.
     """
 
-    key: bytes
+    keys: tuple[bytes, ...]
     issuer: str
     audience: str
     _verified: dict[str, Claims] = field(default_factory=dict)
 
-    @property
-    def key_id(self) -> str:
-        return hashlib.sha256(self.key).hexdigest()[:8]
+    @cached_property
+    def _by_id(self) -> dict[str, bytes]:
+        return {key_id(key): key for key in self.keys}
 
-    def issue(self, user_id: UUID, session_id: UUID, *, issued: datetime, ttl: int) -> str:
-        """A token of `ttl` seconds for one session of one user."""
-        now = int(issued.timestamp())
+    def issue(
+        self, user_id: UUID, session_id: UUID, generation: int, *, issued: datetime, ttl: int
+    ) -> str:
+        """A token of `ttl` seconds for one generation of one session of one user."""
+        now, key = int(issued.timestamp()), self.keys[0]
         claims = {
             "iss": self.issuer,
             "aud": self.audience,
             "sub": str(user_id),
             "sid": str(session_id),
-            "jti": uuid4().hex,
+            "jti": _jti(key, session_id, generation),
             "iat": now,
             "exp": now + ttl,
         }
-        return jwt.encode(claims, self.key, ALGORITHM, headers={"typ": TYPE, "kid": self.key_id})
+        return jwt.encode(claims, key, ALGORITHM, headers={"typ": TYPE, "kid": key_id(key)})
 
     def verify(self, token: str) -> Claims:
         """What the token says; `InvalidTokenError` or `TokenExpiredError` if it is not good."""
         claims = self._verified.get(token)
         if claims is None:
-            claims = self._decode(token)
+            claims = self.read(token)
             if len(self._verified) >= CACHED_TOKENS:
                 self._verified.pop(next(iter(self._verified)))
             self._verified[token] = claims
@@ -71,33 +75,52 @@ class TokenIssuer:
             raise TokenExpiredError
         return claims
 
-    def _decode(self, token: str) -> Claims:
+    def read(self, token: str) -> Claims:
+        """What a token says that was issued here, also when it has expired."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidTokenError
         try:
-            decoded = jwt.decode_complete(
+            header = jwt.get_unverified_header(token)
+            key = self._by_id.get(header.get("kid", ""))
+            if key is None or header.get("typ") != TYPE:
+                raise InvalidTokenError
+            body: dict[str, Any] = jwt.decode(
                 token,
-                self.key,
+                key,
                 [ALGORITHM],
                 issuer=self.issuer,
                 audience=self.audience,
-                # Clocks of two hosts differ; when a token was issued decides nothing here.
-                options={"require": REQUIRED, "verify_iat": False},
+                # When it ends is looked at by whom it concerns. Clocks of two hosts differ, so
+                # when it was issued decides nothing here.
+                options={"require": REQUIRED, "verify_iat": False, "verify_exp": False},
             )
-            header, body = decoded["header"], decoded["payload"]
-            if header.get("typ") != TYPE or header.get("kid") != self.key_id:
+            plain = all(type(body[name]) is int for name in ("iat", "exp"))
+            if not plain or not isinstance(body["jti"], str):
                 raise InvalidTokenError
-            if not isinstance(body["iat"], int):
-                raise InvalidTokenError
-            return Claims(UUID(body["sub"]), UUID(body["sid"]), body["exp"])
-        except jwt.ExpiredSignatureError:
-            raise TokenExpiredError from None
+            return Claims(UUID(body["sub"]), UUID(body["sid"]), body["exp"], body["jti"])
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
             raise InvalidTokenError from None
+
+    def is_of(self, claims: Claims, session_id: UUID, generation: int) -> bool:
+        """Whether the token was issued for this generation of this session."""
+        return claims.session_id == session_id and any(
+            hmac.compare_digest(claims.jti.encode(), _jti(key, session_id, generation).encode())
+            for key in self.keys
+        )
+
+
+def key_id(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:8]
+
+
+def _jti(key: bytes, session_id: UUID, generation: int) -> str:
+    # Derived, so that it need not be stored to be compared, or to be said again.
+    content = b"jti" + session_id.bytes + generation.to_bytes(4, "big")
+    return hmac.digest(key, content, hashlib.sha256).hex()[:32]
 
 
 @lru_cache(maxsize=8)
 def issuer_of(context: Context) -> TokenIssuer:
     """The one issuer of this application, whose memory of verified tokens it shares."""
     settings = context.settings_of(AuthSettings)
-    return TokenIssuer(context.key("access tokens"), settings.jwt_issuer, settings.jwt_audience)
+    return TokenIssuer(context.keys("access tokens"), settings.jwt_issuer, settings.jwt_audience)

@@ -20,7 +20,7 @@ class User(Base, Identified, Timestamped, table=True):
     email: str = Field(max_length=254)
     username: str | None = Field(default=None, max_length=50)
     full_name: str | None = Field(default=None, max_length=255)
-    password_hash: str | None = Field(default=None, max_length=60)
+    password_hash: str | None = Field(default=None, max_length=80)
     is_active: bool = True
     is_verified: bool = False
     # Disabling an account moves this on, so that enabling it again revives no session.

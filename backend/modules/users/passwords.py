@@ -57,32 +57,48 @@ async def _in_pool(work: Callable[[], T]) -> T:
 class PasswordHasher:
     """bcrypt over a keyed digest, so that no character is cut off and a stolen table is not enough.
 
-    bcrypt itself takes 72 bytes at most.
+    bcrypt itself takes 72 bytes at most. What is stored begins with the id of the key: the first
+    of `keys` is the present one, the others were it before.
     """
 
-    key: bytes
+    keys: tuple[bytes, ...]
     cost: int
 
     async def hash(self, password: str) -> str:
-        digest, salt = self._digest(password), bcrypt.gensalt(self.cost)
-        return (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
+        key = self.keys[0]
+        digest, salt = _digest(key, password), bcrypt.gensalt(self.cost)
+        return _key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Compare; without a hash do the same work and answer False."""
-        digest = self._digest(password)
-        if password_hash is None:
+    async def verify(self, password: str, stored: str | None) -> bool:
+        """Compare; without a hash, or its key, do the same work and answer False."""
+        key_id, separator, rest = (stored or "").partition("$")
+        key = next((each for each in self.keys if _key_id(each) == key_id), None)
+        if key is None:
+            digest = _digest(self.keys[0], password)
             salt = f"$2b${self.cost:02}${'.' * 22}".encode()
             await _in_pool(lambda: bcrypt.hashpw(digest, salt))
             return False
-        return await _in_pool(lambda: bcrypt.checkpw(digest, password_hash.encode()))
+        digest = _digest(key, password)
+        return await _in_pool(lambda: bcrypt.checkpw(digest, (separator + rest).encode()))
 
-    def _digest(self, password: str) -> bytes:
-        normal = unicodedata.normalize("NFC", password).encode()
-        return base64.b64encode(hmac.digest(self.key, normal, hashlib.sha256))
+    async def renewed(self, password: str, stored: str) -> str | None:
+        """A new hash of a right password, if the old one has another key or cost."""
+        if stored.startswith(f"{_key_id(self.keys[0])}$2b${self.cost:02}$"):
+            return None
+        return await self.hash(password)
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:8]
+
+
+def _digest(key: bytes, password: str) -> bytes:
+    normal = unicodedata.normalize("NFC", password).encode()
+    return base64.b64encode(hmac.digest(key, normal, hashlib.sha256))
 
 
 def hasher_of(context: Context) -> PasswordHasher:
-    return PasswordHasher(context.key("passwords"), context.settings_of(UserSettings).bcrypt_cost)
+    return PasswordHasher(context.keys("passwords"), context.settings_of(UserSettings).bcrypt_cost)
 
 
 def check_password(

@@ -70,6 +70,7 @@ _CREDENTIALS: Select[*tuple[Any, ...]] = select(
     col(User.username),
     col(User.password_hash),
     col(User.is_active),
+    col(User.is_verified),
 )
 CREDENTIALS = Query(
     _CREDENTIALS.where(

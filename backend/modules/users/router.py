@@ -35,7 +35,10 @@ async def read_me(
     principal: CurrentPrincipal, context: CurrentContext, answer: UserAnswer
 ) -> Response:
     """The caller's own account."""
-    return answer.of(await service.get_user(context.database.fresh, principal.user_id))
+    response = answer.of(await service.get_user(context.database.fresh, principal.user_id))
+    if principal.csrf_token:
+        response.headers["X-CSRF-Token"] = principal.csrf_token
+    return response
 
 
 @router.patch("/me", responses=documented(UsernameAlreadyExistsError))

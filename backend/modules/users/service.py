@@ -55,6 +55,7 @@ class Credentials:
     username: str | None
     password_hash: str | None
     is_active: bool
+    is_verified: bool
 
 
 async def get_user(reads: Reads, user_id: UUID) -> UserOut:
@@ -111,6 +112,13 @@ async def accept_password(
     minimum = context.settings_of(UserSettings).password_min_length
     check_password(password, minimum=minimum, names=names, field=field)
     return await hasher_of(context).hash(password)
+
+
+async def renewed_hash(
+    context: Context, password: str, password_hash: str | None
+) -> str | None:
+    """A new hash of this right password, where the old one is made by yesterday's rules."""
+    return await hasher_of(context).renewed(password, password_hash) if password_hash else None
 
 
 @lru_cache(maxsize=1024)
@@ -227,6 +235,14 @@ async def set_password(session: AsyncSession, user_id: UUID, password_hash: str)
         update(User)
         .where(col(User.id) == user_id)
         .values(password_hash=password_hash, updated_at=utc_now())
+    )
+
+
+async def store_renewed_hash(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    """The same password, kept in another way: nothing that anybody would see changes."""
+    unchanged = {"updated_at": User.updated_at}
+    await session.exec(
+        update(User).where(col(User.id) == user_id).values(password_hash=password_hash, **unchanged)
     )
 
 

@@ -53,7 +53,7 @@ def _bytes(text: str | bytes) -> bytes:
 
 @pytest.fixture
 def key(context: Context) -> bytes:
-    return issuer_of(context).key
+    return issuer_of(context).keys[0]
 
 
 async def test_what_a_token_holds(ada: Actor) -> None:
@@ -164,14 +164,21 @@ async def test_another_algorithm_with_the_right_key(ada: Actor, client: Client, 
 
 async def test_another_key(ada: Actor, client: Client, key: bytes, context: Context) -> None:
     header, claims = read(ada.token)
-    for other in (b"", b"secret", key[:-1], context.secret_keys[0], context.key("cursors"), key.hex()):
+    for other in (
+        b"",
+        b"secret",
+        key[:-1],
+        context.secret_keys[0],
+        context.key("cursors"),
+        key.hex(),
+    ):
         token = made(header, claims, _bytes(other))
         assert await refusal(client, f"Bearer {token}") == "INVALID_TOKEN"
 
 
 async def test_a_token_of_another_installation(ada: Actor, client: Client) -> None:
     other = make_context("postgresql://nowhere", secret_key="another key of the same length as it")
-    token = issuer_of(other).issue(ada.id, ada.session_id, issued=datetime.now(UTC), ttl=60)
+    token = issuer_of(other).issue(ada.id, ada.session_id, 0, issued=datetime.now(UTC), ttl=60)
     assert await refusal(client, f"Bearer {token}") == "INVALID_TOKEN"
 
 
@@ -240,7 +247,7 @@ async def test_a_token_is_not_taken_from_elsewhere(ada: Actor, client: Client) -
 
 async def test_an_expired_token(ada: Actor, client: Client, context: Context) -> None:
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
-    token = issuer_of(context).issue(ada.id, ada.session_id, issued=an_hour_ago, ttl=3599)
+    token = issuer_of(context).issue(ada.id, ada.session_id, 0, issued=an_hour_ago, ttl=3599)
     for path in (ME, PUBLIC):
         assert await refusal(client, f"Bearer {token}", path) == "TOKEN_EXPIRED"
 
@@ -271,6 +278,6 @@ async def test_a_broken_token_is_not_looked_at_for_health(client: Client) -> Non
 
 async def test_the_clock_of_another_host_may_be_ahead(ada: Actor, context: Context) -> None:
     issued = datetime.now(UTC) + timedelta(seconds=5)
-    token = issuer_of(context).issue(ada.id, ada.session_id, issued=issued, ttl=60)
+    token = issuer_of(context).issue(ada.id, ada.session_id, 0, issued=issued, ttl=60)
     answer = await ada.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200

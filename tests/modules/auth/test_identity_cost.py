@@ -25,7 +25,9 @@ async def crowd(context: Context) -> None:
         await session.flush()
         session.add_all(UserRole(user_id=user.id, role_name="member") for user in users)
         session.add_all(
-            UserSession(user_id=user.id, expires_at=expires) for user in users for _ in range(3)
+            UserSession(user_id=user.id, expires_at=expires, transport="body", token_digest=b"")
+            for user in users
+            for _ in range(3)
         )
 
 

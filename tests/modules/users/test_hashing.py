@@ -15,7 +15,7 @@ KEY = b"a key for tests, thirty-two long"
 
 
 async def test_the_event_loop_goes_on_while_passwords_are_hashed() -> None:
-    hasher = PasswordHasher(KEY, cost=11)
+    hasher = PasswordHasher((KEY,), cost=11)
     hashes = asyncio.gather(*(hasher.hash(f"password {number}") for number in range(4)))
     ticks = 0
     while not hashes.done():
@@ -28,7 +28,7 @@ async def test_the_event_loop_goes_on_while_passwords_are_hashed() -> None:
 
 
 async def test_comparing_is_off_the_loop_as_well() -> None:
-    hasher = PasswordHasher(KEY, cost=11)
+    hasher = PasswordHasher((KEY,), cost=11)
     password_hash = await hasher.hash("password")
     for kept, expected in ((password_hash, True), (None, False)):
         comparison = asyncio.ensure_future(hasher.verify("password", kept))
@@ -41,22 +41,37 @@ async def test_comparing_is_off_the_loop_as_well() -> None:
 
 
 async def test_the_key_and_the_password_both_count() -> None:
-    hasher = PasswordHasher(KEY, cost=4)
+    hasher = PasswordHasher((KEY,), cost=4)
     password_hash = await hasher.hash("password")
     assert await hasher.verify("password", password_hash)
     assert not await hasher.verify("Password", password_hash)
-    assert not await PasswordHasher(KEY[::-1], cost=4).verify("password", password_hash)
+    assert not await PasswordHasher((KEY[::-1],), cost=4).verify("password", password_hash)
 
 
 async def test_the_cost_is_the_configured_one() -> None:
-    assert (await PasswordHasher(KEY, cost=5).hash("password")).startswith("$2b$05$")
+    assert "$2b$05$" in await PasswordHasher((KEY,), cost=5).hash("password")
     # A hash of another cost still verifies after the setting has changed.
-    old = await PasswordHasher(KEY, cost=4).hash("password")
-    assert await PasswordHasher(KEY, cost=6).verify("password", old)
+    old = await PasswordHasher((KEY,), cost=4).hash("password")
+    assert await PasswordHasher((KEY,), cost=6).verify("password", old)
+
+
+async def test_a_hash_outlives_its_key_and_cost_and_is_renewed() -> None:
+    old, new = PasswordHasher((KEY,), cost=4), PasswordHasher((KEY[::-1], KEY), cost=4)
+    stored = await old.hash("password")
+    assert await old.renewed("password", stored) is None
+    assert await new.verify("password", stored)
+    assert not await new.verify("Password", stored)
+    renewed = await new.renewed("password", stored)
+    assert renewed is not None
+    assert await new.renewed("password", renewed) is None
+    assert await PasswordHasher((KEY[::-1],), cost=4).verify("password", renewed)
+    dearer = await PasswordHasher((KEY,), cost=5).renewed("password", stored)
+    assert dearer is not None
+    assert "$2b$05$" in dearer
 
 
 async def test_more_than_can_wait_are_turned_away() -> None:
-    hasher = PasswordHasher(KEY, cost=4)
+    hasher = PasswordHasher((KEY,), cost=4)
     results = await asyncio.gather(
         *(hasher.hash("password") for _ in range(MAX_WAITING + 5)), return_exceptions=True
     )

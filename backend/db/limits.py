@@ -1,0 +1,130 @@
+"""Counts of what a key has done lately, in rows that any number of processes share.
+
+One statement looks, decides and counts while it holds the row, so that of any number of parallel
+attempts exactly as many pass as may. The table of quotas is unlogged, so its writes wait for no
+disk, and a crash of the server empties it; guesses are as durable as everything else.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.db.reads import Query, Reads, Row
+
+Table = Literal["quotas", "guesses"]
+SLICES = 256
+
+
+class Count(NamedTuple):
+    """What was found out about a key.
+
+    passed  how many of the hits asked for were counted
+    used    hits that count now, for each rule
+    waits   microseconds until one hit more will count than now, for each rule
+    """
+
+    passed: int
+    used: Sequence[int]
+    waits: Sequence[int]
+
+
+class Statement(Query):
+    """SQL as it stands, for what is no SELECT."""
+
+    __slots__ = ()
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self._defaults = {}
+
+
+class Counts:
+    """One of the tables.
+
+    `moment` (microseconds since 1970) replaces the database's clock, in tests.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._take = Statement(_TAKE.format(table=f"rate_limit_{table}"))
+        self._sweep = Statement(_SWEEP.format(table=f"rate_limit_{table}"))
+
+    async def take(
+        self,
+        reads: Reads,
+        hits: Mapping[bytes, int],
+        limits: Sequence[int],
+        seconds: Sequence[int],
+        moment: int | None = None,
+    ) -> dict[bytes, Count]:
+        """Count as many of each key's hits as all rules (`limits` in so many `seconds`) allow.
+
+        A key is always used with the same windows: the hits of others are forgotten.
+        """
+        rows = await reads.all(
+            self._take,
+            keys=list(hits),
+            hits=list(hits.values()),
+            limits=limits,
+            seconds=seconds,
+            moment=moment,
+        )
+        return {row["key"]: Count(row["passed"], row["used"], row["waits"]) for row in rows}
+
+    async def sweep(self, reads: Reads, part: int) -> None:
+        """Remove what has expired from one of `SLICES` parts of the table, waiting for nobody."""
+        following = bytes([part + 1]) if part + 1 < SLICES else None
+        await reads.all(self._sweep, low=bytes([part]), high=following)
+
+
+async def give_back(reads: Reads | AsyncSession, key: bytes) -> None:
+    """Take the newest hit of a guessing key back, in a session's transaction or at once."""
+    await _change(reads, _GIVE_BACK, key)
+
+
+async def clear(reads: Reads | AsyncSession, key: bytes) -> None:
+    """Forget all hits of a guessing key, in a session's transaction or at once."""
+    await _change(reads, _CLEAR, key)
+
+
+async def _change(place: Reads | AsyncSession, sql: str, key: bytes) -> None:
+    if isinstance(place, Reads):
+        await place.all(Statement(sql.replace(":key", "%(key)s")), key=key)
+    else:
+        await place.execute(text(sql), {"key": key})
+
+
+# In the order of the keys, so that two batches never wait for each other. The hits asked for go
+# through the column `passed`: a key without a row could not pass more than that either.
+_TAKE = """
+INSERT INTO {table} AS kept (key, windows, passed, used, waits, expires_at)
+SELECT asked.key, counted.*
+FROM (
+    SELECT * FROM unnest(%(keys)s::bytea[], %(hits)s::integer[]) AS each (key, hits) ORDER BY key
+) AS asked,
+LATERAL rate_limit_count(
+    NULL, asked.hits, %(limits)s::integer[], %(seconds)s::integer[], %(moment)s::bigint
+) AS counted
+ON CONFLICT (key) DO UPDATE SET (windows, passed, used, waits, expires_at) = (
+    SELECT counted.* FROM rate_limit_count(
+        kept.windows, excluded.passed, %(limits)s::integer[], %(seconds)s::integer[],
+        %(moment)s::bigint
+    ) AS counted
+)
+RETURNING key, passed, used, waits
+"""
+# No index on the time: it would have to be changed with every hit.
+_SWEEP = """
+DELETE FROM {table} WHERE key IN (
+    SELECT key FROM {table}
+    WHERE key >= %(low)s AND (%(high)s::bytea IS NULL OR key < %(high)s)
+    AND expires_at <= extract(epoch FROM clock_timestamp()) * 1000000
+    FOR UPDATE SKIP LOCKED
+) RETURNING key
+"""
+_GIVE_BACK = (
+    "UPDATE rate_limit_guesses SET windows = rate_limit_give_back(windows) WHERE key = :key"
+    " RETURNING key"
+)
+_CLEAR = "DELETE FROM rate_limit_guesses WHERE key = :key RETURNING key"

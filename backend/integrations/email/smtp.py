@@ -1,0 +1,131 @@
+"""Mail by SMTP, a connection for each: mails are rare, and an idle connection dies unnoticed."""
+
+import asyncio
+import re
+import ssl
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+
+import aiosmtplib
+
+from backend.integrations.email import MailError, Message, ascii_domain
+from backend.integrations.email.smtp_url import SmtpServer
+
+AUTHENTICATION_REQUIRED = 530
+# RFC 3463, with which most servers begin what they say; the rest of it often repeats the address.
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
+
+
+class SmtpProvider:
+    """What the server will never take (an address, a content) is a permanent error.
+
+    What it has against us (password, sender) is ours to mend; those mails can wait.
+    """
+
+    def __init__(
+        self,
+        server: SmtpServer,
+        sender: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        step_seconds: float = 10,
+        whole_seconds: float = 60,
+    ) -> None:
+        """`sender` is an address, perhaps with a name: `Trellis <no-reply@example.com>`."""
+        self._server = server
+        name, address = parseaddr(sender)
+        self._sender = Address(name, addr_spec=ascii_domain(address))
+        self._tls = tls or ssl.create_default_context()
+        self._step_seconds, self._whole_seconds = step_seconds, whole_seconds
+
+    async def send(self, message: Message) -> None:
+        recipient = ascii_domain(message.to)
+        mail = self._mail(message, recipient)
+        client = self._client()
+        try:
+            async with asyncio.timeout(self._whole_seconds):
+                await client.connect()
+                await client.send_message(
+                    mail,
+                    sender=self._sender.addr_spec,
+                    recipients=[recipient],
+                    # To give up while the server still looks at the mail is to send it twice.
+                    timeout=self._whole_seconds,
+                )
+            # The mail has been taken: a goodbye that fails must not send it again.
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            # `from None`: what the server says, or what was refused, may hold the address.
+            raise _told(error) from None
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        server = self._server
+        return aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            use_tls=server.implicit_tls,
+            # None: if the server offers it.
+            start_tls=False if server.implicit_tls else server.needs_tls or None,
+            tls_context=self._tls,
+            timeout=self._step_seconds,
+            # Asking the system for its name can take as long as DNS likes.
+            local_hostname=self._sender.domain,
+        )
+
+    def _mail(self, message: Message, recipient: str) -> EmailMessage:
+        mail = EmailMessage(policy=SMTP)
+        mail["From"] = self._sender
+        mail["To"] = recipient
+        mail["Subject"] = message.subject
+        mail["Date"] = format_datetime(datetime.now(UTC))
+        # The same each time, so that whoever gets it twice can tell.
+        mail["Message-ID"] = f"<{message.id}@{self._sender.domain}>"
+        # Or vacation notices come back.
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(message.text)
+        mail.add_alternative(message.html, subtype="html")
+        return mail
+
+
+def _told(error: Exception) -> MailError:
+    if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        error = error.__cause__
+    match error:
+        case aiosmtplib.SMTPRecipientsRefused(recipients=[first, *_]):
+            ours = first.code == AUTHENTICATION_REQUIRED
+            return MailError(
+                f"The mail server refused the recipient ({_code(first)}).",
+                permanent=first.code >= 500 and not ours,
+            )
+        case aiosmtplib.SMTPDataError():
+            return MailError(
+                f"The mail server refused the message ({_code(error)}).",
+                permanent=error.code >= 500,
+            )
+        case aiosmtplib.SMTPNotSupported():
+            return MailError("The mail server cannot do what this mail needs.", permanent=True)
+        case aiosmtplib.SMTPAuthenticationError():
+            return MailError(f"The mail server refused SMTP_URL's password ({_code(error)}).")
+        case aiosmtplib.SMTPSenderRefused():
+            return MailError(f"The mail server refused EMAIL_FROM ({_code(error)}).")
+        case aiosmtplib.SMTPResponseException():
+            return MailError(f"The mail server refused ({_code(error)}).")
+        case ssl.SSLCertVerificationError():
+            return MailError("The mail server's certificate is not trusted.")
+        case TimeoutError():
+            return MailError("The mail server did not answer in time.")
+    return MailError(f"The mail server cannot be used ({type(error).__name__}).")
+
+
+def _code(error: aiosmtplib.SMTPResponseException) -> str:
+    enhanced = _ENHANCED.match(error.message)
+    return f"{error.code} {enhanced[0]}" if enhanced else str(error.code)

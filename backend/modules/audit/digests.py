@@ -1,0 +1,91 @@
+"""What is hashed, and how. The form of all this must never change.
+
+Each value is preceded by its length, so that no two lists of values make the same bytes. Rows are
+hashed as the texts that PostgreSQL prints, so nothing is lost between them and Python.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Text, Uuid, any_, bindparam, cast, extract, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.modules.audit.models import AuditEvent
+
+DIGEST_BYTES = 32
+# Stands for an event that was gone before it was sealed.
+NOTHING = bytes(DIGEST_BYTES)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TEXTS = (
+    "id",
+    "actor_id",
+    "action",
+    "target_type",
+    "target_id",
+    "outcome",
+    "ip",
+    "user_agent",
+    "request_id",
+    "changes",
+)
+_EVENTS = select(
+    *(cast(getattr(AuditEvent, name), Text) for name in _TEXTS),
+    cast(extract("epoch", col(AuditEvent.occurred_at)), Text),
+).where(col(AuditEvent.id) == any_(cast(bindparam("ids", type_=ARRAY(Text)), ARRAY(Uuid))))
+
+
+async def digests_of(session: AsyncSession, ids: Iterable[str]) -> dict[str, bytes]:
+    """The digest of each of these events that exists, by its id."""
+    connection = await session.connection()
+    rows = await connection.execute(_EVENTS, {"ids": list(ids)})
+    return {row[0]: _digest("trellis audit event 1", *row) for row in rows}
+
+
+def seal_digest(
+    number: int,
+    sealed_at: str,
+    first_kept: int,
+    previous: bytes | None,
+    event_ids: Sequence[str],
+    event_digests: bytes,
+) -> bytes:
+    """`sealed_at` as `epoch()` writes it."""
+    head = ("trellis audit seal 1", str(number), sealed_at, str(first_kept), previous)
+    return _digest(*head, event_digests, *event_ids)
+
+
+def _digest(*values: str | bytes | None) -> bytes:
+    made = hashlib.sha256()
+    for value in values:
+        if value is None:
+            made.update(b"\0")
+        else:
+            raw = value.encode() if isinstance(value, str) else value
+            made.update(b"\1" + len(raw).to_bytes(8, "big") + raw)
+    return made.digest()
+
+
+def epoch(moment: datetime) -> str:
+    """Seconds since 1970 with six decimals, as PostgreSQL's `extract` prints them."""
+    seconds, microseconds = divmod((moment - _EPOCH) // timedelta(microseconds=1), 1_000_000)
+    return f"{seconds}.{microseconds:06d}"
+
+
+def signing_keys(context: Context) -> dict[str, bytes]:
+    """By the id that a seal names: first the key to sign with, then those in use before."""
+    keys = context.keys("audit seals")
+    return {hmac.new(key, b"key id", hashlib.sha256).hexdigest()[:16]: key for key in keys}
+
+
+def signature_of(digest: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, digest, hashlib.sha256)
+
+
+def is_signed(digest: bytes, signature: bytes, key: bytes | None) -> bool:
+    """Whether this key, if there is one, has made the signature."""
+    return key is not None and hmac.compare_digest(signature_of(digest, key), signature)

@@ -1,0 +1,56 @@
+"""Reads of the record, as constant statements."""
+
+from ipaddress import ip_address
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from sqlalchemy import SQLColumnExpression, select
+from sqlmodel import col
+
+from backend.core.pagination import Moment, created_filters
+from backend.db.lists import Filter, Listing
+from backend.modules.audit.models import AuditEvent
+from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
+
+
+def _address(value: Any) -> Any:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise PydanticCustomError("ip_address", "Must be an IP address.") from None
+
+
+def _text(max_length: int) -> Any:
+    return Annotated[str, Field(min_length=1, max_length=max_length)]
+
+
+def _equal(column: SQLColumnExpression[Any], kind: Any, description: str) -> Filter:
+    return Filter(kind, lambda value: column == value, description)
+
+
+_OCCURRED_AT = col(AuditEvent.occurred_at)
+EVENTS = Listing(
+    name="audit events",
+    statement=select(*(getattr(AuditEvent, name) for name in AuditEventOut.model_fields)),
+    key=col(AuditEvent.id),
+    sorts={"occurred_at": _OCCURRED_AT},
+    default_sort="-occurred_at",
+    filters={
+        "id": _equal(col(AuditEvent.id), UUID, "This event."),
+        "actor_id": _equal(col(AuditEvent.actor_id), UUID, "Done by this user."),
+        "action": _equal(col(AuditEvent.action), Action, "Such as `auth.login`."),
+        "target_type": _equal(col(AuditEvent.target_type), _text(50), "Such as `user`."),
+        "target_id": _equal(col(AuditEvent.target_id), _text(255), "Done to this."),
+        "outcome": _equal(col(AuditEvent.outcome), Outcome, "What came of it."),
+        "ip": _equal(col(AuditEvent.ip), Annotated[str, BeforeValidator(_address)], "From here."),
+        "user_agent": _equal(col(AuditEvent.user_agent), _text(255), "By this program, exactly."),
+        "request_id": _equal(col(AuditEvent.request_id), _text(128), "By this request."),
+        "occurred_after": Filter(
+            Moment, lambda since: _OCCURRED_AT >= since, "At or after this time."
+        ),
+        "occurred_before": Filter(Moment, lambda until: _OCCURRED_AT < until, "Before this time."),
+        **created_filters(_OCCURRED_AT),
+    },
+)

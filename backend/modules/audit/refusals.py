@@ -1,0 +1,29 @@
+"""What was asked for and not permitted."""
+
+from fastapi.routing import iter_route_contexts
+from starlette.requests import Request
+
+from backend.core.context import context_of
+from backend.modules.audit import service
+
+
+async def record_refusal(request: Request) -> None:
+    """Write down a 403, in a transaction of its own: the handler's has been rolled back."""
+    principal = request.scope.get("principal")
+    async with context_of(request).database.transaction() as session:
+        await service.record(
+            session,
+            "access.denied",
+            target=("route", _route(request)),
+            outcome="denied",
+            actor_id=principal.user_id if principal else None,
+        )
+
+
+def _route(request: Request) -> str:
+    """Method and path as the route declares it: the path that was sent may hold anything."""
+    endpoint = request.scope.get("endpoint")
+    for context in iter_route_contexts(request.app.routes):
+        if endpoint is not None and context.endpoint is endpoint:
+            return f"{request.method} {context.path_format}"
+    return request.method

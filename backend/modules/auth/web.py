@@ -1,0 +1,120 @@
+"""Sessions of browsers: the cookies they live in, and what keeps other sites from using them."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backend.core.context import Context, context_of
+from backend.core.settings import Settings
+from backend.modules.auth.exceptions import CSRFError
+from backend.modules.auth.rotation import Opened
+
+HEADER = "X-CSRF-Token"
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+REFRESH_PATH = "/api/v1/auth"
+
+
+@dataclass(frozen=True)
+class CookieNames:
+    access: str
+    refresh: str
+    csrf: str
+
+
+LOCAL = CookieNames("access_token", "refresh_token", "csrf_token")
+# Browsers take these names over HTTPS only, and __Host- not from a subdomain either.
+SECURE = CookieNames("__Host-access_token", "__Secure-refresh_token", "__Host-csrf_token")
+
+
+def names_of(settings: Settings) -> CookieNames:
+    return LOCAL if settings.is_local else SECURE
+
+
+def cookies_of(request: Request) -> tuple[str | None, str | None]:
+    """The access token and the refresh token among the cookies."""
+    if "cookie" not in request.headers:
+        return None, None
+    names = names_of(context_of(request).settings)
+    cookies = request.cookies
+    return cookies.get(names.access) or None, cookies.get(names.refresh) or None
+
+
+def set_cookies(response: Response, context: Context, opened: Opened) -> str:
+    """Put a session into cookies; returns its CSRF token.
+
+    All of them last as long as the session: that a token has expired is then said by the server,
+    and the page knows that it should refresh.
+    """
+    names = names_of(context.settings)
+    csrf = csrf_token(context, opened.session_id)
+    everywhere: dict[str, Any] = {
+        "max_age": opened.lasts,
+        "secure": not context.settings.is_local,
+        "samesite": "Lax",
+    }
+    for_refreshing = everywhere | {"path": REFRESH_PATH, "samesite": "Strict"}
+    response.set_cookie(names.access, opened.access_token, httponly=True, **everywhere)
+    response.set_cookie(names.refresh, opened.refresh_token, httponly=True, **for_refreshing)
+    response.set_cookie(names.csrf, csrf, **everywhere)
+    return csrf
+
+
+def clear_cookies(request: Request) -> None:
+    """Have the answer, whatever it becomes, take the cookies away."""
+    settings = context_of(request).settings
+    names = names_of(settings)
+    response = Response()
+    for name, path in ((names.access, "/"), (names.refresh, REFRESH_PATH), (names.csrf, "/")):
+        response.delete_cookie(name, path=path, secure=not settings.is_local)
+    request.scope["answer_headers"] += [
+        header for header in response.raw_headers if header[0] == b"set-cookie"
+    ]
+
+
+def csrf_token(context: Context, session_id: UUID) -> str:
+    """The CSRF token of a session, for as long as it lives."""
+    return _csrf(context.key("csrf"), session_id)
+
+
+def check_csrf(request: Request, session_id: UUID) -> None:
+    """Raise `CSRFError` unless a request that cookies speak for was made by our own pages."""
+    check_origin(request)
+    context = context_of(request)
+    sent = request.headers.get(HEADER, "").encode()
+    cookie = request.cookies.get(names_of(context.settings).csrf, "").encode()
+    if not hmac.compare_digest(sent, cookie) or not any(
+        hmac.compare_digest(sent, _csrf(key, session_id).encode()) for key in context.keys("csrf")
+    ):
+        raise CSRFError
+
+
+def check_origin(request: Request) -> None:
+    """Raise `CSRFError` for a request that a page of another site makes."""
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        raise CSRFError
+    for origin in request.headers.getlist("origin"):
+        if not _is_ours(origin, request):
+            raise CSRFError
+
+
+def _is_ours(origin: str, request: Request) -> bool:
+    settings = context_of(request).settings
+    if origin in settings.cors_origins or ("*" in settings.cors_origins and origin != "null"):
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    # A proxy may have taken off the encryption, so the scheme seen here says nothing.
+    encrypted = parts.scheme == "https" or (settings.is_local and parts.scheme == "http")
+    return encrypted and parts.netloc.lower() == request.headers.get("host", "").lower()
+
+
+def _csrf(key: bytes, session_id: UUID) -> str:
+    return hmac.digest(key, session_id.bytes, hashlib.sha256).hex()

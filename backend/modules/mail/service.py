@@ -1,0 +1,125 @@
+"""Mail: the use cases. Only jobs of other modules send, so that no answer waits for a server."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import structlog
+from sqlalchemy import delete
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.db.reads import Reads
+from backend.integrations.email import MailError, Message, Provider
+from backend.integrations.email.smtp_url import parse_smtp_url
+from backend.modules.mail.mailbox import Mailbox, links_of
+from backend.modules.mail.models import Mail
+from backend.modules.mail.queries import NEWEST, NEWEST_TO
+from backend.modules.mail.schemas import MailboxOut, MailOut
+from backend.modules.mail.settings import MailSettings
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+log = structlog.get_logger()
+
+LAYOUTS = Path(__file__).parent / "templates"
+_providers: WeakKeyDictionary[Context, Provider] = WeakKeyDictionary()
+
+
+async def deliver(context: Context, message: Message) -> None:
+    """Send `message` by the configured provider. For a job's `run`, never for a request.
+
+    Raises `MailError`, so that the job is tried again. A repeated message (same `id`) reaches the
+    mailbox and Resend once, and carries the same Message-ID by SMTP.
+    """
+    provider = _providers.get(context) or _providers.setdefault(context, _provider(context))
+    try:
+        await provider.send(message)
+    except MailError as error:
+        log.warning("mail_not_sent", mail=message.id, reason=str(error), permanent=error.permanent)
+        raise
+
+
+def render(templates: Path, name: str, *, to: str, id: str, values: Mapping[str, Any]) -> Message:
+    """The message of two templates in the folder `templates` of the module that sends it.
+
+    `<name>.txt` extends `layout.txt` and fills its blocks `subject` and `body`; `<name>.html`
+    extends `layout.html` and fills `body`, and knows `subject`. In HTML every value is escaped.
+    A name that `values` lacks is an error. `id` is that of `Message`.
+    """
+    environment = _environment(templates)
+    plain = environment.get_template(f"{name}.txt")
+    subject = "".join(plain.blocks["subject"](plain.new_context(dict(values))))
+    # A value may hold line breaks, which have no business in a header.
+    subject = " ".join(subject.split())
+    html = environment.get_template(f"{name}.html").render(values, subject=subject)
+    return Message(
+        to=to,
+        subject=subject,
+        text=plain.render(values).strip() + "\n",
+        html=_inlined(html),
+        id=id,
+    )
+
+
+async def read_mailbox(reads: Reads, to: str | None) -> MailboxOut:
+    """The newest mails; only those to one address if `to` is given."""
+    rows = await (reads.all(NEWEST) if to is None else reads.all(NEWEST_TO, to=to))
+    return MailboxOut(
+        data=[
+            MailOut.from_row({**row, "links": links_of(row["text"], row["html"])}) for row in rows
+        ]
+    )
+
+
+async def empty_mailbox(session: AsyncSession) -> None:
+    await session.exec(delete(Mail))
+
+
+def _provider(context: Context) -> Provider:
+    settings = context.settings_of(MailSettings)
+    # Imported only here: a server that sends nothing needs none of these libraries.
+    match settings.provider:
+        case "smtp":
+            from backend.integrations.email.smtp import SmtpProvider  # noqa: PLC0415  # see above
+
+            assert settings.smtp_url is not None
+            server = parse_smtp_url(settings.smtp_url.get_secret_value())
+            return SmtpProvider(server, settings.email_from)
+        case "resend":
+            from backend.integrations.email.resend import (  # noqa: PLC0415  # see above
+                ResendProvider,
+            )
+
+            assert settings.resend_api_key is not None
+            return ResendProvider(settings.resend_api_key.get_secret_value(), settings.email_from)
+    return Mailbox(context.database)
+
+
+@cache
+def _environment(templates: Path) -> "Environment":
+    import jinja2  # noqa: PLC0415  # only a worker renders
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([templates, LAYOUTS]),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _inliner() -> Any:
+    import css_inline  # noqa: PLC0415  # only a worker renders
+
+    return css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
+
+
+def _inlined(html: str) -> str:
+    """With its style sheet in `style` attributes: many mail programs drop `<style>`."""
+    inlined: str = _inliner().inline(html)
+    return inlined

@@ -1,0 +1,91 @@
+from email.utils import getaddresses, parseaddr
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from backend.core.settings import SettingsBase
+from backend.integrations.email import MailError, ascii_domain
+from backend.integrations.email.smtp_url import parse_smtp_url
+
+ProviderName = Literal["smtp", "resend", "mailbox"]
+NEEDS: dict[str, str] = {"smtp": "smtp_url", "resend": "resend_api_key"}
+LOCAL_SENDER = "Trellis <no-reply@localhost>"
+
+
+class MailSettings(SettingsBase):
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="`smtp://user:password@host:587` (STARTTLS; with a password always) or "
+        "`smtps://user:password@host:465`. Part of a URL: escape what is special in a password.",
+    )
+    resend_api_key: SecretStr | None = Field(
+        None, description="Key of resend.com, for EMAIL_PROVIDER=resend."
+    )
+    email_provider: ProviderName | None = Field(
+        None,
+        description="How mail leaves: smtp, resend, or mailbox (kept for /dev/mailbox, in "
+        "development and test only). Unset: smtp where SMTP_URL is set, else mailbox.",
+    )
+    email_from: str = Field(
+        LOCAL_SENDER,
+        max_length=320,
+        description="Sender of all mail, an address with or without a name.",
+    )
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _usable_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            parse_smtp_url(value.get_secret_value())
+        return value
+
+    @field_validator("resend_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise ValueError("must be a key of visible ASCII characters")
+        return value
+
+    @field_validator("email_provider", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("email_provider")
+    @classmethod
+    def _complete(cls, value: ProviderName | None, info: ValidationInfo) -> ProviderName | None:
+        needed = NEEDS.get(value or "")
+        # What was given but refused is not in the data, and is told of by itself.
+        if needed and needed in info.data and not info.data[needed]:
+            raise ValueError(f"{value} needs {needed.upper()}")
+        return value
+
+    @field_validator("email_from")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        try:
+            ((_, address),) = getaddresses([value])
+            ascii_domain(address)
+            if value.isprintable():
+                return value
+        except (MailError, ValueError):
+            pass
+        raise ValueError("must be like Trellis <no-reply@example.com>")
+
+    @property
+    def provider(self) -> ProviderName:
+        return self.email_provider or ("smtp" if self.smtp_url else "mailbox")
+
+    def unsafe(self) -> list[str]:
+        found = []
+        if self.email_provider == "mailbox":
+            found.append("EMAIL_PROVIDER must be smtp or resend: nobody reads the mailbox here.")
+        elif self.provider == "mailbox":
+            found.append(
+                "SMTP_URL is missing: no mail could leave, not even for a forgotten password. "
+                "Set it, or EMAIL_PROVIDER=resend and RESEND_API_KEY."
+            )
+        if parseaddr(self.email_from)[1].endswith("@localhost"):
+            found.append("EMAIL_FROM must be an address that your mail server may send from.")
+        return found
