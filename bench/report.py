@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.endpoints import (
     ENDPOINTS,
+    LIMITS_TARGET,
     MEGABYTES_LIMIT,
     READY_LIMIT,
     SIGN_IN_TARGET,
@@ -46,6 +47,13 @@ def table(findings: Findings) -> Iterator[str]:
         yield _row("me", series, share, target)
     if findings.sign_in:
         yield f"Sign-ins answered meanwhile: {findings.sign_ins}; hashing steps back for requests."
+    for series in findings.limits:
+        share, target = "", ""
+        if series is not findings.limits[0]:
+            reached = series.share_of(findings.limits[0])
+            share = f"({reached:.0%})"
+            target = _verdict(reached >= LIMITS_TARGET, f">= {LIMITS_TARGET:.0%} of none")
+        yield _row("me", series, share, target)
     ready = findings.seconds_to_ready
     verdict = _verdict(ready < READY_LIMIT, f"< {READY_LIMIT:g} s")
     yield f"Start to ready: {ready:.2f} s ({verdict})."

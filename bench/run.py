@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import data
+from bench import data, limits
 from bench.endpoints import ENDPOINTS, SIGN_IN_CLIENTS, Endpoint
 from bench.load import Job
 from bench.measure import Generator, Series, Variant, compare, generator, measure
@@ -27,6 +27,7 @@ from bench.servers import (
 )
 
 APPLICATION, FLOOR, BARE_FLOOR = "application", "floor", "floor, token cached"
+_ME = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "me")
 QUIET, SIGNING_IN = "nobody signs in", f"{SIGN_IN_CLIENTS} clients sign in"
 
 
@@ -48,12 +49,17 @@ class Findings:
     endpoints: dict[str, list[Series]] = field(default_factory=dict)
     sign_in: list[Series] = field(default_factory=list)
     sign_ins: int = 0
+    limits: list[Series] = field(default_factory=list)
     seconds_to_ready: float = 0.0
     resident_megabytes: float | None = None
 
     def failures(self) -> Iterator[str]:
         """What was not answered with 2xx, a line for each series."""
-        for name, found in [*self.endpoints.items(), ("sign-in", self.sign_in)]:
+        for name, found in [
+            *self.endpoints.items(),
+            ("sign-in", self.sign_in),
+            ("limits", self.limits),
+        ]:
             for series in found:
                 if series.errors:
                     yield f"{name}, {series.name}: {series.errors} errors: {series.first_error}"
@@ -67,9 +73,9 @@ class Place:
     folder: Path
     settings: dict[str, str]
 
-    def application(self, name: str, checkout: Path) -> Server:
+    def application(self, name: str, checkout: Path, **settings: str) -> Server:
         port = free_port()
-        environment = surroundings(checkout, self.settings)
+        environment = surroundings(checkout, self.settings | settings)
         return self._served(name, application_command(port), port, environment, "/health/ready")
 
     def floor(self) -> Server:
@@ -119,6 +125,9 @@ def run(options: Options, say: Callable[[str], None]) -> Findings:
             say("Measuring me while clients sign in ...")
             signing = stack.enter_context(generator(cores[1] if cores else None))
             _disturb(findings, variants[0], load, signing, token, options)
+        if not options.only or "limits" in options.only:
+            say("Measuring what limits cost ...")
+            findings.limits = _limited(place, load, token, options)
         findings.resident_megabytes = server.resident_megabytes()
     return findings
 
@@ -129,6 +138,8 @@ def _settings(url: str) -> dict[str, str]:
         "LOG_FORMAT": "json",
         "DATABASE_URL": url,
         "SECRET_KEY": secrets.token_urlsafe(48),
+        # One user asks all the time.
+        "RATE_LIMIT_ENABLED": "false",
         # As long as any run.
         "ACCESS_TOKEN_TTL": "86400",
     }
@@ -155,6 +166,24 @@ def _compared(
         seconds=options.seconds,
         connections=options.connections,
         between=(lambda: data.settle(url)) if endpoint.body else lambda: None,
+    )
+
+
+def _limited(place: Place, load: Generator, token: str, options: Options) -> list[Series]:
+    """`me` without limits, and with them in each place that can keep the counts."""
+    redis = place.stack.enter_context(limits.redis(place.folder / "redis"))
+    return compare(
+        _ME,
+        [
+            Variant(name, place.application(name, ROOT, **settings))
+            for name, settings in limits.storages(redis).items()
+        ],
+        load,
+        token=token,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        connections=options.connections,
+        between=lambda: None,
     )
 
 
@@ -202,10 +231,9 @@ def _disturb(
     token: str,
     options: Options,
 ) -> None:
-    me = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "me")
     login = Endpoint("login", "POST", f"{data.API}/login", json.dumps(data.CREDENTIALS))
     port = variant.server.port
-    job = Job(port, me.request(port, token), options.connections, options.seconds)
+    job = Job(port, _ME.request(port, token), options.connections, options.seconds)
     logins = Job(port, login.request(port, token), SIGN_IN_CLIENTS, options.seconds)
     quiet, disturbed = findings.sign_in = [Series(QUIET), Series(SIGNING_IN)]
     for _ in range(options.rounds):

@@ -22,6 +22,8 @@ DEFAULTS: dict[str, Any] = {
     "database_pool_size": 5,
     # The work of a hash is not what tests are about.
     "bcrypt_cost": 4,
+    # Nor are most of them about this.
+    "rate_limit_enabled": False,
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests import databases
 from tests.commands import ROOT, Running, ask, data_dir, eventually, postmaster, refusal, running
+from tests.processes import worker_pids
 
 
 @pytest.fixture
@@ -20,15 +21,6 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 def is_ready(serve: Running) -> bool:
     return ask(serve.url, "/health/ready")[0] == 200
-
-
-def workers(serve: Running) -> list[int]:
-    """The processes that answer; one more helps multiprocessing to count."""
-    return [
-        pid
-        for pid in serve.children()
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
 
 
 def test_stops_at_ctrl_c_even_twice(own_database_url: str, tmp_path: Path) -> None:
@@ -76,10 +68,10 @@ def test_brings_a_database_and_replaces_killed_workers(tmp_path: Path, data: Pat
     with running("serve", "--port", "0", "--workers", "2", folder=tmp_path) as serve:
         eventually(lambda: is_ready(serve))
         assert postmaster(data) is not None
-        before = workers(serve)
+        before = worker_pids(serve)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        eventually(lambda: len(workers(serve)) == 2 and before[0] not in workers(serve))
+        eventually(lambda: len(worker_pids(serve)) == 2 and before[0] not in worker_pids(serve))
         eventually(lambda: is_ready(serve))
         serve.kill(signal.SIGTERM)
         assert serve.ends() == 0

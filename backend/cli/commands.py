@@ -20,6 +20,7 @@ app = typer.Typer(
 db = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 users = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 module = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Host = Annotated[
     str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines call as well.")
@@ -64,6 +65,23 @@ def serve(
     from backend.cli.serve import run
 
     run(host, port, workers)
+
+
+@app.command()
+def worker() -> None:
+    """Run what is to be done later, such as sending mail.
+
+    Any number may run, on any machine that reaches the database; each job goes to one of them.
+    While the database is down, or not migrated, it waits. Only in development and test, without
+    DATABASE_URL, it brings the embedded database and migrates it.
+
+    SIGTERM lets the jobs that are running finish, for up to 20 seconds, and stops it with exit
+    code 0. What is not finished by then is given back, and begins anew in another worker.
+    """
+    exit_on_signals(code=0)
+    from backend.cli.worker import run
+
+    run()
 
 
 @app.command()
@@ -193,6 +211,33 @@ def list_modules() -> None:
     modules()
 
 
+@audit.callback()
+def about_audit() -> None:
+    """The record of what was done."""
+
+
+@audit.command("verify")
+def verify_audit(
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER:DIGEST",
+            help="A seal as the log tells it (audit_sealed). Whoever cuts off the end of the "
+            "record can hide that from everything but the log.",
+        ),
+    ] = None,
+) -> None:
+    """Find out whether the record was tampered with.
+
+    Holds every event against the seal that was made of it, and every seal against the one before.
+    Exit code 1 with the first things that are wrong, if there are any.
+    """
+    from backend.cli.audit import verify
+
+    raise typer.Exit(verify(anchor))
+
+
 app.add_typer(db, name="db")
 app.add_typer(users, name="users")
+app.add_typer(audit, name="audit")
 app.add_typer(module, name="module")

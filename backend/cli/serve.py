@@ -14,6 +14,7 @@ from backend.cli.databases import opened
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.server import Server, make_config
+from backend.cli.terminal import CommandError
 from backend.core.logging import configure_logging
 
 # Longer than a statement may run, shorter than the 30 seconds of most orchestrators.
@@ -23,12 +24,19 @@ STOP_PATIENCE = 20
 def run(host: str, port: int, workers: int) -> None:
     settings, *_ = configuration.load()
     configure_logging(settings)
+    if workers > 1 and settings.limit_storage == "memory":
+        if settings.rate_limit_storage == "memory":
+            raise CommandError(
+                "RATE_LIMIT_STORAGE=memory is for one worker, because each would count for itself. "
+                "Use postgres or redis, or leave out --workers."
+            )
+        # Here the environment is how the workers, and backend.main, are told.
+        os.environ["RATE_LIMIT_STORAGE"] = "postgres"
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in listen(host, port)]
         if settings.database_url is None:
             place = stack.enter_context(opened(settings))
             bring_to_head(place.url)
-            # Here the environment is how the workers, and backend.main, are told.
             os.environ["DATABASE_URL"] = place.url
         structlog.get_logger().info("serving", url=url_of(sockets[0]), workers=workers)
         _serve(sockets, workers)

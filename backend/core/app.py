@@ -16,16 +16,18 @@ from backend.core import docs
 from backend.core.context import Context, nobody, unobserved
 from backend.core.draining import drains_before_stop
 from backend.core.failures import install_error_handlers
+from backend.core.limiting.setup import limits_of, redis_check
 from backend.core.middleware.cors import CORSMiddleware
 from backend.core.middleware.failures import FailuresMiddleware
 from backend.core.middleware.hosts import HostsMiddleware
 from backend.core.middleware.paths import PathsMiddleware
+from backend.core.middleware.proxies import ProxiesMiddleware
 from backend.core.middleware.requests import RequestsMiddleware
 from backend.core.module import Module
 from backend.core.openapi import openapi_document, operation_id
 from backend.core.registry import prefix_of
 from backend.core.routing import Router
-from backend.core.security import secret_keys
+from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
 from backend.db.database import Database
@@ -47,23 +49,29 @@ def create_context(
             ["DATABASE_URL is not set: `backend dev` and `backend serve` bring a database."]
         )
     replica = settings.database_replica_url
+    database = Database(
+        settings.database_url.get_secret_value(),
+        replica_url=replica.get_secret_value() if replica else None,
+        size=settings.database_pool_size,
+        timeouts=Timeouts(
+            pool=settings.database_pool_timeout,
+            statement=settings.database_statement_timeout,
+        ),
+    )
+    keys = secret_keys(settings)
+    checks = {name: check for module in modules for name, check in module.readiness.items()}
+    if settings.redis_url is not None:
+        checks["redis"] = redis_check(settings.redis_url)
     return Context(
         settings=settings,
         module_settings=loaded,
-        database=Database(
-            settings.database_url.get_secret_value(),
-            replica_url=replica.get_secret_value() if replica else None,
-            size=settings.database_pool_size,
-            timeouts=Timeouts(
-                pool=settings.database_pool_timeout,
-                statement=settings.database_statement_timeout,
-            ),
-        ),
-        secret_keys=secret_keys(settings),
+        database=database,
+        secret_keys=keys,
         features=tuple(feature for module in modules for feature in module.features),
         authenticate=next((each.authenticate for each in modules if each.authenticate), nobody),
         on_refusal=next((each.on_refusal for each in modules if each.on_refusal), unobserved),
-        checks={name: check for module in modules for name, check in module.readiness.items()},
+        limits=limits_of(settings, derive_key(keys[0], "limits"), database.fresh),
+        checks=checks,
     )
 
 
@@ -114,6 +122,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(HostsMiddleware, allowed=settings.allowed_hosts)
     app.add_middleware(FailuresMiddleware, tells_details=settings.environment == "development")
     app.add_middleware(CORSMiddleware, origins=settings.cors_origins)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(
         RequestsMiddleware, hsts=settings.environment != "development", template_of=templates.get
     )
@@ -124,6 +134,8 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
     """Start the modules, hold what they hold, and let go of everything at the end."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(context.database.close)
+        if context.limits is not None:
+            stack.push_async_callback(context.limits.close)
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))

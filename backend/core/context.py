@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 from starlette.requests import Request
 
+from backend.core.limiting.setup import Limits
 from backend.core.permissions import Feature
 from backend.core.principal import Principal
 from backend.core.security import derive_key
@@ -17,6 +18,10 @@ S = TypeVar("S", bound=SettingsBase)
 Authenticator = Callable[[Request], Awaitable[Principal | None]]
 ReadinessCheck = Callable[["Context"], Awaitable[None]]
 RefusalObserver = Callable[[Request], Awaitable[None]]
+
+
+class NotReadyError(Exception):
+    """Why a readiness check fails, in words that may be shown to anybody."""
 
 
 async def nobody(_: Request) -> None:
@@ -40,7 +45,8 @@ class Context:
     """One per application; `context_of(request)` finds it.
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
-    `secret_keys` begins with the one that is used for everything new.
+    `secret_keys` begins with the one that is used for everything new. `limits` is None where
+    limits are off.
     """
 
     settings: Settings
@@ -50,6 +56,7 @@ class Context:
     features: tuple[Feature, ...] = ()
     authenticate: Authenticator = nobody
     on_refusal: RefusalObserver = unobserved
+    limits: Limits | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     state: State = field(default_factory=State)
 

@@ -7,11 +7,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from backend.core.errors import NotFoundError, all_errors, documented, title_of
-from backend.core.identity import credentials_ignored
+from backend.core.identity import unlimited
 from backend.core.routing import Router
 from backend.core.schemas import Schema
 
-error_pages = Router(tags=["errors"], dependencies=[credentials_ignored])
+error_pages = Router(tags=["errors"], dependencies=[unlimited])
 # FastAPI's own router: these are pages, and browsers do not ask for JSON.
 documentation = APIRouter(include_in_schema=False)
 

@@ -5,6 +5,7 @@
     caller: OptionalPrincipal                                        anybody, signed in or not
     dependencies=[public]                                            anybody
     dependencies=[credentials_ignored]                               anybody, tokens not looked at
+    dependencies=[unlimited]                                         the same, and not counted
 
 `backend.core.routing` applies the policy before the body is read, so a caller who may not learn
 anything learns nothing from validation either.
@@ -18,26 +19,40 @@ from fastapi.dependencies.models import Dependant
 from starlette.requests import Request
 
 from backend.core.context import context_of
-from backend.core.errors import NotAuthenticatedError
+from backend.core.errors import AppError, NotAuthenticatedError
+from backend.core.limits import count_request
 from backend.core.principal import Principal
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The access rule of a route, and the dependency that hands the caller to its handler."""
+    """The access rule of a route, and the dependency that hands the caller to its handler.
+
+    `limited` routes count towards the limits of their caller.
+    """
 
     kind: Literal["ignored", "public", "signed in", "permission"]
     permission: str | None = None
+    limited: bool = True
 
     def __str__(self) -> str:
         return self.permission or self.kind
 
     async def admit(self, request: Request) -> None:
-        """Find out who is calling; raise unless they may."""
+        """Find out who is calling, and count it; raise unless they may."""
+        context = context_of(request)
         principal = None
         if self.kind != "ignored":
-            principal = await context_of(request).authenticate(request)
+            try:
+                principal = await context.authenticate(request)
+            except AppError:
+                # Whose the token is, nobody knows; where it comes from, we do.
+                if self.limited:
+                    await count_request(context, request.scope, None)
+                raise
         request.scope["principal"] = principal
+        if self.limited:
+            await count_request(context, request.scope, principal)
         if self.kind in ("ignored", "public"):
             return
         if principal is None:
@@ -56,6 +71,7 @@ def require(permission: str) -> Any:
 
 public = Depends(Policy("public"))
 credentials_ignored = Depends(Policy("ignored"))
+unlimited = Depends(Policy("ignored", limited=False))
 CurrentPrincipal = Annotated[Principal, Depends(Policy("signed in"))]
 OptionalPrincipal = Annotated[Principal | None, public]
 

@@ -29,12 +29,14 @@ class Job:
     attempts  times in all it is tried, with growing pauses, before it counts as dead
     cron      when to run it by itself (`minute hour day month weekday`, in UTC, and perhaps a
               sixth field for seconds); it then takes no arguments
+    timeout   seconds one attempt may take; it is cancelled then, and has failed
     """
 
     name: str
     run: Callable[..., Awaitable[None]]
     attempts: int = 10
     cron: str | None = None
+    timeout: float = 600
 
 
 async def enqueue(
@@ -47,4 +49,4 @@ async def enqueue(
         "arguments": orjson.dumps(arguments).decode(),
         "run_at": run_at,
     }
-    await session.execute(_DEFER, values)
+    await (await session.connection()).execute(_DEFER, values)

@@ -1,25 +1,45 @@
-"""Placeholder until the real one is written (a package `limits/` would hide this file)."""
+"""Limits: how often something may be done in a time, wherever in it one begins to count.
 
-from dataclasses import dataclass
+`count_request` is for every request. For what somebody could guess by trying, count the attempts:
+
+    verdict = await take(context, f"code {user_id}", Rule(5, 300))
+    if not verdict.allowed:
+        raise RateLimitedError(verdict)
+
+These counts are durable, exact for any number of processes, and cost a round trip. An attempt is
+counted before it is made, so parallel ones cannot pass together. A key always goes with the same
+windows, and is stored as a keyed hash.
+"""
+
+import math
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.types import Scope
 
 from backend.core.context import Context
 from backend.core.errors import AppError
+from backend.core.limiting.rules import ALLOWED, Rule, Verdict, parse_rules, verdict
+from backend.core.origin import client_address
+from backend.core.principal import Principal
+from backend.db import limits as counts
 
+__all__ = [
+    "RateLimitedError",
+    "Rule",
+    "Verdict",
+    "address_key",
+    "clear",
+    "clear_in",
+    "count_request",
+    "give_back",
+    "give_back_in",
+    "parse_rules",
+    "take",
+]
 
-@dataclass(frozen=True)
-class Rule:
-    limit: int
-    window: int
-
-
-@dataclass(frozen=True)
-class Verdict:
-    allowed: bool
-    remaining: int
-    reset: float
-    retry_after: int
+IPV6_NETWORK = 64
 
 
 class RateLimitedError(AppError):
@@ -31,21 +51,79 @@ class RateLimitedError(AppError):
         super().__init__(headers={"Retry-After": str(verdict.retry_after)})
 
 
+async def count_request(context: Context, scope: Scope, principal: Principal | None) -> None:
+    """Count a request for its user or else its address, and say so in the answer's headers.
+
+    Raises `RateLimitedError` for one too many.
+    """
+    limits = context.limits
+    if limits is None:
+        return
+    if principal is None:
+        name = f"address {address_key(client_address(scope))}"
+    else:
+        name = f"user {principal.user_id}"
+    found = await limits.quotas.take(limits.key(name))
+    assert found.rule is not None
+    state = f'"{found.rule.name}";r={found.remaining};t={math.ceil(found.reset)}'
+    scope["answer_headers"] += [
+        (b"ratelimit-policy", limits.quotas.policy),
+        (b"ratelimit", state.encode()),
+    ]
+    if not found.allowed:
+        raise RateLimitedError(found)
+
+
 async def take(context: Context, key: str, *rules: Rule) -> Verdict:
-    return Verdict(True, 1, 0, 0)
+    """Count an attempt at what `key` names, unless one of the rules does not allow it."""
+    limits = context.limits
+    if limits is None:
+        return ALLOWED
+    hashed = limits.key(key)
+    found = await limits.guesses.take(
+        context.database.fresh,
+        {hashed: 1},
+        [each.limit for each in rules],
+        [each.window for each in rules],
+    )
+    return verdict(rules, found[hashed])
 
 
 async def give_back(context: Context, key: str) -> None:
-    pass
+    """Take back the newest attempt: it was none."""
+    if context.limits is not None:
+        await counts.give_back(context.database.fresh, context.limits.key(key))
+
+
+async def give_back_in(session: AsyncSession, context: Context, key: str) -> None:
+    """`give_back` in the transaction of what made it right."""
+    if context.limits is not None:
+        await counts.give_back(session, context.limits.key(key))
 
 
 async def clear(context: Context, key: str) -> None:
-    pass
+    """Forget all attempts."""
+    if context.limits is not None:
+        await counts.clear(context.database.fresh, context.limits.key(key))
 
 
 async def clear_in(session: AsyncSession, context: Context, key: str) -> None:
-    pass
+    """`clear` in the transaction of the success that ends the guessing."""
+    if context.limits is not None:
+        await counts.clear(session, context.limits.key(key))
 
 
+@lru_cache(1024)
 def address_key(ip: str | None) -> str:
-    return ip or ""
+    """What stands for a caller's address: a household has 2^64 addresses of IPv6."""
+    if ip is None:
+        return "unknown"
+    try:
+        address = ip_address(ip.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, IPV6_NETWORK), strict=False))

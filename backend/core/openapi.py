@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from backend.core import errors
 from backend.core.errors import AppError, Problem, documented
 from backend.core.identity import Policy, policies
+from backend.core.limits import RateLimitedError
 from backend.core.registry import API_PREFIX
 
 SIGN_IN = "SignIn"
@@ -84,6 +85,8 @@ def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppErr
             errors.TokenExpiredError,
             errors.ServiceUnavailableError,
         ]
+    if policy.limited:
+        usual += [RateLimitedError, errors.ServiceUnavailableError]
     if policy.kind in ("signed in", "permission"):
         usual.append(errors.NotAuthenticatedError)
     if policy.permission:

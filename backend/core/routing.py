@@ -66,6 +66,7 @@ class Route(APIRoute):
         policy = next(iter(policies(self.dependant)), Policy("signed in"))
         parameters = frozenset(query_parameters(self.dependant))
         body = self.body_field
+        offered = JSON_RANGES | other_ranges(self.responses)
         media_types = None
         if body is not None and not isinstance(body.field_info, Form):
             media_types = PATCH_TYPES if "PATCH" in (self.methods or ()) else JSON_TYPES
@@ -73,7 +74,7 @@ class Route(APIRoute):
         async def admit_then_handle(request: Request) -> Response:
             await policy.admit(request)
             accept = ",".join(request.headers.getlist("accept"))
-            if accept and accept != "*/*" and not accepts_json(accept):
+            if accept and accept != "*/*" and not accepts(accept, offered):
                 raise NotAcceptableError
             if request.scope["query_string"]:
                 _check_query(request, parameters)
@@ -144,11 +145,17 @@ def check_content_type(request: Request, accepted: frozenset[str]) -> None:
         raise UnsupportedMediaTypeError
 
 
-def accepts_json(accept: str) -> bool:
-    """False only where the Accept header (RFC 9110, 12.5.1) excludes JSON in every form."""
+def other_ranges(responses: dict[int | str, dict[str, Any]]) -> frozenset[str]:
+    """What may be asked for beside JSON, of the media types a route declares for its success."""
+    declared = responses.get(200, {}).get("content", {})
+    return frozenset(declared) | {f"{name.partition('/')[0]}/*" for name in declared}
+
+
+def accepts(accept: str, offered: frozenset[str]) -> bool:
+    """False only where the Accept header (RFC 9110, 12.5.1) excludes all that is offered."""
     for part in accept.lower().split(","):
         media_type, *parameters = (piece.strip() for piece in part.split(";"))
         refused = any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
-        if media_type in JSON_RANGES and not refused:
+        if media_type in offered and not refused:
             return True
     return False

@@ -1,13 +1,25 @@
 """Settings from the environment and `.env`. Nothing else reads either."""
 
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.core.limiting.rules import parse_rules
+
 Environment = Literal["development", "test", "staging", "production"]
+LimitStorage = Literal["memory", "postgres", "redis"]
 LOCAL: frozenset[Environment] = frozenset({"development", "test"})
 SECRET_KEY_BYTES = 32
 
@@ -72,6 +84,11 @@ class Settings(SettingsBase):
     database_statement_timeout: float = Field(
         15, gt=0, description="Seconds one statement may run; then 503."
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="`redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix://`: where "
+        "requests are counted.",
+    )
     secret_key: SecretStr | None = Field(
         None,
         description="At least 32 bytes; signs tokens and cursors and keys the password hashes. "
@@ -90,6 +107,26 @@ class Settings(SettingsBase):
     allowed_hosts: CommaSeparated = Field(
         (), description="Host names to answer to, comma separated. Unset in development: all."
     )
+    trusted_proxies: CommaSeparated = Field(
+        (),
+        description="Addresses and networks, comma separated, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed.",
+    )
+    rate_limit_enabled: bool = Field(
+        True,
+        description="`false` lifts all limits, those on guessing included; development and test "
+        "only.",
+    )
+    rate_limit_default: str = Field(
+        "60/minute;1000/hour",
+        description="Requests of a user, or of an address without one; also `10/5 minutes`.",
+    )
+    rate_limit_storage: LimitStorage | None = Field(
+        None,
+        description="Where they are counted: memory (of a single worker), postgres or redis. "
+        "Unset: redis with REDIS_URL; else memory for a single worker in development and test, "
+        "postgres elsewhere.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged."
     )
@@ -107,7 +144,7 @@ class Settings(SettingsBase):
         "and test, else 5.",
     )
 
-    @field_validator("environment", "log_level", "log_format", mode="before")
+    @field_validator("environment", "log_level", "log_format", "rate_limit_storage", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -117,6 +154,45 @@ class Settings(SettingsBase):
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
+        text = value.get_secret_value()
+        if not text.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        try:
+            urlsplit(text).port  # noqa: B018  # reading it is the check
+        except ValueError:
+            raise ValueError("must be like redis://user:password@host:6379/0") from None
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(
+                    "must be addresses and networks such as 10.0.0.0/8, comma separated"
+                ) from None
+        return value
+
+    @field_validator("rate_limit_default")
+    @classmethod
+    def _rules(cls, value: str) -> str:
+        parse_rules(value)
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _has_redis(cls, value: LimitStorage | None, others: ValidationInfo) -> LimitStorage | None:
+        if value == "redis" and others.data.get("redis_url", "unusable") is None:
+            raise ValueError("redis needs a REDIS_URL")
         return value
 
     @field_validator("cors_origins")
@@ -132,6 +208,15 @@ class Settings(SettingsBase):
     @property
     def shows_docs(self) -> bool:
         return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
+
+    @property
+    def limit_storage(self) -> LimitStorage:
+        """Where a single worker counts requests; several cannot share memory."""
+        if self.rate_limit_storage is not None:
+            return self.rate_limit_storage
+        if self.redis_url is not None:
+            return "redis"
+        return "memory" if self.is_local else "postgres"
 
     @property
     def drain_seconds(self) -> float:
@@ -150,6 +235,8 @@ class Settings(SettingsBase):
                 "SECRET_KEY is guessable (it needs 32 random bytes): make one with "
                 "`openssl rand -base64 48`."
             )
+        if not self.rate_limit_enabled:
+            found.append("RATE_LIMIT_ENABLED must be true: without limits passwords are guessed.")
         if not self.allowed_hosts or "*" in self.allowed_hosts:
             found.append("ALLOWED_HOSTS must name the host names this server answers to.")
         if "*" in self.cors_origins:

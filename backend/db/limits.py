@@ -5,16 +5,20 @@ attempts exactly as many pass as may. The table of quotas is unlogged, so its wr
 disk, and a crash of the server empties it; guesses are as durable as everything else.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+import random
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.reads import Query, Reads, Row
+from backend.db.reads import Query, Reads
 
 Table = Literal["quotas", "guesses"]
-SLICES = 256
+# What has expired is removed by the way, from one of so many parts of the table at a time. So no
+# more rows than the product of both are kept longer than they are needed.
+PARTS = 256
+KEYS_PER_SWEEP = 50
 
 
 class Count(NamedTuple):
@@ -41,14 +45,14 @@ class Statement(Query):
 
 
 class Counts:
-    """One of the tables.
-
-    `moment` (microseconds since 1970) replaces the database's clock, in tests.
-    """
+    """One of the tables, as one process uses it."""
 
     def __init__(self, table: Table) -> None:
         self._take = Statement(_TAKE.format(table=f"rate_limit_{table}"))
         self._sweep = Statement(_SWEEP.format(table=f"rate_limit_{table}"))
+        self._counted = 0
+        # Several processes need not begin with the same.
+        self._part = random.randrange(PARTS)  # noqa: S311  # nothing secret about it
 
     async def take(
         self,
@@ -60,7 +64,8 @@ class Counts:
     ) -> dict[bytes, Count]:
         """Count as many of each key's hits as all rules (`limits` in so many `seconds`) allow.
 
-        A key is always used with the same windows: the hits of others are forgotten.
+        A key is always used with the same windows: the hits of others are forgotten. `moment`
+        (microseconds since 1970) replaces the database's clock, in tests.
         """
         rows = await reads.all(
             self._take,
@@ -70,29 +75,34 @@ class Counts:
             seconds=seconds,
             moment=moment,
         )
+        self._counted += len(hits)
+        if self._counted >= KEYS_PER_SWEEP:
+            self._counted = 0
+            self._part = (self._part + 1) % PARTS
+            await self.sweep(reads, self._part)
         return {row["key"]: Count(row["passed"], row["used"], row["waits"]) for row in rows}
 
     async def sweep(self, reads: Reads, part: int) -> None:
-        """Remove what has expired from one of `SLICES` parts of the table, waiting for nobody."""
-        following = bytes([part + 1]) if part + 1 < SLICES else None
+        """Remove what has expired from this part of the table, waiting for nobody."""
+        following = bytes([part + 1]) if part + 1 < PARTS else None
         await reads.all(self._sweep, low=bytes([part]), high=following)
 
 
-async def give_back(reads: Reads | AsyncSession, key: bytes) -> None:
-    """Take the newest hit of a guessing key back, in a session's transaction or at once."""
-    await _change(reads, _GIVE_BACK, key)
+async def give_back(place: Reads | AsyncSession, key: bytes) -> None:
+    """Take back the newest hit of a guessing key: at once, or in a session's transaction."""
+    await _change(place, _GIVE_BACK, key)
 
 
-async def clear(reads: Reads | AsyncSession, key: bytes) -> None:
-    """Forget all hits of a guessing key, in a session's transaction or at once."""
-    await _change(reads, _CLEAR, key)
+async def clear(place: Reads | AsyncSession, key: bytes) -> None:
+    """Forget all hits of a guessing key: at once, or in a session's transaction."""
+    await _change(place, _CLEAR, key)
 
 
 async def _change(place: Reads | AsyncSession, sql: str, key: bytes) -> None:
     if isinstance(place, Reads):
         await place.all(Statement(sql.replace(":key", "%(key)s")), key=key)
     else:
-        await place.execute(text(sql), {"key": key})
+        await (await place.connection()).execute(text(sql), {"key": key})
 
 
 # In the order of the keys, so that two batches never wait for each other. The hits asked for go

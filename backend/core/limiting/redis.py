@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from pydantic import SecretStr
@@ -20,6 +20,7 @@ from backend.core.limiting.memory import Memory
 from backend.core.limiting.rules import Rule
 from backend.db.limits import Count
 
+Word = bytes | str | int
 log = structlog.get_logger()
 
 # Of connecting, asking and being answered together.
@@ -36,6 +37,8 @@ class RedisCounts:
     """
 
     def __init__(self, url: SecretStr, rules: Sequence[Rule]) -> None:
+        # Wrong words in it should be told at the start.
+        new_connection(url)
         self._url = url
         self._windows = [str(each) for rule in rules for each in (rule.limit, rule.window)]
         self._memory = Memory(rules)
@@ -69,7 +72,7 @@ class RedisCounts:
 
     async def _ask(self, hits: Mapping[bytes, int], moment: int) -> dict[bytes, Count]:
         keys = [PREFIX + key for key in hits]
-        arguments = [len(keys), *keys, moment, *self._windows, *hits.values()]
+        arguments: Sequence[Word] = [len(keys), *keys, moment, *self._windows, *hits.values()]
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 found = await self._run(arguments)
@@ -85,12 +88,12 @@ class RedisCounts:
             for key, each in zip(hits, found, strict=True)
         }
 
-    async def _run(self, arguments: Sequence[bytes | str | int]) -> Any:
+    async def _run(self, arguments: Sequence[Word]) -> Any:
         connection = self._connection
         if connection is None:
             connection = new_connection(self._url)
             try:
-                await connection.connect()
+                await _connect(connection)
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
@@ -106,7 +109,7 @@ async def ping(url: SecretStr) -> None:
     connection = new_connection(url)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await connection.connect()
+            await _connect(connection)
             await _command(connection, "PING")
     finally:
         await connection.disconnect(nowait=True)
@@ -114,11 +117,16 @@ async def ping(url: SecretStr) -> None:
 
 def new_connection(url: SecretStr) -> AbstractConnection:
     """A connection that is not made yet. `ValueError` for what is no address of a Redis."""
-    pool: ConnectionPool[Any] = ConnectionPool.from_url(url.get_secret_value())
-    return pool.make_connection()
+    pool: Any = ConnectionPool.from_url(url.get_secret_value())
+    return cast(AbstractConnection, pool.make_connection())
 
 
-async def _command(connection: AbstractConnection, *words: bytes | str | int) -> Any:
+async def _connect(connection: Any) -> None:
+    # Untyped in the library.
+    await connection.connect()
+
+
+async def _command(connection: AbstractConnection, *words: Word) -> Any:
     await connection.send_command(*words)
     return await connection.read_response()
 

@@ -1,1 +1,1 @@
-"""Pure ASGI layers, outermost first: requests, cors, failures, hosts, paths."""
+"""Pure ASGI layers, outermost first: requests, proxies, cors, failures, hosts, paths."""

@@ -112,7 +112,7 @@ def _told(error: Exception) -> MailError:
                 permanent=error.code >= 500,
             )
         case aiosmtplib.SMTPNotSupported():
-            return MailError("The mail server cannot do what this mail needs.", permanent=True)
+            return MailError("The mail server takes only addresses in ASCII.", permanent=True)
         case aiosmtplib.SMTPAuthenticationError():
             return MailError(f"The mail server refused SMTP_URL's password ({_code(error)}).")
         case aiosmtplib.SMTPSenderRefused():
@@ -123,6 +123,9 @@ def _told(error: Exception) -> MailError:
             return MailError("The mail server's certificate is not trusted.")
         case TimeoutError():
             return MailError("The mail server did not answer in time.")
+        case aiosmtplib.SMTPException() if type(error) is aiosmtplib.SMTPException:
+            # Words of the library, not of the server: no STARTTLS, no AUTH.
+            return MailError(f"The mail server cannot be used: {error.message}")
     return MailError(f"The mail server cannot be used ({type(error).__name__}).")
 
 

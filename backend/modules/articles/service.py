@@ -4,6 +4,7 @@ Published ones are seen by everybody, the others by their author and holders of 
 """
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,10 +26,12 @@ from backend.modules.articles.exceptions import (
 )
 from backend.modules.articles.models import Article
 from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleUpdate
+from backend.modules.audit import service as audit
 from backend.modules.users import service as users
 from backend.modules.users.schemas import Author
 
 ADMIN = "articles:admin"
+LONG = ("content",)
 
 
 async def list_articles(
@@ -71,16 +74,24 @@ async def update_article(
     changes: ArticleUpdate,
 ) -> ArticleOut:
     article = await _own(session, caller, article_id)
-    for name, value in changes.model_dump().items():
+    sent = changes.model_dump()
+    told = audit.changes_of({name: getattr(article, name) for name in sent}, sent, hidden=LONG)
+    for name, value in sent.items():
         setattr(article, name, value)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
-    return await _saved(session, reads, article)
+    saved = await _saved(session, reads, article)
+    if told and article.author_id != caller.user_id:
+        await _record(session, caller, "article.update", article_id, told)
+    return saved
 
 
 async def delete_article(session: AsyncSession, caller: Principal, article_id: UUID) -> None:
-    await session.delete(await _own(session, caller, article_id))
+    article = await _own(session, caller, article_id)
+    await session.delete(article)
     await session.flush()
+    gone = {"author_id": article.author_id, "status": article.status}
+    await _record(session, caller, "article.delete", article_id, audit.changes_of(gone, {}))
 
 
 async def publish_article(
@@ -92,9 +103,7 @@ async def publish_article(
         raise ArticleAlreadyPublishedError
     if article.content is None:
         raise ArticleWithoutContentError
-    article.status = "published"
-    article.published_at = utc_now()
-    return await _saved(session, reads, article)
+    return await _moved(session, reads, caller, article, "publish", "published", utc_now())
 
 
 async def unpublish_article(
@@ -104,9 +113,7 @@ async def unpublish_article(
     article = await _own(session, caller, article_id)
     if article.status != "published":
         raise ArticleNotPublishedError
-    article.status = "draft"
-    article.published_at = None
-    return await _saved(session, reads, article)
+    return await _moved(session, reads, caller, article, "unpublish", "draft", None)
 
 
 async def archive_article(
@@ -116,8 +123,8 @@ async def archive_article(
     article = await _own(session, caller, article_id)
     if article.status == "archived":
         raise ArticleAlreadyArchivedError
-    article.status = "archived"
-    return await _saved(session, reads, article)
+    published_at = article.published_at
+    return await _moved(session, reads, caller, article, "archive", "archived", published_at)
 
 
 async def _own(session: AsyncSession, caller: Principal, article_id: UUID) -> Article:
@@ -128,6 +135,31 @@ async def _own(session: AsyncSession, caller: Principal, article_id: UUID) -> Ar
     if article.author_id != caller.user_id and not _is_admin(caller):
         raise PermissionDeniedError
     return article
+
+
+async def _moved(
+    session: AsyncSession,
+    reads: Reads,
+    caller: Principal,
+    article: Article,
+    action: str,
+    status: str,
+    published_at: datetime | None,
+) -> ArticleOut:
+    """The article in another state, and the record of who moved it there."""
+    before = {"status": article.status, "published_at": article.published_at}
+    changes = audit.changes_of(before, {"status": status, "published_at": published_at})
+    article.status, article.published_at = status, published_at
+    saved = await _saved(session, reads, article)
+    await _record(session, caller, f"article.{action}", article.id, changes)
+    return saved
+
+
+async def _record(
+    session: AsyncSession, caller: Principal, action: str, article_id: UUID, changes: dict[str, Any]
+) -> None:
+    target = ("article", article_id)
+    await audit.record(session, action, target=target, actor_id=caller.user_id, changes=changes)
 
 
 async def _saved(session: AsyncSession, reads: Reads, article: Article) -> ArticleOut:

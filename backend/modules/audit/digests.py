@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import Text, Uuid, any_, bindparam, cast, extract, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -36,10 +37,10 @@ _TEXTS = (
 _EVENTS = select(
     *(cast(getattr(AuditEvent, name), Text) for name in _TEXTS),
     cast(extract("epoch", col(AuditEvent.occurred_at)), Text),
-).where(col(AuditEvent.id) == any_(cast(bindparam("ids", type_=ARRAY(Text)), ARRAY(Uuid))))
+).where(col(AuditEvent.id) == any_(bindparam("ids", type_=ARRAY(Uuid))))
 
 
-async def digests_of(session: AsyncSession, ids: Iterable[str]) -> dict[str, bytes]:
+async def digests_of(session: AsyncSession, ids: Iterable[UUID]) -> dict[str, bytes]:
     """The digest of each of these events that exists, by its id."""
     connection = await session.connection()
     rows = await connection.execute(_EVENTS, {"ids": list(ids)})

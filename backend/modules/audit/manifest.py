@@ -1,8 +1,15 @@
 from backend.core.module import Module
-from backend.modules.audit import service  # noqa: F401
 from backend.core.permissions import Feature
+from backend.modules.audit.jobs import RETENTION, SEAL
+from backend.modules.audit.refusals import record_refusal
+from backend.modules.audit.router import router
+from backend.modules.audit.settings import AuditSettings
 
 module = Module(
     name="audit",
+    router=router,
     features=(Feature("audit", "The record of what was done.", {"read": "Read the record."}),),
+    settings=AuditSettings,
+    jobs=(SEAL, RETENTION),
+    on_refusal=record_refusal,
 )

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression, select
 from sqlmodel import col
 
-from backend.core.pagination import Moment, created_filters
+from backend.core.pagination import created_filters
 from backend.db.lists import Filter, Listing
 from backend.modules.audit.models import AuditEvent
 from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
@@ -30,12 +30,12 @@ def _equal(column: SQLColumnExpression[Any], kind: Any, description: str) -> Fil
     return Filter(kind, lambda value: column == value, description)
 
 
-_OCCURRED_AT = col(AuditEvent.occurred_at)
+_IN_TIME = created_filters(col(AuditEvent.occurred_at))
 EVENTS = Listing(
     name="audit events",
     statement=select(*(getattr(AuditEvent, name) for name in AuditEventOut.model_fields)),
     key=col(AuditEvent.id),
-    sorts={"occurred_at": _OCCURRED_AT},
+    sorts={"occurred_at": col(AuditEvent.occurred_at)},
     default_sort="-occurred_at",
     filters={
         "id": _equal(col(AuditEvent.id), UUID, "This event."),
@@ -47,10 +47,8 @@ EVENTS = Listing(
         "ip": _equal(col(AuditEvent.ip), Annotated[str, BeforeValidator(_address)], "From here."),
         "user_agent": _equal(col(AuditEvent.user_agent), _text(255), "By this program, exactly."),
         "request_id": _equal(col(AuditEvent.request_id), _text(128), "By this request."),
-        "occurred_after": Filter(
-            Moment, lambda since: _OCCURRED_AT >= since, "At or after this time."
-        ),
-        "occurred_before": Filter(Moment, lambda until: _OCCURRED_AT < until, "Before this time."),
-        **created_filters(_OCCURRED_AT),
+        "occurred_after": _IN_TIME["created_after"],
+        "occurred_before": _IN_TIME["created_before"],
+        **_IN_TIME,
     },
 )

@@ -67,7 +67,7 @@ async def append_seal(
     last = (await session.exec(_LAST)).first()
     now = (await session.exec(select(func.clock_timestamp()))).one()
     ids = [str(id) for id in taken]
-    found = await digests_of(session, ids)
+    found = await digests_of(session, taken)
     event_digests = b"".join(found.get(id, NOTHING) for id in ids)
     number = last.number + 1 if last else 1
     kept = first_kept or (last.first_kept if last else 1)

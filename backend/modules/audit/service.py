@@ -1,18 +1,42 @@
 """The record of what was done: the use cases."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, select, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.context import Context
 from backend.core.origin import origin
+from backend.core.pagination import Page
 from backend.db.base import utc_now, uuid7
-from backend.modules.audit.models import AuditEvent
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Reads
+from backend.modules.audit import queries
+from backend.modules.audit.digests import signing_keys
+from backend.modules.audit.models import AuditEvent, AuditWaiting
+from backend.modules.audit.schemas import AuditEventOut, Outcome
+from backend.modules.audit.verification import Anchor, Progress, Verdict, examine
 
-Outcome = Literal["success", "failure", "denied"]
-_INSERT = insert(AuditEvent.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
+__all__ = ["Anchor", "Outcome", "Verdict", "changes_of", "list_events", "record", "verify"]
+
+CHANGED = {"changed": True}
+_SECRET = re.compile("password|secret|token$")
+_MAX_TEXT = 500
+_EVENTS = AuditEvent.__table__  # type: ignore[attr-defined]  # set by SQLModel's metaclass
+_WAITING = AuditWaiting.__table__  # type: ignore[attr-defined]  # the same
+# One statement writes the event and leaves its id for the sealer.
+_EVENT = (
+    insert(_EVENTS)
+    .values({column.name: bindparam(column.name) for column in _EVENTS.c})
+    .returning(_EVENTS.c.id)
+    .cte("event")
+)
+_INSERT = insert(_WAITING).from_select(["event_id"], select(_EVENT.c.id)).add_cte(_EVENT)
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 async def record(
@@ -27,7 +51,7 @@ async def record(
     """Write down what this session's transaction does, so that both are stored or neither.
 
     `target` is a type and an id, such as ("user", id). `actor_id` is needed only where the caller
-    is not the one who is signed in. `changes` is JSON by member name, and never holds a secret.
+    is not the one who is signed in. `changes` is JSON by member name, as `changes_of` makes it.
     """
     found = origin()
     target_type, target_id = target or (None, None)
@@ -42,6 +66,69 @@ async def record(
         "ip": found.ip,
         "user_agent": found.user_agent,
         "request_id": found.request_id,
-        "changes": dict(changes) if changes else None,
+        "changes": {
+            name: CHANGED if _SECRET.search(name) else value for name, value in changes.items()
+        }
+        if changes
+        else None,
     }
     await session.exec(_INSERT, params=values)
+
+
+def changes_of(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, hidden: Collection[str] = ()
+) -> dict[str, Any]:
+    """What `record` takes as `changes`: `{member: {"old": ..., "new": ...}}` where they differ.
+
+    A member that one of them lacks counts as null there. Of those in `hidden`, of secrets by
+    their name, and of long texts it tells only that they changed. Empty when nothing did.
+    """
+    changes: dict[str, Any] = {}
+    for name in before.keys() | after.keys():
+        old, new = _plain(before.get(name)), _plain(after.get(name))
+        if old == new:
+            continue
+        silent = name in hidden or _SECRET.search(name) or _is_long(old) or _is_long(new)
+        changes[name] = CHANGED if silent else {"old": old, "new": new}
+    return dict(sorted(changes.items()))
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it."""
+    match value:
+        case datetime():
+            return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        case UUID():
+            return str(value)
+        case set() | frozenset():
+            return sorted(map(_plain, value))
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case _:
+            return value
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > _MAX_TEXT
+
+
+async def list_events(reads: Reads, query: ListQuery) -> Page[AuditEventOut]:
+    page = await fetch_page(reads, queries.EVENTS, query)
+    return Page.of(page, AuditEventOut.from_row)
+
+
+async def verify(
+    context: Context,
+    *,
+    progress: Progress = lambda done, total: None,
+    anchor: Anchor | None = None,
+) -> Verdict:
+    """Hold all events against their seals; `anchor` is a seal known from the log.
+
+    Sees one moment of the database, however long it takes, and keeps nobody waiting.
+    """
+    async with context.database.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(text(_SNAPSHOT))
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        return await examine(session, signing_keys(context), progress, anchor)

@@ -71,7 +71,7 @@ async def sign_in(
     password_hash = found.password_hash if found else None
     if not await users.verify_password(context, password, password_hash) or found is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)
-    if not found.is_active or not (found.is_verified or not _needs_verified(context)):
+    if not found.is_active or not (found.is_verified or not needs_verified_email(context)):
         await limits.clear(context, guess)
         error = EmailNotVerifiedError() if found.is_active else AccountDisabledError()
         raise await _refused(context, error, found, name)
@@ -93,7 +93,8 @@ async def sign_in(
     return opened
 
 
-def _needs_verified(context: Context) -> bool:
+def needs_verified_email(context: Context) -> bool:
+    """Whether signing in waits until the address is verified."""
     return context.settings_of(AuthSettings).require_verified_email
 
 

@@ -3,12 +3,12 @@ from importlib.metadata import version
 from fastapi import Response
 
 from backend.core.dependencies import CurrentContext
-from backend.core.identity import credentials_ignored
+from backend.core.identity import unlimited
 from backend.core.routing import Router
 from backend.modules.health import service
 from backend.modules.health.schemas import Health, Liveness, Readiness
 
-router = Router(prefix="/health", tags=["health"], dependencies=[credentials_ignored])
+router = Router(prefix="/health", tags=["health"], dependencies=[unlimited])
 VERSION = version("trellis")
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 from sqlalchemy import literal, select
 
-from backend.core.context import Context, ReadinessCheck
+from backend.core.context import Context, NotReadyError, ReadinessCheck
 from backend.db.migrations import current_revision, revisions
 from backend.db.reads import Query
 from backend.modules.health.schemas import Check, Readiness, Status
@@ -15,10 +15,6 @@ from backend.modules.health.schemas import Check, Readiness, Status
 _history = cache(revisions)
 _PING = Query(select(literal(1).label("one")))
 PATIENCE_SECONDS = 3
-
-
-class NotReadyError(Exception):
-    """Why a check fails, in words that may be shown to anybody."""
 
 
 async def readiness(context: Context) -> Readiness:

@@ -11,12 +11,14 @@ from backend.core.principal import Principal
 from backend.db.base import utc_now, uuid7
 from backend.db.lists import ListQuery, fetch_page
 from backend.db.reads import Reads
+from backend.modules.audit import service as audit
 from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.models import Item
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
 
 ADMIN = "items:admin"
+LONG = ("description",)
 _INSERT = insert(Item.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
 
 
@@ -57,15 +59,33 @@ async def update_item(
     session: AsyncSession, principal: Principal, item_id: UUID, changes: ItemUpdate
 ) -> ItemOut:
     item = await _locked(session, principal, item_id)
-    for name, value in changes.model_dump().items():
+    sent = changes.model_dump()
+    told = audit.changes_of({name: getattr(item, name) for name in sent}, sent, hidden=LONG)
+    for name, value in sent.items():
         setattr(item, name, value)
     await session.flush()
+    if told and item.owner_id != principal.user_id:
+        await audit.record(
+            session,
+            "item.update",
+            target=("item", item_id),
+            actor_id=principal.user_id,
+            changes=told,
+        )
     return _told(item)
 
 
 async def delete_item(session: AsyncSession, principal: Principal, item_id: UUID) -> None:
-    await session.delete(await _locked(session, principal, item_id))
+    item = await _locked(session, principal, item_id)
+    await session.delete(item)
     await session.flush()
+    await audit.record(
+        session,
+        "item.delete",
+        target=("item", item_id),
+        actor_id=principal.user_id,
+        changes=audit.changes_of({"owner_id": item.owner_id}, {}),
+    )
 
 
 async def _locked(session: AsyncSession, principal: Principal, item_id: UUID) -> Item:

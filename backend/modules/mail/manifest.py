@@ -1,3 +1,5 @@
 from backend.core.module import Module
+from backend.modules.mail.router import router
+from backend.modules.mail.settings import MailSettings
 
-module = Module(name="mail")
+module = Module(name="mail", router=router, versioned=False, settings=MailSettings)

@@ -32,15 +32,18 @@ _providers: WeakKeyDictionary[Context, Provider] = WeakKeyDictionary()
 async def deliver(context: Context, message: Message) -> None:
     """Send `message` by the configured provider. For a job's `run`, never for a request.
 
-    Raises `MailError`, so that the job is tried again. A repeated message (same `id`) reaches the
-    mailbox and Resend once, and carries the same Message-ID by SMTP.
+    Raises `MailError`, so that the job is tried again. What will never be taken, such as a mail to
+    an address that does not exist, is logged and given up. A repeated message (same `id`) reaches
+    the mailbox and Resend once, and carries the same Message-ID by SMTP.
     """
     provider = _providers.get(context) or _providers.setdefault(context, _provider(context))
     try:
         await provider.send(message)
     except MailError as error:
-        log.warning("mail_not_sent", mail=message.id, reason=str(error), permanent=error.permanent)
-        raise
+        if not error.permanent:
+            log.warning("mail_waits", mail=message.id, reason=str(error))
+            raise
+        log.error("mail_given_up", mail=message.id, reason=str(error))
 
 
 def render(templates: Path, name: str, *, to: str, id: str, values: Mapping[str, Any]) -> Message:

@@ -59,6 +59,7 @@ def access() -> Subquery:
 
 
 USER = Query(_USER.where(col(User.id) == bindparam("id")))
+ME = Query(_USER.add_columns(col(User.pending_email)).where(col(User.id) == bindparam("id")))
 AUTHORS = Query(
     select(col(User.id), col(User.username), col(User.full_name)).where(
         col(User.id) == func.any(bindparam("ids"))
@@ -80,6 +81,7 @@ CREDENTIALS = Query(
         )
     )
 )
+ACCOUNT = _CREDENTIALS.add_columns(col(User.pending_email))
 CREDENTIALS_OF = Query(_CREDENTIALS.where(col(User.id) == bindparam("id")))
 USERS = Listing(
     name="users",

@@ -18,6 +18,7 @@ from backend.modules.users.exceptions import (
     UserNotFoundError,
 )
 from backend.modules.users.schemas import (
+    MeOut,
     MeUpdate,
     RolesUpdate,
     UserCreate,
@@ -27,15 +28,16 @@ from backend.modules.users.schemas import (
 
 router = Router(prefix="/users", tags=["users"])
 UserAnswer = Annotated[Answer, Depends(ResourceParameters(UserOut))]
+MeAnswer = Annotated[Answer, Depends(ResourceParameters(MeOut))]
 UserPage = Annotated[PageRequest, Depends(ListParameters(queries.USERS, UserOut))]
 
 
-@router.get("/me", response_model=UserOut)
+@router.get("/me", response_model=MeOut)
 async def read_me(
-    principal: CurrentPrincipal, context: CurrentContext, answer: UserAnswer
+    principal: CurrentPrincipal, context: CurrentContext, answer: MeAnswer
 ) -> Response:
     """The caller's own account."""
-    response = answer.of(await service.get_user(context.database.fresh, principal.user_id))
+    response = answer.of(await service.get_me(context.database.fresh, principal.user_id))
     if principal.csrf_token:
         response.headers["X-CSRF-Token"] = principal.csrf_token
     return response

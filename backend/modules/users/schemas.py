@@ -51,6 +51,13 @@ class UserOut(Schema):
     updated_at: Timestamp
 
 
+class MeOut(UserOut):
+    pending_email: str | None = Field(
+        description="What `email` becomes once it is verified.",
+        json_schema_extra={"format": "email"},
+    )
+
+
 class Author(Schema):
     """What everybody may know of an account."""
 

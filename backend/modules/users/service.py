@@ -34,7 +34,7 @@ from backend.modules.users.exceptions import (
 )
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.passwords import check_password, hasher_of
-from backend.modules.users.schemas import Author, MeUpdate, UserCreate, UserOut
+from backend.modules.users.schemas import Author, MeOut, MeUpdate, UserCreate, UserOut
 from backend.modules.users.settings import UserSettings
 
 DEFAULT_ROLE = "member"
@@ -58,11 +58,25 @@ class Credentials:
     is_verified: bool
 
 
+@dataclass(frozen=True)
+class Account(Credentials):
+    """What mailed links need to know of one."""
+
+    pending_email: str | None
+
+
 async def get_user(reads: Reads, user_id: UUID) -> UserOut:
     row = await reads.first(queries.USER, id=user_id)
     if row is None:
         raise UserNotFoundError
     return _told(row)
+
+
+async def get_me(reads: Reads, user_id: UUID) -> MeOut:
+    row = await reads.first(queries.ME, id=user_id)
+    if row is None:
+        raise UserNotFoundError
+    return MeOut.from_row({**row, "avatar_url": None})
 
 
 async def list_users(reads: Reads, query: ListQuery) -> Page[UserOut]:
@@ -181,6 +195,7 @@ async def update_user(
         user.sessions_valid_after = utc_now()
     if values.get("email", user.email) != user.email:
         values.setdefault("is_verified", False)
+        user.pending_email = None
     async with _names(session):
         for name, value in values.items():
             setattr(user, name, value)
@@ -220,6 +235,37 @@ async def set_roles(
     return _told_user(user, sorted(wanted))
 
 
+async def lock_account(
+    session: AsyncSession, *, user_id: UUID | None = None, email: str | None = None
+) -> Account | None:
+    """Hold the account with this id, or else this address, until the transaction ends."""
+    wanted = (
+        func.lower(User.email) == func.lower(email) if user_id is None else col(User.id) == user_id
+    )
+    found = await session.execute(queries.ACCOUNT.where(wanted).with_for_update())
+    row = found.mappings().first()
+    return Account(**row) if row else None
+
+
+async def await_email(session: AsyncSession, user_id: UUID, email: str | None) -> None:
+    """Keep the address that is to become this account's; None to forget it."""
+    user, _ = await _locked(session, user_id)
+    user.pending_email = email
+    await session.flush()
+
+
+async def verify_email(session: AsyncSession, user_id: UUID, email: str | None = None) -> None:
+    """The owner reads mail at their address; at `email`, if given, which becomes theirs.
+
+    `EmailAlreadyExistsError` if it is somebody else's by now.
+    """
+    user, _ = await _locked(session, user_id)
+    async with _names(session):
+        user.is_verified = True
+        if email is not None:
+            user.email, user.pending_email = email, None
+
+
 async def lock_password(session: AsyncSession, user_id: UUID, password_hash: str | None) -> bool:
     """Hold the account until the transaction ends.
 
@@ -234,7 +280,8 @@ async def set_password(session: AsyncSession, user_id: UUID, password_hash: str)
     await session.exec(
         update(User)
         .where(col(User.id) == user_id)
-        .values(password_hash=password_hash, updated_at=utc_now())
+        # Whoever knew the old one may have asked for another address.
+        .values(password_hash=password_hash, pending_email=None, updated_at=utc_now())
     )
 
 
@@ -312,5 +359,6 @@ def _told(row: dict[str, Any]) -> UserOut:
 
 def _told_user(user: User, roles: list[str]) -> UserOut:
     return UserOut(
-        **user.model_dump(exclude={"password_hash", "sessions_valid_after"}), roles=roles
+        **user.model_dump(exclude={"password_hash", "sessions_valid_after", "pending_email"}),
+        roles=roles,
     )

@@ -55,7 +55,7 @@ async def fill(context: Context, owner: Actor, rows: int) -> None:
             session.add(Article(title="a", content="b", status="published", author_id=user.id))
             session.add(Item(title="a", owner_id=owner.id))
         sessions = (await session.get_one(UserSession, owner.session_id)).expires_at
-        made = {"user_id": owner.id, "expires_at": sessions, "transport": "body"}
+        made: dict[str, Any] = {"user_id": owner.id, "expires_at": sessions, "transport": "body"}
         session.add_all(UserSession(**made, token_digest=b"") for _ in range(rows))
 
 
@@ -122,11 +122,23 @@ async def test_a_single_resource_costs_one_read_beside_the_identity(
     assert len(wire.statements) == expected
 
 
-async def test_a_refused_caller_costs_only_the_identity(actor: Cast, wire: Wire) -> None:
+async def test_a_refused_caller_costs_the_identity_and_a_record(actor: Cast, wire: Wire) -> None:
     nobody = await actor("nemo", roles=())
     wire.statements.clear()
     assert (await nobody.get("/api/v1/items")).status_code == 403
-    assert tables_read(wire.statements) == ["sessions"]
+    identity, record = wire.statements
+    assert tables_read([identity]) == ["sessions"]
+    assert "INSERT INTO audit_events" in record
+
+
+async def test_what_is_not_recorded_costs_nothing_for_that(ada: Actor, wire: Wire) -> None:
+    for path in ("/api/v1/items", ARTICLES):
+        wire.statements.clear()
+        made = await ada.post(path, json={"title": "a"})
+        inserted = [each for each in wire.statements if "INSERT" in each]
+        assert len(inserted) == 1
+        await ada.patch(made.headers["location"], json={"title": "b"})
+        assert not [each for each in wire.statements if "audit" in each]
 
 
 @pytest.mark.parametrize("path", [ARTICLES, f"{ARTICLES}/{{id}}"])

@@ -1,0 +1,92 @@
+"""The record of what was done, held against its seals."""
+
+import asyncio
+import re
+import sys
+import time
+
+from pydantic import SecretStr
+
+from backend.cli import configuration
+from backend.cli.databases import opened
+from backend.cli.schema import position
+from backend.cli.terminal import CommandError, say
+from backend.core.app import create_context
+from backend.core.context import Context
+from backend.core.settings import Settings, SettingsBase
+from backend.db.errors import is_unavailable
+from backend.db.migrations import newest_revision
+from backend.modules.audit import service as audit
+
+SECONDS_BETWEEN_REPORTS = 2.0
+
+
+def verify(logged: str | None) -> int:
+    """Print what was found; 0 only if nothing is wrong."""
+    anchor = _anchor(logged) if logged else None
+    settings, loaded, modules = configuration.load()
+    with opened(settings) as place:
+        if (found := position(place.url)) != newest_revision():
+            raise CommandError(
+                f"The schema is at {found or 'nothing'}, but the code needs {newest_revision()}: "
+                "run `backend db upgrade` first."
+            )
+        here = settings.model_copy(update={"database_url": SecretStr(place.url)})
+        everything: dict[type[SettingsBase], SettingsBase] = {**loaded, Settings: here}
+        verdict = asyncio.run(_verify(create_context(modules, everything), anchor))
+    for sentence in (*verdict.findings, *verdict.notes, _summary(verdict)):
+        say(sentence)
+    return 1 if verdict.findings else 0
+
+
+def _anchor(logged: str) -> audit.Anchor:
+    found = re.fullmatch(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", logged)
+    if not found:
+        raise CommandError(
+            f"{logged!r} names no seal: write its number, a colon and its digest, as in the line "
+            "audit_sealed of the log."
+        )
+    return audit.Anchor(int(found[1]), found[2])
+
+
+async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verdict:
+    reported = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS:
+            reported = time.monotonic()
+            print(f"{done} of {total} seals ...", file=sys.stderr, flush=True)
+
+    try:
+        return await audit.verify(context, progress=report, anchor=anchor)
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        raise CommandError(
+            "The database cannot be reached any more: run this again when it is back."
+        ) from None
+    finally:
+        await context.database.close()
+
+
+def _summary(verdict: audit.Verdict) -> str:
+    if verdict.findings:
+        more = ", and there may be more" if verdict.is_full else ""
+        wrong = _counted(len(verdict.findings), "thing")
+        return f"The record is not as it was sealed: {wrong} found wrong{more}."
+    events, seals, waiting = verdict.events, verdict.seals, verdict.waiting
+    summary = (
+        f"{_counted(events, 'event')} in {_counted(seals, 'seal')} "
+        f"{'is' if events == 1 else 'are'} unchanged, "
+        f"{_counted(waiting, 'event')} {'is' if waiting == 1 else 'are'} not sealed yet."
+    )
+    if verdict.overdue:
+        summary += (
+            f" {verdict.overdue} of them wait for more than a minute: start `backend worker`."
+        )
+    return summary
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,32 @@
+"""What ties a child process to `backend dev`: one end of a pair of sockets.
+
+Through it the child tells when it is ready, and hears the silence of a parent that has died.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+
+# Seconds for what still runs in a child that is to stop.
+DEV_PATIENCE = 2
+READY = b"ready"
+
+
+def take_up() -> tuple[socket.socket, list[socket.socket]]:
+    """The lifeline, and the other sockets that came with it: file descriptors in `sys.argv`."""
+    # Ctrl-C reaches every process of a terminal; here it must not print a traceback.
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    lifeline, *sockets = (socket.socket(fileno=int(each)) for each in sys.argv[1:])
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    return lifeline, sockets
+
+
+def _end_with_parent(lifeline: socket.socket) -> None:
+    with suppress(ConnectionError):
+        while lifeline.recv(1):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,83 @@
+"""`backend worker`, and the worker as a child process of `backend dev`.
+
+The latter is `python -m backend.cli.worker LIFELINE`.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+
+from pydantic import SecretStr
+
+from backend.cli import configuration, lifeline
+from backend.cli.databases import opened
+from backend.cli.schema import bring_to_head
+from backend.cli.terminal import STOPPING
+from backend.core.app import create_context
+from backend.core.attempts import Pace
+from backend.core.logging import configure_logging
+from backend.core.registry import RegistryError
+from backend.core.settings import Settings, SettingsError
+from backend.core.worker import work
+
+
+def main() -> None:
+    line, _ = lifeline.take_up()
+
+    def tell() -> None:
+        # A parent that has died hears nothing; the signal to stop is on its way.
+        with suppress(OSError):
+            line.send(lifeline.READY)
+
+    try:
+        run(Pace(patience=lifeline.DEV_PATIENCE), on_ready=tell)
+    except (RegistryError, SettingsError) as error:
+        sys.exit(str(error))
+
+
+def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run jobs until a signal to stop."""
+    settings, loaded, modules = configuration.load()
+    configure_logging(settings)
+    with ExitStack() as stack:
+        if settings.database_url is None:
+            place = stack.enter_context(opened(settings))
+            bring_to_head(place.url)
+            settings = settings.model_copy(update={"database_url": SecretStr(place.url)})
+        context = create_context(modules, {**loaded, Settings: settings})
+
+        async def until_signalled() -> None:
+            stopping = asyncio.Event()
+            with _set_by_signals(stopping):
+                await work(context, modules, stopping, pace=pace or Pace(), on_ready=on_ready)
+
+        asyncio.run(until_signalled())
+
+
+@contextmanager
+def _set_by_signals(stopping: asyncio.Event) -> Iterator[None]:
+    """Inside the block, the first signal to stop sets the event; there are no further ones."""
+    loop = asyncio.get_running_loop()
+    handlers = {each: signal.getsignal(each) for each in STOPPING}
+    wanted = [each for each, handler in handlers.items() if handler is not signal.SIG_IGN]
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for each in wanted:
+            signal.signal(each, signal.SIG_IGN)
+        loop.call_soon_threadsafe(stopping.set)
+
+    for each in wanted:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        if not stopping.is_set():
+            for each in wanted:
+                signal.signal(each, handlers[each])
+
+
+if __name__ == "__main__":
+    main()

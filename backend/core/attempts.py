@@ -1,0 +1,117 @@
+"""One attempt at a job: what the log says of it, and when the next one is."""
+
+import asyncio
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from procrastinate import BaseRetryStrategy, JobContext, RetryDecision
+from procrastinate.jobs import Job as StoredJob
+
+from backend.core.context import Context
+from backend.core.jobs import Job
+
+log = structlog.get_logger()
+
+LONGEST_PAUSE = 3 * 3600.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The times a worker keeps, in seconds.
+
+    heartbeat    between two signs of life
+    dead_after   without one its jobs are others'. A worker that cannot give any has let go of its
+                 own jobs before: `heartbeat`, the wait for a connection and `patience` are less
+    poll         between two looks for jobs whose time has come; of new ones it hears at once
+    patience     for jobs that run when it is asked to stop
+    first_pause  between the first attempt and the second
+    """
+
+    heartbeat: float = 5
+    dead_after: float = 40
+    poll: float = 5
+    patience: float = 20
+    first_pause: float = 5
+
+
+class StoppedItselfError(Exception):
+    """A job was cancelled, and not because its worker stops."""
+
+
+def pause_after(attempt: int, first: float) -> float:
+    """Seconds between the attempt of this number, from 1 on, and the next: thrice as many each."""
+    return min(first * 3.0 ** (attempt - 1), LONGEST_PAUSE)
+
+
+def is_last(job: Job, attempt: int) -> bool:
+    return attempt >= job.attempts
+
+
+class Pauses(BaseRetryStrategy):
+    """After a failure the next attempt is later; a job that was interrupted goes on at once."""
+
+    def __init__(self, job: Job, pace: Pace) -> None:
+        self._job = job
+        self._first = pace.first_pause
+
+    def get_retry_decision(
+        self, *, exception: BaseException, job: StoredJob
+    ) -> RetryDecision | None:
+        if isinstance(exception, asyncio.CancelledError):
+            return RetryDecision()
+        attempt = job.attempts + 1
+        if is_last(self._job, attempt):
+            return None
+        pause = timedelta(seconds=pause_after(attempt, self._first))
+        return RetryDecision(retry_at=datetime.now(UTC) + pause)
+
+
+async def attempt(
+    context: Context, job: Job, pace: Pace, running: JobContext, arguments: dict[str, Any]
+) -> None:
+    """Run the job once, and say in one line what came of it; then raise what it raised."""
+    number = running.job.attempts + 1
+    # Whatever the job itself logs tells which one it was.
+    structlog.contextvars.bind_contextvars(job=job.name, job_id=running.job.id, attempt=number)
+    if job.cron is not None:
+        arguments.pop("timestamp", None)  # the moment it was due, which every such job is given
+    started = time.perf_counter()
+    try:
+        await _run(context, job, running, arguments)
+    except asyncio.CancelledError:
+        log.warning("job_interrupted")
+        raise
+    except BaseException as error:
+        told = told_error(error, whole=context.settings.is_local)
+        if is_last(job, number):
+            log.error("job_dead", **told)
+        else:
+            log.warning("job_failed", **told, retry_in=pause_after(number, pace.first_pause))
+        raise
+    log.info("job_done", duration_ms=round((time.perf_counter() - started) * 1000, 2))
+
+
+async def _run(context: Context, job: Job, running: JobContext, arguments: dict[str, Any]) -> None:
+    try:
+        async with asyncio.timeout(job.timeout):
+            await job.run(context, **arguments)
+    except asyncio.CancelledError:
+        if running.abort_reason() is None:
+            raise StoppedItselfError from None
+        raise
+
+
+def told_error(error: BaseException, *, whole: bool) -> dict[str, Any]:
+    """An error for the log. Unless `whole`, without its text: that may quote what is secret."""
+    if whole:
+        return {"error": type(error).__name__, "exc_info": error}
+    parts: list[str] = []
+    found: BaseException | None = error
+    while found is not None:
+        parts.insert(0, "".join(traceback.format_tb(found.__traceback__)) + type(found).__name__)
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return {"error": type(error).__name__, "exception": "\n\n".join(parts)}

@@ -1,0 +1,139 @@
+"""The queue as a worker sees it: procrastinate's, made so that no job is lost or left behind."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import structlog
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job as StoredJob
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
+from procrastinate.psycopg_connector import PsycopgConnector
+from psycopg.rows import dict_row
+
+from backend.core.attempts import Pace, is_last, pause_after
+from backend.core.jobs import Job
+
+log = structlog.get_logger()
+
+# Any number no other lock of this application uses.
+_RESCUE_LOCK = 7_265_313
+_HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
+_GIVE_BACK = (
+    "UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false"
+    " WHERE id = %(job_id)s AND status = 'doing'"
+)
+# A quarter of its age, so that what is never known again is looked at more and more seldom.
+_PUT_OFF = """
+UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false,
+    scheduled_at = now() + greatest(interval '30 seconds', least(interval '6 hours', (
+        SELECT (now() - min(at)) / 4 FROM procrastinate_events WHERE job_id = procrastinate_jobs.id
+    )))
+WHERE id = %(job_id)s AND status = 'doing'
+"""
+_ABANDONED = """
+SELECT id, task_name, attempts, worker_id FROM procrastinate_jobs
+WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
+    SELECT id FROM procrastinate_workers
+    WHERE last_heartbeat < now() - make_interval(secs => %s)
+))
+"""
+_RESCUE = """
+UPDATE procrastinate_jobs SET status = %(status)s, worker_id = NULL, abort_requested = false,
+    attempts = attempts + 1, scheduled_at = now() + make_interval(secs => %(pause)s)
+WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+"""
+_PRUNE = "SELECT procrastinate_prune_stalled_workers_v1(%s)"
+
+
+class WorkerDeclaredDeadError(Exception):
+    """Others have taken this worker for dead, and its jobs: it must begin anew."""
+
+
+class Queue(JobManager):
+    """What procrastinate's worker calls, for the jobs that this release knows by name."""
+
+    def __init__(self, connector: PsycopgConnector, jobs: Mapping[str, Job], pace: Pace) -> None:
+        super().__init__(connector)
+        self._pool = connector.pool
+        self._jobs = jobs
+        self._pace = pace
+        self._unknown: set[str] = set()
+        self.broken: Exception | None = None
+        self.on_broken: Callable[[], None] = lambda: None
+
+    async def fetch_job(self, queues: Any, worker_id: int) -> StoredJob | None:
+        while True:
+            job = await super().fetch_job(queues, worker_id)
+            if job is None or job.task_name in self._jobs:
+                return job
+            # Another release's, which may come yet, or come back.
+            await self.connector.execute_query_async(_PUT_OFF, job_id=job.id)
+            if job.task_name not in self._unknown:
+                self._unknown.add(job.task_name)
+                log.warning("job_unknown", job=job.task_name, job_id=job.id)
+
+    async def finish_job(self, job: StoredJob, status: Status, delete_job: bool) -> None:
+        try:
+            await super().finish_job(job, status, delete_job)
+        except ConnectorException as error:
+            self._not_stored(job, error)
+
+    async def retry_job(
+        self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
+    ) -> None:
+        try:
+            if retry_at is None:
+                # Interrupted, which is not the job's fault: it does not count.
+                await self.connector.execute_query_async(_GIVE_BACK, job_id=job.id)
+            else:
+                await super().retry_job(job, retry_at)
+        except ConnectorException as error:
+            self._not_stored(job, error)
+
+    def _not_stored(self, job: StoredJob, error: ConnectorException) -> None:
+        if isinstance(error.__cause__, psycopg.errors.RaiseException):
+            log.warning("job_was_taken", job=job.task_name, job_id=job.id)
+            return
+        # For the database it still runs, and would for as long as this worker lives. The end of
+        # the worker makes it an abandoned one, which is run again.
+        self.broken = error
+        self.on_broken()
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Give a sign of life, then take care of what dead workers have left."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_HEARTBEAT, [worker_id])
+            if not cursor.rowcount:
+                raise WorkerDeclaredDeadError
+        await self.rescue()
+
+    async def rescue(self) -> None:
+        """Give back the jobs of workers without a heartbeat, and forget those workers."""
+        async with self._pool.connection() as connection, connection.transaction():
+            cursor = connection.cursor(row_factory=dict_row)
+            # Two rescuers of one job: the second would take it from whoever runs it by then.
+            await cursor.execute("SELECT pg_try_advisory_xact_lock(%s) AS ours", [_RESCUE_LOCK])
+            turn = await cursor.fetchone()
+            if not turn or not turn["ours"]:
+                return
+            await cursor.execute(_ABANDONED, [self._pace.dead_after])
+            for row in await cursor.fetchall():
+                await self._rescue_one(cursor, row)
+            await cursor.execute(_PRUNE, [self._pace.dead_after])
+
+    async def _rescue_one(self, cursor: psycopg.AsyncCursor[Any], row: dict[str, Any]) -> None:
+        attempt = row["attempts"] + 1
+        job = self._jobs.get(row["task_name"])
+        dead = job is not None and is_last(job, attempt)
+        pause = 0 if dead else pause_after(attempt, self._pace.first_pause)
+        status = "failed" if dead else "todo"
+        await cursor.execute(_RESCUE, {**row, "status": status, "pause": pause})
+        if cursor.rowcount:
+            named = {"job": row["task_name"], "job_id": row["id"], "attempt": attempt}
+            if dead:
+                log.error("job_dead", **named, error="WorkerLost")
+            else:
+                log.warning("job_abandoned", **named, retry_in=pause)

@@ -1,0 +1,240 @@
+"""Runs jobs until it is asked to stop, and waits whenever the database is not there for it.
+
+Not for the API: procrastinate, whose worker this is, costs a process 0.1 s and 10 MB.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import psycopg
+import structlog
+from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.worker import Worker
+from psycopg_pool import AsyncConnectionPool
+
+from backend.core.attempts import Pace, Pauses, attempt, told_error
+from backend.core.context import Context
+from backend.core.job_queue import Queue, WorkerDeclaredDeadError
+from backend.core.jobs import QUEUE, Job
+from backend.core.module import Module
+from backend.core.registry import RegistryError
+from backend.db.connections import Timeouts
+from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.db.migrations import current_revision, revisions
+
+log = structlog.get_logger()
+
+CONCURRENCY = 10
+RETRY_SECONDS = 1.0
+# A daily job whose hour no worker saw is made up for; one that was made already is not repeated.
+MISSED_SECONDS = 24 * 3600
+DATABASE = "The database cannot be used: `backend doctor` tells why. Jobs run again once it can."
+SCHEMA = "The schema is not at the newest revision: run `backend db upgrade`."
+FAILURE = "The worker has failed, as told before this, and begins anew."
+
+
+async def work(
+    context: Context,
+    modules: Sequence[Module],
+    stopping: asyncio.Event,
+    *,
+    pace: Pace = Pace(),  # noqa: B008  # frozen
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the modules' jobs until `stopping` is set; then let go of the context's database.
+
+    `on_ready` is called whenever it begins to run jobs, so again after each interruption.
+    """
+    _check_crons(modules)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(context.database.close)
+        for module in modules:
+            if module.lifespan:
+                await stack.enter_async_context(module.lifespan(context))
+        shift = Shift(context, [job for module in modules for job in module.jobs], pace)
+        told = None
+        while not stopping.is_set():
+            obstacle = await _obstacle(context)
+            if obstacle is None:
+                told = None
+                obstacle = await shift.run(stopping, on_ready)
+            if obstacle is None:
+                break
+            if obstacle != told:
+                log.warning("worker_waits", reason=obstacle)
+                told = obstacle
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+    log.info("worker_stopped")
+
+
+def _check_crons(modules: Sequence[Module]) -> None:
+    # Not when the modules are found: only a worker has what reads such an expression.
+    for module in modules:
+        for job in module.jobs:
+            if job.cron is not None and not croniter.is_valid(job.cron):
+                raise RegistryError(
+                    f"Module '{module.name}', job '{job.name}': '{job.cron}' is no time for cron; "
+                    "write minute hour day month weekday, such as '0 3 * * *'."
+                )
+
+
+async def _obstacle(context: Context) -> str | None:
+    """Why no job can be run now."""
+    try:
+        current = await current_revision(context.database.fresh)
+    except (DatabaseUnavailableError, psycopg.Error):
+        return DATABASE
+    newest, known = revisions()
+    # A revision this code does not know is a newer one's: a rolling update migrates first.
+    return SCHEMA if current is None or (current in known and current != newest) else None
+
+
+class Shift:
+    """Worker after worker, each until it is told to stop or loses its database."""
+
+    def __init__(self, context: Context, jobs: Iterable[Job], pace: Pace) -> None:
+        self._context = context
+        self._jobs = {job.name: job for job in jobs}
+        self._pace = pace
+        # Registered workers of this process that are over: their jobs need not wait to be missed.
+        self._left: set[int] = set()
+
+    async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> str | None:
+        """Run jobs. None when asked to stop, otherwise why it had to end."""
+        error: BaseException | None = None
+        with _failures() as failures:
+            try:
+                async with _connected(self._context, self._jobs, self._pace) as queue:
+                    await self._take_over(queue)
+                    await self._work(queue, stopping, on_ready)
+                    error = queue.broken
+            except (ConnectorException, psycopg.Error) as found:
+                error = found
+        error = error or next(iter(failures), None)
+        if stopping.is_set():
+            return None
+        if error is None or _is_transient(error):
+            return DATABASE
+        log.error("worker_failed", **told_error(error, whole=self._context.settings.is_local))
+        return FAILURE
+
+    async def _take_over(self, queue: Queue) -> None:
+        for number in tuple(self._left):
+            await queue.unregister_worker(number)
+            self._left.remove(number)
+        await queue.rescue()
+
+    async def _work(
+        self, queue: Queue, stopping: asyncio.Event, on_ready: Callable[[], None]
+    ) -> None:
+        worker = Worker(
+            _app(self._context, self._jobs, self._pace, queue),
+            queues=[QUEUE],
+            concurrency=CONCURRENCY,
+            fetch_job_polling_interval=self._pace.poll,
+            shutdown_graceful_timeout=self._pace.patience,
+            delete_jobs="successful",
+            install_signal_handlers=False,
+            update_heartbeat_interval=self._pace.heartbeat,
+            stalled_worker_timeout=self._pace.dead_after,
+        )
+        stop: Callable[[], None] = worker.stop
+        queue.on_broken = stop
+
+        async def stop_when_asked() -> None:
+            await stopping.wait()
+            stop()
+
+        asked = asyncio.create_task(stop_when_asked())
+        log.info("worker_started", jobs=len(self._jobs))
+        on_ready()
+        try:
+            await worker.run()  # type: ignore[no-untyped-call]  # procrastinate leaves it untyped
+        finally:
+            asked.cancel()
+            if worker.worker_id is not None:
+                self._left.add(worker.worker_id)
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Whether a new worker will do: the connection broke, or this one was too late for others."""
+    return isinstance(error, WorkerDeclaredDeadError) or is_unavailable(error.__cause__ or error)
+
+
+@asynccontextmanager
+async def _connected(context: Context, jobs: Mapping[str, Job], pace: Pace) -> AsyncIterator[Queue]:
+    """The queue, on connections that the jobs do not share: they must not lock it out."""
+    settings = context.settings
+    assert settings.database_url is not None
+    timeouts = Timeouts(
+        pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
+    )
+    pool = AsyncConnectionPool(
+        settings.database_url.get_secret_value(),
+        kwargs={**timeouts.connect_arguments(), "application_name": "trellis worker"},
+        min_size=1,
+        max_size=3,
+        timeout=timeouts.pool,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    async with pool:
+        connector = PsycopgConnector()
+        await connector.open_async(pool)
+        yield Queue(connector, jobs, pace)
+
+
+def _app(context: Context, jobs: Mapping[str, Job], pace: Pace, queue: Queue) -> App:
+    app = App(connector=queue.connector, periodic_defaults={"max_delay": MISSED_SECONDS})
+    app.job_manager = queue
+    for job in jobs.values():
+        task = app.task(name=job.name, queue=QUEUE, pass_context=True, retry=Pauses(job, pace))(
+            _runner(context, job, pace)
+        )
+        if job.cron is not None:
+            app.periodic(cron=job.cron)(task)
+    return app
+
+
+def _runner(context: Context, job: Job, pace: Pace) -> Any:
+    async def run(running: JobContext, /, **arguments: Any) -> None:
+        await attempt(context, job, pace, running, arguments)
+
+    return run
+
+
+class _Failures(logging.Handler):
+    """procrastinate tells of a failed part of itself only in its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "action", None) == "side_task_failed" and record.exc_info:
+            self.errors.extend(filter(None, [record.exc_info[1]]))
+
+
+@contextmanager
+def _failures() -> Iterator[list[BaseException]]:
+    """The errors that ended the worker; nothing else of what the libraries log.
+
+    Their lines quote arguments of jobs and addresses of servers, and there are a dozen for each
+    job. What there is to say is said here and in `attempts`.
+    """
+    handler = _Failures()
+    library = logging.getLogger("procrastinate")
+    library.setLevel(logging.ERROR)
+    library.propagate = False
+    library.addHandler(handler)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    try:
+        yield handler.errors
+    finally:
+        library.removeHandler(handler)

@@ -1,0 +1,66 @@
+"""What accounts do later: mail links and notices, and forget old tokens. Arguments are ids."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlmodel import col
+
+from backend.core.context import Context
+from backend.core.jobs import Job
+from backend.db.base import utc_now
+from backend.integrations.email import MailError, Message
+from backend.modules.accounts import mails
+from backend.modules.accounts.models import MailedToken
+from backend.modules.mail.service import deliver
+
+# A notice may have to wait for a mail server for longer than the token lives.
+KEPT = timedelta(days=1)
+BATCH = 1000
+
+
+async def mail_link(context: Context, token_id: str) -> None:
+    """Mail the token, unless it has been used, replaced or has expired by now."""
+    try:
+        async with context.database.transaction() as session:
+            message = await mails.link_mail(context, session, UUID(token_id))
+        await _send(context, message)
+    except MailError as error:
+        if not error.permanent:
+            raise
+
+
+async def mail_notice(context: Context, token_id: str) -> None:
+    """Tell the owner of the account what was asked for or done with the token."""
+    try:
+        async with context.database.transaction() as session:
+            message = await mails.notice_mail(context, session, UUID(token_id))
+        await _send(context, message)
+    except MailError as error:
+        if not error.permanent:
+            raise
+
+
+async def _send(context: Context, message: Message | None) -> None:
+    if message is not None:
+        await deliver(context, message)
+
+
+async def purge_tokens(context: Context) -> None:
+    """Remove tokens that expired a day ago, a bounded number in each transaction."""
+    old = (
+        select(col(MailedToken.id))
+        .where(col(MailedToken.expires_at) < utc_now() - KEPT)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    while True:
+        async with context.database.transaction() as session:
+            gone = await session.exec(delete(MailedToken).where(col(MailedToken.id).in_(old)))
+        if gone.rowcount < BATCH:
+            return
+
+
+MAIL_LINK = Job("accounts.mail_link", mail_link)
+MAIL_NOTICE = Job("accounts.mail_notice", mail_notice)
+PURGE_TOKENS = Job("accounts.purge_tokens", purge_tokens, cron="37 * * * *")

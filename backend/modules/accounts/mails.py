@@ -1,0 +1,144 @@
+"""What the mails say, and whether they may still go when their job runs."""
+
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.integrations.email import Message
+from backend.modules.accounts import tokens
+from backend.modules.accounts.models import MailedToken
+from backend.modules.accounts.settings import AccountSettings
+from backend.modules.auth import service as auth
+from backend.modules.mail.service import render
+from backend.modules.users import service as users
+from backend.modules.users.exceptions import EmailAlreadyExistsError, UsernameAlreadyExistsError
+from backend.modules.users.service import Account
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
+    """The mail with this token's link, or what is to be told instead; None if nothing is."""
+    token = await session.get(MailedToken, token_id)
+    if token is None or not tokens.is_live(token):
+        return None
+    # Accounts are always locked before tokens, so that nobody waits in a circle.
+    if token.user_id is None:
+        account = await users.lock_account(session, email=token.email)
+    else:
+        account = await users.lock_account(session, user_id=token.user_id)
+    token = await session.get(MailedToken, token_id, with_for_update=True, populate_existing=True)
+    if token is None or not tokens.is_live(token):
+        return None
+    if token.purpose == "registration":
+        return await _registration_mail(context, session, token, account)
+    if token.user_id is None and not await _claim(session, token, account):
+        await session.delete(token)
+        return None
+    if account is None or not account.is_active or not tokens.fits(token, account):
+        return None
+    if token.purpose == "verify" and account.is_verified:
+        return None
+    if token.purpose == "email_change":
+        owner = await users.credentials(context.database.fresh, token.email)
+        if owner is not None and owner.user_id != account.user_id:
+            return _address_taken(context, token, owner.email) if owner.is_active else None
+    return _with_link(context, token)
+
+
+async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
+    """What an account's owner is told of a link, so that they notice if it was not they."""
+    token = await session.get(MailedToken, token_id)
+    if token is None:
+        return None
+    if token.purpose == "email_change" and token.former_email is not None:
+        return _message(context, "email_change_notice", token, to=token.former_email)
+    return _message(context, "password_reset_notice", token, to=token.email)
+
+
+async def _claim(session: AsyncSession, token: MailedToken, account: Account | None) -> bool:
+    """Make the token the account's own, unless it may not have one or has a newer one."""
+    if account is None or not account.is_active:
+        return False
+    newer = select(MailedToken.id).where(
+        col(MailedToken.user_id) == account.user_id,
+        col(MailedToken.purpose) == token.purpose,
+        col(MailedToken.created_at) > token.created_at,
+    )
+    if (await session.exec(newer.limit(1))).first() is not None:
+        return False
+    await tokens.end(session, account.user_id, token.purpose)
+    token.user_id = account.user_id
+    # As the account spells it: what was typed may be another mailbox in all but its case.
+    token.email = account.email
+    if token.purpose in tokens.SETS_PASSWORD:
+        token.password_digest = tokens.password_digest(account.password_hash)
+    await session.flush()
+    return True
+
+
+async def _registration_mail(
+    context: Context, session: AsyncSession, token: MailedToken, owner: Account | None
+) -> Message | None:
+    """Where nothing is told to who registers, this is where it is found out."""
+    if owner is not None:
+        return _address_taken(context, token, owner.email) if owner.is_active else None
+    assert token.registration is not None
+    username = token.registration["username"]
+    if username and await users.credentials(context.database.fresh, username):
+        return _message(context, "username_taken", token, to=token.email)
+    if not auth.needs_verified_email(context):
+        try:
+            user = await users.create_user(session, email=token.email, **token.registration)
+        except EmailAlreadyExistsError:
+            return _address_taken(context, token, token.email)
+        except UsernameAlreadyExistsError:
+            return _message(context, "username_taken", token, to=token.email)
+        token.purpose, token.user_id, token.registration = "verify", user.id, None
+    return _with_link(context, token)
+
+
+def _with_link(context: Context, token: MailedToken) -> Message | None:
+    text = tokens.text_of(context, token)
+    if text is None:
+        return None
+    page = "reset-password" if token.purpose in tokens.SETS_PASSWORD else "verify-email"
+    url = context.settings_of(AccountSettings).frontend_url
+    template = "verify" if token.purpose == "registration" else token.purpose
+    return _message(
+        context,
+        template,
+        token,
+        to=token.email,
+        link=f"{url}/{page}#token={text}",
+        lifetime=_spoken(token.expires_at - token.created_at),
+    )
+
+
+def _address_taken(context: Context, token: MailedToken, to: str) -> Message:
+    return _message(context, "address_taken", token, to=to)
+
+
+def _message(
+    context: Context, template: str, token: MailedToken, *, to: str, **values: str
+) -> Message:
+    # No name of anybody: who registers chooses theirs, and may write a stranger through us.
+    site = context.settings_of(AccountSettings).site
+    return render(
+        TEMPLATES,
+        template,
+        to=to,
+        id=f"{template}.{token.id}",
+        values={"site": site, **values},
+    )
+
+
+def _spoken(lifetime: timedelta) -> str:
+    minutes = round(lifetime.total_seconds() / 60)
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

@@ -1,0 +1,3 @@
+from backend.core.module import Module
+
+module = Module(name="accounts")

@@ -1,0 +1,45 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field
+
+from backend.db.base import Base, Identified
+
+
+class MailedToken(Base, Identified, table=True):
+    """A link in a mail. The token in it is derived from the id; only its digest is here.
+
+    Without `user_id` it is a request that nobody has looked at yet: whoever sends it must not
+    learn whose address this is, so the job that mails finds out.
+    """
+
+    __tablename__ = "mailed_tokens"
+    __table_args__ = (
+        Index(
+            "ix_mailed_tokens_live",
+            "user_id",
+            "purpose",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    purpose: str = Field(sa_type=String(12))
+    user_id: UUID | None = Field(
+        default=None, foreign_key="users.id", ondelete="CASCADE", index=True
+    )
+    # Where it is mailed to, and with a change of address whom to tell of it.
+    email: str = Field(max_length=254)
+    former_email: str | None = Field(default=None, max_length=254)
+    digest: bytes = Field(index=True, unique=True)
+    # What it sets is a password: of the one it replaces, so that it dies when that changes.
+    password_digest: bytes | None = None
+    # Of an account that does not exist yet: what it was asked to be.
+    registration: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    created_at: datetime
+    expires_at: datetime = Field(index=True)
+    # Used, or replaced by a newer one.
+    ended_at: datetime | None = None

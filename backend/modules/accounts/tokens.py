@@ -1,0 +1,107 @@
+"""Tokens that travel by mail: 256 bits, derived from the id of their row and a key of this
+installation.
+
+Stored is a digest alone, so that neither table nor jobs nor a backup of them opens anything; and
+yet the job that mails a token can say it, and say it again.
+"""
+
+import base64
+import hashlib
+import hmac
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.db.base import utc_now, uuid7
+from backend.modules.accounts.models import MailedToken
+from backend.modules.users.service import Account
+
+Purpose = Literal["verify", "email_change", "reset", "invitation", "registration"]
+LIFETIMES: dict[Purpose, timedelta] = {
+    "verify": timedelta(hours=24),
+    "email_change": timedelta(hours=24),
+    "reset": timedelta(minutes=60),
+    "invitation": timedelta(days=7),
+    "registration": timedelta(hours=24),
+}
+SETS_PASSWORD: frozenset[Purpose] = frozenset({"reset", "invitation"})
+_KEY = "mailed tokens"
+
+
+def digest_of(text: str) -> bytes:
+    """What is stored of a token. It is random, so a fast hash is enough."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def text_of(context: Context, token: MailedToken) -> str | None:
+    """The token as it stands in the mail; None once the key it was made with is gone."""
+    texts = (_derived(key, token.id) for key in context.keys(_KEY))
+    return next((text for text in texts if digest_of(text) == token.digest), None)
+
+
+def make(context: Context, purpose: Purpose, email: str) -> MailedToken:
+    """A row that is yet to be stored, of a new token."""
+    id, now = uuid7(), utc_now()
+    return MailedToken(
+        id=id,
+        purpose=purpose,
+        email=email,
+        digest=digest_of(_derived(context.key(_KEY), id)),
+        created_at=now,
+        expires_at=now + LIFETIMES[purpose],
+    )
+
+
+def password_digest(password_hash: str | None) -> bytes:
+    return hashlib.sha256((password_hash or "").encode()).digest()
+
+
+def is_live(token: MailedToken) -> bool:
+    return token.ended_at is None and token.expires_at > utc_now()
+
+
+def fits(token: MailedToken, account: Account) -> bool:
+    """Whether the account still is as it was when the token was issued."""
+    awaited = account.pending_email if token.purpose == "email_change" else account.email
+    if token.email != awaited:
+        return False
+    now = password_digest(account.password_hash)
+    return token.password_digest is None or hmac.compare_digest(token.password_digest, now)
+
+
+async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
+    """Kill the token that this account has for this purpose."""
+    await session.exec(
+        update(MailedToken)
+        .where(
+            col(MailedToken.user_id) == user_id,
+            col(MailedToken.purpose) == purpose,
+            col(MailedToken.ended_at).is_(None),
+        )
+        .values(ended_at=utc_now())
+    )
+
+
+async def use(session: AsyncSession, token_id: UUID) -> bool:
+    """Use a token up; False if somebody else just did, or it has died in the meantime."""
+    now = utc_now()
+    used = await session.exec(
+        update(MailedToken)
+        .where(
+            col(MailedToken.id) == token_id,
+            col(MailedToken.ended_at).is_(None),
+            col(MailedToken.expires_at) > now,
+        )
+        .values(ended_at=now)
+    )
+    return used.rowcount == 1
+
+
+def _derived(key: bytes, token_id: UUID) -> str:
+    secret = hmac.digest(key, token_id.bytes, hashlib.sha256)
+    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode()

@@ -1,0 +1,1 @@
+"""The jobs of all modules, as an operator sees them: what waits, what runs, what has failed."""

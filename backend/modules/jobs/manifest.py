@@ -1,0 +1,19 @@
+from backend.core.module import Module
+from backend.core.permissions import Feature
+from backend.modules.jobs.jobs import CLEAN
+from backend.modules.jobs.router import router
+from backend.modules.jobs.service import check_worker
+
+module = Module(
+    name="jobs",
+    router=router,
+    features=(
+        Feature(
+            "jobs",
+            "Work that is done later.",
+            {"read": "See jobs.", "write": "Retry jobs that have failed."},
+        ),
+    ),
+    readiness={"worker": check_worker},
+    jobs=(CLEAN,),
+)

@@ -1,0 +1,76 @@
+"""Reads of procrastinate's tables, as constant statements. The tables are not ours to declare."""
+
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Integer,
+    Text,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from backend.db.lists import Filter, Listing
+from backend.db.reads import Query
+from backend.modules.jobs.schemas import Status
+
+STORED = table(
+    "procrastinate_jobs",
+    column("id", BigInteger),
+    column("task_name", Text),
+    column("args", JSONB),
+    column("status"),
+    column("scheduled_at", DateTime(timezone=True)),
+    column("attempts", Integer),
+)
+EVENTS = table(
+    "procrastinate_events", column("job_id", BigInteger), column("at", DateTime(timezone=True))
+)
+_WORKERS = table("procrastinate_workers", column("last_heartbeat", DateTime(timezone=True)))
+_STATUS = case(
+    {"todo": "waiting", "doing": "running", "failed": "failed"},
+    value=cast(STORED.c.status, Text),
+    else_="done",
+)
+_CREATED = select(func.min(EVENTS.c.at)).where(EVENTS.c.job_id == STORED.c.id).scalar_subquery()
+_JOB = select(
+    STORED.c.id,
+    STORED.c.task_name.label("name"),
+    _STATUS.label("status"),
+    STORED.c.attempts,
+    STORED.c.args.label("arguments"),
+    STORED.c.scheduled_at,
+    _CREATED.label("created_at"),
+)
+JOB_BY_ID = _JOB.where(STORED.c.id == bindparam("id", type_=BigInteger))
+JOB = Query(JOB_BY_ID)
+JOBS = Listing(
+    name="jobs",
+    statement=_JOB,
+    key=STORED.c.id,
+    # In the order they were made, which no index of the times would tell faster.
+    sorts={"created_at": STORED.c.id, "attempts": STORED.c.attempts},
+    filters={
+        "status": Filter(Status, lambda status: _STATUS == status, "In this state."),
+        "name": Filter(
+            Annotated[str, Field(min_length=1, max_length=128)],
+            lambda name: STORED.c.task_name == name,
+            "Of this name, such as `mail.send`.",
+        ),
+    },
+)
+LIVE_WORKER = Query(
+    select(literal(1).label("one"))
+    .where(_WORKERS.c.last_heartbeat > func.now() - text("interval '1 minute'"))
+    .limit(1)
+)

@@ -1,0 +1,59 @@
+"""Jobs for operators: look at them, and give those that have failed another chance."""
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context, NotReadyError
+from backend.core.pagination import Page
+from backend.db.lists import ListQuery, fetch_page
+from backend.db.reads import Reads
+from backend.modules.jobs import queries
+from backend.modules.jobs.exceptions import JobNotFailedError, JobNotFoundError
+from backend.modules.jobs.schemas import JobOut
+
+_STATUS = text("SELECT status FROM procrastinate_jobs WHERE id = :id FOR UPDATE")
+# Its attempts are counted anew; it would be dead again after the first.
+_RETRY = text(
+    "UPDATE procrastinate_jobs SET status = 'todo', attempts = 0, scheduled_at = NULL,"
+    " worker_id = NULL WHERE id = :id"
+)
+_DELETE_OLD = text(
+    "DELETE FROM procrastinate_jobs WHERE status IN ('failed', 'succeeded', 'cancelled', 'aborted')"
+    " AND (SELECT max(at) FROM procrastinate_events WHERE job_id = procrastinate_jobs.id)"
+    " < now() - interval '30 days'"
+)
+
+
+async def list_jobs(reads: Reads, query: ListQuery) -> Page[JobOut]:
+    return Page.of(await fetch_page(reads, queries.JOBS, query), JobOut.from_row)
+
+
+async def get_job(reads: Reads, job_id: int) -> JobOut:
+    row = await reads.first(queries.JOB, id=job_id)
+    if row is None:
+        raise JobNotFoundError
+    return JobOut.from_row(row)
+
+
+async def retry_job(session: AsyncSession, job_id: int) -> JobOut:
+    """Have a failed job tried again, as often as when it was new."""
+    status = (await session.execute(_STATUS, {"id": job_id})).scalar_one_or_none()
+    if status is None:
+        raise JobNotFoundError
+    if status != "failed":
+        raise JobNotFailedError
+    await session.execute(_RETRY, {"id": job_id})
+    found = (await session.execute(queries.JOB_BY_ID, {"id": job_id})).mappings().one()
+    return JobOut.from_row(dict(found))
+
+
+async def delete_old(context: Context) -> None:
+    """Forget the jobs that failed more than 30 days ago."""
+    async with context.database.transaction() as session:
+        await session.execute(_DELETE_OLD)
+
+
+async def check_worker(context: Context) -> None:
+    """`NotReadyError` unless a worker has given a sign of life within the last minute."""
+    if await context.database.fresh.first(queries.LIVE_WORKER) is None:
+        raise NotReadyError("No worker runs, so jobs and mail wait: start `backend worker`.")

@@ -1,0 +1,94 @@
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from starlette.responses import HTMLResponse
+from starlette.routing import Match
+from starlette.types import Scope
+
+from backend.core.context import Context
+from backend.core.dependencies import ReadSession, Session
+from backend.core.identity import credentials_ignored
+from backend.core.routing import Router
+from backend.modules.mail import service
+from backend.modules.mail.schemas import MailboxOut
+
+PAGE = Path(__file__).parent / "mailbox.html"
+HTML = "text/html"
+VARY = {"Vary": "Accept"}
+
+
+class LocalRouter(Router):
+    """Whose routes do not exist in staging and production, by no method."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match = super().matches(scope)
+        context: Context = scope["app"].state.context
+        return match if context.settings.is_local else (Match.NONE, {})
+
+
+router = LocalRouter(
+    prefix="/dev/mailbox",
+    tags=["development"],
+    dependencies=[credentials_ignored],
+    # The document is the same everywhere, and clients are generated from it for production.
+    include_in_schema=False,
+)
+
+
+@router.get("", responses={200: {"content": {HTML: {}}}}, response_model=MailboxOut)
+async def read_mailbox(
+    request: Request,
+    response: Response,
+    reads: ReadSession,
+    to: Annotated[str | None, Query(max_length=320)] = None,
+) -> MailboxOut | Response:
+    """The mails that would have left, newest first; a page of them for a browser."""
+    if prefers_html(",".join(request.headers.getlist("accept"))):
+        page, policy = _page()
+        return HTMLResponse(page, headers={**VARY, "Content-Security-Policy": policy})
+    response.headers.update(VARY)
+    return await service.read_mailbox(reads, to)
+
+
+@router.delete("", status_code=204)
+async def empty_mailbox(session: Session) -> None:
+    """Throw all mails away."""
+    await service.empty_mailbox(session)
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether a client likes HTML better than JSON (RFC 9110, 12.5.1); in doubt it does not."""
+    return _quality(accept, HTML) > _quality(accept, "application/json")
+
+
+def _quality(accept: str, media_type: str) -> float:
+    ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+    found: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+        found[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0
+    # The closest range counts, also where it says less.
+    return next((found[name] for name in ranges if name in found), 0)
+
+
+@cache
+def _page() -> tuple[str, str]:
+    """The page and what it may do: its own script and nothing else.
+
+    Mails are shown in a frame inside of it, and under the same rules: they bring styles and
+    pictures, and no script of theirs runs.
+    """
+    page = PAGE.read_text("utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return page, (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data: http: https:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )

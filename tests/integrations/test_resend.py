@@ -1,0 +1,158 @@
+"""Mail by Resend's API, against a server that speaks it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from backend.integrations.email import MailError, Message
+from backend.integrations.email.resend import ResendProvider
+from tests.mail_servers import scripted_server, silence
+
+KEY = "re_an_unmistakable_key"
+SENDER = '"Trellis, Inc." <no-reply@bücher.example>'
+MESSAGE = Message(
+    to="ada@bücher.example",
+    subject="Grüße an Ada 🌱",
+    text="Hallo Ada\n",
+    html="<p>Hallo Ada</p>",
+    id="verify-email.0198c1f2-0000-7000-8000-000000000001",
+)
+
+
+@dataclass
+class Resend:
+    """What it was asked, and what it answers next; then it takes everything."""
+
+    url: str = ""
+    asked: list[tuple[Request, Any]] = field(default_factory=list)
+    answers: list[Response] = field(default_factory=list)
+
+    async def take(self, request: Request) -> Response:
+        self.asked.append((request, json.loads(await request.body())))
+        return self.answers.pop(0) if self.answers else JSONResponse({"id": "49a3999c"})
+
+    def provider(self, **options: Any) -> ResendProvider:
+        return ResendProvider(KEY, SENDER, url=self.url, **options)
+
+
+@pytest.fixture
+async def resend() -> AsyncIterator[Resend]:
+    made = Resend()
+    app = Starlette(routes=[Route("/emails", made.take, methods=["POST"])])
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    made.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+    # Not serve(): that would take the signals of the test run.
+    serving = asyncio.create_task(server._serve([socket]))
+    yield made
+    server.should_exit = True
+    await serving
+
+
+async def refusal(sender: ResendProvider) -> MailError:
+    with pytest.raises(MailError) as caught:
+        await sender.send(MESSAGE)
+    for secret in ("ada", KEY):
+        assert secret not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+async def test_what_is_asked(resend: Resend) -> None:
+    await resend.provider().send(MESSAGE)
+    ((request, body),) = resend.asked
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["idempotency-key"] == MESSAGE.id
+    assert request.headers["content-type"] == "application/json"
+    assert body == {
+        "from": '"Trellis, Inc." <no-reply@xn--bcher-kva.example>',
+        "to": ["ada@xn--bcher-kva.example"],
+        "subject": MESSAGE.subject,
+        "text": MESSAGE.text,
+        "html": MESSAGE.html,
+        "headers": {"Auto-Submitted": "auto-generated"},
+    }
+
+
+async def test_a_repeated_mail_is_the_same_request(resend: Resend) -> None:
+    resend.answers = [JSONResponse({}, 500)]
+    sender = resend.provider()
+    await refusal(sender)
+    await sender.send(MESSAGE)
+    (first, body), (second, repeated) = resend.asked
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    assert body == repeated
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "permanent"),
+    [
+        (400, "invalid_idempotency_key", True),
+        (401, "missing_api_key", False),
+        (403, "invalid_api_key", False),
+        (404, "not_found", True),
+        (409, "invalid_idempotent_request", True),
+        (409, "concurrent_idempotent_requests", False),
+        (413, "", True),
+        (422, "invalid_to_address", True),
+        (429, "rate_limit_exceeded", False),
+        (429, "daily_quota_exceeded", False),
+        (500, "internal_server_error", False),
+        (503, "", False),
+        (302, "", False),
+    ],
+)
+async def test_refusals_tell_for_good_from_for_now(
+    resend: Resend, status: int, name: str, permanent: bool
+) -> None:
+    told = {"statusCode": status, "message": "Not to ada@example.com.", "name": name}
+    resend.answers = [JSONResponse(told, status)]
+    error = await refusal(resend.provider())
+    assert str(error) == f"Resend answered {status} {name}".strip() + "."
+    assert error.permanent is permanent
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "<html>502</html>", "[]", "null", '{"name": 5}', '{"name": "<ada@example.com>"}'],
+)
+async def test_an_answer_in_another_language(resend: Resend, answer: str) -> None:
+    resend.answers = [Response(answer, 502, media_type="application/json")]
+    error = await refusal(resend.provider())
+    assert str(error) == "Resend answered 502."
+    assert not error.permanent
+
+
+async def test_a_silent_server_is_for_later() -> None:
+    async with scripted_server(silence) as port:
+        url = f"http://127.0.0.1:{port}"
+        error = await refusal(ResendProvider(KEY, SENDER, url=url, timeout=0.2))
+    assert str(error) == "Resend cannot be reached (ReadTimeout)."
+    assert not error.permanent
+
+
+async def test_no_server_at_all_is_for_later() -> None:
+    async with scripted_server(silence) as port:
+        pass
+    error = await refusal(ResendProvider(KEY, SENDER, url=f"http://127.0.0.1:{port}"))
+    assert str(error) == "Resend cannot be reached (ConnectError)."
+    assert not error.permanent
+
+
+async def test_it_recovers(resend: Resend) -> None:
+    resend.answers = [JSONResponse({}, 503), JSONResponse({}, 429)]
+    sender = resend.provider()
+    for _ in range(2):
+        assert not (await refusal(sender)).permanent
+    await sender.send(MESSAGE)
+    assert len(resend.asked) == 3

@@ -1,0 +1,196 @@
+"""Passwords cannot be guessed: not by many, not at once, not on several servers."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from backend.core.app import create_app
+from backend.core.context import Context
+from backend.modules.auth import service as auth
+from backend.modules.auth.service import GUESSES, SIGN_INS
+from backend.modules.users import service as users
+from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.applications import MODULES, make_context
+from tests.processes import served
+
+LOGIN = "/api/v1/auth/login"
+CHANGE = "/api/v1/users/me/password"
+WRONG = "Not the right one"
+
+
+@pytest.fixture
+async def context(database_url: str) -> AsyncIterator[Context]:
+    """Limits are on, and the general one is out of the way."""
+    made = make_context(
+        database_url,
+        rate_limit_enabled=True,
+        rate_limit_default="100000/minute",
+        trusted_proxies="127.0.0.1",
+    )
+    yield made
+    await made.database.close()
+
+
+@pytest.fixture
+async def client(context: Context) -> AsyncIterator[Client]:
+    context.state.started = True
+    async with Client(create_app(context, MODULES)) as made:
+        yield made
+
+
+@pytest.fixture
+async def ada(client: Client, context: Context) -> AsyncIterator[Actor]:
+    app: Any = client._transport.app  # type: ignore[attr-defined]  # ASGITransport's
+    cast = Cast(app, context)
+    async with cast.stack:
+        yield await cast("ada")
+
+
+class Addresses:
+    """Each attempt from another address, as botnets make them."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def next(self) -> dict[str, str]:
+        self.number += 1
+        return {"X-Forwarded-For": f"198.51.{self.number // 250}.{self.number % 250 + 1}"}
+
+
+@pytest.fixture
+def addresses() -> Addresses:
+    return Addresses()
+
+
+async def attempt(
+    client: httpx.AsyncClient, addresses: Addresses, name: str, password: str = WRONG
+) -> httpx.Response:
+    answer = await client.post(
+        LOGIN, json={"email": name, "password": password}, headers=addresses.next()
+    )
+    assert answer.status_code in (200, 401, 403, 429), answer.text
+    return answer
+
+
+async def outcomes(
+    client: httpx.AsyncClient, addresses: Addresses, name: str, password: str, times: int
+) -> list[int]:
+    return [(await attempt(client, addresses, name, password)).status_code for _ in range(times)]
+
+
+async def tried(url: str) -> int:
+    """How many wrong passwords were compared: each leaves an event."""
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        rows = await connection.execute(
+            "SELECT count(*) FROM audit_events WHERE action = 'auth.login' AND outcome = 'failure'"
+        )
+        found = await rows.fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+async def test_the_sixth_guess_waits_and_so_does_the_right_password(
+    ada: Actor, client: Client, addresses: Addresses
+) -> None:
+    assert await outcomes(client, addresses, ada.email, WRONG, 5) == [401] * 5
+    refused = await attempt(client, addresses, ada.email, PASSWORD)
+    assert refused.status_code == 429
+    assert refused.json()["error"] == "RATE_LIMITED"
+    assert 1 <= int(refused.headers["retry-after"]) <= GUESSES.window + 5
+    # By whatever name, and however it is written.
+    for name in (ada.username, ada.username.upper(), ada.email.upper()):
+        assert (await attempt(client, addresses, name, PASSWORD)).status_code == 429
+    assert (await ada.get("/api/v1/users/me")).status_code == 200
+
+
+async def test_names_that_nobody_has_are_counted_alike(
+    client: Client, addresses: Addresses, database_url: str
+) -> None:
+    assert await outcomes(client, addresses, "nobody@example.com", WRONG, 6) == [401] * 5 + [429]
+    assert (await attempt(client, addresses, " NoBody@Example.com ")).status_code == 429
+    assert (await attempt(client, addresses, "somebody@example.com")).status_code == 401
+    assert await tried(database_url) == 6
+
+
+async def test_a_right_password_wipes_the_slate(
+    ada: Actor, client: Client, addresses: Addresses
+) -> None:
+    for _ in range(3):
+        assert await outcomes(client, addresses, ada.email, WRONG, 4) == [401] * 4
+        assert (await attempt(client, addresses, ada.email, PASSWORD)).status_code == 200
+
+
+async def test_a_reset_lifts_the_lock(
+    ada: Actor, client: Client, addresses: Addresses, context: Context
+) -> None:
+    await outcomes(client, addresses, ada.email, WRONG, 5)
+    async with context.database.transaction() as session:
+        await auth.forgive(context, session, ada.id)
+    assert (await attempt(client, addresses, ada.email, PASSWORD)).status_code == 200
+
+
+async def test_a_right_password_that_may_not_sign_in_is_no_guess(
+    ada: Actor, client: Client, addresses: Addresses, context: Context, database_url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("UPDATE users SET is_active = false WHERE id = %s", [ada.id])
+    assert await outcomes(client, addresses, ada.email, PASSWORD, 7) == [403] * 7
+
+
+async def test_guesses_of_the_current_password_count_as_well(
+    ada: Actor, client: Client, addresses: Addresses
+) -> None:
+    change = {"current_password": WRONG, "new_password": "Another 1 of them"}
+    for _ in range(5):
+        assert (await ada.put(CHANGE, json=change)).status_code == 422
+    answer = await ada.put(CHANGE, json=change | {"current_password": PASSWORD})
+    assert (answer.status_code, answer.json()["error"]) == (429, "RATE_LIMITED")
+    assert (await attempt(client, addresses, ada.email, PASSWORD)).status_code == 429
+
+
+async def test_one_address_signs_in_thirty_times_a_minute(client: Client, context: Context) -> None:
+    here = {"X-Forwarded-For": "198.51.100.7"}
+    for number in range(SIGN_INS.limit):
+        body = {"email": f"nobody-{number}@example.com", "password": WRONG}
+        assert (await client.post(LOGIN, json=body, headers=here)).status_code == 401
+    body = {"email": "another@example.com", "password": WRONG}
+    refused = await client.post(LOGIN, json=body, headers=here)
+    assert refused.status_code == 429
+    elsewhere = {"X-Forwarded-For": "198.51.100.8"}
+    assert (await client.post(LOGIN, json=body, headers=elsewhere)).status_code == 401
+
+
+async def test_guesses_made_at_once_are_not_all_tried(
+    ada: Actor, client: Client, addresses: Addresses, database_url: str
+) -> None:
+    answers = await asyncio.gather(*(attempt(client, addresses, ada.email) for _ in range(60)))
+    assert Counter(each.status_code for each in answers) == {401: 5, 429: 55}
+    assert await tried(database_url) == 5
+
+
+async def test_guesses_made_at_once_on_four_servers(
+    own_database_url: str, addresses: Addresses
+) -> None:
+    context = make_context(own_database_url)
+    password_hash = await users.accept_password(context, PASSWORD, names=())
+    async with context.database.transaction() as session:
+        await users.create_user(session, email="ada@example.com", password_hash=password_hash)
+    await context.database.close()
+    limits = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1"}
+    with served(own_database_url, workers=4, **limits) as server:
+        async with httpx.AsyncClient(
+            base_url=server.url,
+            timeout=60,
+            # A connection for each, so that all processes get their share.
+            limits=httpx.Limits(max_connections=500),
+        ) as client:
+            answers = await asyncio.gather(
+                *(attempt(client, addresses, "ada@example.com") for _ in range(500))
+            )
+    assert Counter(each.status_code for each in answers) == {401: 5, 429: 495}
+    assert await tried(own_database_url) == 5
