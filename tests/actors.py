@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from backend.core.context import Context
 from backend.modules.auth import service as auth
 from backend.modules.users import service as users
+from tests.canaries import WATCH
 from tests.contract import check_contract
 
 PASSWORD = "NewUser123!"
@@ -25,6 +26,9 @@ class Client(httpx.AsyncClient):
         async def check(response: httpx.Response) -> None:
             await response.aread()
             check_contract(app, response)
+            WATCH.learn(response)
+            if response.is_error:
+                WATCH.look("error", f"{response.headers} {response.text}")
 
         super().__init__(
             transport=httpx.ASGITransport(app=app),

@@ -1,5 +1,6 @@
 """Fixtures for all tests. A module's own fixtures live beside its tests."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from backend.core.app import create_app
 from backend.core.context import Context
 from backend.db.database import Database
 from tests import databases
-from tests.actors import Actor, Cast, Client
-from tests.applications import MODULES, make_context
+from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.applications import DEFAULTS, MODULES, make_context
+from tests.canaries import WATCH, WatchingHandler
 from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure,
     pytest_configure_node,
@@ -21,10 +23,22 @@ from tests.databases import (  # pytest finds its hooks by name, here
 
 # Without this structlog prints tracebacks by rich, which takes seconds for each.
 structlog.configure(
-    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+    processors=[
+        structlog.processors.format_exc_info,
+        WATCH,
+        structlog.processors.KeyValueRenderer(),
+    ]
 )
+logging.getLogger().addHandler(WatchingHandler(WATCH))
 
 __all__ = ["pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
+
+
+@pytest.fixture(autouse=True)
+def no_secret_gets_out() -> Iterator[None]:
+    WATCH.begin(PASSWORD, DEFAULTS["secret_key"].get_secret_value())
+    yield
+    assert not WATCH.leaks, "\n".join(WATCH.leaks)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +53,7 @@ def _reused_database(request: pytest.FixtureRequest) -> Iterator[databases.Reuse
 def database_url(_reused_database: databases.ReusedDatabase) -> Iterator[str]:
     """A migrated database with the built-in roles, for this test alone while it runs."""
     yield _reused_database.url
+    WATCH.look_at_tables(_reused_database.connection)
     _reused_database.restore()
 
 
@@ -123,5 +138,5 @@ async def admin(actor: Cast) -> Actor:
 @pytest.fixture
 def log() -> Iterator[list[structlog.typing.EventDict]]:
     """Every event that is logged while the test runs."""
-    with structlog.testing.capture_logs() as captured:
+    with structlog.testing.capture_logs(processors=[WATCH]) as captured:
         yield captured

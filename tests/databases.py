@@ -89,8 +89,8 @@ class ReusedDatabase:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._connection = psycopg.connect(url, autocommit=True)
-        found = self._connection.execute(
+        self.connection = psycopg.connect(url, autocommit=True)
+        found = self.connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
             "AND tablename <> 'alembic_version'"
         ).fetchall()
@@ -114,11 +114,11 @@ class ReusedDatabase:
         self._run(*self._restore)
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def _holds_rows(self, table: Identifier) -> bool:
         statement = SQL("SELECT FROM {} LIMIT 1").format(table)
-        return self._connection.execute(statement).fetchone() is not None
+        return self.connection.execute(statement).fetchone() is not None
 
     def _run(self, *statements: Composable) -> None:
-        self._connection.execute(SQL("; ").join(statements))
+        self.connection.execute(SQL("; ").join(statements))

@@ -56,4 +56,4 @@ async def _run(awaitable: Any) -> None:
 
 async def _execute(context: Context, statement: Any, **values: Any) -> Any:
     async with context.database.transaction() as session:
-        return (await session.execute(statement, values)).first()
+        return (await (await session.connection()).execute(statement, values)).first()

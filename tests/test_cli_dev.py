@@ -43,9 +43,21 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield data
 
 
-def api_pid(dev: Running) -> int:
-    (pid,) = dev.children()
-    return pid
+def child(dev: Running, name: str) -> int:
+    """The process of the API or the worker, once it is there."""
+    found: list[int] = []
+
+    def look() -> list[int]:
+        for pid in dev.children():
+            line = subprocess.run(
+                ["ps", "-o", "command=", str(pid)], capture_output=True, text=True, check=False
+            )
+            if f"backend.cli.{name}" in line.stdout:
+                found.append(pid)
+        return found
+
+    eventually(look)
+    return found[0]
 
 
 def panel(dev: Running) -> str:
@@ -107,7 +119,7 @@ def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> 
 def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_path: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
-        os.kill(api_pid(dev), signal.SIGKILL)
+        os.kill(child(dev, "api"), signal.SIGKILL)
         assert dev.ends() == 128 + signal.SIGKILL
         assert "The API was ended by SIGKILL, so everything stops.\n" in dev.output
 

@@ -1,4 +1,4 @@
-"""The API as a child process, and the files it is made of."""
+"""The processes below `backend dev`, and the files they are made of."""
 
 import os
 import select
@@ -12,63 +12,62 @@ from pathlib import Path
 from typing import Self
 
 import backend
-from backend.cli.api import DEV_PATIENCE, READY
+from backend.cli.lifeline import DEV_PATIENCE, READY
 from backend.cli.terminal import STOPPING, shown
 
 PACKAGE = Path(backend.__file__).parent
 
 
-class Api:
-    """Runs inside its `with` block. Its sockets outlive it, so that requests wait for a restart."""
+class Child:
+    """A process that runs one module of the command line, until its `with` block is left.
 
-    def __init__(self, sockets: Sequence[socket.socket], environment: Mapping[str, str]) -> None:
+    Its sockets outlive it, so that requests wait for a restart.
+    """
+
+    def __init__(
+        self, module: str, environment: Mapping[str, str], sockets: Sequence[socket.socket] = ()
+    ) -> None:
+        self._module = module
         self._sockets = sockets
         self._environment = os.environ | environment
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: socket.socket | None = None
-        self.restarted = False
+        self._ready = False
 
     def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.stop()
 
     @property
-    def returncode(self) -> int | None:
-        return self._process.poll() if self._process else None
+    def started(self) -> bool:
+        """Whether it was started and its end is not known yet."""
+        return self._process is not None
 
     def ended(self) -> int | None:
         """The exit code of a process that has ended by itself, once."""
-        code = self.returncode
+        code = self._process.poll() if self._process else None
         if code is not None:
             self._process = None
         return code
 
-    def restart(self) -> None:
-        self._stop()
-        self.restarted = True
-        self._start()
-
-    def wait_until_ready(self, patience: float) -> bool:
-        """False when it has ended, or is not ready in time; its log says why."""
-        assert self._lifeline is not None
+    def is_ready(self, patience: float = 0) -> bool:
+        """Whether it has said so; within `patience` seconds, unless it ends before."""
+        if self._ready or self._lifeline is None:
+            return self._ready
         # Readable with the word, or at the end of a process that will not say it any more.
         if select.select([self._lifeline], [], [], patience)[0]:
-            if self._lifeline.recv(len(READY)) == READY:
-                return True
-            self._wait(DEV_PATIENCE)
-        return False
+            self._ready = self._lifeline.recv(len(READY)) == READY
+            if not self._ready and patience and self._process is not None:
+                self._wait(DEV_PATIENCE)
+        return self._ready
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        self._ready = False
         self._lifeline, theirs = socket.socketpair()
         passed = [theirs.fileno(), *(each.fileno() for each in self._sockets)]
-        command = [sys.executable, "-m", "backend.cli.api", *map(str, passed)]
+        command = [sys.executable, "-m", self._module, *map(str, passed)]
         # A signal in the middle would leave a process that nobody knows. The child inherits the
         # mask, and lifts it when it can take the signals without a traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -79,9 +78,10 @@ class Api:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         if self._lifeline is not None:
             self._lifeline.close()
+            self._lifeline = None
         if self._process is None:
             return
         self._process.terminate()

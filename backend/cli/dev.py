@@ -1,4 +1,4 @@
-"""`backend dev`: a database, its migrations, the API, and an eye on all of them."""
+"""`backend dev`: a database, its migrations, the API, a worker, and an eye on all of them."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from backend.cli import configuration
-from backend.cli.children import Api, Files
+from backend.cli.children import Child, Files
 from backend.cli.databases import Place, opened
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
@@ -32,6 +32,7 @@ Trellis is running.
   Admin      {email}
   Password   {password}
   Data       {data}
+  Jobs       run by a worker beside the API
   Stop       Ctrl-C
 """
 
@@ -66,13 +67,17 @@ def run(host: str, port: int) -> int:
             tell(bring_to_head(place.url))
         with undisturbed():
             files = Files()
-        api = stack.enter_context(Api(sockets, _environment(place, admin)))
+        environment = _environment(place, admin)
+        api = stack.enter_context(Child("backend.cli.api", environment, sockets))
+        worker = stack.enter_context(Child("backend.cli.worker", environment))
         with step("API") as tell:
-            tell("ready" if api.wait_until_ready(START_PATIENCE) else "not ready yet")
-        if api.returncode is None:
-            url, data = url_of(sockets[0]), _data(settings, place)
-            say(PANEL.format(url=url, email=admin.email, password=admin.shown, data=data))
-        return supervise(api, files, place)
+            api.start()
+            tell("ready" if api.is_ready(START_PATIENCE) else "not ready yet")
+        if (code := api.ended()) is not None:
+            return _told_end(code)
+        url, data = url_of(sockets[0]), _data(settings, place)
+        say(PANEL.format(url=url, email=admin.email, password=admin.shown, data=data))
+        return Supervision(api, worker, files, place).run()
 
 
 def first_admin(settings: Settings, users: UserSettings) -> Admin:
@@ -102,23 +107,56 @@ def _data(settings: Settings, place: Place) -> str:
     return shown(place.server.folder)
 
 
-def supervise(api: Api, files: Files, place: Place) -> int:
-    """Heal the database, start the API again when its code changes; return when it has ended."""
-    last_look = time.monotonic()
-    while True:
-        time.sleep(0.25)
-        with undisturbed():
-            if changed := files.changed():
-                say(f"{changed} changed: starting the API again.")
-                api.restart()
-        if not changed and (code := api.ended()) is not None:
-            if code < 0 or not api.restarted:
-                return _told_end(code)
-            say(f"The API ended with exit code {code}. It starts again when its code changes.")
-        if place.server is not None and time.monotonic() - last_look >= 1:
-            if place.server.ensure():
-                say("The database server had died and is running again.")
-            last_look = time.monotonic()
+class Supervision:
+    """Heals the database, and starts the API and the worker again when their code changes."""
+
+    def __init__(self, api: Child, worker: Child, files: Files, place: Place) -> None:
+        self._api = api
+        self._worker = worker
+        self._files = files
+        self._place = place
+        self._changed_once = False
+        self._worker_is_broken = False
+
+    def run(self) -> int:
+        """Until the API has ended for good; the exit code."""
+        last_look = time.monotonic()
+        while True:
+            time.sleep(0.25)
+            with undisturbed():
+                changed = self._renew()
+            if not changed and (code := self._api.ended()) is not None:
+                if code < 0 or not self._changed_once:
+                    return _told_end(code)
+                say(f"The API ended with exit code {code}. It starts again when its code changes.")
+            with undisturbed():
+                self._look_after_worker()
+            if self._place.server is not None and time.monotonic() - last_look >= 1:
+                if self._place.server.ensure():
+                    say("The database server had died and is running again.")
+                last_look = time.monotonic()
+
+    def _renew(self) -> bool:
+        changed = self._files.changed()
+        if changed is None:
+            return False
+        say(f"{changed} changed: starting the API again.")
+        self._api.stop()
+        self._api.start()
+        self._worker.stop()
+        self._changed_once, self._worker_is_broken = True, False
+        return True
+
+    def _look_after_worker(self) -> None:
+        if (code := self._worker.ended()) is not None:
+            # One that did not even get ready would end like this again and again.
+            self._worker_is_broken = code >= 0 and not self._worker.is_ready()
+            reason = f"with exit code {code}" if code >= 0 else f"by {name_of_signal(-code)}"
+            remedy = "when its code changes" if self._worker_is_broken else "now"
+            say(f"The worker ended {reason}. It starts again {remedy}.")
+        # Not before the API is ready: that is waited for, and says what is wrong with the code.
+        if not self._worker.started and not self._worker_is_broken and self._api.is_ready():
+            self._worker.start()
 
 
 def _told_end(code: int) -> int:

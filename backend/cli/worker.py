@@ -36,6 +36,9 @@ def main() -> None:
         run(Pace(patience=lifeline.DEV_PATIENCE), on_ready=tell)
     except (RegistryError, SettingsError) as error:
         sys.exit(str(error))
+    finally:
+        # Another thread listens to it until the process has ended.
+        line.detach()
 
 
 def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:

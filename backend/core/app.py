@@ -95,7 +95,9 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     app.state.context = context
-    for module in modules:
+    # Those on top come first: `/users/me` of one module must not be taken for the `/users/{id}` of
+    # another that it builds upon.
+    for module in reversed(modules):
         if module.router is not None:
             if isinstance(module.router, Router):
                 prefix = prefix_of(module) + module.router.prefix

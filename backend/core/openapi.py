@@ -66,6 +66,8 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         parameters.extend(_parameters(model))
     if not parameters:
         del operation["parameters"]
+    if "requestBody" in operation:
+        _describe_optional_body(operation["requestBody"])
     # FastAPI's own 422 describes a body that is never sent.
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]
@@ -74,6 +76,15 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         if known is not response:
             media = known["content"]["application/problem+json"]
             media["examples"] |= response["content"]["application/problem+json"]["examples"]
+
+
+def _describe_optional_body(body: dict[str, Any]) -> None:
+    # A body that may be left out is described as one that may be null.
+    media = body["content"].get("application/json", {})
+    options = media.get("schema", {}).get("anyOf", ())
+    if {"type": "null"} in options:
+        media["schema"] = next(each for each in options if each != {"type": "null"})
+        body["required"] = False
 
 
 def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppError]]:

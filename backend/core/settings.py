@@ -1,8 +1,9 @@
 """Settings from the environment and `.env`. Nothing else reads either."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -267,14 +268,18 @@ def load_settings(
     return loaded
 
 
-def _read(kind: type[SettingsBase]) -> tuple[SettingsBase, dict[str, str]]:
+def _read(
+    kind: type[SettingsBase], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[SettingsBase, dict[str, str]]:
     """The settings of one kind, refused values replaced by defaults, and why each was refused."""
     try:
-        return kind(), {}
+        return kind(**defaults), {}
     except ValidationError as error:
-        refused = {}
+        refused, replaced = {}, dict(defaults)
         for found in error.errors(include_input=False):
             name, message = str(found["loc"][0]), found["msg"].removeprefix("Value error, ")
-            refused[name] = f"{name.upper()}: {message.rstrip('.')}."
-        defaults = {name: kind.model_fields[name].get_default() for name in refused}
-        return kind(**defaults), {name.upper(): text for name, text in refused.items()}
+            refused[name.upper()] = f"{name.upper()}: {message.rstrip('.')}."
+            replaced[name] = kind.model_fields[name].get_default()
+        # What went with a refused value may not go with its default.
+        settings, more = _read(kind, replaced)
+        return settings, refused | more

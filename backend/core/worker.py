@@ -57,9 +57,11 @@ async def work(
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))
         shift = Shift(context, [job for module in modules for job in module.jobs], pace)
+        # As it is when this process starts: what is copied beside it later is not its own.
+        history = revisions()
         told = None
         while not stopping.is_set():
-            obstacle = await _obstacle(context)
+            obstacle = await _obstacle(context, *history)
             if obstacle is None:
                 told = None
                 obstacle = await shift.run(stopping, on_ready)
@@ -84,13 +86,12 @@ def _check_crons(modules: Sequence[Module]) -> None:
                 )
 
 
-async def _obstacle(context: Context) -> str | None:
+async def _obstacle(context: Context, newest: str | None, known: frozenset[str]) -> str | None:
     """Why no job can be run now."""
     try:
         current = await current_revision(context.database.fresh)
     except (DatabaseUnavailableError, psycopg.Error):
         return DATABASE
-    newest, known = revisions()
     # A revision this code does not know is a newer one's: a rolling update migrates first.
     return SCHEMA if current is None or (current in known and current != newest) else None
 

@@ -22,6 +22,8 @@ SAFE = {
     "DATABASE_URL": "postgresql://app:hidden@db/app",
     "SECRET_KEY": GOOD_KEY,
     "ALLOWED_HOSTS": "api.example.com",
+    "SMTP_URL": "smtp://app:concealed@mail.example.com",
+    "EMAIL_FROM": "Trellis <no-reply@example.com>",
 }
 
 
@@ -144,7 +146,7 @@ def test_settings_are_frozen(env: Env) -> None:
 def test_secrets_do_not_show(env: Env) -> None:
     env.set(**SAFE, FIRST_ADMIN_PASSWORD="a long enough password")
     shown = repr(load_settings(KINDS))
-    for secret in ("hidden", GOOD_KEY, "a long enough password"):
+    for secret in ("hidden", "concealed", GOOD_KEY, "a long enough password"):
         assert secret not in shown
 
 
@@ -192,6 +194,9 @@ UNSAFE: dict[str, list[str | None]] = {
     "DATABASE_URL": [None],
     "SECRET_KEY": [None, "short", GOOD_KEY[:31], "ab" * 20, "x" * 64, f"change-me-{GOOD_KEY}"],
     "ALLOWED_HOSTS": [None, "*", "api.example.com,*", ","],
+    "SMTP_URL": [None],
+    "EMAIL_PROVIDER": ["mailbox"],
+    "EMAIL_FROM": [None, "Trellis <no-reply@localhost>"],
     "CORS_ORIGINS": ["*", "https://app.example.com,*"],
     "BCRYPT_COST": ["11", "4"],
     "FIRST_ADMIN_PASSWORD": ["NewUser123!", "x"],
@@ -229,10 +234,15 @@ def test_all_that_is_unsafe_or_invalid_is_told_at_once(env: Env, environment: st
     env.set(FIRST_ADMIN_PASSWORD="short", LOG_LEVEL="wrong", DATABASE_URL="mysql://a:hidden@b/c")
     problems = env.problems()
     assert sorted(names(problems)) == [
-        *("ALLOWED_HOSTS", "BCRYPT_COST", "CORS_ORIGINS", "DATABASE_URL", "FIRST_ADMIN_PASSWORD"),
-        *("LOG_LEVEL", "SECRET_KEY"),
+        *("ALLOWED_HOSTS", "BCRYPT_COST", "CORS_ORIGINS", "DATABASE_URL", "EMAIL_FROM"),
+        *("FIRST_ADMIN_PASSWORD", "LOG_LEVEL", "SECRET_KEY", "SMTP_URL"),
     ]
     assert not any(value in str(problems) for value in ("hidden", "wrong", "'short'"))
+
+
+def test_a_value_that_needs_a_refused_one_is_told_as_well(env: Env) -> None:
+    env.set(EMAIL_PROVIDER="smtp", SMTP_URL="http://app:concealed@mail.example.com")
+    assert names(env.problems()) == ["SMTP_URL", "EMAIL_PROVIDER"]
 
 
 def test_the_program_ends_with_the_list(tmp_path: Path) -> None:

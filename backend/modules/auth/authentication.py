@@ -31,7 +31,7 @@ async def authenticate(request: Request) -> Principal | None:
     if cookie:
         if request.method not in SAFE_METHODS:
             check_csrf(request, claims.session_id)
-        csrf = csrf_token(context, claims.session_id)
+        csrf = csrf_token(request, claims.session_id)
     return Principal(claims.user_id, claims.session_id, permission_set(row["permissions"]), csrf)
 
 

@@ -12,7 +12,7 @@ from backend.core.errors import (
     TokenExpiredError,
     documented,
 )
-from backend.core.identity import CurrentPrincipal, credentials_ignored, public
+from backend.core.identity import CurrentPrincipal, credentials_ignored
 from backend.core.limits import RateLimitedError
 from backend.core.pagination import ListParameters, Page, PageRequest
 from backend.core.routing import Router
@@ -38,34 +38,12 @@ from backend.modules.auth.schemas import (
     SessionOut,
     Tokens,
 )
-from backend.modules.users import service as users
 from backend.modules.users.exceptions import (
     CurrentPasswordWrongError,
-    EmailAlreadyExistsError,
-    UsernameAlreadyExistsError,
 )
-from backend.modules.users.schemas import Registration, UserOut
 
 router = Router(tags=["auth"])
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
-
-
-@router.post(
-    "/auth/register",
-    status_code=201,
-    dependencies=[public],
-    responses=documented(EmailAlreadyExistsError, UsernameAlreadyExistsError),
-)
-async def register(context: CurrentContext, response: Response, new: Registration) -> UserOut:
-    """Make an account. Nobody is signed in by it."""
-    names = (new.email, new.username)
-    password_hash = await users.accept_password(context, new.password, names=names)
-    async with context.database.transaction() as session:
-        user = await users.create_user(
-            session, password_hash=password_hash, **new.model_dump(exclude={"password"})
-        )
-    response.headers["Location"] = f"/api/v1/users/{user.id}"
-    return user
 
 
 @router.post(

@@ -51,46 +51,51 @@ def set_cookies(response: Response, context: Context, opened: Opened) -> str:
     All of them last as long as the session: that a token has expired is then said by the server,
     and the page knows that it should refresh.
     """
-    names = names_of(context.settings)
-    csrf = csrf_token(context, opened.session_id)
-    everywhere: dict[str, Any] = {
-        "max_age": opened.lasts,
-        "secure": not context.settings.is_local,
-        "samesite": "Lax",
-    }
-    for_refreshing = everywhere | {"path": REFRESH_PATH, "samesite": "Strict"}
-    response.set_cookie(names.access, opened.access_token, httponly=True, **everywhere)
-    response.set_cookie(names.refresh, opened.refresh_token, httponly=True, **for_refreshing)
-    response.set_cookie(names.csrf, csrf, **everywhere)
+    csrf = _csrf(context.key("csrf"), opened.session_id)
+    values = (opened.access_token, opened.refresh_token, csrf)
+    for (name, attributes), value in zip(_attributes(context.settings), values, strict=True):
+        response.set_cookie(name, value, max_age=opened.lasts, **attributes)
     return csrf
 
 
 def clear_cookies(request: Request) -> None:
     """Have the answer, whatever it becomes, take the cookies away."""
-    settings = context_of(request).settings
-    names = names_of(settings)
     response = Response()
-    for name, path in ((names.access, "/"), (names.refresh, REFRESH_PATH), (names.csrf, "/")):
-        response.delete_cookie(name, path=path, secure=not settings.is_local)
+    for name, attributes in _attributes(context_of(request).settings):
+        response.delete_cookie(name, **attributes)
     request.scope["answer_headers"] += [
         header for header in response.raw_headers if header[0] == b"set-cookie"
     ]
 
 
-def csrf_token(context: Context, session_id: UUID) -> str:
-    """The CSRF token of a session, for as long as it lives."""
-    return _csrf(context.key("csrf"), session_id)
+def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Name and attributes of the three cookies: access, refresh, CSRF."""
+    names = names_of(settings)
+    readable = {"path": "/", "samesite": "Lax", "secure": not settings.is_local}
+    hidden = {**readable, "httponly": True}
+    for_refreshing = {**hidden, "path": REFRESH_PATH, "samesite": "Strict"}
+    return (names.access, hidden), (names.refresh, for_refreshing), (names.csrf, readable)
+
+
+def csrf_token(request: Request, session_id: UUID) -> str:
+    """The CSRF token to send with this cookie; of several keys, the one the cookie is made with."""
+    context = context_of(request)
+    cookie = request.cookies.get(names_of(context.settings).csrf, "")
+    return (
+        cookie
+        if _is_signed(context, session_id, cookie)
+        else _csrf(context.key("csrf"), session_id)
+    )
 
 
 def check_csrf(request: Request, session_id: UUID) -> None:
     """Raise `CSRFError` unless a request that cookies speak for was made by our own pages."""
     check_origin(request)
     context = context_of(request)
-    sent = request.headers.get(HEADER, "").encode()
-    cookie = request.cookies.get(names_of(context.settings).csrf, "").encode()
-    if not hmac.compare_digest(sent, cookie) or not any(
-        hmac.compare_digest(sent, _csrf(key, session_id).encode()) for key in context.keys("csrf")
-    ):
+    sent = request.headers.get(HEADER, "")
+    cookie = request.cookies.get(names_of(context.settings).csrf, "")
+    same = hmac.compare_digest(sent.encode(), cookie.encode())
+    if not same or not _is_signed(context, session_id, sent):
         raise CSRFError
 
 
@@ -114,6 +119,13 @@ def _is_ours(origin: str, request: Request) -> bool:
     # A proxy may have taken off the encryption, so the scheme seen here says nothing.
     encrypted = parts.scheme == "https" or (settings.is_local and parts.scheme == "http")
     return encrypted and parts.netloc.lower() == request.headers.get("host", "").lower()
+
+
+def _is_signed(context: Context, session_id: UUID, token: str) -> bool:
+    return any(
+        hmac.compare_digest(token.encode(), _csrf(key, session_id).encode())
+        for key in context.keys("csrf")
+    )
 
 
 def _csrf(key: bytes, session_id: UUID) -> str:

@@ -37,7 +37,7 @@ EVENTS = table(
     "procrastinate_events", column("job_id", BigInteger), column("at", DateTime(timezone=True))
 )
 _WORKERS = table("procrastinate_workers", column("last_heartbeat", DateTime(timezone=True)))
-_STATUS = case(
+status_word = case(
     {"todo": "waiting", "doing": "running", "failed": "failed"},
     value=cast(STORED.c.status, Text),
     else_="done",
@@ -46,7 +46,7 @@ _CREATED = select(func.min(EVENTS.c.at)).where(EVENTS.c.job_id == STORED.c.id).s
 _JOB = select(
     STORED.c.id,
     STORED.c.task_name.label("name"),
-    _STATUS.label("status"),
+    status_word.label("status"),
     STORED.c.attempts,
     STORED.c.args.label("arguments"),
     STORED.c.scheduled_at,
@@ -61,7 +61,7 @@ JOBS = Listing(
     # In the order they were made, which no index of the times would tell faster.
     sorts={"created_at": STORED.c.id, "attempts": STORED.c.attempts},
     filters={
-        "status": Filter(Status, lambda status: _STATUS == status, "In this state."),
+        "status": Filter(Status, lambda status: status_word == status, "In this state."),
         "name": Filter(
             Annotated[str, Field(min_length=1, max_length=128)],
             lambda name: STORED.c.task_name == name,

@@ -37,20 +37,21 @@ async def get_job(reads: Reads, job_id: int) -> JobOut:
 
 async def retry_job(session: AsyncSession, job_id: int) -> JobOut:
     """Have a failed job tried again, as often as when it was new."""
-    status = (await session.execute(_STATUS, {"id": job_id})).scalar_one_or_none()
+    connection = await session.connection()
+    status = (await connection.execute(_STATUS, {"id": job_id})).scalar_one_or_none()
     if status is None:
         raise JobNotFoundError
     if status != "failed":
         raise JobNotFailedError
-    await session.execute(_RETRY, {"id": job_id})
-    found = (await session.execute(queries.JOB_BY_ID, {"id": job_id})).mappings().one()
+    await connection.execute(_RETRY, {"id": job_id})
+    found = (await connection.execute(queries.JOB_BY_ID, {"id": job_id})).mappings().one()
     return JobOut.from_row(dict(found))
 
 
 async def delete_old(context: Context) -> None:
     """Forget the jobs that failed more than 30 days ago."""
     async with context.database.transaction() as session:
-        await session.execute(_DELETE_OLD)
+        await (await session.connection()).execute(_DELETE_OLD)
 
 
 async def check_worker(context: Context) -> None:

@@ -15,8 +15,8 @@ LOCAL_SENDER = "Trellis <no-reply@localhost>"
 class MailSettings(SettingsBase):
     smtp_url: SecretStr | None = Field(
         None,
-        description="`smtp://user:password@host:587` (STARTTLS; with a password always) or "
-        "`smtps://user:password@host:465`. Part of a URL: escape what is special in a password.",
+        description="`smtp://user:password@host:587` (STARTTLS) or `smtps://...:465` (TLS). "
+        "Write what is special in a password as in any URL: `@` is `%40`.",
     )
     resend_api_key: SecretStr | None = Field(
         None, description="Key of resend.com, for EMAIL_PROVIDER=resend."
@@ -80,7 +80,7 @@ class MailSettings(SettingsBase):
     def unsafe(self) -> list[str]:
         found = []
         if self.email_provider == "mailbox":
-            found.append("EMAIL_PROVIDER must be smtp or resend: nobody reads the mailbox here.")
+            found.append("EMAIL_PROVIDER must be smtp or resend, so that mail reaches people.")
         elif self.provider == "mailbox":
             found.append(
                 "SMTP_URL is missing: no mail could leave, not even for a forgotten password. "

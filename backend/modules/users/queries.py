@@ -81,7 +81,6 @@ CREDENTIALS = Query(
         )
     )
 )
-ACCOUNT = _CREDENTIALS.add_columns(col(User.pending_email))
 CREDENTIALS_OF = Query(_CREDENTIALS.where(col(User.id) == bindparam("id")))
 USERS = Listing(
     name="users",

@@ -19,9 +19,7 @@ from backend.modules.users.exceptions import (
 )
 from backend.modules.users.schemas import (
     MeOut,
-    MeUpdate,
     RolesUpdate,
-    UserCreate,
     UserOut,
     UserUpdate,
 )
@@ -43,18 +41,6 @@ async def read_me(
     return response
 
 
-@router.patch("/me", responses=documented(UsernameAlreadyExistsError))
-async def update_me(principal: CurrentPrincipal, session: Session, changes: MeUpdate) -> UserOut:
-    """Change what is sent; `null` clears."""
-    return await service.update_user(session, principal.user_id, changes, by=principal)
-
-
-@router.put("/me", responses=documented(UsernameAlreadyExistsError))
-async def replace_me(principal: CurrentPrincipal, session: Session, changes: MeUpdate) -> UserOut:
-    """The same as PATCH."""
-    return await service.update_user(session, principal.user_id, changes, by=principal)
-
-
 @router.delete("/me", status_code=204, responses=documented(LastAdminError))
 async def delete_me(principal: CurrentPrincipal, session: Session) -> None:
     """Delete the caller's account and everything that belongs to it, at once and for good."""
@@ -67,26 +53,6 @@ async def list_users(
 ) -> Response:
     """All accounts."""
     return page.of(await service.list_users(reads, page.query))
-
-
-@router.post(
-    "",
-    status_code=201,
-    responses=documented(EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError),
-)
-async def create_user(
-    principal: Annotated[Principal, require("users:write")],
-    context: CurrentContext,
-    response: Response,
-    new: UserCreate,
-) -> UserOut:
-    """Make an account for somebody else."""
-    names = (new.email, new.username)
-    password_hash = await service.accept_password(context, new.password, names=names)
-    async with context.database.transaction() as session:
-        user = await service.create_user_as(session, principal, new, password_hash)
-    response.headers["Location"] = f"/api/v1/users/{user.id}"
-    return user
 
 
 @router.get(

@@ -76,6 +76,9 @@ class Registration(Schema):
 class UserCreate(Registration):
     """An account made by somebody else."""
 
+    password: NewPassword | None = Field(  # type: ignore[assignment]  # registering needs one
+        None, description="Without one, an invitation to choose one is mailed."
+    )
     is_active: bool = True
     is_verified: bool = False
     roles: list[str] | MISSING = Field(

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -171,7 +171,7 @@ async def create_user(
 
 
 async def create_user_as(
-    session: AsyncSession, by: Principal, new: UserCreate, password_hash: str
+    session: AsyncSession, by: Principal, new: UserCreate, password_hash: str | None
 ) -> UserOut:
     """An account for somebody else; with roles only by those who may give them."""
     if new.roles is not MISSING:
@@ -242,9 +242,12 @@ async def lock_account(
     wanted = (
         func.lower(User.email) == func.lower(email) if user_id is None else col(User.id) == user_id
     )
-    found = await session.execute(queries.ACCOUNT.where(wanted).with_for_update())
-    row = found.mappings().first()
-    return Account(**row) if row else None
+    locked = select(User).where(wanted).with_for_update()
+    user = (await session.exec(locked.execution_options(populate_existing=True))).first()
+    if user is None:
+        return None
+    known = {field.name for field in fields(Account)} - {"user_id"}
+    return Account(user_id=user.id, **user.model_dump(include=known))
 
 
 async def await_email(session: AsyncSession, user_id: UUID, email: str | None) -> None:

@@ -25,7 +25,7 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_roles_are_replaced(admin: Actor, ada: Actor) -> None:
-    before = (await ada.get(f"{USERS}/me")).json()
+    before = (await ada.get(f"{USERS}/{ada.id}")).json()
     answer = await give(admin, ada, "viewer", "editor", "viewer")
     assert answer.status_code == 200
     updated_at = answer.json()["updated_at"]

@@ -13,7 +13,8 @@ async def test_one_reads_oneself_by_both_addresses(ada: Actor) -> None:
     me = await ada.get(ME)
     assert me.status_code == 200
     assert me.json()["id"] == str(ada.id)
-    assert (await ada.get(f"/api/v1/users/{ada.id}")).json() == me.json()
+    alone = (await ada.get(f"/api/v1/users/{ada.id}")).json()
+    assert {**alone, "pending_email": None} == me.json()
 
 
 async def test_one_reads_oneself_without_any_role(actor: Cast) -> None:
@@ -79,7 +80,7 @@ async def test_the_rest_is_not_ones_own_to_change(
     assert (await ada.get(ME)).json() == me
 
 
-@pytest.mark.parametrize("email", ["new@example.com", "bob@example.com", "ada@example.com"])
+@pytest.mark.parametrize("email", ["new@example.com", "bob@example.com", "ADA@example.com"])
 async def test_the_address_is_not_changed_just_so(ada: Actor, email: str) -> None:
     refused = await ada.patch(ME, json={"email": email})
     assert refused.status_code == 422

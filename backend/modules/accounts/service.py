@@ -1,0 +1,275 @@
+"""Accounts and their mails: the use cases. What is mailed is decided by the jobs."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import MISSING
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core import limits
+from backend.core.context import Context
+from backend.core.errors import FieldError, InvalidInputError
+from backend.core.jobs import enqueue
+from backend.core.limits import RateLimitedError, Rule
+from backend.core.origin import origin
+from backend.core.principal import Principal
+from backend.modules.accounts import queries, tokens
+from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError
+from backend.modules.accounts.jobs import MAIL_LINK, MAIL_NOTICE
+from backend.modules.accounts.models import MailedToken
+from backend.modules.accounts.schemas import AccountUpdate
+from backend.modules.accounts.settings import AccountSettings
+from backend.modules.accounts.tokens import Purpose
+from backend.modules.audit import service as audit
+from backend.modules.auth import service as auth
+from backend.modules.users import service as users
+from backend.modules.users.exceptions import (
+    CurrentPasswordWrongError,
+    EmailAlreadyExistsError,
+    UserNotFoundError,
+)
+from backend.modules.users.schemas import MeOut, MeUpdate, Registration, UserCreate, UserOut
+from backend.modules.users.service import Account
+
+HOUR = 3600
+# Links that somebody who is not signed in may ask for, from one address of the network.
+REQUESTS = Rule(30, HOUR)
+# What one mailbox gets of one kind, whoever asks for it.
+MAILS = Rule(3, HOUR)
+# Changes of address that one account may ask for.
+CHANGES = Rule(5, HOUR)
+
+
+def check_registration_open(context: Context) -> None:
+    if _settings(context).registration_mode == "closed":
+        raise RegistrationClosedError
+
+
+async def register(context: Context, new: Registration) -> UserOut | None:
+    """The new account, which is mailed a link. None in strict mode: there nothing is told yet."""
+    names = (new.email, new.username)
+    password_hash = await users.accept_password(context, new.password, names=names)
+    values = {**new.model_dump(exclude={"email", "password"}), "password_hash": password_hash}
+    if _settings(context).registration_mode == "strict":
+        if await _may_mail(context, "registration", new.email):
+            async with context.database.transaction() as session:
+                await _mail_link(session, context, "registration", new.email, registration=values)
+        return None
+    async with context.database.transaction() as session:
+        user = await users.create_user(session, email=new.email, **values)
+        await _mail_link(session, context, "verify", user.email, user_id=user.id)
+    return user
+
+
+async def create_user(context: Context, by: Principal, new: UserCreate) -> UserOut:
+    """An account for somebody else; without a password they are mailed an invitation."""
+    password_hash = None
+    if new.password is not None:
+        names = (new.email, new.username)
+        password_hash = await users.accept_password(context, new.password, names=names)
+    async with context.database.transaction() as session:
+        user = await users.create_user_as(session, by, new, password_hash)
+        if password_hash is None:
+            await invite(session, context, user)
+    return user
+
+
+async def invite(session: AsyncSession, context: Context, user: UserOut) -> None:
+    """Have an account without a password mailed the link that sets its first one."""
+    await _mail_link(session, context, "invitation", user.email, user_id=user.id)
+
+
+async def request_link(context: Context, purpose: Purpose, email: str) -> None:
+    """Have a link mailed to this address, if it is that of an account that may use it.
+
+    Here the same is done for every address, so that nobody learns from the answer or from its
+    time whose it is; the job finds out. `RateLimitedError` for too many from one client.
+    """
+    key = f"mailed links {limits.address_key(origin().ip)}"
+    verdict = await limits.take(context, key, REQUESTS)
+    if not verdict.allowed:
+        raise RateLimitedError(verdict)
+    if await _may_mail(context, purpose, email):
+        async with context.database.transaction() as session:
+            await _mail_link(session, context, purpose, email)
+
+
+async def reset_password(context: Context, text: str, new_password: str) -> None:
+    """Set the password of the account that was mailed this token, and end its sessions.
+
+    `TokenInvalidError`, or `PasswordRefusedError`, which does not use the token up.
+    """
+    token = await _live(context, text, *tokens.SETS_PASSWORD)
+    assert token.user_id is not None
+    try:
+        found = await users.credentials_of(context.database.fresh, token.user_id)
+    except UserNotFoundError:
+        raise TokenInvalidError from None
+    names = (found.email, found.username)
+    new_hash = await users.accept_password(context, new_password, names=names, field="new_password")
+    async with context.database.transaction() as session:
+        account = await _use(session, token)
+        await users.set_password(session, account.user_id, new_hash)
+        await users.verify_email(session, account.user_id)
+        await auth.forgive(context, session, account.user_id)
+        await auth.end_sessions(session, account.user_id)
+        await audit.record(
+            session,
+            "auth.password_reset",
+            target=("user", account.user_id),
+            actor_id=account.user_id,
+            changes={"by": token.purpose},
+        )
+        if token.purpose == "reset":
+            await enqueue(session, MAIL_NOTICE, token_id=str(token.id))
+
+
+async def verify_email(context: Context, text: str) -> None:
+    """What the owner of the address has asked for: it is theirs, it becomes theirs, or the
+    account that waited for it is made.
+
+    `TokenInvalidError`; `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if somebody
+    else was faster.
+    """
+    token = await _live(context, text, "verify", "email_change", "registration")
+    async with context.database.transaction() as session:
+        if token.registration is not None:
+            if not await tokens.use(session, token.id):
+                raise TokenInvalidError
+            await users.create_user(
+                session, email=token.email, is_verified=True, **token.registration
+            )
+            return
+        account = await _use(session, token)
+        after = {"email": token.email, "is_verified": True}
+        moves = token.purpose == "email_change"
+        await users.verify_email(session, account.user_id, token.email if moves else None)
+        await audit.record(
+            session,
+            "user.update",
+            target=("user", account.user_id),
+            actor_id=account.user_id,
+            changes=audit.changes_of(
+                {"email": account.email, "is_verified": account.is_verified}, after
+            ),
+        )
+
+
+async def update_me(context: Context, principal: Principal, changes: AccountUpdate) -> MeOut:
+    """Change what was sent. A new address waits until it is verified."""
+    wanted = None if changes.email is MISSING else changes.email
+    proven, mailable = None, False
+    if wanted is not None:
+        found = await users.credentials_of(context.database.fresh, principal.user_id)
+        if wanted != found.email:
+            proven = await _prove(context, principal, changes)
+            await _check_free(context, principal, wanted)
+            mailable = await _may_move(context, principal, wanted)
+    values = changes.model_dump(exclude={"email", "current_password"})
+    async with context.database.transaction() as session:
+        account = await users.lock_account(session, user_id=principal.user_id)
+        if account is None:
+            raise UserNotFoundError
+        if proven is not None and proven.password_hash != account.password_hash:
+            raise CurrentPasswordWrongError
+        pending = account.pending_email
+        if wanted == account.email:
+            pending = None
+            await tokens.end(session, account.user_id, "email_change")
+            await users.await_email(session, account.user_id, None)
+        elif wanted is not None and proven is not None:
+            pending = wanted
+            await _await_email(session, context, account, wanted, mailable)
+        user = await users.update_user(session, account.user_id, MeUpdate(**values), by=principal)
+    return MeOut(**user.model_dump(), pending_email=pending)
+
+
+async def _prove(
+    context: Context, principal: Principal, changes: AccountUpdate
+) -> users.Credentials:
+    if changes.current_password is MISSING:
+        missing = FieldError(field="body.current_password", message="Is required.", code="missing")
+        raise InvalidInputError(errors=[missing])
+    return await auth.prove_password(context, principal.user_id, changes.current_password)
+
+
+async def _check_free(context: Context, principal: Principal, email: str) -> None:
+    if _settings(context).registration_mode == "strict":
+        return
+    owner = await users.credentials(context.database.fresh, email)
+    if owner is not None and owner.user_id != principal.user_id:
+        raise EmailAlreadyExistsError
+
+
+async def _may_move(context: Context, principal: Principal, email: str) -> bool:
+    verdict = await limits.take(context, f"changes of address {principal.user_id}", CHANGES)
+    if not verdict.allowed:
+        raise RateLimitedError(verdict)
+    return await _may_mail(context, "email_change", email)
+
+
+async def _await_email(
+    session: AsyncSession, context: Context, account: Account, email: str, mailable: bool
+) -> None:
+    await users.await_email(session, account.user_id, email)
+    await _mail_link(
+        session,
+        context,
+        "email_change",
+        email,
+        user_id=account.user_id,
+        former_email=account.email,
+        mailable=mailable,
+    )
+
+
+async def _mail_link(
+    session: AsyncSession,
+    context: Context,
+    purpose: Purpose,
+    email: str,
+    *,
+    user_id: UUID | None = None,
+    mailable: bool = True,
+    former_email: str | None = None,
+    registration: dict[str, Any] | None = None,
+) -> None:
+    """A new token, which kills the account's older one, and the job that mails it."""
+    if user_id is not None:
+        await tokens.end(session, user_id, purpose)
+    token = tokens.make(context, purpose, email)
+    token.user_id, token.former_email, token.registration = user_id, former_email, registration
+    if purpose == "invitation":
+        token.password_digest = tokens.password_digest(None)
+    session.add(token)
+    await session.flush()
+    if former_email is not None:
+        await enqueue(session, MAIL_NOTICE, token_id=str(token.id))
+    if mailable:
+        await enqueue(session, MAIL_LINK, token_id=str(token.id))
+
+
+async def _may_mail(context: Context, kind: str, email: str) -> bool:
+    key = f"mail {kind} {users.normal_form(email).casefold()}"
+    return (await limits.take(context, key, MAILS)).allowed
+
+
+async def _live(context: Context, text: str, *purposes: Purpose) -> MailedToken:
+    row = await context.database.fresh.first(queries.LIVE, digest=tokens.digest_of(text))
+    if row is None or row["purpose"] not in purposes:
+        raise TokenInvalidError
+    return MailedToken(**row)
+
+
+async def _use(session: AsyncSession, token: MailedToken) -> Account:
+    """The account of a token that is used up by this; `TokenInvalidError` if it is too late."""
+    account = await users.lock_account(session, user_id=token.user_id)
+    if account is None or not tokens.fits(token, account):
+        raise TokenInvalidError
+    if not await tokens.use(session, token.id):
+        raise TokenInvalidError
+    return account
+
+
+def _settings(context: Context) -> AccountSettings:
+    return context.settings_of(AccountSettings)

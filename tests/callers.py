@@ -1,0 +1,97 @@
+"""Many clients of a server at once, cheap enough not to be what is waited for."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from tests.commands import PATIENCE
+
+T = TypeVar("T")
+ATTEMPTS = 20
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any
+
+    @property
+    def outcome(self) -> tuple[int, str | None]:
+        """Status, and the code of an error."""
+        return self.status, self.body["error"] if self.status >= 400 else None
+
+
+class Caller:
+    """One client on one connection, opened anew after it broke."""
+
+    def __init__(self, url: str) -> None:
+        target = urlsplit(url)
+        self._host, self._port = target.hostname or "", target.port or 80
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, bearer: str | None = None
+    ) -> Answer:
+        """Send JSON and read JSON; an OSError or EOFError if the connection breaks."""
+        content = b"" if body is None else json.dumps(body).encode()
+        head = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {self._host}",
+            f"Content-Length: {len(content)}",
+        ]
+        head += ["Content-Type: application/json"] * bool(content)
+        head += [f"Authorization: Bearer {bearer}"] * bool(bearer)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if self._streams is None:
+                    self._streams = await asyncio.open_connection(self._host, self._port)
+                reader, writer = self._streams
+                writer.write("\r\n".join([*head, "", ""]).encode() + content)
+                return await _answer(reader)
+        except BaseException:
+            self.close()
+            raise
+
+    async def persistently(
+        self, method: str, path: str, body: Any = None, *, bearer: str | None = None
+    ) -> Answer:
+        """Ask again, and the same, when the connection breaks."""
+        for _ in range(ATTEMPTS):
+            try:
+                return await self.call(method, path, body, bearer=bearer)
+            except (ConnectionError, EOFError):
+                continue
+        raise AssertionError("nobody answers")
+
+    def close(self) -> None:
+        if self._streams:
+            self._streams[1].close()
+        self._streams = None
+
+
+async def _answer(reader: asyncio.StreamReader) -> Answer:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines if line)
+    content = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Answer(int(first.split()[1]), json.loads(content) if content else None)
+
+
+async def call_all(
+    url: str, work: Iterable[Callable[[Caller], Awaitable[T]]], *, callers: int = 64
+) -> list[T]:
+    """Begin this work in its order, as much at once as there are callers."""
+    results: dict[int, T] = {}
+    waiting = iter(enumerate(work))
+
+    async def run(caller: Caller) -> None:
+        try:
+            for number, each in waiting:
+                results[number] = await each(caller)
+        finally:
+            caller.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(run(Caller(url)))
+    return [results[number] for number in sorted(results)]
