@@ -14,6 +14,7 @@ from backend.db.database import Database
 from tests import databases
 from tests.actors import PASSWORD, Actor, Cast, Client
 from tests.applications import DEFAULTS, MODULES, make_context
+from tests.browsers import browser, browser_context
 from tests.canaries import WATCH, WatchingHandler
 from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure,
@@ -31,7 +32,13 @@ structlog.configure(
 )
 logging.getLogger().addHandler(WatchingHandler(WATCH))
 
-__all__ = ["pytest_configure", "pytest_configure_node", "pytest_unconfigure"]
+__all__ = [
+    "browser",
+    "browser_context",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_unconfigure",
+]
 
 
 @pytest.fixture(autouse=True)

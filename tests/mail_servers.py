@@ -28,6 +28,7 @@ class Postbox:
         self.sessions: list[Session] = []
         self.recipients = iter(recipients)
         self.contents = iter(contents)
+        self._arrived = asyncio.Event()
 
     async def handle_RCPT(  # noqa: N802  # aiosmtpd finds it by this name
         self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
@@ -48,7 +49,15 @@ class Postbox:
         self.mails.append(mail)
         self.envelopes.append(envelope)
         self.sessions.append(session)
+        self._arrived.set()
         return TAKEN
+
+    async def reach(self, count: int) -> None:
+        """Wait until so many mails have been taken."""
+        async with asyncio.timeout(60):
+            while len(self.mails) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
 
     def ids(self) -> Iterator[str]:
         return (str(mail["Message-ID"]) for mail in self.mails)

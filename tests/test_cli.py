@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from backend.cli.commands import app, db, module, users
+from backend.cli.commands import app, audit, db, module, users
 from tests import databases
 from tests.commands import ROOT, backend, data_dir, environment, postmaster, refusal, succeeds
 
@@ -43,6 +43,7 @@ COMMANDS = [
     *([name] for name in names(app)),
     *(["db", name] for name in names(db)),
     *(["users", name] for name in names(users)),
+    *(["audit", name] for name in names(audit)),
     *(["module", name] for name in names(module)),
 ]
 
@@ -104,7 +105,7 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     lines = succeeds("module", "list", **options).splitlines()
     assert lines[0].split("  ")[0] == "MODULE"
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
-    assert rows["items"][1:] == ["users", "5", "items", "items:read|write|delete|admin"]
+    assert rows["items"][1:] == ["audit, users", "5", "items", "items:read|write|delete|admin"]
     assert rows["health"][1] == "-"
 
     lines = succeeds("routes", **options).splitlines()[1:]

@@ -247,6 +247,9 @@ def test_is_not_for_production(tmp_path: Path) -> None:
         DATABASE_URL="postgresql://nowhere/app",
         SECRET_KEY="kQ5mR8vTz2LxWc7nYp4Js9HdGb3FaEuq",
         ALLOWED_HOSTS="example.com",
+        SMTP_URL="smtp://mail.example.com",
+        EMAIL_FROM="no-reply@example.com",
+        FRONTEND_URL="https://example.com",
     )
     assert said == (
         "`backend dev` is for development, and ENVIRONMENT is staging: use `backend serve`."

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from backend.core.app import create_app
+from backend.core.context import Context
 from tests.actors import PASSWORD, Client
 from tests.applications import MODULES, make_context
 from tests.sessions import LOGIN
@@ -90,14 +92,19 @@ def assert_cleared(answer: httpx.Response, names: set[str] | None = None) -> Non
 
 
 @asynccontextmanager
-async def elsewhere(
-    url: str, *, base_url: str = OWN, origin: str | None = None, **settings: Any
-) -> AsyncIterator[Client]:
+async def elsewhere(url: str, *, base_url: str = OWN, **settings: Any) -> AsyncIterator[Client]:
     """A client of an application with settings of its own, on the database at `url`."""
     context = make_context(url, **settings)
     context.state.started = True
-    headers = {"Origin": origin} if origin else None
-    async with Client(create_app(context, MODULES), headers=headers) as client:
-        client.base_url = httpx.URL(base_url)
-        yield client
-    await context.database.close()
+    try:
+        async with Client(create_app(context, MODULES)) as client:
+            client.base_url = httpx.URL(base_url)
+            yield client
+    finally:
+        await context.database.close()
+
+
+def configure(app: FastAPI, context: Context, **settings: Any) -> None:
+    """Change settings that are looked at with each request; those of `create_app` stay."""
+    changed = context.settings.model_copy(update=settings)
+    app.state.context = replace(context, settings=changed)

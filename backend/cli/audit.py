@@ -82,8 +82,9 @@ def _summary(verdict: audit.Verdict) -> str:
         f"{_counted(waiting, 'event')} {'is' if waiting == 1 else 'are'} not sealed yet."
     )
     if verdict.overdue:
+        wait = "waits" if verdict.overdue == 1 else "wait"
         summary += (
-            f" {verdict.overdue} of them wait for more than a minute: start `backend worker`."
+            f" {verdict.overdue} of them {wait} for more than a minute: start `backend worker`."
         )
     return summary
 

@@ -44,7 +44,7 @@ class StoppedItselfError(Exception):
 
 def pause_after(attempt: int, first: float) -> float:
     """Seconds between the attempt of this number, from 1 on, and the next: thrice as many each."""
-    return min(first * 3.0 ** (attempt - 1), LONGEST_PAUSE)
+    return min(first * 3.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
 
 
 def is_last(job: Job, attempt: int) -> bool:

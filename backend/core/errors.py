@@ -103,6 +103,14 @@ class PermissionDeniedError(AppError):
     detail = "Your roles do not allow this."
 
 
+class CSRFError(AppError):
+    """For authenticators: cookies came along that another site may have sent."""
+
+    status = 403
+    code = "CSRF_FAILED"
+    detail = "Send the value of the CSRF cookie in X-CSRF-Token, from an allowed origin."
+
+
 class BadRequestError(AppError):
     status = 400
     code = "BAD_REQUEST"

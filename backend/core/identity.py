@@ -19,7 +19,7 @@ from fastapi.dependencies.models import Dependant
 from starlette.requests import Request
 
 from backend.core.context import context_of
-from backend.core.errors import AppError, NotAuthenticatedError
+from backend.core.errors import AppError, NotAuthenticatedError, PermissionDeniedError
 from backend.core.limits import count_request
 from backend.core.principal import Principal
 
@@ -67,6 +67,18 @@ class Policy:
 def require(permission: str) -> Any:
     """Only for holders of `permission`, a `feature:action` that some module declares."""
     return Depends(Policy("permission", permission))
+
+
+async def confirm(request: Request) -> None:
+    """Ask once more who is calling, at the end of a change of rights.
+
+    It may have waited for somebody who was just taking the caller's own rights away; then it must
+    not give them back. Raises unless the caller still has every permission they came with.
+    """
+    before = cast(Principal, request.scope["principal"])
+    now = await context_of(request).authenticate(request)
+    if now is None or not before.permissions <= now.permissions:
+        raise PermissionDeniedError
 
 
 public = Depends(Policy("public"))

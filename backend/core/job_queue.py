@@ -1,6 +1,7 @@
 """The queue as a worker sees it: procrastinate's, made so that no job is lost or left behind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -99,16 +100,37 @@ class Queue(JobManager):
             return
         # For the database it still runs, and would for as long as this worker lives. The end of
         # the worker makes it an abandoned one, which is run again.
-        self.broken = error
+        self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        self.broken = self.broken or error
         self.on_broken()
+
+    @contextmanager
+    def _or_break(self) -> Iterator[None]:
+        """A worker does not always notice when what it does beside its jobs has failed."""
+        try:
+            yield
+        except Exception as error:
+            self._break(error)
+            raise
+
+    async def listen_for_jobs(self, **options: Any) -> None:
+        with self._or_break():
+            await super().listen_for_jobs(**options)
+
+    async def defer_periodic_job(self, *arguments: Any, **options: Any) -> int | None:
+        with self._or_break():
+            return await super().defer_periodic_job(*arguments, **options)
 
     async def update_heartbeat(self, worker_id: int) -> None:
         """Give a sign of life, then take care of what dead workers have left."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_HEARTBEAT, [worker_id])
-            if not cursor.rowcount:
-                raise WorkerDeclaredDeadError
-        await self.rescue()
+        with self._or_break():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_HEARTBEAT, [worker_id])
+                if not cursor.rowcount:
+                    raise WorkerDeclaredDeadError
+            await self.rescue()
 
     async def rescue(self) -> None:
         """Give back the jobs of workers without a heartbeat, and forget those workers."""

@@ -71,7 +71,7 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
     # FastAPI's own 422 describes a body that is never sent.
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]
-    for status, response in documented(*_usual_errors(policy, operation)).items():
+    for status, response in documented(*_usual_errors(policy, route, operation)).items():
         known = operation["responses"].setdefault(str(status), response)
         if known is not response:
             media = known["content"]["application/problem+json"]
@@ -87,7 +87,9 @@ def _describe_optional_body(body: dict[str, Any]) -> None:
         body["required"] = False
 
 
-def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppError]]:
+def _usual_errors(
+    policy: Policy, route: APIRoute, operation: dict[str, Any]
+) -> list[type[AppError]]:
     """Errors that follow from the shape of an operation, beside those its route declares."""
     usual: list[type[AppError]] = [errors.InternalError, errors.NotAcceptableError]
     if policy.kind != "ignored":
@@ -96,6 +98,8 @@ def _usual_errors(policy: Policy, operation: dict[str, Any]) -> list[type[AppErr
             errors.TokenExpiredError,
             errors.ServiceUnavailableError,
         ]
+        if (route.methods or set()) - {"GET", "HEAD"}:
+            usual.append(errors.CSRFError)
     if policy.limited:
         usual += [RateLimitedError, errors.ServiceUnavailableError]
     if policy.kind in ("signed in", "permission"):

@@ -5,8 +5,8 @@ Not for the API: procrastinate, whose worker this is, costs a process 0.1 s and 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -35,6 +35,7 @@ RETRY_SECONDS = 1.0
 MISSED_SECONDS = 24 * 3600
 DATABASE = "The database cannot be used: `backend doctor` tells why. Jobs run again once it can."
 SCHEMA = "The schema is not at the newest revision: run `backend db upgrade`."
+TAKEN_FOR_DEAD = "It gave no sign of life for too long: others run its jobs, and it begins anew."
 FAILURE = "The worker has failed, as told before this, and begins anew."
 
 
@@ -51,6 +52,7 @@ async def work(
     `on_ready` is called whenever it begins to run jobs, so again after each interruption.
     """
     _check_crons(modules)
+    _silence_libraries()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(context.database.close)
         for module in modules:
@@ -108,21 +110,22 @@ class Shift:
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> str | None:
         """Run jobs. None when asked to stop, otherwise why it had to end."""
-        error: BaseException | None = None
-        with _failures() as failures:
-            try:
-                async with _connected(self._context, self._jobs, self._pace) as queue:
-                    await self._take_over(queue)
-                    await self._work(queue, stopping, on_ready)
-                    error = queue.broken
-            except (ConnectorException, psycopg.Error) as found:
-                error = found
-        error = error or next(iter(failures), None)
+        error: Exception | None = None
+        try:
+            async with _connected(self._context, self._jobs, self._pace) as queue:
+                await self._take_over(queue)
+                await self._work(queue, stopping, on_ready)
+                error = queue.broken
+        except (ConnectorException, psycopg.Error) as found:
+            error = found
         if stopping.is_set():
             return None
-        if error is None or _is_transient(error):
+        if isinstance(error, WorkerDeclaredDeadError):
+            return TAKEN_FOR_DEAD
+        if error is not None and is_unavailable(error.__cause__ or error):
             return DATABASE
-        log.error("worker_failed", **told_error(error, whole=self._context.settings.is_local))
+        told = {} if error is None else told_error(error, whole=self._context.settings.is_local)
+        log.error("worker_failed", **told)
         return FAILURE
 
     async def _take_over(self, queue: Queue) -> None:
@@ -161,11 +164,6 @@ class Shift:
             asked.cancel()
             if worker.worker_id is not None:
                 self._left.add(worker.worker_id)
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether a new worker will do: the connection broke, or this one was too late for others."""
-    return isinstance(error, WorkerDeclaredDeadError) or is_unavailable(error.__cause__ or error)
 
 
 @asynccontextmanager
@@ -210,32 +208,10 @@ def _runner(context: Context, job: Job, pace: Pace) -> Any:
     return run
 
 
-class _Failures(logging.Handler):
-    """procrastinate tells of a failed part of itself only in its log."""
+def _silence_libraries() -> None:
+    """Their lines quote arguments of jobs and addresses of servers, a dozen for each job.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.errors: list[BaseException] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "action", None) == "side_task_failed" and record.exc_info:
-            self.errors.extend(filter(None, [record.exc_info[1]]))
-
-
-@contextmanager
-def _failures() -> Iterator[list[BaseException]]:
-    """The errors that ended the worker; nothing else of what the libraries log.
-
-    Their lines quote arguments of jobs and addresses of servers, and there are a dozen for each
-    job. What there is to say is said here and in `attempts`.
+    What there is to say is said here, in `attempts` and in `job_queue`.
     """
-    handler = _Failures()
-    library = logging.getLogger("procrastinate")
-    library.setLevel(logging.ERROR)
-    library.propagate = False
-    library.addHandler(handler)
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    try:
-        yield handler.errors
-    finally:
-        library.removeHandler(handler)
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)

@@ -24,6 +24,7 @@ SAFE = {
     "ALLOWED_HOSTS": "api.example.com",
     "SMTP_URL": "smtp://app:concealed@mail.example.com",
     "EMAIL_FROM": "Trellis <no-reply@example.com>",
+    "FRONTEND_URL": "https://app.example.com",
 }
 
 
@@ -197,6 +198,7 @@ UNSAFE: dict[str, list[str | None]] = {
     "SMTP_URL": [None],
     "EMAIL_PROVIDER": ["mailbox"],
     "EMAIL_FROM": [None, "Trellis <no-reply@localhost>"],
+    "FRONTEND_URL": [None, "http://app.example.com"],
     "CORS_ORIGINS": ["*", "https://app.example.com,*"],
     "BCRYPT_COST": ["11", "4"],
     "FIRST_ADMIN_PASSWORD": ["NewUser123!", "x"],
@@ -235,7 +237,7 @@ def test_all_that_is_unsafe_or_invalid_is_told_at_once(env: Env, environment: st
     problems = env.problems()
     assert sorted(names(problems)) == [
         *("ALLOWED_HOSTS", "BCRYPT_COST", "CORS_ORIGINS", "DATABASE_URL", "EMAIL_FROM"),
-        *("FIRST_ADMIN_PASSWORD", "LOG_LEVEL", "SECRET_KEY", "SMTP_URL"),
+        *("FIRST_ADMIN_PASSWORD", "FRONTEND_URL", "LOG_LEVEL", "SECRET_KEY", "SMTP_URL"),
     ]
     assert not any(value in str(problems) for value in ("hidden", "wrong", "'short'"))
 

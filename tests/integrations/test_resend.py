@@ -1,13 +1,11 @@
 """Mail by Resend's API, against a server that speaks it."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +14,7 @@ from starlette.routing import Route
 from backend.integrations.email import MailError, Message
 from backend.integrations.email.resend import ResendProvider
 from tests.mail_servers import scripted_server, silence
+from tests.servers import serving
 
 KEY = "re_an_unmistakable_key"
 SENDER = '"Trellis, Inc." <no-reply@bücher.example>'
@@ -48,15 +47,8 @@ class Resend:
 async def resend() -> AsyncIterator[Resend]:
     made = Resend()
     app = Starlette(routes=[Route("/emails", made.take, methods=["POST"])])
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    socket = config.bind_socket()
-    made.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-    # Not serve(): that would take the signals of the test run.
-    serving = asyncio.create_task(server._serve([socket]))
-    yield made
-    server.should_exit = True
-    await serving
+    async with serving(app) as made.url:
+        yield made
 
 
 async def refusal(sender: ResendProvider) -> MailError:

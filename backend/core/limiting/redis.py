@@ -26,7 +26,7 @@ log = structlog.get_logger()
 # Of connecting, asking and being answered together.
 PATIENCE_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
-PREFIX = b"trellis:limits:"
+PREFIX = "trellis:limits:"
 
 
 class RedisCounts:
@@ -71,7 +71,7 @@ class RedisCounts:
             await connection.disconnect(nowait=True)
 
     async def _ask(self, hits: Mapping[bytes, int], moment: int) -> dict[bytes, Count]:
-        keys = [PREFIX + key for key in hits]
+        keys = [PREFIX + key.hex() for key in hits]
         arguments: Sequence[Word] = [len(keys), *keys, moment, *self._windows, *hits.values()]
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:

@@ -211,6 +211,9 @@ async def _may_move(context: Context, principal: Principal, email: str) -> bool:
 async def _await_email(
     session: AsyncSession, context: Context, account: Account, email: str, mailable: bool
 ) -> None:
+    if not mailable and account.pending_email == email:
+        # The link that is there already must not die for one that does not go.
+        return
     await users.await_email(session, account.user_id, email)
     await _mail_link(
         session,

@@ -8,9 +8,6 @@ from sqlmodel import Field
 
 from backend.db.base import Base, Identified, utc_now
 
-# The database itself lets nobody delete what is younger; migration 0003 says the same.
-FLOOR_DAYS = 30
-
 
 class AuditEvent(Base, Identified, table=True):
     """No foreign keys: what an account did is told after the account is gone."""

@@ -1,7 +1,9 @@
 from pydantic import Field
 
 from backend.core.settings import SettingsBase
-from backend.modules.audit.models import FLOOR_DAYS
+
+# The database lets nobody delete what is younger; migration 0003 says the same.
+FLOOR_DAYS = 30
 
 
 class AuditSettings(SettingsBase):

@@ -7,7 +7,7 @@ from backend.core.errors import InvalidTokenError
 from backend.core.principal import Principal
 from backend.modules.auth import queries
 from backend.modules.auth.tokens import issuer_of
-from backend.modules.auth.web import SAFE_METHODS, check_csrf, cookies_of, csrf_token
+from backend.modules.auth.web import SAFE_METHODS, check_csrf, cookies_of, csrf_token_for
 from backend.modules.users.service import permission_set
 
 
@@ -31,7 +31,7 @@ async def authenticate(request: Request) -> Principal | None:
     if cookie:
         if request.method not in SAFE_METHODS:
             check_csrf(request, claims.session_id)
-        csrf = csrf_token(request, claims.session_id)
+        csrf = csrf_token_for(request, claims.session_id)
     return Principal(claims.user_id, claims.session_id, permission_set(row["permissions"]), csrf)
 
 

@@ -33,12 +33,6 @@ class RefreshTokenReusedError(AppError, KeepsChanges):
         super().__init__(headers=BEARER)
 
 
-class CSRFError(AppError):
-    status = 403
-    code = "CSRF_FAILED"
-    detail = "Send the value of the CSRF cookie in X-CSRF-Token, from an allowed origin."
-
-
 class AccountDisabledError(AppError):
     status = 403
     code = "ACCOUNT_DISABLED"

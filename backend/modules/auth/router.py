@@ -7,14 +7,16 @@ from backend.core.context import Context
 from backend.core.dependencies import CurrentContext, ReadSession, Session
 from backend.core.errors import (
     AppError,
+    CSRFError,
     InvalidTokenError,
     NotAuthenticatedError,
     TokenExpiredError,
     documented,
 )
-from backend.core.identity import CurrentPrincipal, credentials_ignored
+from backend.core.identity import CurrentPrincipal, credentials_ignored, require
 from backend.core.limits import RateLimitedError
 from backend.core.pagination import ListParameters, Page, PageRequest
+from backend.core.principal import Principal
 from backend.core.routing import Router
 from backend.core.schemas import Id
 from backend.modules.auth import queries, rotation, service, web
@@ -22,7 +24,6 @@ from backend.modules.auth.authentication import authenticate, bearer_token
 from backend.modules.auth.credentials import LOGIN_BODY, read_credentials
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
-    CSRFError,
     EmailNotVerifiedError,
     InvalidCredentialsError,
     RefreshTokenInvalidError,
@@ -38,9 +39,7 @@ from backend.modules.auth.schemas import (
     SessionOut,
     Tokens,
 )
-from backend.modules.users.exceptions import (
-    CurrentPasswordWrongError,
-)
+from backend.modules.users.exceptions import CurrentPasswordWrongError, UserNotFoundError
 
 router = Router(tags=["auth"])
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
@@ -179,11 +178,23 @@ async def _end_this_session(
 
 
 @router.post("/auth/logout-all", status_code=204)
-async def logout_all(request: Request, principal: CurrentPrincipal, session: Session) -> None:
+async def logout_all(
+    request: Request, principal: CurrentPrincipal, context: CurrentContext
+) -> None:
     """End all sessions of the caller."""
-    await service.log_out_everywhere(session, principal.user_id)
+    # Committed here: cookies must not go with an answer that says it failed.
+    async with context.database.transaction() as session:
+        await service.log_out_everywhere(session, principal.user_id)
     if principal.csrf_token:
         web.clear_cookies(request)
+
+
+@router.post("/users/{id}/logout-all", status_code=204, responses=documented(UserNotFoundError))
+async def log_out_user(
+    id: Id, principal: Annotated[Principal, require("users:admin")], session: Session
+) -> None:
+    """End all sessions of a user, at once and on every server."""
+    await service.log_out_somebody(session, id, by=principal)
 
 
 @router.get("/auth/sessions", response_model=Page[SessionOut])

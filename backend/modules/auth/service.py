@@ -220,6 +220,16 @@ async def log_out_everywhere(session: AsyncSession, user_id: UUID) -> None:
     await audit.record(session, "auth.logout", target=("user", user_id))
 
 
+async def log_out_somebody(session: AsyncSession, user_id: UUID, *, by: Principal) -> None:
+    """End all sessions of a user. Somebody with more rights is out of reach.
+
+    `UserNotFoundError` or `PermissionDeniedError`.
+    """
+    # A sign-in at the same moment locks the account, too: it is over, or begins afterwards.
+    await users.lock_in_reach(session, user_id, by=by)
+    await log_out_everywhere(session, user_id)
+
+
 async def forgive(context: Context, session: AsyncSession, user_id: UUID) -> None:
     """Forget the wrong guesses of this account's password."""
     await limits.clear_in(session, context, _guess_of(context, user_id, ""))

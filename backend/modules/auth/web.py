@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.core.context import Context, context_of
+from backend.core.errors import CSRFError
 from backend.core.settings import Settings
-from backend.modules.auth.exceptions import CSRFError
 from backend.modules.auth.rotation import Opened
 
 HEADER = "X-CSRF-Token"
@@ -51,7 +51,7 @@ def set_cookies(response: Response, context: Context, opened: Opened) -> str:
     All of them last as long as the session: that a token has expired is then said by the server,
     and the page knows that it should refresh.
     """
-    csrf = _csrf(context.key("csrf"), opened.session_id)
+    csrf = csrf_token(context, opened.session_id)
     values = (opened.access_token, opened.refresh_token, csrf)
     for (name, attributes), value in zip(_attributes(context.settings), values, strict=True):
         response.set_cookie(name, value, max_age=opened.lasts, **attributes)
@@ -77,15 +77,16 @@ def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
     return (names.access, hidden), (names.refresh, for_refreshing), (names.csrf, readable)
 
 
-def csrf_token(request: Request, session_id: UUID) -> str:
-    """The CSRF token to send with this cookie; of several keys, the one the cookie is made with."""
+def csrf_token(context: Context, session_id: UUID) -> str:
+    """The CSRF token of a session, for as long as it lives."""
+    return _csrf(context.key("csrf"), session_id)
+
+
+def csrf_token_for(request: Request, session_id: UUID) -> str:
+    """The CSRF token to send with these cookies: theirs, also if a former key made it."""
     context = context_of(request)
     cookie = request.cookies.get(names_of(context.settings).csrf, "")
-    return (
-        cookie
-        if _is_signed(context, session_id, cookie)
-        else _csrf(context.key("csrf"), session_id)
-    )
+    return cookie if _is_signed(context, session_id, cookie) else csrf_token(context, session_id)
 
 
 def check_csrf(request: Request, session_id: UUID) -> None:

@@ -7,7 +7,7 @@ from backend.modules.users.startup import create_first_admin
 module = Module(
     name="users",
     router=router,
-    depends_on=("roles",),
+    depends_on=("audit", "roles"),
     features=(
         Feature(
             "users",

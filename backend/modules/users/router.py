@@ -1,10 +1,10 @@
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 
 from backend.core.dependencies import CurrentContext, ReadSession, Session
 from backend.core.errors import PermissionDeniedError, documented
-from backend.core.identity import CurrentPrincipal, require
+from backend.core.identity import CurrentPrincipal, confirm, require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
 from backend.core.principal import Principal
 from backend.core.routing import Router
@@ -78,11 +78,14 @@ async def read_user(
 async def update_user(
     id: Id,
     principal: Annotated[Principal, require("users:write")],
+    request: Request,
     session: Session,
     changes: UserUpdate,
 ) -> UserOut:
     """Change what is sent; `is_active: false` locks the account out at once."""
-    return await service.update_user(session, id, changes, by=principal)
+    user = await service.update_user(session, id, changes, by=principal)
+    await confirm(request)
+    return user
 
 
 @router.delete("/{id}", status_code=204, responses=documented(UserNotFoundError, LastAdminError))
@@ -100,8 +103,11 @@ async def delete_user(
 async def set_roles(
     id: Id,
     principal: Annotated[Principal, require("users:admin")],
+    request: Request,
     session: Session,
     wanted: RolesUpdate,
 ) -> UserOut:
     """Give exactly these roles; they count from the user's next request on."""
-    return await service.set_roles(session, id, wanted.roles, by=principal)
+    user = await service.set_roles(session, id, wanted.roles, by=principal)
+    await confirm(request)
+    return user

@@ -1,7 +1,7 @@
 """Accounts: the use cases. Reads take `Reads`, changes a session; neither commits."""
 
 import unicodedata
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -15,7 +15,6 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.errors import PermissionDeniedError
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
@@ -24,22 +23,23 @@ from backend.db.base import utc_now
 from backend.db.errors import violated_constraint
 from backend.db.lists import ListQuery, fetch_page
 from backend.db.reads import Reads
-from backend.modules.roles import service as roles_service
+from backend.modules.audit import service as audit
 from backend.modules.users import queries
 from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
-    LastAdminError,
     UsernameAlreadyExistsError,
     UserNotFoundError,
 )
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.passwords import check_password, hasher_of
+from backend.modules.users.rights import check_covered, check_leaving, locked, locked_in_reach
 from backend.modules.users.schemas import Author, MeOut, MeUpdate, UserCreate, UserOut
 from backend.modules.users.settings import UserSettings
 
 DEFAULT_ROLE = "member"
-# Any number no other lock of this application uses.
-_ADMINS_LOCK = 7_265_313
+# Whoever is deleted has a right to be forgotten, and the record is never changed: it does not tell
+# what they were called.
+_PERSONAL = ("email", "username", "full_name")
 _TAKEN = {
     "ix_users_email_lower": EmailAlreadyExistsError,
     "ix_users_username_lower": UsernameAlreadyExistsError,
@@ -128,9 +128,7 @@ async def accept_password(
     return await hasher_of(context).hash(password)
 
 
-async def renewed_hash(
-    context: Context, password: str, password_hash: str | None
-) -> str | None:
+async def renewed_hash(context: Context, password: str, password_hash: str | None) -> str | None:
     """A new hash of this right password, where the old one is made by yesterday's rules."""
     return await hasher_of(context).renewed(password, password_hash) if password_hash else None
 
@@ -167,6 +165,8 @@ async def create_user(
     roles = sorted(set(roles))
     session.add_all(UserRole(user_id=user.id, role_name=role) for role in roles)
     await session.flush()
+    told = {"is_active": is_active, "is_verified": is_verified, "roles": roles}
+    await _record(session, "user.create", user.id, changes=audit.changes_of({}, told))
     return _told_user(user, roles)
 
 
@@ -176,7 +176,7 @@ async def create_user_as(
     """An account for somebody else; with roles only by those who may give them."""
     if new.roles is not MISSING:
         by.must("users:admin")
-        await _covers(session, by, new.roles)
+        await check_covered(session, by, new.roles)
     values = new.model_dump(exclude={"password"})
     return await create_user(session, password_hash=password_hash, **values)
 
@@ -185,54 +185,66 @@ async def update_user(
     session: AsyncSession, user_id: UUID, changes: MeUpdate, *, by: Principal
 ) -> UserOut:
     """Change what was sent. Others than the owner need every permission the user holds."""
-    user, roles = await _locked(session, user_id)
-    if user_id != by.user_id:
-        await _covers(session, by, roles)
+    user, roles = await locked_in_reach(session, user_id, by)
     values = changes.model_dump()
-    if values.get("is_active") is False and user.is_active and ADMIN_ROLE in roles:
-        await _keep_an_admin(session, user_id)
-    if values.get("is_active") is False:
+    if values.get("is_active") is False and user.is_active:
+        await check_leaving(session, user, roles)
         user.sessions_valid_after = utc_now()
     if values.get("email", user.email) != user.email:
         values.setdefault("is_verified", False)
         user.pending_email = None
+    before = {name: getattr(user, name) for name in values}
     async with _names(session):
         for name, value in values.items():
             setattr(user, name, value)
+    if told := audit.changes_of(before, values, hidden=_PERSONAL):
+        await _record(session, "user.update", user_id, by=by, changes=told)
     return _told_user(user, roles)
 
 
 async def delete_user(session: AsyncSession, user_id: UUID, *, by: Principal) -> None:
     """Remove the account and, through foreign keys, everything that belongs to it."""
-    user, roles = await _locked(session, user_id)
-    if user_id != by.user_id:
-        await _covers(session, by, roles)
-    if user.is_active and ADMIN_ROLE in roles:
-        await _keep_an_admin(session, user_id)
+    user, roles = await locked_in_reach(session, user_id, by)
+    await check_leaving(session, user, roles)
     await session.delete(user)
     await session.flush()
+    told = audit.changes_of({"roles": roles}, {})
+    await _record(session, "user.delete", user_id, by=by, changes=told)
 
 
 async def set_roles(
-    session: AsyncSession, user_id: UUID, roles: Collection[str], *, by: Principal
+    session: AsyncSession, user_id: UUID, roles: Sequence[str], *, by: Principal
 ) -> UserOut:
     """Give these roles and no others. Both the old and the new must be within `by`'s own rights."""
-    user, held = await _locked(session, user_id)
-    await _covers(session, by, held)
-    await _covers(session, by, roles)
-    if user.is_active and ADMIN_ROLE in held and ADMIN_ROLE not in roles:
-        await _keep_an_admin(session, user_id)
-    wanted = set(roles)
-    if gone := set(held) - wanted:
+    user, held = await locked_in_reach(session, user_id, by)
+    await check_covered(session, by, roles)
+    wanted = sorted(set(roles))
+    if wanted == held:
+        return _told_user(user, held)
+    if ADMIN_ROLE not in wanted:
+        await check_leaving(session, user, held)
+    if gone := set(held).difference(wanted):
         await session.exec(
             delete(UserRole).where(
                 col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(gone)
             )
         )
-    session.add_all(UserRole(user_id=user_id, role_name=role) for role in wanted - set(held))
+    new = set(wanted).difference(held)
+    session.add_all(UserRole(user_id=user_id, role_name=role) for role in new)
     user.updated_at = utc_now()
     await session.flush()
-    return _told_user(user, sorted(wanted))
+    told = audit.changes_of({"roles": held}, {"roles": wanted})
+    await _record(session, "user.roles", user_id, by=by, changes=told)
+    return _told_user(user, wanted)
+
+
+async def lock_in_reach(session: AsyncSession, user_id: UUID, *, by: Principal) -> None:
+    """Hold the account until the transaction ends.
+
+    `UserNotFoundError`, or `PermissionDeniedError` if somebody else holds a permission that `by`
+    lacks.
+    """
+    await locked_in_reach(session, user_id, by)
 
 
 async def lock_account(
@@ -252,7 +264,7 @@ async def lock_account(
 
 async def await_email(session: AsyncSession, user_id: UUID, email: str | None) -> None:
     """Keep the address that is to become this account's; None to forget it."""
-    user, _ = await _locked(session, user_id)
+    user, _ = await locked(session, user_id)
     user.pending_email = email
     await session.flush()
 
@@ -262,7 +274,7 @@ async def verify_email(session: AsyncSession, user_id: UUID, email: str | None =
 
     `EmailAlreadyExistsError` if it is somebody else's by now.
     """
-    user, _ = await _locked(session, user_id)
+    user, _ = await locked(session, user_id)
     async with _names(session):
         user.is_verified = True
         if email is not None:
@@ -296,49 +308,8 @@ async def store_renewed_hash(session: AsyncSession, user_id: UUID, password_hash
     )
 
 
-async def lock_admins(session: AsyncSession) -> bool:
-    """Let nobody else change who is an administrator until the transaction ends.
-
-    True if there is one.
-    """
-    await session.exec(select(func.pg_advisory_xact_lock(_ADMINS_LOCK)))
-    return await _has_admin(session)
-
-
 def normal_form(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip())
-
-
-async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bool:
-    statement = (
-        select(User.id)
-        .join(UserRole, col(UserRole.user_id) == col(User.id))
-        .where(col(UserRole.role_name) == ADMIN_ROLE, col(User.is_active))
-    )
-    if beside:
-        statement = statement.where(col(User.id) != beside)
-    return (await session.exec(statement.limit(1))).first() is not None
-
-
-async def _keep_an_admin(session: AsyncSession, leaving: UUID) -> None:
-    # Without the lock two administrators could remove each other at the same moment.
-    await lock_admins(session)
-    if not await _has_admin(session, beside=leaving):
-        raise LastAdminError
-
-
-async def _locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
-    user = await session.get(User, user_id, with_for_update=True)
-    if user is None:
-        raise UserNotFoundError
-    statement = select(UserRole.role_name).where(col(UserRole.user_id) == user_id)
-    return user, sorted(await session.exec(statement))
-
-
-async def _covers(session: AsyncSession, by: Principal, roles: Collection[str]) -> None:
-    """Nobody gives, takes or overrules a right that is not also their own."""
-    if not await roles_service.permissions_of(session, roles) <= by.permissions:
-        raise PermissionDeniedError
 
 
 @asynccontextmanager
@@ -354,6 +325,20 @@ async def _names(session: AsyncSession) -> AsyncIterator[None]:
         if taken is None:
             raise
         raise taken from None
+
+
+async def _record(
+    session: AsyncSession,
+    action: str,
+    user_id: UUID,
+    *,
+    by: Principal | None = None,
+    changes: dict[str, Any],
+) -> None:
+    actor_id = by.user_id if by else None
+    await audit.record(
+        session, action, target=("user", user_id), actor_id=actor_id, changes=changes
+    )
 
 
 def _told(row: dict[str, Any]) -> UserOut:

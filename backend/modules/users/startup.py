@@ -6,6 +6,7 @@ from backend.core.context import Context
 from backend.core.permissions import ADMIN_ROLE
 from backend.modules.users import service
 from backend.modules.users.exceptions import EmailAlreadyExistsError, PasswordRefusedError
+from backend.modules.users.rights import lock_admins
 from backend.modules.users.settings import UserSettings
 
 log = structlog.get_logger()
@@ -17,7 +18,7 @@ async def create_first_admin(context: Context) -> None:
     if not settings.first_admin_email or not settings.first_admin_password:
         return
     async with context.database.transaction() as session:
-        if await service.lock_admins(session):
+        if await lock_admins(session):
             return
     email, password = settings.first_admin_email, settings.first_admin_password.get_secret_value()
     try:
@@ -27,7 +28,7 @@ async def create_first_admin(context: Context) -> None:
         return
     async with context.database.transaction() as session:
         # Asked again: hashing takes long, and other workers start at the same time.
-        if await service.lock_admins(session):
+        if await lock_admins(session):
             return
         try:
             await service.create_user(

@@ -10,8 +10,8 @@ from psycopg.sql import SQL, Identifier
 
 from backend.core.context import Context
 from backend.db.migrations import alembic_config
-from backend.modules.audit.models import FLOOR_DAYS
 from backend.modules.audit.sealing import seal_waiting
+from backend.modules.audit.settings import FLOOR_DAYS
 from tests.modules.audit.conftest import Write, ids
 
 TABLES = ("audit_events", "audit_seals")

@@ -1,7 +1,6 @@
 """Old events go, whole seals at a time, and what is left can still be verified."""
 
 import asyncio
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +13,9 @@ from backend.core.context import Context
 from backend.modules.audit import retention
 from backend.modules.audit import service as audit
 from backend.modules.audit.digests import epoch, seal_digest, signature_of, signing_keys
-from backend.modules.audit.models import FLOOR_DAYS
 from backend.modules.audit.retention import remove_outlived
 from backend.modules.audit.sealing import CHAIN_LOCK, seal_waiting
-from backend.modules.audit.settings import AuditSettings
+from backend.modules.audit.settings import FLOOR_DAYS, AuditSettings
 from tests.applications import make_context
 from tests.modules.audit.conftest import Write, ids
 
@@ -170,8 +168,8 @@ async def test_it_waits_for_the_sealer(
     await seals(context, write, intruder, DAYS + 2, 1)
     with database.transaction():
         database.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
-        task = remove_soon(context)
-        while not intruder.execute(
+        task = asyncio.create_task(remove_outlived(context))
+        while not intruder.execute(  # noqa: ASYNC110  # the server sets no event
             "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         ).fetchall():
@@ -179,10 +177,6 @@ async def test_it_waits_for_the_sealer(
         assert len(stored(database)) == 2
     await task
     assert [number for number, _ in stored(database)] == [2, 3]
-
-
-def remove_soon(context: Context) -> "asyncio.Task[None]":
-    return asyncio.create_task(remove_outlived(context))
 
 
 @pytest.mark.parametrize("days", [FLOOR_DAYS - 1, 0, -1, 36_501])

@@ -5,7 +5,7 @@ import asyncio
 import psycopg
 import pytest
 import structlog
-from croniter import croniter
+from croniter import croniter  # type: ignore[import-untyped]  # it comes without types
 
 from backend.core.context import Context
 from backend.modules.audit import sealing

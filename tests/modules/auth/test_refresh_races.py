@@ -28,7 +28,9 @@ from tests.sessions import (
 )
 
 GOOD = (200, None)
-USERS, SESSIONS_EACH, TABS, ROUNDS = 10, 20, 20, 3
+USERS, SESSIONS_EACH, TABS = 10, 20, 20
+# How many of the sessions are refreshed in each round.
+ROUNDS = (200, 40, 40)
 
 Work = Callable[[Caller], Awaitable[Answer]]
 
@@ -87,6 +89,16 @@ async def one_round(server: Server, held: list[Tokens], chance: random.Random) -
     return [family[0] for family in families]
 
 
+async def note(tokens: Tokens, caller: Caller) -> Answer:
+    """A write, which needs a connection for itself."""
+    body = {"title": "A note"}
+    return await caller.call("POST", "/api/v1/items", body, bearer=tokens["access_token"])
+
+
+async def rows_of(url: str) -> dict[str, Any]:
+    return {str(row["id"]): row for row in await execute(url, "SELECT * FROM sessions")}
+
+
 def digest(tokens: Tokens) -> bytes:
     return hashlib.sha256(raw(tokens["refresh_token"])[20:52]).digest()
 
@@ -96,13 +108,94 @@ async def test_one_successor_whatever_happens(own_database_url: str) -> None:
     # How long a busy machine takes is no part of this.
     with served(own_database_url, workers=2, REFRESH_GRACE=60) as server:
         held = await opened(server, users=USERS, each=SESSIONS_EACH)
-        for number in range(1, ROUNDS + 1):
-            held = await one_round(server, held, chance)
-            rows = await execute(own_database_url, "SELECT * FROM sessions")
-            assert {(row["generation"], row["revoked_at"]) for row in rows} == {(number, None)}
-            kept = {str(row["id"]): row["token_digest"] for row in rows}
-            assert kept == {each["session_id"]: digest(each) for each in held}
+        after = await rows_of(own_database_url)
+        for size in ROUNDS:
+            before = after
+            held[:size] = await one_round(server, held[:size], chance)
+            after = await rows_of(own_database_url)
+            assert {each: row["token_digest"] for each, row in after.items()} == {
+                each["session_id"]: digest(each) for each in held
+            }
+            refreshed = {each["session_id"] for each in held[:size]}
+            assert {each: row["generation"] for each, row in after.items()} == {
+                each: row["generation"] + (each in refreshed) for each, row in before.items()
+            }
             await asyncio.to_thread(eventually, server.is_whole)
         alive = await call_all(server.url, [partial(me, each) for each in held])
     assert {answer.outcome for answer in alive} == {GOOD}
+    assert {row["revoked_at"] for row in after.values()} == {None}
     assert await reuses(own_database_url) == []
+
+
+async def rob(server: Server, family: list[Tokens], stolen: list[Tokens]) -> list[Answer]:
+    """Replay old tokens of a family while its owner refreshes; what the owner was answered.
+
+    What the owner got is added to the family.
+    """
+    current = family[-1]
+
+    async def owner(caller: Caller) -> list[Answer]:
+        answers = [await refresh(family[-1], caller)]
+        while answers[-1].status == 200:
+            family.append(answers[-1].body)
+            answers.append(await refresh(family[-1], caller))
+        return answers
+
+    async def thief(tokens: Tokens, caller: Caller) -> list[Answer]:
+        return [await refresh(tokens, caller)]
+
+    work: list[Callable[[Caller], Awaitable[list[Answer]]]] = [owner]
+    work += [partial(thief, tokens) for tokens in stolen]
+    owners, *thieves = await call_all(server.url, work, callers=20)
+    for (answer,) in thieves:
+        assert answer.outcome in (GOOD, REUSED, NO_REFRESH)
+        if answer.status == 200:
+            assert answer.body["refresh_token"] == current["refresh_token"]
+    return owners
+
+
+async def test_a_family_that_was_stolen_from_ends(own_database_url: str) -> None:
+    with served(own_database_url, workers=2) as server:
+        for number, tokens in enumerate(await opened(server, users=1, each=4)):
+            family = [tokens]
+            for _ in range(2):
+                family += [
+                    answer.body
+                    for answer in await call_all(server.url, [partial(refresh, family[-1])])
+                ]
+            # The predecessor is good until the owner goes on, the one before it never.
+            stolen = [family[1]] * 150 + [family[number % 2]] * 150
+            random.Random(number).shuffle(stolen)  # noqa: S311  # the same disorder in every run
+            owners = await rob(server, family, stolen)
+            assert owners[-1].outcome in (REUSED, NO_REFRESH)
+            again = await call_all(server.url, [partial(refresh, each) for each in family])
+            assert {answer.outcome for answer in again} == {NO_REFRESH}
+            dead = await call_all(server.url, [partial(me, each) for each in family])
+            assert {answer.outcome for answer in dead} == {NO_ACCESS}
+    events = await reuses(own_database_url)
+    assert len({event["target_id"] for event in events}) == len(events) == 4
+
+
+async def waiting(url: str) -> bool:
+    """Whether somebody waits for a lock that another holds."""
+    (row,) = await execute(url, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return bool(row["count"])
+
+
+async def test_those_who_wait_for_their_turn_hold_no_connection(own_database_url: str) -> None:
+    settings = {"DATABASE_POOL_SIZE": 2, "DATABASE_POOL_TIMEOUT": 1, "REFRESH_GRACE": 60}
+    with served(own_database_url, workers=2, **settings) as server:
+        first, other = await opened(server, users=2, each=1)
+        async with await psycopg.AsyncConnection.connect(own_database_url) as held:
+            statement = "SELECT FROM sessions WHERE id = %s FOR UPDATE"
+            await held.execute(statement, [first["session_id"]])
+            work = [partial(refresh, first)] * 20
+            tabs = asyncio.create_task(call_all(server.url, work, callers=20))
+            while not await waiting(own_database_url):
+                assert not tabs.done()
+            answers = await call_all(server.url, [partial(note, other)] * 100, callers=2)
+            assert not tabs.done()
+        refreshed = await tabs
+    assert {answer.outcome for answer in answers} == {(201, None)}
+    assert {answer.outcome for answer in refreshed} == {GOOD}
+    assert len({answer.body["refresh_token"] for answer in refreshed}) == 1

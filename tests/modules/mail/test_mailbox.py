@@ -238,7 +238,7 @@ def test_no_document_names_it(app: FastAPI, outside: FastAPI) -> None:
 
 
 async def test_it_is_not_limited(database_url: str) -> None:
-    context = make_context(database_url, rate_limit_default="2/minute")
+    context = make_context(database_url, rate_limit_enabled=True, rate_limit_default="2/minute")
     context.state.started = True
     app = create_app(context, MODULES)
     try:

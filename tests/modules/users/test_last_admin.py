@@ -9,7 +9,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.roles.models import Role
-from backend.modules.users.service import _ADMINS_LOCK
+from backend.modules.users.rights import _ADMINS_LOCK
 from tests.actors import PASSWORD, Actor, Cast
 
 USERS = "/api/v1/users"

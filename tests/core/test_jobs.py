@@ -1,0 +1,464 @@
+"""Jobs from their transaction to their end, run by workers in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from backend.core.attempts import LONGEST_PAUSE, Pace, pause_after
+from backend.core.context import Context
+from backend.core.jobs import Job, enqueue
+from backend.core.module import Module
+from backend.core.registry import RegistryError
+from backend.core.worker import work
+from tests.actors import Actor
+from tests.applications import make_context
+
+FAST = Pace(heartbeat=0.1, poll=0.05, first_pause=0.01, patience=0.1)
+SECRET = "hunter2"
+Log = list[EventDict]
+
+
+@dataclass
+class Runs:
+    """What a job was called with, and whether it may end well; `called` wakes who waits for it."""
+
+    failures: list[BaseException] = field(default_factory=list)
+    arguments: list[Mapping[str, Any]] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, context: Context, **arguments: Any) -> None:
+        assert isinstance(context, Context)
+        self.arguments.append(arguments)
+        self.called.set()
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def reach(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.arguments) < count:
+                self.called.clear()
+                await self.called.wait()
+
+
+@dataclass
+class House:
+    """A database, what is enqueued in it, and workers on it."""
+
+    url: str
+
+    @asynccontextmanager
+    async def worker(
+        self, *jobs: Job, pace: Pace = FAST, **settings: Any
+    ) -> AsyncIterator[asyncio.Event]:
+        """Works as long as the block; the event is set each time it begins."""
+        context = make_context(self.url, (), **settings)
+        ready, stopping = asyncio.Event(), asyncio.Event()
+        working = asyncio.create_task(
+            work(
+                context,
+                (Module(name="made", jobs=jobs),),
+                stopping,
+                pace=pace,
+                on_ready=ready.set,
+            )
+        )
+        async with asyncio.timeout(20):
+            done, _ = await asyncio.wait(
+                [working, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED
+            )
+        if working in done:
+            await working
+        yield ready
+        stopping.set()
+        async with asyncio.timeout(20):
+            await working
+
+    async def later(self, job: Job, **values: Any) -> None:
+        context = make_context(self.url, ())
+        async with context.database.transaction() as session:
+            await enqueue(session, job, **values)
+        await context.database.close()
+
+    async def execute(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        async with (
+            await psycopg.AsyncConnection.connect(
+                self.url, row_factory=dict_row, autocommit=True
+            ) as connection,
+            await connection.execute(statement, values) as cursor,
+        ):
+            return await cursor.fetchall() if cursor.description else []
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        return await self.execute("SELECT * FROM procrastinate_jobs ORDER BY id")
+
+    async def become(self, condition: Callable[[], Awaitable[Any]]) -> None:
+        async with asyncio.timeout(20):
+            while not await condition():  # noqa: ASYNC110  # the database sets no event
+                await asyncio.sleep(0.01)
+
+    async def finish(self) -> None:
+        """Until the queue is empty."""
+
+        async def is_empty() -> bool:
+            return not await self.jobs()
+
+        await self.become(is_empty)
+
+
+@pytest.fixture
+def house(database_url: str) -> House:
+    return House(database_url)
+
+
+@pytest.fixture
+def own_house(own_database_url: str) -> House:
+    """For what breaks things."""
+    return House(own_database_url)
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """Every event that is logged while the test runs, with what the job has bound to it."""
+    with capture_logs(processors=[merge_contextvars]) as captured:
+        yield captured
+
+
+def named(log: Log, event: str) -> list[EventDict]:
+    return [each for each in log if each["event"] == event]
+
+
+async def test_runs_what_is_committed_and_nothing_else(house: House, log: Log) -> None:
+    runs = Runs()
+    job = Job("made.job", runs)
+    context = make_context(house.url, ())
+
+    async def change_ones_mind() -> None:
+        async with context.database.transaction() as session:
+            await enqueue(session, job, number=1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await change_ones_mind()
+    async with house.worker(job):
+        async with context.database.transaction() as session:
+            await enqueue(session, job, number=2, word="Milk")
+            await enqueue(session, job, run_at=datetime.now(UTC) + timedelta(hours=1))
+            await asyncio.sleep(3 * FAST.poll)
+            assert runs.arguments == []
+        await runs.reach(1)
+        await house.become(lambda: is_so(house, 1))
+    await context.database.close()
+    assert runs.arguments == [{"number": 2, "word": "Milk"}]
+    # What is done is deleted; what is for later stays.
+    (left,) = await house.jobs()
+    assert (left["status"], left["attempts"]) == ("todo", 0)
+    (done,) = named(log, "job_done")
+    assert (done["job"], done["attempt"], done["log_level"]) == ("made.job", 1, "info")
+    assert done["duration_ms"] >= 0
+    assert done["job_id"] != left["id"]
+
+
+async def is_so(house: House, count: int) -> bool:
+    return len(await house.jobs()) == count
+
+
+async def test_hears_of_a_new_job_at_once(house: House) -> None:
+    runs = Runs()
+    job = Job("made.job", runs)
+    async with house.worker(job, pace=Pace(poll=1000)):
+        await house.later(job)
+        await runs.reach(1)
+
+
+async def test_does_several_jobs_at_a_time(house: House) -> None:
+    everybody = asyncio.Barrier(10)
+
+    async def meet(_: Context) -> None:
+        await everybody.wait()
+
+    job = Job("made.meet", meet)
+    async with house.worker(job):
+        for _ in range(10):
+            await house.later(job)
+        await house.finish()
+
+
+async def test_tries_again_later_and_later(house: House, log: Log) -> None:
+    runs = Runs([OSError(), OSError(), OSError()])
+    job = Job("made.job", runs)
+    async with house.worker(job):
+        await house.later(job)
+        await house.finish()
+    assert len(runs.arguments) == 4
+    failed = named(log, "job_failed")
+    assert [each["attempt"] for each in failed] == [1, 2, 3]
+    assert [each["retry_in"] for each in failed] == pytest.approx([0.01, 0.03, 0.09])
+    assert {each["log_level"] for each in failed} == {"warning"}
+    assert [each["attempt"] for each in named(log, "job_done")] == [4]
+    assert len(log) == len(["worker_started", *failed, "job_done", "worker_stopped"])
+
+
+async def test_waits_before_it_tries_again(house: House) -> None:
+    runs = Runs([OSError()])
+    job = Job("made.job", runs)
+
+    async def is_put_off() -> bool:
+        (waiting,) = await house.jobs()
+        return bool(waiting["attempts"])
+
+    before = datetime.now(UTC)
+    async with house.worker(job, pace=Pace(poll=0.05, first_pause=100, patience=0.1)):
+        await house.later(job)
+        await house.become(is_put_off)
+        await asyncio.sleep(0.2)
+    (waiting,) = await house.jobs()
+    assert waiting["status"] == "todo"
+    assert timedelta(seconds=100) <= waiting["scheduled_at"] - before < timedelta(seconds=120)
+    assert len(runs.arguments) == 1
+
+
+def test_pauses_grow_from_seconds_to_hours() -> None:
+    first = Pace().first_pause
+    pauses = [pause_after(attempt, first) for attempt in range(1, 10)]
+    assert pauses[:3] == [5, 15, 45]
+    assert pauses == sorted(pauses)
+    assert max(pauses) == LONGEST_PAUSE == pause_after(1000, first) == 3 * 3600
+
+
+async def test_dead_jobs_are_seen_and_retried_over_http(
+    house: House, admin: Actor, log: Log
+) -> None:
+    runs = Runs([OSError(), OSError()])
+    job = Job("made.job", runs, attempts=2)
+
+    async def is_dead() -> bool:
+        return bool(await house.execute("SELECT 1 FROM procrastinate_jobs WHERE status = 'failed'"))
+
+    async with house.worker(job):
+        await house.later(job, word="Milk")
+        await house.become(is_dead)
+        (dead,) = named(log, "job_dead")
+        assert (dead["attempt"], dead["log_level"], dead["error"]) == (2, "error", "OSError")
+        (seen,) = (await admin.get("/api/v1/jobs?status=failed")).json()["data"]
+        assert (seen["name"], seen["attempts"]) == ("made.job", 2)
+        assert (await admin.post(f"/api/v1/jobs/{seen['id']}/retry")).status_code == 200
+        await house.finish()
+    assert runs.arguments == [{"word": "Milk"}] * 3
+
+
+async def test_a_job_that_takes_too_long_has_failed(house: House, log: Log) -> None:
+    async def sleep(_: Context) -> None:
+        await asyncio.Event().wait()
+
+    job = Job("made.sleep", sleep, attempts=1, timeout=0.05)
+    async with house.worker(job):
+        await house.later(job)
+        await house.become(lambda: said(log, "job_dead"))
+    assert named(log, "job_dead")[0]["error"] == "TimeoutError"
+
+
+async def said(log: Log, event: str) -> bool:
+    return bool(named(log, event))
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (asyncio.CancelledError(), "StoppedItselfError"),
+        (SystemExit(1), "SystemExit"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+    ids=["cancelled", "exit", "interrupt"],
+)
+async def test_a_job_cannot_end_its_worker(
+    house: House, log: Log, error: BaseException, name: str
+) -> None:
+    runs = Runs([error])
+    job = Job("made.job", runs)
+    async with house.worker(job):
+        await house.later(job)
+        await house.finish()
+    assert named(log, "job_failed")[0]["error"] == name
+    assert len(named(log, "worker_started")) == 1
+
+
+async def test_wrong_arguments_are_a_failure_like_any_other(house: House, log: Log) -> None:
+    async def only(_: Context, *, number: int) -> None:
+        raise AssertionError(number)
+
+    job = Job("made.only", only, attempts=1)
+    async with house.worker(job):
+        await house.later(job, word="Milk")
+        await house.become(lambda: said(log, "job_dead"))
+    assert named(log, "job_dead")[0]["error"] == "TypeError"
+
+
+async def test_what_an_error_says_is_not_logged_in_production(house: House, log: Log) -> None:
+    async def leak(_: Context, *, word: str) -> None:
+        try:
+            raise ValueError(f"the password is {word}")
+        except ValueError as error:
+            raise OSError(word) from error
+
+    job = Job("made.leak", leak, attempts=2)
+    async with house.worker(job, environment="production"):
+        await house.later(job, word=SECRET)
+        await house.become(lambda: said(log, "job_dead"))
+    for told in (*named(log, "job_failed"), *named(log, "job_dead")):
+        assert told["error"] == "OSError"
+        # Where it was raised, what it was raised from, and what it was.
+        assert told["exception"].count(" in leak\n") == 2
+        assert "ValueError\n\n" in told["exception"]
+    assert SECRET not in str(log)
+
+
+async def test_a_job_of_another_release_is_kept_for_it(house: House, log: Log) -> None:
+    strange = Job("made.strange", Runs())
+
+    async def is_put_off() -> bool:
+        (job,) = await house.jobs()
+        return job["scheduled_at"] is not None and job["status"] == "todo"
+
+    await house.later(strange, word="Milk")
+    async with house.worker():
+        for _ in range(2):
+            await house.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
+            await house.become(is_put_off)
+    (kept,) = await house.jobs()
+    assert (kept["attempts"], kept["args"]) == (0, {"word": "Milk"})
+    soon = kept["scheduled_at"] - datetime.now(UTC)
+    assert timedelta(seconds=20) < soon < timedelta(seconds=31)
+    assert [each["job"] for each in named(log, "job_unknown")] == ["made.strange"]
+    # The older it is, the more seldom it is looked at.
+    await house.execute("UPDATE procrastinate_events SET at = at - interval '1 day'")
+    await house.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
+    async with house.worker():
+        await house.become(is_put_off)
+    (kept,) = await house.jobs()
+    assert kept["scheduled_at"] - datetime.now(UTC) > timedelta(hours=5)
+    runs = Runs()
+    await house.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
+    async with house.worker(Job("made.strange", runs)):
+        await house.finish()
+    assert runs.arguments == [{"word": "Milk"}]
+
+
+async def test_what_the_clock_starts_runs_once_however_many_workers(house: House) -> None:
+    runs, other = Runs(), Runs()
+    hour = (datetime.now(UTC) - timedelta(hours=1)).hour
+    jobs = (Job("made.daily", runs, cron=f"0 {hour} * * *"), Job("made.other", other))
+    async with house.worker(*jobs), house.worker(*jobs):
+        await runs.reach(1)
+        await house.finish()
+    # Nor does one that starts later repeat it.
+    async with house.worker(*jobs):
+        await house.later(jobs[1])
+        await other.reach(1)
+    assert runs.arguments == [{}]
+
+
+async def test_what_the_clock_starts_runs_again_and_again(house: House) -> None:
+    runs = Runs()
+    async with house.worker(Job("made.second", runs, cron="* * * * * *")):
+        await runs.reach(2)
+    assert runs.arguments[:2] == [{}, {}]
+
+
+async def test_a_time_that_is_none_is_told() -> None:
+    job = Job("made.job", Runs(), cron="tomorrow")
+    context = make_context("postgresql://nowhere", ())
+    with pytest.raises(RegistryError, match=r"Module 'made', job 'made.job': 'tomorrow' is no"):
+        await work(context, (Module(name="made", jobs=(job,)),), asyncio.Event())
+    await context.database.close()
+
+
+async def test_modules_hold_their_resources_meanwhile(house: House) -> None:
+    held: list[str] = []
+
+    @asynccontextmanager
+    async def hold(_: Context) -> AsyncIterator[None]:
+        held.append("begun")
+        yield
+        held.append("ended")
+
+    async def check(_: Context) -> None:
+        assert held == ["begun"]
+        stopping.set()
+
+    stopping = asyncio.Event()
+    job = Job("made.check", check)
+    await house.later(job)
+    module = Module(name="made", lifespan=hold, jobs=(job,))
+    async with asyncio.timeout(20):
+        await work(make_context(house.url, ()), (module,), stopping)
+    assert held == ["begun", "ended"]
+    assert await house.jobs() == []
+
+
+async def test_an_outcome_that_cannot_be_stored_does_not_leave_the_job_running(
+    own_house: House, log: Log
+) -> None:
+    """For the database it runs, and its worker lives: nobody else would ever look at it."""
+
+    async def rename(before: str, after: str) -> None:
+        await own_house.execute(f"ALTER FUNCTION {before} RENAME TO {after}")
+
+    async def run(_: Context) -> None:
+        runs.arguments.append({})
+        if len(runs.arguments) == 1:
+            await rename("procrastinate_finish_job_v1", "away")
+        else:
+            await rename("away", "procrastinate_finish_job_v1")
+
+    runs = Runs()
+    job = Job("made.job", run)
+    async with own_house.worker(job):
+        await own_house.later(job)
+        await own_house.finish()
+    assert len(runs.arguments) == 2
+    assert len(named(log, "worker_started")) == 2
+    assert named(log, "worker_failed")[0]["error"] == "ConnectorException"
+    assert await own_house.execute("SELECT 1 FROM procrastinate_workers") == []
+
+
+async def test_lost_connections_are_replaced(own_house: House) -> None:
+    runs = Runs()
+    job = Job("made.job", runs)
+    async with own_house.worker(job) as ready:
+        for count in range(1, 4):
+            await own_house.later(job)
+            await runs.reach(count)
+            ready.clear()
+            await own_house.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        await own_house.later(job)
+        await runs.reach(4)
+        await own_house.finish()
+
+
+async def test_a_worker_that_was_taken_for_dead_begins_anew(house: House, log: Log) -> None:
+    runs = Runs()
+    job = Job("made.job", runs)
+    async with house.worker(job) as ready:
+        ready.clear()
+        forget = "DELETE FROM procrastinate_workers RETURNING id"
+        await house.become(lambda: house.execute(forget))
+        async with asyncio.timeout(20):
+            await ready.wait()
+        await house.later(job)
+        await house.finish()
+    (told,) = named(log, "worker_waits")
+    assert "begins anew" in told["reason"]
+    assert len(runs.arguments) == 1

@@ -1,0 +1,347 @@
+"""Sessions in any order of events: the API and a model of a few lines never disagree."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar, cast
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from backend.core.app import create_app
+from backend.modules.users import service as users
+from tests.actors import PASSWORD, Client
+from tests.applications import MODULES, make_context
+from tests.sessions import (
+    LOGIN,
+    LOGOUT,
+    LOGOUT_ALL,
+    ME,
+    NO_ACCESS,
+    NO_REFRESH,
+    REUSED,
+    SESSIONS,
+    Tokens,
+    age,
+    bearer,
+    execute,
+    outcome,
+    refresh,
+)
+
+# Time passes in whole minutes, so that the seconds which the test itself takes decide nothing.
+MINUTE = 60
+GRACE, IDLE, ABSOLUTE, MOST = MINUTE, 60 * MINUTE, 150 * MINUTE, 3
+GOOD, DONE = (200, None), (204, None)
+BOUNDED = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+T = TypeVar("T")
+USERS = st.integers(0, 1)
+# Mostly of those that are good, and how many sign-ins ago.
+Choice = tuple[bool, int]
+SESSION = st.tuples(st.sampled_from([True, True, True, False]), st.integers(0, 3))
+# How many generations ago.
+BACK = st.sampled_from([0, 0, 0, 1, 1, 2])
+
+
+@dataclass
+class World:
+    """One application for all examples, each of which makes its own accounts."""
+
+    url: str
+    client: Client
+    runner: asyncio.Runner
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+
+@dataclass
+class User:
+    id: str
+    email: str
+    password: str = PASSWORD
+    enabled: bool = True
+
+
+@dataclass
+class Session:
+    """What a client was told, and what is to be expected of it."""
+
+    user: User
+    told: list[Tokens]
+    created: int
+    # When, and which use of any session it was.
+    used: tuple[int, int] = (0, 0)
+    expires: int = 0
+    over: bool = False
+
+    @property
+    def id(self) -> str:
+        session_id: str = self.told[0]["session_id"]
+        return session_id
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.now = 0
+        self.numbers = count()
+        self.users: list[User] = []
+        self.sessions: list[Session] = []
+        self.reuses = 0
+
+    @initialize()
+    def begin(self) -> None:
+        for who in range(2):
+            email = f"user{next(self.world.numbers)}@example.com"
+            body = {"email": email, "password": PASSWORD}
+            answer = self.ask("POST", "/api/v1/auth/register", json=body)
+            assert answer.status_code == 201
+            self.users.append(User(answer.json()["id"], email))
+            self.log_in(who)
+
+    @rule(who=USERS)
+    def log_in(self, who: int) -> None:
+        user = self.users[who]
+        answer = self.log_in_as(user.email, user.password)
+        if not user.enabled:
+            assert outcome(answer) == (403, "ACCOUNT_DISABLED")
+            return
+        assert outcome(answer) == GOOD
+        by_use = sorted(self.alive_of(user), key=lambda each: each.used)
+        self.end(by_use[: -(MOST - 1)])
+        session = Session(user, [answer.json()], created=self.now)
+        self.use(session)
+        self.sessions.append(session)
+
+    @rule(which=SESSION, back=BACK)
+    def refresh(self, which: Choice, back: int) -> None:
+        session, generation = self.pick(which, back)
+        self.check_refresh(session, generation, self.refresh_with(session.told[generation]))
+
+    @rule(which=SESSION, back=BACK, same=st.booleans(), other=SESSION, other_back=BACK)
+    def refresh_beside(
+        self, which: Choice, back: int, same: bool, other: Choice, other_back: int
+    ) -> None:
+        session, generation = self.pick(which, back)
+        beside, age = (session, generation) if same else self.pick(other, other_back)
+        shown = beside.told[age]["access_token"]
+        answer = self.refresh_with(session.told[generation], shown)
+        if beside is session and age == generation:
+            self.check_refresh(session, generation, answer)
+        else:
+            assert outcome(answer) == NO_ACCESS
+
+    def check_refresh(self, session: Session, generation: int, answer: Any) -> None:
+        last = len(session.told) - 1
+        if not self.is_alive(session):
+            assert outcome(answer) == NO_REFRESH
+        elif generation == last:
+            assert outcome(answer) == GOOD
+            assert answer.json()["refresh_token"] not in [
+                each["refresh_token"] for each in session.told
+            ]
+            session.told.append(answer.json())
+            self.use(session)
+        elif generation == last - 1 and self.now - session.used[0] < GRACE:
+            assert outcome(answer) == GOOD
+            assert answer.json()["refresh_token"] == session.told[-1]["refresh_token"]
+        else:
+            assert outcome(answer) == REUSED
+            self.end([session])
+            self.reuses += 1
+        if answer.status_code == 200:
+            assert answer.json()["session_id"] == session.id
+            assert 0 < answer.json()["expires_in"] <= session.expires - self.now
+
+    @rule(which=SESSION, back=BACK)
+    def refresh_with_a_changed_token(self, which: Choice, back: int) -> None:
+        session, generation = self.pick(which, back)
+        token = session.told[generation]["refresh_token"]
+        changed = token[:60] + ("A" if token[60] != "A" else "B") + token[61:]
+        assert outcome(self.refresh_with({"refresh_token": changed})) == NO_REFRESH
+
+    @rule(which=SESSION, back=BACK)
+    def use_access_token(self, which: Choice, back: int) -> None:
+        session, generation = self.pick(which, back)
+        answer = self.ask("GET", ME, session, generation)
+        assert outcome(answer) == (GOOD if self.is_alive(session) else NO_ACCESS)
+
+    @rule(which=SESSION)
+    def list_sessions(self, which: Choice) -> None:
+        session, generation = self.pick(which)
+        answer = self.ask("GET", SESSIONS, session, generation)
+        if not self.is_alive(session):
+            assert outcome(answer) == NO_ACCESS
+            return
+        rows = {row["id"]: row["current"] for row in answer.json()["data"]}
+        assert rows == {each.id: each is session for each in self.alive_of(session.user)}
+
+    @rule(which=SESSION, back=BACK)
+    def log_out(self, which: Choice, back: int) -> None:
+        session, generation = self.pick(which, back)
+        answer = self.ask("POST", LOGOUT, session, generation)
+        assert outcome(answer) == (DONE if self.is_alive(session) else NO_ACCESS)
+        self.end([session])
+
+    @rule(which=SESSION, back=BACK)
+    def log_out_by_refresh_token(self, which: Choice, back: int) -> None:
+        session, generation = self.pick(which, back)
+        body = {"refresh_token": session.told[generation]["refresh_token"]}
+        answer = self.ask("POST", LOGOUT, json=body)
+        assert outcome(answer) == (DONE if self.is_alive(session) else NO_REFRESH)
+        self.end([session])
+
+    @rule(which=SESSION, other=SESSION)
+    def end_by_id(self, which: Choice, other: Choice) -> None:
+        (session, generation), (ended, _) = self.pick(which), self.pick(other)
+        answer = self.ask("DELETE", f"{SESSIONS}/{ended.id}", session, generation)
+        if not self.is_alive(session):
+            assert outcome(answer) == NO_ACCESS
+        elif ended in self.alive_of(session.user):
+            assert outcome(answer) == DONE
+            self.end([ended])
+        else:
+            assert outcome(answer) == (404, "SESSION_NOT_FOUND")
+
+    @rule(which=SESSION, password=st.booleans())
+    def end_all(self, which: Choice, password: bool) -> None:
+        """By logging out everywhere, or all others by another password."""
+        session, generation = self.pick(which)
+        new = f"a password of my own, the {next(self.numbers)}th"
+        if password:
+            body = {"current_password": session.user.password, "new_password": new}
+            answer = self.ask("PUT", f"{ME}/password", session, generation, json=body)
+        else:
+            answer = self.ask("POST", LOGOUT_ALL, session, generation)
+        if not self.is_alive(session):
+            assert outcome(answer) == NO_ACCESS
+            return
+        assert outcome(answer) == DONE
+        ended = self.alive_of(session.user)
+        if password:
+            session.user.password = new
+            ended.remove(session)
+        self.end(ended)
+
+    @rule(who=USERS)
+    def disable_or_enable(self, who: int) -> None:
+        user = self.users[who]
+        user.enabled = not user.enabled
+        # A new session each time: the administrator's ages with all the others.
+        admin = self.log_in_as("root@example.com", PASSWORD).json()["access_token"]
+        where, body = f"/api/v1/users/{user.id}", {"is_active": user.enabled}
+        answer = self.ask("PATCH", where, json=body, headers=bearer(admin))
+        assert answer.status_code == 200
+        if not user.enabled:
+            self.end(self.alive_of(user))
+
+    @rule(minutes=st.sampled_from([1, 1, 20, 45]))
+    def let_time_pass(self, minutes: int) -> None:
+        self.world.run(age(self.world.url, minutes * MINUTE))
+        self.now += minutes * MINUTE
+
+    def teardown(self) -> None:
+        """The database agrees, too."""
+        statement = (
+            "SELECT id::text, generation, (SELECT count(*) FROM audit_events"
+            " WHERE action = 'auth.refresh_reuse' AND target_id = sessions.id::text) AS reuses"
+            " FROM sessions WHERE id = ANY(%s)"
+        )
+        ids = [each.id for each in self.sessions]
+        rows = self.world.run(execute(self.world.url, statement, [ids]))
+        assert {row["id"]: row["generation"] for row in rows} == {
+            each.id: len(each.told) - 1 for each in self.sessions
+        }
+        assert sum(row["reuses"] for row in rows) == self.reuses
+
+    def pick(self, which: Choice, back: int = 0) -> tuple[Session, int]:
+        """A session, and one of its generations."""
+        living, ago = which
+        found = [each for each in self.sessions if self.is_alive(each) or not living]
+        found = found or self.sessions
+        session = found[-1 - ago % len(found)]
+        return session, max(0, len(session.told) - 1 - back)
+
+    def use(self, session: Session) -> None:
+        session.used = self.now, next(self.numbers)
+        session.expires = min(self.now + IDLE, session.created + ABSOLUTE)
+
+    def is_alive(self, session: Session) -> bool:
+        return not session.over and self.now < session.expires
+
+    def alive_of(self, user: User) -> list[Session]:
+        return [each for each in self.sessions if each.user is user and self.is_alive(each)]
+
+    def end(self, sessions: list[Session]) -> None:
+        for session in sessions:
+            session.over = True
+
+    def log_in_as(self, name: str, password: str) -> Any:
+        return self.ask("POST", LOGIN, json={"email": name, "password": password})
+
+    def refresh_with(self, tokens: Tokens, shown: str | None = None) -> Any:
+        return self.world.run(refresh(self.world.client, tokens["refresh_token"], access=shown))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        session: Session | None = None,
+        generation: int = 0,
+        **options: Any,
+    ) -> Any:
+        """Call with an access token of this session, if one is given."""
+        if session is not None:
+            options["headers"] = bearer(session.told[generation]["access_token"])
+        return self.world.run(self.world.client.request(method, path, **options))
+
+
+@contextmanager
+def world(url: str) -> Iterator[World]:
+    context = make_context(
+        url,
+        refresh_grace=GRACE,
+        session_idle_ttl=IDLE,
+        session_absolute_ttl=ABSOLUTE,
+        max_sessions_per_user=MOST,
+    )
+
+    async def begin() -> Client:
+        context.state.started = True
+        password_hash = await users.accept_password(context, PASSWORD, names=())
+        async with context.database.transaction() as session:
+            await users.create_user(
+                session, email="root@example.com", password_hash=password_hash, roles=("admin",)
+            )
+        return Client(create_app(context, MODULES))
+
+    # A loop of its own, which does not become that of the other tests.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        client = runner.run(begin())
+        yield World(url, client, runner)
+        runner.run(client.aclose())
+        runner.run(context.database.close())
+
+
+def test_the_model_and_the_api_agree(own_database_url: str) -> None:
+    with world(own_database_url) as made:
+        # It takes whatever makes a machine, which its annotation does not say.
+        run_state_machine_as_test(cast(Any, lambda: Machine(made)), settings=BOUNDED)

@@ -1,0 +1,26 @@
+"""A real HTTP server in the loop of the test."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI application on a free port until the end of the block; its address.
+
+    Its lifespan does not run: an application on a test's context is started already.
+    """
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    # Not serve(), which would take the signals of the test run.
+    task = asyncio.create_task(server._serve([socket]))
+    try:
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
