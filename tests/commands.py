@@ -18,13 +18,16 @@ from urllib.parse import urlsplit
 from backend.core.settings import Settings
 from backend.db import embedded_host
 from backend.db.embedded import data_folder
+from backend.modules.mail.settings import MailSettings
 from backend.modules.users.settings import UserSettings
 
 ROOT = Path(__file__).parents[1]
 BACKEND = [sys.executable, "-c", "from backend.cli import main; main()"]
 PATIENCE = 60
 # A developer's environment must not decide what tests see.
-OURS = {name.upper() for kind in (Settings, UserSettings) for name in kind.model_fields}
+OURS = {
+    name.upper() for kind in (Settings, MailSettings, UserSettings) for name in kind.model_fields
+}
 
 
 def environment(project: Path = ROOT, **settings: object) -> dict[str, str]:

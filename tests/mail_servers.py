@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -100,17 +100,18 @@ async def scripted_server(talk: Talk, *, port: int = 0) -> AsyncIterator[int]:
         task = asyncio.current_task()
         assert task is not None
         open_now.add(task)
-        try:
+        with suppress(asyncio.CancelledError, ConnectionError):
             await talk(reader, writer)
-        finally:
-            open_now.discard(task)
-            writer.close()
+        open_now.discard(task)
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     async with server:
         yield server.sockets[0].getsockname()[1]
-        for task in open_now:
+        ending = list(open_now)
+        for task in ending:
             task.cancel()
+        await asyncio.gather(*ending)
 
 
 async def silence(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:

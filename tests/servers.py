@@ -9,12 +9,15 @@ import uvicorn
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port until the end of the block; its address.
 
-    Its lifespan does not run: an application on a test's context is started already.
+    Its lifespan does not run: an application on a test's context is started already. `options`
+    are uvicorn's.
     """
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, lifespan="off", **options
+    )
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     # Not serve(), which would take the signals of the test run.

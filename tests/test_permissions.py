@@ -29,6 +29,8 @@ RULES = (
     Rule("GET /health", "ignored"),
     Rule("GET /health/live", "ignored"),
     Rule("GET /health/ready", "ignored"),
+    Rule("GET /dev/mailbox", "ignored"),
+    Rule("DELETE /dev/mailbox", "ignored"),
     Rule("POST /api/v1/auth/register", "public"),
     Rule("POST /api/v1/auth/forgot-password", "ignored"),
     Rule("POST /api/v1/auth/reset-password", "ignored"),

@@ -29,6 +29,7 @@ Trellis is running.
 
   API        {url}/api/v1
   Docs       {url}/docs
+  Mailbox    {url}/dev/mailbox
   Admin      {email}
   Password   {password}
   Data       {data}

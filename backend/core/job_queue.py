@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import structlog
@@ -22,18 +22,23 @@ log = structlog.get_logger()
 # Any number no other lock of this application uses.
 _RESCUE_LOCK = 7_265_313
 _HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
+# Added to each of the following. A worker that was taken for dead, and was not, has lost its jobs.
+_OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"
+_DELETE = "DELETE FROM procrastinate_jobs"
+_BURY = (
+    "UPDATE procrastinate_jobs SET status = 'failed', abort_requested = false,"
+    " attempts = attempts + 1"
+)
 _GIVE_BACK = (
     "UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false"
-    " WHERE id = %(job_id)s AND status = 'doing'"
 )
-# A quarter of its age, so that what is never known again is looked at more and more seldom.
-_PUT_OFF = """
-UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false,
-    scheduled_at = now() + greatest(interval '30 seconds', least(interval '6 hours', (
-        SELECT (now() - min(at)) / 4 FROM procrastinate_events WHERE job_id = procrastinate_jobs.id
-    )))
-WHERE id = %(job_id)s AND status = 'doing'
-"""
+_RETRY = f"{_GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s"
+_AGE = "SELECT now() - min(at) FROM procrastinate_events WHERE job_id = procrastinate_jobs.id"
+# What is never known again is looked at more and more seldom.
+_PUT_OFF = (
+    f"{_GIVE_BACK}, scheduled_at = now()"
+    f" + greatest(interval '30 seconds', least(interval '6 hours', ({_AGE}) / 4))"
+)
 _ABANDONED = """
 SELECT id, task_name, attempts, worker_id FROM procrastinate_jobs
 WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
@@ -71,36 +76,38 @@ class Queue(JobManager):
             if job is None or job.task_name in self._jobs:
                 return job
             # Another release's, which may come yet, or come back.
-            await self.connector.execute_query_async(_PUT_OFF, job_id=job.id)
+            await self._change(_PUT_OFF, job)
             if job.task_name not in self._unknown:
                 self._unknown.add(job.task_name)
                 log.warning("job_unknown", job=job.task_name, job_id=job.id)
 
     async def finish_job(self, job: StoredJob, status: Status, delete_job: bool) -> None:
-        try:
-            await super().finish_job(job, status, delete_job)
-        except ConnectorException as error:
-            self._not_stored(job, error)
+        await self._settle(_DELETE if delete_job else _BURY, job)
 
     async def retry_job(
         self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
     ) -> None:
-        try:
-            if retry_at is None:
-                # Interrupted, which is not the job's fault: it does not count.
-                await self.connector.execute_query_async(_GIVE_BACK, job_id=job.id)
-            else:
-                await super().retry_job(job, retry_at)
-        except ConnectorException as error:
-            self._not_stored(job, error)
+        if retry_at is None:
+            # Interrupted, which is not the job's fault: it does not count.
+            await self._settle(_GIVE_BACK, job)
+        else:
+            await self._settle(_RETRY, job, retry_at=retry_at)
 
-    def _not_stored(self, job: StoredJob, error: ConnectorException) -> None:
-        if isinstance(error.__cause__, psycopg.errors.RaiseException):
-            log.warning("job_was_taken", job=job.task_name, job_id=job.id)
-            return
-        # For the database it still runs, and would for as long as this worker lives. The end of
-        # the worker makes it an abandoned one, which is run again.
-        self._break(error)
+    async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
+        try:
+            if not await self._change(statement, job, **values):
+                log.warning("job_was_taken", job=job.task_name, job_id=job.id)
+        except ConnectorException as error:
+            # For the database it still runs, and would for as long as this worker lives. The end
+            # of the worker makes it an abandoned one, which is run again.
+            self._break(error)
+
+    async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:
+        """Whether the job was still this worker's."""
+        changed = await self.connector.execute_query_all_async(
+            f"{statement} {_OWN}", job_id=job.id, worker_id=job.worker_id, **values
+        )
+        return bool(changed)
 
     def _break(self, error: Exception) -> None:
         self.broken = self.broken or error

@@ -175,7 +175,12 @@ async def is_so(house: House, count: int) -> bool:
 async def test_hears_of_a_new_job_at_once(house: House) -> None:
     runs = Runs()
     job = Job("made.job", runs)
+    listens = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN%%'"
+    )
     async with house.worker(job, pace=Pace(poll=1000)):
+        await house.become(lambda: house.execute(listens))
         await house.later(job)
         await runs.reach(1)
 

@@ -78,6 +78,7 @@ async def test_counts_are_shared(
         rate_limit_default="3/minute",
         redis_url=SecretStr(redis.url),
     )
+    other.state.started = True
     app.state.context = other
     assert await statuses(client, 2) == [200, 429]
     assert await redis_check(client) == "ok"

@@ -10,7 +10,9 @@ from backend.db.limits import Count
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 MAX_LIMIT = 1_000_000_000
 MAX_WINDOW = 366 * SECONDS["day"]
-_RULE = re.compile(r"(\d{1,10})\s*/\s*(?:(\d{1,9})\s*)?(second|minute|hour|day)s?", re.IGNORECASE)
+_RULE = re.compile(
+    r"(\d{1,10})\s*/\s*(?:(\d{1,9})\s*)?(second|minute|hour|day)s?", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True)

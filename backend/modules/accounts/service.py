@@ -141,18 +141,8 @@ async def verify_email(context: Context, text: str) -> None:
             )
             return
         account = await _use(session, token)
-        after = {"email": token.email, "is_verified": True}
         moves = token.purpose == "email_change"
         await users.verify_email(session, account.user_id, token.email if moves else None)
-        await audit.record(
-            session,
-            "user.update",
-            target=("user", account.user_id),
-            actor_id=account.user_id,
-            changes=audit.changes_of(
-                {"email": account.email, "is_verified": account.is_verified}, after
-            ),
-        )
 
 
 async def update_me(context: Context, principal: Principal, changes: AccountUpdate) -> MeOut:

@@ -3,11 +3,17 @@
 from starlette.requests import Request
 
 from backend.core.context import context_of
-from backend.core.errors import InvalidTokenError
+from backend.core.errors import InvalidTokenError, TokenExpiredError
 from backend.core.principal import Principal
 from backend.modules.auth import queries
 from backend.modules.auth.tokens import issuer_of
-from backend.modules.auth.web import SAFE_METHODS, check_csrf, cookies_of, csrf_token_for
+from backend.modules.auth.web import (
+    HEADER,
+    SAFE_METHODS,
+    check_csrf,
+    cookies_of,
+    csrf_token_for,
+)
 from backend.modules.users.service import permission_set
 
 
@@ -21,7 +27,14 @@ async def authenticate(request: Request) -> Principal | None:
     if token is None:
         return None
     context = context_of(request)
-    claims = issuer_of(context).verify(token)
+    issuer = issuer_of(context)
+    try:
+        claims = issuer.verify(token)
+    except TokenExpiredError as error:
+        if cookie:
+            # What a page on another host, just loaded, needs for its refresh and cannot read.
+            error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
+        raise
     row = await context.database.fresh.first(
         queries.IDENTITY, session_id=claims.session_id, user_id=claims.user_id
     )

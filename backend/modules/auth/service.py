@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
 from backend.core.context import Context
-from backend.core.errors import AppError
+from backend.core.errors import AppError, ServiceUnavailableError
 from backend.core.limits import RateLimitedError, Rule, Verdict
 from backend.core.origin import origin
 from backend.core.pagination import Page
@@ -65,11 +65,9 @@ async def sign_in(
     No connection is held while the password is hashed, which takes longer than all the rest.
     """
     found = await users.credentials(context.database.fresh, name)
-    # Counted before it is known to be wrong: many at once must not all be tried.
     guess = _guess_of(context, found.user_id if found else None, name)
-    await _count_guess(context, guess)
     password_hash = found.password_hash if found else None
-    if not await users.verify_password(context, password, password_hash) or found is None:
+    if not await _is_right(context, guess, password, password_hash) or found is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)
     if not found.is_active or not (found.is_verified or not needs_verified_email(context)):
         await limits.clear(context, guess)
@@ -108,10 +106,17 @@ def _name_digest(context: Context, name: str) -> str:
     return hmac.digest(context.key("sign-in names"), normal, hashlib.sha256).hex()
 
 
-async def _count_guess(context: Context, guess: str) -> None:
+async def _is_right(context: Context, guess: str, password: str, password_hash: str | None) -> bool:
+    """Compare a password, unless there have been too many wrong ones."""
+    # Counted before it is known to be wrong: many at once must not all be tried.
     verdict = await limits.take(context, guess, GUESSES)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
+    try:
+        return await users.verify_password(context, password, password_hash)
+    except ServiceUnavailableError:
+        await limits.give_back(context, guess)
+        raise
 
 
 async def _refused(
@@ -242,8 +247,7 @@ async def prove_password(context: Context, user_id: UUID, password: str) -> Cred
     """
     found = await users.credentials_of(context.database.fresh, user_id)
     guess = _guess_of(context, user_id, "")
-    await _count_guess(context, guess)
-    if not await users.verify_password(context, password, found.password_hash):
+    if not await _is_right(context, guess, password, found.password_hash):
         raise CurrentPasswordWrongError
     await limits.clear(context, guess)
     return found

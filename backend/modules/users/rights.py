@@ -7,7 +7,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.errors import PermissionDeniedError
+from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
 from backend.modules.roles import service as roles_service
@@ -31,7 +31,13 @@ async def locked_in_reach(
     session: AsyncSession, user_id: UUID, by: Principal
 ) -> tuple[User, list[str]]:
     """`locked`; `PermissionDeniedError` where somebody else holds a permission that `by` lacks."""
-    user, roles = await locked(session, user_id)
+    try:
+        user, roles = await locked(session, user_id)
+    except UserNotFoundError:
+        if user_id == by.user_id:
+            # Deleted since the request began, and so is the session it came with.
+            raise InvalidTokenError from None
+        raise
     if user_id != by.user_id:
         await check_covered(session, by, roles)
     return user, roles

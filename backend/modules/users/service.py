@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.errors import InvalidTokenError
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
@@ -75,7 +76,8 @@ async def get_user(reads: Reads, user_id: UUID) -> UserOut:
 async def get_me(reads: Reads, user_id: UUID) -> MeOut:
     row = await reads.first(queries.ME, id=user_id)
     if row is None:
-        raise UserNotFoundError
+        # Deleted since the request began, and so is the session it came with.
+        raise InvalidTokenError
     return MeOut.from_row({**row, "avatar_url": None})
 
 
@@ -275,10 +277,17 @@ async def verify_email(session: AsyncSession, user_id: UUID, email: str | None =
     `EmailAlreadyExistsError` if it is somebody else's by now.
     """
     user, _ = await locked(session, user_id)
+    values = {"is_verified": True, "email": email or user.email}
+    told = audit.changes_of(
+        {name: getattr(user, name) for name in values}, values, hidden=_PERSONAL
+    )
     async with _names(session):
-        user.is_verified = True
+        user.is_verified, user.email = True, email or user.email
         if email is not None:
-            user.email, user.pending_email = email, None
+            user.pending_email = None
+    if told:
+        target = ("user", user_id)
+        await audit.record(session, "user.update", target=target, actor_id=user_id, changes=told)
 
 
 async def lock_password(session: AsyncSession, user_id: UUID, password_hash: str | None) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.accounts import service
-from backend.modules.users.schemas import Registration
+from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Cast
 from tests.modules.accounts.post import (
     FRONTEND,
@@ -65,18 +65,17 @@ async def test_a_refused_registration_mails_nobody(post: Post, ada: Actor) -> No
     assert await post.arrives() == []
 
 
-async def test_a_registration_that_is_rolled_back_mails_nobody(
-    post: Post, context: Context, monkeypatch: pytest.MonkeyPatch
+async def test_an_account_that_is_rolled_back_is_mailed_nothing(
+    post: Post, context: Context
 ) -> None:
-    enqueue = service.enqueue
+    async def make_and_break() -> None:
+        async with context.database.transaction() as session:
+            user = await users.create_user(session, email="new@example.com")
+            await service.invite(session, context, user)
+            raise ConnectionError
 
-    async def enqueue_and_break(*arguments: Any, **options: Any) -> None:
-        await enqueue(*arguments, **options)
-        raise ConnectionError
-
-    monkeypatch.setattr(service, "enqueue", enqueue_and_break)
     with pytest.raises(ConnectionError):
-        await service.register(context, Registration(**NEW))
+        await make_and_break()
     assert post.sql("SELECT id FROM procrastinate_jobs") == []
     assert post.sql("SELECT id FROM mailed_tokens") == []
     assert await post.arrives() == []

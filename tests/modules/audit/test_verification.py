@@ -73,6 +73,20 @@ async def test_an_altered_event_is_found(
     assert await findings(context) == [f"Event {sealed[3]} of seal 2 was changed."]
 
 
+async def test_a_value_moved_to_another_member_is_found(
+    context: Context, intruder: Intruder
+) -> None:
+    intruder.execute(
+        "WITH event AS (INSERT INTO audit_events (id, occurred_at, action, outcome, ip)"
+        " VALUES (gen_random_uuid(), now(), 'test.done', 'success', '10.0.0.1') RETURNING id)"
+        " INSERT INTO audit_waiting SELECT id FROM event"
+    )
+    await seal_waiting(context)
+    assert await findings(context) == []
+    intruder.execute("UPDATE audit_events SET ip = NULL, user_agent = ip")
+    assert len(await findings(context)) == 1
+
+
 async def test_a_removed_event_is_found(
     context: Context, sealed: list[str], intruder: Intruder
 ) -> None:

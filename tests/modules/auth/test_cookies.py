@@ -235,12 +235,14 @@ async def test_an_expired_access_token_is_told_and_refreshed(
     refused = await page.get(ME)
     assert outcome(refused) == (401, "TOKEN_EXPIRED")
     assert not cookies_set(refused)
+    # A page that has just been loaded may know no other way to the token that refreshing takes.
+    assert refused.headers["x-csrf-token"] == page.told["csrf_token"]
     assert (await page.post(REFRESH, headers=page.csrf)).status_code == 200
     assert (await page.get(ME)).status_code == 200
 
 
 async def test_the_csrf_token_is_told_to_callers_by_cookie_only(
-    ada: Actor, page: Page, client: Client
+    ada: Actor, page: Page, client: Client, context: Context
 ) -> None:
     token = page.told["csrf_token"]
     me = await page.get(ME)
@@ -248,7 +250,10 @@ async def test_the_csrf_token_is_told_to_callers_by_cookie_only(
     for answer in (me, unchanged, await page.head(ME), await page.get(f"{ME}?fields=id")):
         assert answer.headers["x-csrf-token"] == token
     assert (await page.get(ME, headers=bearer(ada.token))).headers["x-csrf-token"] == token
-    for answer in (await ada.get(ME), await client.get(ME), await page.get(ITEMS)):
+    old = bearer(expired(context, page, ada.id))
+    page_of_nobody = await client.get(ME, headers=old)
+    assert outcome(page_of_nobody) == (401, "TOKEN_EXPIRED")
+    for answer in (page_of_nobody, await ada.get(ME), await client.get(ME), await page.get(ITEMS)):
         assert "x-csrf-token" not in answer.headers
 
 

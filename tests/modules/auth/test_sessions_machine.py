@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from hypothesis import HealthCheck, settings
+import httpx
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -42,11 +44,12 @@ MINUTE = 60
 GRACE, IDLE, ABSOLUTE, MOST = MINUTE, 60 * MINUTE, 150 * MINUTE, 3
 GOOD, DONE = (200, None), (204, None)
 BOUNDED = settings(
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=50,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
 T = TypeVar("T")
@@ -97,6 +100,14 @@ class Session:
         return session_id
 
 
+class Ending(Enum):
+    LOG_OUT = auto()
+    BY_REFRESH_TOKEN = auto()
+    BY_ID = auto()
+    EVERYWHERE = auto()
+    PASSWORD = auto()
+
+
 class Machine(RuleBasedStateMachine):
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -125,14 +136,21 @@ class Machine(RuleBasedStateMachine):
             assert outcome(answer) == (403, "ACCOUNT_DISABLED")
             return
         assert outcome(answer) == GOOD
-        by_use = sorted(self.alive_of(user), key=lambda each: each.used)
-        self.end(by_use[: -(MOST - 1)])
+        for each in sorted(self.alive_of(user), key=lambda each: each.used)[: -(MOST - 1)]:
+            each.over = True
         session = Session(user, [answer.json()], created=self.now)
         self.use(session)
         self.sessions.append(session)
 
-    @rule(which=SESSION, back=BACK)
-    def refresh(self, which: Choice, back: int) -> None:
+    @rule(which=SESSION, times=st.integers(1, 3))
+    def refresh(self, which: Choice, times: int) -> None:
+        session, _ = self.pick(which)
+        for _ in range(times):
+            answer = self.refresh_with(session.told[-1])
+            self.check_refresh(session, len(session.told) - 1, answer)
+
+    @rule(which=SESSION, back=st.integers(1, 3))
+    def replay(self, which: Choice, back: int) -> None:
         session, generation = self.pick(which, back)
         self.check_refresh(session, generation, self.refresh_with(session.told[generation]))
 
@@ -149,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         else:
             assert outcome(answer) == NO_ACCESS
 
-    def check_refresh(self, session: Session, generation: int, answer: Any) -> None:
+    def check_refresh(self, session: Session, generation: int, answer: httpx.Response) -> None:
         last = len(session.told) - 1
         if not self.is_alive(session):
             assert outcome(answer) == NO_REFRESH
@@ -165,7 +183,7 @@ class Machine(RuleBasedStateMachine):
             assert answer.json()["refresh_token"] == session.told[-1]["refresh_token"]
         else:
             assert outcome(answer) == REUSED
-            self.end([session])
+            session.over = True
             self.reuses += 1
         if answer.status_code == 200:
             assert answer.json()["session_id"] == session.id
@@ -194,52 +212,49 @@ class Machine(RuleBasedStateMachine):
         rows = {row["id"]: row["current"] for row in answer.json()["data"]}
         assert rows == {each.id: each is session for each in self.alive_of(session.user)}
 
-    @rule(which=SESSION, back=BACK)
-    def log_out(self, which: Choice, back: int) -> None:
+    @rule(which=SESSION, back=BACK, other=SESSION, how=st.sampled_from(Ending))
+    def end(self, which: Choice, back: int, other: Choice, how: Ending) -> None:
+        """In one rule, so that sessions live for a while."""
         session, generation = self.pick(which, back)
-        answer = self.ask("POST", LOGOUT, session, generation)
-        assert outcome(answer) == (DONE if self.is_alive(session) else NO_ACCESS)
-        self.end([session])
-
-    @rule(which=SESSION, back=BACK)
-    def log_out_by_refresh_token(self, which: Choice, back: int) -> None:
-        session, generation = self.pick(which, back)
-        body = {"refresh_token": session.told[generation]["refresh_token"]}
-        answer = self.ask("POST", LOGOUT, json=body)
-        assert outcome(answer) == (DONE if self.is_alive(session) else NO_REFRESH)
-        self.end([session])
-
-    @rule(which=SESSION, other=SESSION)
-    def end_by_id(self, which: Choice, other: Choice) -> None:
-        (session, generation), (ended, _) = self.pick(which), self.pick(other)
-        answer = self.ask("DELETE", f"{SESSIONS}/{ended.id}", session, generation)
+        answer, ended = self.end_by(how, session, generation, other)
         if not self.is_alive(session):
-            assert outcome(answer) == NO_ACCESS
-        elif ended in self.alive_of(session.user):
-            assert outcome(answer) == DONE
-            self.end([ended])
-        else:
+            refused = NO_REFRESH if how is Ending.BY_REFRESH_TOKEN else NO_ACCESS
+            assert outcome(answer) == refused
+        elif how is Ending.BY_ID and not ended:
             assert outcome(answer) == (404, "SESSION_NOT_FOUND")
-
-    @rule(which=SESSION, password=st.booleans())
-    def end_all(self, which: Choice, password: bool) -> None:
-        """By logging out everywhere, or all others by another password."""
-        session, generation = self.pick(which)
-        new = f"a password of my own, the {next(self.numbers)}th"
-        if password:
-            body = {"current_password": session.user.password, "new_password": new}
-            answer = self.ask("PUT", f"{ME}/password", session, generation, json=body)
         else:
-            answer = self.ask("POST", LOGOUT_ALL, session, generation)
-        if not self.is_alive(session):
-            assert outcome(answer) == NO_ACCESS
-            return
-        assert outcome(answer) == DONE
-        ended = self.alive_of(session.user)
-        if password:
+            assert outcome(answer) == DONE
+            for each in ended:
+                each.over = True
+
+    def end_by(
+        self, how: Ending, session: Session, generation: int, other: Choice
+    ) -> tuple[httpx.Response, list[Session]]:
+        """The answer, and what has ended if this session is good."""
+        siblings = self.alive_of(session.user)
+        match how:
+            case Ending.LOG_OUT:
+                return self.ask("POST", LOGOUT, session, generation), [session]
+            case Ending.BY_REFRESH_TOKEN:
+                body = {"refresh_token": session.told[generation]["refresh_token"]}
+                return self.ask("POST", LOGOUT, json=body), [session]
+            case Ending.BY_ID:
+                target, _ = self.pick(other)
+                answer = self.ask("DELETE", f"{SESSIONS}/{target.id}", session, generation)
+                return answer, [target] if target in siblings else []
+            case Ending.EVERYWHERE:
+                return self.ask("POST", LOGOUT_ALL, session, generation), siblings
+            case Ending.PASSWORD:
+                others = [each for each in siblings if each is not session]
+                return self.change_password(session, generation), others
+
+    def change_password(self, session: Session, generation: int) -> httpx.Response:
+        new = f"a password of my own, the {next(self.numbers)}th"
+        body = {"current_password": session.user.password, "new_password": new}
+        answer = self.ask("PUT", f"{ME}/password", session, generation, json=body)
+        if answer.status_code == 204:
             session.user.password = new
-            ended.remove(session)
-        self.end(ended)
+        return answer
 
     @rule(who=USERS)
     def disable_or_enable(self, who: int) -> None:
@@ -251,7 +266,8 @@ class Machine(RuleBasedStateMachine):
         answer = self.ask("PATCH", where, json=body, headers=bearer(admin))
         assert answer.status_code == 200
         if not user.enabled:
-            self.end(self.alive_of(user))
+            for each in self.alive_of(user):
+                each.over = True
 
     @rule(minutes=st.sampled_from([1, 1, 20, 45]))
     def let_time_pass(self, minutes: int) -> None:
@@ -275,8 +291,11 @@ class Machine(RuleBasedStateMachine):
     def pick(self, which: Choice, back: int = 0) -> tuple[Session, int]:
         """A session, and one of its generations."""
         living, ago = which
+        if living and not any(self.is_alive(each) for each in self.sessions):
+            if not self.users[0].enabled:
+                self.disable_or_enable(0)
+            self.log_in(0)
         found = [each for each in self.sessions if self.is_alive(each) or not living]
-        found = found or self.sessions
         session = found[-1 - ago % len(found)]
         return session, max(0, len(session.told) - 1 - back)
 
@@ -290,14 +309,10 @@ class Machine(RuleBasedStateMachine):
     def alive_of(self, user: User) -> list[Session]:
         return [each for each in self.sessions if each.user is user and self.is_alive(each)]
 
-    def end(self, sessions: list[Session]) -> None:
-        for session in sessions:
-            session.over = True
-
-    def log_in_as(self, name: str, password: str) -> Any:
+    def log_in_as(self, name: str, password: str) -> httpx.Response:
         return self.ask("POST", LOGIN, json={"email": name, "password": password})
 
-    def refresh_with(self, tokens: Tokens, shown: str | None = None) -> Any:
+    def refresh_with(self, tokens: Tokens, shown: str | None = None) -> httpx.Response:
         return self.world.run(refresh(self.world.client, tokens["refresh_token"], access=shown))
 
     def ask(
@@ -307,7 +322,7 @@ class Machine(RuleBasedStateMachine):
         session: Session | None = None,
         generation: int = 0,
         **options: Any,
-    ) -> Any:
+    ) -> httpx.Response:
         """Call with an access token of this session, if one is given."""
         if session is not None:
             options["headers"] = bearer(session.told[generation]["access_token"])

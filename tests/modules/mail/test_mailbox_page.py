@@ -126,6 +126,9 @@ async def test_nothing_of_a_mail_runs(
     await shown(page.locator("pre")).to_contain_text(script)
     assert await page.locator("pre a").count() == 0
     assert await page.title() == "Mailbox"
+    # Either of the frame's sandbox and the page's policy would do; there are both.
+    sandbox = await page.locator("iframe").get_attribute("sandbox")
+    assert sandbox == "allow-popups allow-popups-to-escape-sandbox"
     # The browser tells that it has not run them; there is nothing else to tell.
     assert complaints
     assert all("script" in each.lower() for each in complaints), complaints

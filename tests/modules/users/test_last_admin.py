@@ -1,6 +1,7 @@
 """Roles of an account, and the administrator who must remain."""
 
 import asyncio
+import random
 from typing import Any
 
 import httpx
@@ -32,7 +33,8 @@ async def test_roles_are_replaced(admin: Actor, ada: Actor) -> None:
     assert updated_at > before["updated_at"]
     roles = ["editor", "viewer"]
     assert answer.json() == {**before, "roles": roles, "updated_at": updated_at}
-    assert (await ada.get(f"{USERS}/me")).json() == answer.json()
+    assert (await ada.get(f"{USERS}/{ada.id}")).json() == answer.json()
+    assert (await give(admin, ada, "editor", "viewer")).json() == answer.json()
     assert (await give(admin, ada)).json()["roles"] == []
 
 
@@ -203,6 +205,33 @@ async def test_many_administrators_leaving_at_once_leave_one(actor: Cast) -> Non
         assert error_of(answers[admins.index(stayed[0])]) == (409, "LAST_ADMIN")
         for each in left:
             assert (await give(stayed[0], each, "admin")).status_code == 200
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_administrators_who_remove_each_other_in_every_way_leave_one(
+    actor: Cast, database_url: str, seed: int
+) -> None:
+    """Round after round, each on a connection of its own, in whatever order they come."""
+    chance = random.Random(seed)  # noqa: S311  # a choice that can be repeated
+    ways = [way for way in LEAVING if way != "deleting oneself"]
+    for number in range(8):
+        names = [f"admin{number}{letter}" for letter in "abc"[: chance.choice((2, 3))]]
+        admins = [await actor(name, roles=("admin",)) for name in names]
+        pairs = list(zip(admins, [*admins[1:], admins[0]], strict=True))
+        answers = await asyncio.gather(
+            *(leave(by, who, chance.choice(ways)) for by, who in pairs),
+            *(leave(each, each, chance.choice(list(LEAVING))) for each in admins[:1]),
+        )
+        # Who comes too late may have no session or no right any more.
+        assert {answer.status_code for answer in answers} <= {200, 204, 401, 403, 404, 409}
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            found = await connection.execute(
+                "SELECT id FROM users JOIN user_roles ON user_id = id "
+                "WHERE role_name = 'admin' AND is_active"
+            )
+            assert await found.fetchall(), [answer.text for answer in answers]
+            # The next round begins without them.
+            await connection.execute("DELETE FROM users")
 
 
 async def test_the_refused_administrator_can_still_sign_in(admin: Actor) -> None:
