@@ -32,6 +32,7 @@ def check_contract(app: FastAPI, response: httpx.Response) -> None:
     assert HEADERS.items() <= dict(response.headers).items()
     if response.status_code == 204:
         assert not response.content
+        assert "content-type" not in response.headers
     if response.status_code == 201:
         assert response.headers["location"].startswith("/")
     if response.status_code >= 400 and response.request.method != "HEAD":

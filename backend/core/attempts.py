@@ -13,10 +13,13 @@ from procrastinate.jobs import Job as StoredJob
 
 from backend.core.context import Context
 from backend.core.jobs import Job
+from backend.db.errors import driver_error, is_unavailable
 
 log = structlog.get_logger()
 
 LONGEST_PAUSE = 3 * 3600.0
+# So often a job may at least be tried when others than itself were the reason that it failed.
+PATIENT_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,13 @@ def pause_after(attempt: int, first: float) -> float:
     return min(first * 3.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
 
 
-def is_last(job: Job, attempt: int) -> bool:
+def is_last(job: Job, attempt: int, error: BaseException | None = None) -> bool:
+    """Whether the job is dead when this attempt has failed with this error.
+
+    None is the end of the worker. Neither that nor an outage is the job's fault; but it might be.
+    """
+    if error is None or is_unavailable(error):
+        return attempt >= max(job.attempts, PATIENT_ATTEMPTS)
     return attempt >= job.attempts
 
 
@@ -64,7 +73,7 @@ class Pauses(BaseRetryStrategy):
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision()
         attempt = job.attempts + 1
-        if is_last(self._job, attempt):
+        if is_last(self._job, attempt, exception):
             return None
         pause = timedelta(seconds=pause_after(attempt, self._first))
         return RetryDecision(retry_at=datetime.now(UTC) + pause)
@@ -87,7 +96,7 @@ async def attempt(
         raise
     except BaseException as error:
         told = told_error(error, whole=context.settings.is_local)
-        if is_last(job, number):
+        if is_last(job, number, error):
             log.error("job_dead", **told)
         else:
             log.warning("job_failed", **told, retry_in=pause_after(number, pace.first_pause))
@@ -107,6 +116,8 @@ async def _run(context: Context, job: Job, running: JobContext, arguments: dict[
 
 def told_error(error: BaseException, *, whole: bool) -> dict[str, Any]:
     """An error for the log. Unless `whole`, without its text: that may quote what is secret."""
+    if is_unavailable(error):
+        return {"error": type(driver_error(error)).__name__}  # whatever was being done
     if whole:
         return {"error": type(error).__name__, "exc_info": error}
     parts: list[str] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -16,6 +17,7 @@ from psycopg.rows import dict_row
 
 from backend.core.attempts import Pace, is_last, pause_after
 from backend.core.jobs import Job
+from backend.db.errors import is_unavailable
 
 log = structlog.get_logger()
 
@@ -58,27 +60,70 @@ class WorkerDeclaredDeadError(Exception):
     """Others have taken this worker for dead, and its jobs: it must begin anew."""
 
 
+Outcome = tuple[LiteralString, StoredJob, dict[str, Any]]
+
+
+@dataclass
+class Remains:
+    """What a worker of this process could not tell the database any more; the next one does.
+
+    Without that, jobs that were done would be run again, and wait to be missed for that.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    workers: list[int] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+
 class Queue(JobManager):
     """What procrastinate's worker calls, for the jobs that this release knows by name."""
 
-    def __init__(self, connector: PsycopgConnector, jobs: Mapping[str, Job], pace: Pace) -> None:
+    def __init__(
+        self, connector: PsycopgConnector, jobs: Mapping[str, Job], pace: Pace, remains: Remains
+    ) -> None:
         super().__init__(connector)
         self._pool = connector.pool
         self._jobs = jobs
         self._pace = pace
-        self._unknown: set[str] = set()
+        self._remains = remains
         self.broken: Exception | None = None
         self.on_broken: Callable[[], None] = lambda: None
 
+    async def take_over(self) -> None:
+        """Make up for what was left undone, here and by workers that are dead."""
+        while self._remains.outcomes:
+            statement, job, values = self._remains.outcomes[-1]
+            try:
+                await self._change(statement, job, **values)
+            except ConnectorException as error:
+                if is_unavailable(error.__cause__ or error):
+                    raise
+            # If the database will not have it, the job counts as abandoned: it is tried again.
+            self._remains.outcomes.pop()
+        while self._remains.workers:
+            await super().unregister_worker(self._remains.workers[-1])
+            self._remains.workers.pop()
+        await self.rescue()
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        if self.broken is not None:
+            self._remains.workers.append(worker_id)
+            return
+        await super().unregister_worker(worker_id)
+
     async def fetch_job(self, queues: Any, worker_id: int) -> StoredJob | None:
+        with self._or_break():
+            return await self._fetch_known(queues, worker_id)
+
+    async def _fetch_known(self, queues: Any, worker_id: int) -> StoredJob | None:
         while True:
             job = await super().fetch_job(queues, worker_id)
             if job is None or job.task_name in self._jobs:
                 return job
             # Another release's, which may come yet, or come back.
             await self._change(_PUT_OFF, job)
-            if job.task_name not in self._unknown:
-                self._unknown.add(job.task_name)
+            if job.task_name not in self._remains.unknown:
+                self._remains.unknown.add(job.task_name)
                 log.warning("job_unknown", job=job.task_name, job_id=job.id)
 
     async def finish_job(self, job: StoredJob, status: Status, delete_job: bool) -> None:
@@ -98,8 +143,8 @@ class Queue(JobManager):
             if not await self._change(statement, job, **values):
                 log.warning("job_was_taken", job=job.task_name, job_id=job.id)
         except ConnectorException as error:
-            # For the database it still runs, and would for as long as this worker lives. The end
-            # of the worker makes it an abandoned one, which is run again.
+            # For the database it still runs, and would for as long as this worker lives.
+            self._remains.outcomes.append((statement, job, values))
             self._break(error)
 
     async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:

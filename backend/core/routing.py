@@ -6,6 +6,7 @@ parameters there are, the content type. Then the body, strictly.
 
 import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
@@ -93,6 +94,12 @@ class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
         self.mounted_at = ""
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if options.get("status_code") == HTTPStatus.NO_CONTENT:
+            # FastAPI's own choice says `application/json` of no content.
+            options["response_class"] = Response
+        super().add_api_route(path, endpoint, **options)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         # FastAPI tries every route of every router in turn; most routers are not meant.

@@ -13,13 +13,12 @@ import psycopg
 import structlog
 from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
 from procrastinate import App, JobContext, PsycopgConnector
-from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from backend.core.attempts import Pace, Pauses, attempt, told_error
 from backend.core.context import Context
-from backend.core.job_queue import Queue, WorkerDeclaredDeadError
+from backend.core.job_queue import Queue, Remains, WorkerDeclaredDeadError
 from backend.core.jobs import QUEUE, Job
 from backend.core.module import Module
 from backend.core.registry import RegistryError
@@ -105,18 +104,17 @@ class Shift:
         self._context = context
         self._jobs = {job.name: job for job in jobs}
         self._pace = pace
-        # Registered workers of this process that are over: their jobs need not wait to be missed.
-        self._left: set[int] = set()
+        self._remains = Remains()
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> str | None:
         """Run jobs. None when asked to stop, otherwise why it had to end."""
         error: Exception | None = None
         try:
-            async with _connected(self._context, self._jobs, self._pace) as queue:
-                await self._take_over(queue)
+            async with self._connected() as queue:
+                await queue.take_over()
                 await self._work(queue, stopping, on_ready)
                 error = queue.broken
-        except (ConnectorException, psycopg.Error) as found:
+        except Exception as found:  # noqa: BLE001  # told below, whatever it is
             error = found
         if stopping.is_set():
             return None
@@ -128,11 +126,27 @@ class Shift:
         log.error("worker_failed", **told)
         return FAILURE
 
-    async def _take_over(self, queue: Queue) -> None:
-        for number in tuple(self._left):
-            await queue.unregister_worker(number)
-            self._left.remove(number)
-        await queue.rescue()
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Queue]:
+        """The queue, on connections that the jobs do not share: they must not lock it out."""
+        settings = self._context.settings
+        assert settings.database_url is not None
+        timeouts = Timeouts(
+            pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
+        )
+        pool = AsyncConnectionPool(
+            settings.database_url.get_secret_value(),
+            kwargs={**timeouts.connect_arguments(), "application_name": "trellis worker"},
+            min_size=1,
+            max_size=3,
+            timeout=timeouts.pool,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+        async with pool:
+            connector = PsycopgConnector()
+            await connector.open_async(pool)
+            yield Queue(connector, self._jobs, self._pace, self._remains)
 
     async def _work(
         self, queue: Queue, stopping: asyncio.Event, on_ready: Callable[[], None]
@@ -162,31 +176,6 @@ class Shift:
             await worker.run()  # type: ignore[no-untyped-call]  # procrastinate leaves it untyped
         finally:
             asked.cancel()
-            if worker.worker_id is not None:
-                self._left.add(worker.worker_id)
-
-
-@asynccontextmanager
-async def _connected(context: Context, jobs: Mapping[str, Job], pace: Pace) -> AsyncIterator[Queue]:
-    """The queue, on connections that the jobs do not share: they must not lock it out."""
-    settings = context.settings
-    assert settings.database_url is not None
-    timeouts = Timeouts(
-        pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
-    )
-    pool = AsyncConnectionPool(
-        settings.database_url.get_secret_value(),
-        kwargs={**timeouts.connect_arguments(), "application_name": "trellis worker"},
-        min_size=1,
-        max_size=3,
-        timeout=timeouts.pool,
-        check=AsyncConnectionPool.check_connection,
-        open=False,
-    )
-    async with pool:
-        connector = PsycopgConnector()
-        await connector.open_async(pool)
-        yield Queue(connector, jobs, pace)
 
 
 def _app(context: Context, jobs: Mapping[str, Job], pace: Pace, queue: Queue) -> App:

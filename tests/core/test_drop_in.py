@@ -305,6 +305,18 @@ async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
     assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"notes:read"}}
 
 
+async def test_an_administrator_needs_nothing_to_use_it(actor: Cast) -> None:
+    admin = await actor("root", roles=("admin",))
+    assert (await admin.post(NOTES, json={"text": "Milk"})).status_code == 201
+    listed = (await admin.get("/api/v1/permissions", params={"limit": 100})).json()["data"]
+    (notes,) = [each for each in listed if each["feature"] == "notes"]
+    assert [each["permission"] for each in notes["actions"]] == ["notes:read", "notes:write"]
+    role = {"name": "note-taker", "permissions": ["notes:read", "notes:write"]}
+    assert (await admin.post("/api/v1/roles", json=role)).status_code == 201
+    taker = await actor("tara", roles=("note-taker",))
+    assert (await taker.get(NOTES)).status_code == 200
+
+
 def test_its_routes_and_errors_are_in_openapi(app: FastAPI) -> None:
     operations: dict[str, Any] = app.openapi()["paths"][NOTES]
     assert operations.keys() == {"get", "post"}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from backend.core.jobs import Job, enqueue
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.core.worker import work
+from backend.db.errors import DatabaseUnavailableError
 from tests.actors import Actor
 from tests.applications import make_context
 
@@ -183,6 +184,16 @@ async def test_hears_of_a_new_job_at_once(house: House) -> None:
         await house.become(lambda: house.execute(listens))
         await house.later(job)
         await runs.reach(1)
+
+
+async def test_an_outage_is_not_the_jobs_fault(house: House, log: Log) -> None:
+    runs = Runs([DatabaseUnavailableError()] * 9 + [OSError()])
+    job = Job("made.job", runs, attempts=1)
+    async with house.worker(job, pace=replace(FAST, first_pause=0)):
+        await house.later(job)
+        await house.become(lambda: said(log, "job_dead"))
+    assert [each["error"] for each in named(log, "job_failed")] == ["DatabaseUnavailableError"] * 9
+    assert named(log, "job_dead")[0]["error"] == "OSError"
 
 
 async def test_does_several_jobs_at_a_time(house: House) -> None:
@@ -410,20 +421,20 @@ async def test_modules_hold_their_resources_meanwhile(house: House) -> None:
     assert await house.jobs() == []
 
 
-async def test_an_outcome_that_cannot_be_stored_does_not_leave_the_job_running(
+async def test_an_outcome_that_is_refused_does_not_leave_the_job_running(
     own_house: House, log: Log
 ) -> None:
     """For the database it runs, and its worker lives: nobody else would ever look at it."""
-
-    async def rename(before: str, after: str) -> None:
-        await own_house.execute(f"ALTER FUNCTION {before} RENAME TO {after}")
+    refuse = """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE 'not today'; END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON procrastinate_jobs EXECUTE FUNCTION refuse();
+    """
 
     async def run(_: Context) -> None:
         runs.arguments.append({})
-        if len(runs.arguments) == 1:
-            await rename("procrastinate_finish_job_v1", "away")
-        else:
-            await rename("away", "procrastinate_finish_job_v1")
+        first = len(runs.arguments) == 1
+        await own_house.execute(refuse if first else "DROP TRIGGER refuse ON procrastinate_jobs")
 
     runs = Runs()
     job = Job("made.job", run)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.core.attempts import PATIENT_ATTEMPTS
 from tests.commands import eventually
 from tests.crew import NOTE, WAIT, Ledger, crew_member
 
@@ -40,15 +41,19 @@ def begun_by(ledger: Ledger, pid: int) -> bool:
     return pid in ledger.pids("tea", "begun")
 
 
-def test_a_job_that_kills_each_worker_is_dead_in_the_end(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
+    ledger: Ledger, tmp_path: Path
+) -> None:
     ledger.later(WAIT, "tea")
-    for _ in range(WAIT.attempts):
+    # One killing is not its fault, even if it was to be tried only once.
+    for attempts, left in ((0, "todo"), (PATIENT_ATTEMPTS - 1, "failed")):
+        ledger.set_attempts(attempts)
         with crew_member(ledger, tmp_path, **HASTY) as victim:
             eventually(partial(begun_by, ledger, victim.pid))
             victim.kill(signal.SIGKILL)
-    with crew_member(ledger, tmp_path, **HASTY) as last:
-        last.says("job_dead")
-    assert ledger.jobs() == [("failed", WAIT.attempts)]
+        with crew_member(ledger, tmp_path, **{**HASTY, "first_pause": 1000}) as other:
+            other.says("job_dead" if left == "failed" else "job_abandoned")
+        assert ledger.jobs() == [(left, attempts + 1)]
 
 
 def test_asked_to_stop_it_finishes_what_runs(ledger: Ledger, tmp_path: Path) -> None:

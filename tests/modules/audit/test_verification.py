@@ -168,6 +168,21 @@ def change_seal(intruder: Intruder, assignment: str) -> None:
     intruder.execute(SQL("UPDATE audit_seals SET {} WHERE number = 2").format(SQL(assignment)))
 
 
+async def test_a_seal_that_was_good_elsewhere_is_found(
+    context: Context, sealed: list[str], intruder: Intruder, write: Write
+) -> None:
+    """Both seals are genuine, but the later one was made after another."""
+    intruder.execute("CREATE TEMPORARY TABLE kept AS SELECT * FROM audit_seals WHERE number = 3")
+    intruder.execute("DELETE FROM audit_seals WHERE number > 1")
+    intruder.execute("DELETE FROM audit_events WHERE id = ANY(%s)", [sealed[2:4]])
+    await write()
+    await seal_waiting(context)
+    intruder.execute("INSERT INTO audit_seals SELECT * FROM kept")
+    assert await findings(context) == [
+        "Seal 3 does not follow from seal 2: one of them was replaced."
+    ]
+
+
 @pytest.mark.parametrize(
     "assignment",
     [

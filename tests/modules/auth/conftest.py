@@ -1,12 +1,21 @@
-"""Fixtures for tests of cookie mode."""
+"""Fixtures for tests of sessions."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 
+from backend.core.context import Context
+from backend.modules.auth.settings import AuthSettings
 from tests.actors import Actor, Client
+from tests.sessions import Tokens, sign_in
 from tests.web import Page, opened
+
+Configure = Callable[..., Context]
+Intrude = Callable[[str, Callable[[], Awaitable[None]]], None]
 
 
 @pytest.fixture
@@ -14,3 +23,40 @@ async def page(app: FastAPI, ada: Actor) -> AsyncIterator[Page]:
     """A page on which Ada is signed in by cookies."""
     async with Client(app) as client:
         yield await opened(client, ada.email)
+
+
+@pytest.fixture
+def intrude(monkeypatch: pytest.MonkeyPatch) -> Intrude:
+    """`intrude(part, act)`: act once, just before the next statement that holds `part`."""
+    waiting: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+    execute = psycopg.AsyncCursor.execute
+
+    async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        if waiting and waiting[0][0] in str(query):
+            _, act = waiting.pop()
+            await act()
+        return await execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)
+    return lambda part, act: waiting.append((part, act))
+
+
+@pytest.fixture(name="opened")
+async def ada_signed_in(ada: Actor, client: Client) -> Tokens:
+    """A session of Ada's, beside the one she has already."""
+    return await sign_in(client, ada.email)
+
+
+@pytest.fixture
+def configured(app: FastAPI, context: Context) -> Configure:
+    """`configured(refresh_grace=0)`: the application with these settings of auth."""
+
+    def configure(**changes: Any) -> Context:
+        settings = context.settings_of(AuthSettings).model_copy(update=changes)
+        changed = replace(
+            context, module_settings={**context.module_settings, AuthSettings: settings}
+        )
+        app.state.context = changed
+        return changed
+
+    return configure

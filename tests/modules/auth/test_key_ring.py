@@ -69,12 +69,6 @@ async def forgetful(keyed: Elsewhere) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.fixture
-async def opened(ada: Actor, client: Client) -> Tokens:
-    """A session from before."""
-    return await sign_in(client, ada.email)
-
-
 async def password_hash(url: str, user: Actor) -> str:
     (row,) = await execute(url, "SELECT password_hash FROM users WHERE id = %s", [user.id])
     found: str = row["password_hash"]

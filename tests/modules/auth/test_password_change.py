@@ -1,6 +1,5 @@
 """Changing one's own password, and a sign-in that happens meanwhile."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -9,6 +8,7 @@ import pytest
 from backend.core.context import Context
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Client
+from tests.modules.auth.conftest import Intrude
 
 CHANGE = "/api/v1/users/me/password"
 LOGIN = "/api/v1/auth/login"
@@ -109,25 +109,6 @@ async def test_a_wrong_body(ada: Actor, client: Client, body: dict[str, Any]) ->
 async def test_nobody_anonymous(client: Client) -> None:
     answer = await client.put(CHANGE, json={})
     assert (answer.status_code, answer.json()["error"]) == (401, "NOT_AUTHENTICATED")
-
-
-Intrude = Callable[[str, Callable[[], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def intrude(monkeypatch: pytest.MonkeyPatch) -> Intrude:
-    """`intrude(part, act)`: act once, just before the next statement that holds `part`."""
-    waiting: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-    execute = psycopg.AsyncCursor.execute
-
-    async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        if waiting and waiting[0][0] in str(query):
-            _, act = waiting.pop()
-            await act()
-        return await execute(self, query, *arguments, **options)
-
-    monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)
-    return lambda part, act: waiting.append((part, act))
 
 
 async def test_a_password_changed_after_it_was_verified_opens_no_session(

@@ -36,12 +36,6 @@ from tests.sessions import (
 GOOD = (200, None)
 
 
-@pytest.fixture
-async def opened(ada: Actor, client: Client) -> Tokens:
-    """A session of Ada's, beside the one she has already."""
-    return await sign_in(client, ada.email)
-
-
 async def test_the_access_token_of_the_same_generation(opened: Tokens, client: Client) -> None:
     held = [opened]
     for _ in range(3):

@@ -1,0 +1,187 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+
+from backend.core.worker import DATABASE, SCHEMA
+from backend.db.embedded import data_folder, embedded_server, server_url
+from backend.db.migrations import alembic_config
+from tests import databases
+from tests.commands import ROOT, Running, data_dir, eventually, postmaster, refusal, running
+
+_ENQUEUE = (
+    "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'jobs.clean', 0, NULL, NULL, '{}',"
+    " NULL)::procrastinate_job_to_defer_v1])"
+)
+
+
+def enqueue(url: str) -> int:
+    """Have a job run that is there in every release; its id."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(_ENQUEUE).fetchone()
+        assert row is not None
+        return int(row[0][0])
+
+
+def told(worker: Running, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in worker.output.splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def did(worker: Running, job_id: int) -> bool:
+    """At least once, and never twice."""
+    found = [line for line in told(worker, "job_done") if line["job_id"] == job_id]
+    assert len(found) <= 1
+    return bool(found)
+
+
+def has_waited(worker: Running, times: int) -> bool:
+    return len(told(worker, "worker_waits")) == times
+
+
+def is_empty(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        return not connection.execute("SELECT 1 FROM procrastinate_jobs").fetchall()
+
+
+def worker_on(url: str, folder: Path) -> Any:
+    return running("worker", folder=folder, DATABASE_URL=url, LOG_FORMAT="json")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_runs_jobs_until_it_is_stopped(
+    own_database_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    with worker_on(own_database_url, tmp_path) as worker:
+        worker.says("worker_started")
+        job_id = enqueue(own_database_url)
+        eventually(lambda: did(worker, job_id))
+        for _ in range(2):
+            worker.kill(number, group=True)
+        assert worker.ends() == 0
+    (done,) = [line for line in told(worker, "job_done") if line["job_id"] == job_id]
+    assert (done["job"], done["attempt"], done["level"]) == ("jobs.clean", 1, "info")
+    # A line for each thing, and nothing from the libraries.
+    events = {line["event"] for line in map(json.loads, worker.output.splitlines())}
+    assert events <= {"worker_started", "job_done", "worker_stopped", "audit_sealed"}
+    with psycopg.connect(own_database_url) as connection:
+        left = connection.execute("SELECT id FROM procrastinate_workers").fetchall()
+    assert left == []
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Of a database server that the test starts and stops."""
+    made = Path(tempfile.mkdtemp(prefix="trellis-worker-"))
+    yield made
+    for each in {made, data_folder(made)}:
+        shutil.rmtree(each)
+
+
+def migrate(url: str) -> None:
+    with alembic_config(url) as config:
+        command.upgrade(config, "head")
+
+
+def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: Path) -> None:
+    with embedded_server(folder, fast=True) as server:
+        url = server.url
+        migrate(url)
+    assert url == server_url(folder, "app")
+    with worker_on(url, tmp_path) as worker:
+        worker.says("worker_waits")
+        ids = []
+        for outage in range(1, 3):
+            with embedded_server(folder, fast=True):
+                ids.append(enqueue(url))
+                eventually(partial(did, worker, ids[-1]))
+            eventually(partial(has_waited, worker, 1 + outage))
+        with embedded_server(folder, fast=True):
+            # What was done when the server went is not done again.
+            eventually(partial(is_empty, url))
+            worker.kill(signal.SIGTERM)
+            assert worker.ends() == 0
+    assert all(did(worker, job_id) for job_id in ids)
+    assert [line["reason"] for line in told(worker, "worker_waits")] == [DATABASE] * 3
+    assert len(told(worker, "worker_started")) == 3
+
+
+def test_waits_for_migrations_and_says_so_once(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    server = databases.server_url(pytestconfig)
+    with (
+        databases.cloned_database(server, "template0") as url,
+        worker_on(url, tmp_path) as worker,
+    ):
+        worker.says("worker_waits")
+        migrate(url)
+        job_id = enqueue(url)
+        eventually(lambda: did(worker, job_id))
+        worker.kill(signal.SIGTERM)
+        assert worker.ends() == 0
+    assert [line["reason"] for line in told(worker, "worker_waits")] == [SCHEMA]
+
+
+def test_stops_while_it_waits(tmp_path: Path) -> None:
+    with worker_on(f"postgresql://nobody@/nothing?host={tmp_path}", tmp_path) as worker:
+        worker.says("worker_waits")
+        worker.kill(signal.SIGTERM)
+        assert worker.ends() == 0
+
+
+def test_brings_a_database_and_shares_it(tmp_path: Path) -> None:
+    with data_dir(tmp_path) as data:
+        with running("worker", folder=tmp_path) as first:
+            first.says("worker_started")
+            server = postmaster(data)
+            assert server is not None
+            with running("worker", folder=tmp_path) as second:
+                second.says("worker_started")
+                first.kill(signal.SIGTERM)
+                assert first.ends() == 0
+                assert postmaster(data) == server
+                second.kill(signal.SIGTERM)
+                assert second.ends() == 0
+        assert postmaster(data) is None
+
+
+def test_unusable_settings_are_told_once(tmp_path: Path) -> None:
+    said = refusal("worker", folder=tmp_path, ENVIRONMENT="production")
+    assert said.startswith("The settings are not usable:\n")
+    for name in ("DATABASE_URL", "SECRET_KEY"):
+        assert said.count(f"  {name} ") == 1
+
+
+def test_a_broken_module_is_told_once(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "backend", project / "backend")
+    manifest = project / "backend" / "modules" / "jobs" / "jobs.py"
+    manifest.write_text(manifest.read_text().replace("17 3 * * *", "at night"))
+    url = f"postgresql://nobody@/nothing?host={tmp_path}"
+    said = refusal("worker", folder=tmp_path, project=project, DATABASE_URL=url)
+    assert said.startswith("Module 'jobs', job 'jobs.clean': 'at night' is no time for cron;")
+
+
+def test_the_api_does_not_carry_what_only_workers_need(tmp_path: Path) -> None:
+    program = (
+        "import sys; import backend.main; "
+        "print(sorted({'croniter', 'procrastinate', 'psycopg_pool'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "DATABASE_URL": "postgresql://nowhere/app"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
