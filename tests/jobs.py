@@ -39,9 +39,9 @@ async def run_jobs(context: Context, modules: tuple[Module, ...] = MODULES) -> N
         )
         try:
             await running
-        except Exception:
+        except Exception as error:
             attempt = found.attempts + 1
-            if is_last(job, attempt):
+            if is_last(job, attempt, error):
                 await _execute(context, _FINISH, id=found.id, status="failed", gone=False)
             else:
                 pause = timedelta(seconds=pause_after(attempt, Pace().first_pause))

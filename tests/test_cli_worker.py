@@ -107,6 +107,8 @@ def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: 
                 eventually(partial(did, worker, ids[-1]))
             eventually(partial(has_waited, worker, 1 + outage))
         with embedded_server(folder, fast=True):
+            ids.append(enqueue(url))
+            eventually(partial(did, worker, ids[-1]))
             # What was done when the server went is not done again.
             eventually(partial(is_empty, url))
             worker.kill(signal.SIGTERM)

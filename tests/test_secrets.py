@@ -183,12 +183,13 @@ def test_no_secret_leaves_the_processes(own_database_url: str, tmp_path: Path) -
     with served(own_database_url, workers=1, **settings) as server:
         with running("worker", folder=tmp_path, **settings) as worker:
             visitor = Visitor(server)
-            use_rightly(visitor)
-            use_by_cookie(visitor)
-            use_wrongly(visitor)
-            # The mails cannot leave, and each attempt is told.
-            worker.says(r"job_failed.*accounts\.|accounts\..*job_failed")
-            interrupt(own_database_url, visitor)
+            with visitor.http:
+                use_rightly(visitor)
+                use_by_cookie(visitor)
+                use_wrongly(visitor)
+                # The mails cannot leave, and each attempt is told.
+                worker.says(r"job_failed.*accounts\.|accounts\..*job_failed")
+                interrupt(own_database_url, visitor)
             worker.kill(signal.SIGTERM)
             worker.ends()
         for what, text in {

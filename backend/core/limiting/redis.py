@@ -78,7 +78,7 @@ class RedisCounts:
         if time.monotonic() >= self._away_until:
             try:
                 found = await self._ask(hits, moment)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError, UnicodeError) as error:
                 await self.close()
                 self._away_until = time.monotonic() + PAUSE_SECONDS
                 if not self._away:

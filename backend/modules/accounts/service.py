@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
 from backend.core.context import Context
-from backend.core.errors import FieldError, InvalidInputError
+from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
 from backend.core.jobs import enqueue
 from backend.core.limits import RateLimitedError, Rule
 from backend.core.origin import origin
@@ -150,8 +150,8 @@ async def update_me(context: Context, principal: Principal, changes: AccountUpda
     wanted = None if changes.email is MISSING else changes.email
     proven, mailable = None, False
     if wanted is not None:
-        found = await users.credentials_of(context.database.fresh, principal.user_id)
-        if wanted != found.email:
+        me = await users.get_me(context.database.fresh, principal.user_id)
+        if wanted != me.email:
             proven = await _prove(context, principal, changes)
             await _check_free(context, principal, wanted)
             mailable = await _may_move(context, principal, wanted)
@@ -159,7 +159,8 @@ async def update_me(context: Context, principal: Principal, changes: AccountUpda
     async with context.database.transaction() as session:
         account = await users.lock_account(session, user_id=principal.user_id)
         if account is None:
-            raise UserNotFoundError
+            # Deleted since the request began.
+            raise InvalidTokenError
         if proven is not None and proven.password_hash != account.password_hash:
             raise CurrentPasswordWrongError
         pending = account.pending_email

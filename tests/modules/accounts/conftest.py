@@ -1,6 +1,6 @@
 """Fixtures for tests of everything that is mailed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import psycopg
@@ -21,14 +21,23 @@ async def post(
     app.state.context = context
 
 
+class Statements(list[str]):
+    """What was sent, and what is to happen just before a statement that contains some text."""
+
+    before: tuple[str, Callable[[], object]] | None = None
+
+
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     """Every statement the driver sends, SQLAlchemy's and those of `Reads`."""
-    seen: list[str] = []
+    seen = Statements()
     execute = psycopg.AsyncCursor.execute
 
     async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
         seen.append(str(query))
+        if seen.before and seen.before[0] in str(query):
+            (_, happen), seen.before = seen.before, None
+            happen()
         return await execute(self, query, *arguments, **options)
 
     monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)

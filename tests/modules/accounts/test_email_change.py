@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.actors import PASSWORD, Actor, Cast
+from tests.modules.accounts.conftest import Statements
 from tests.modules.accounts.post import LOGIN, ME, OWN, REGISTER, Post, assert_dead, token_of
 
 NEW = "countess@example.com"
@@ -65,6 +66,19 @@ async def test_it_takes_the_password(post: Post, ada: Actor) -> None:
     assert await addresses(ada) == (ada.email, None)
     assert (await ada.get(ME)).json()["full_name"] is None
     assert await post.arrives() == []
+
+
+async def test_a_password_that_is_replaced_meanwhile_proves_nothing(
+    post: Post, ada: Actor, statements: Statements
+) -> None:
+    def replace() -> None:
+        post.sql("UPDATE users SET password_hash = %s WHERE id = %s", "another", ada.id)
+
+    statements.before = ("FOR UPDATE", replace)
+    refused = await move(ada)
+    assert statements.before is None
+    assert (refused.status_code, refused.json()["error"]) == (422, "CURRENT_PASSWORD_WRONG")
+    assert await addresses(ada) == (ada.email, None)
 
 
 async def test_wrong_passwords_count_as_guesses(post: Post, ada: Actor) -> None:
