@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.commands import (
@@ -124,6 +125,28 @@ def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_p
         assert "The API was ended by SIGKILL, so everything stops.\n" in dev.output
 
 
+def test_runs_jobs_and_replaces_a_killed_worker(own_database_url: str, tmp_path: Path) -> None:
+    enqueue = (
+        "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'jobs.clean', 0, NULL, NULL,"
+        " '{}', NULL)::procrastinate_job_to_defer_v1])"
+    )
+    with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
+        assert "Jobs       run by a worker beside the API\n" in panel(dev)
+        dev.says("worker_started")
+        first = child(dev, "worker")
+        os.kill(first, signal.SIGKILL)
+        dev.says("The worker ended by SIGKILL. It starts again now.\n")
+        eventually(lambda: dev.output.count("worker_started") == 2)
+        assert child(dev, "worker") != first
+        done = dev.output.count("jobs.clean")
+        with psycopg.connect(own_database_url, autocommit=True) as connection:
+            connection.execute(enqueue)
+        eventually(lambda: dev.output.count("jobs.clean") > done)
+        assert ask(dev.url, "/health/ready")[1]["checks"]["worker"]["status"] == "ok"
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0
+
+
 def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATA_DIR=used) as dev:
         panel(dev)
@@ -136,12 +159,13 @@ def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
         assert dev.ends() == 0
 
 
-def test_killed_parent_takes_the_api_with_it_and_the_next_start_works(
+def test_killed_parent_takes_all_with_it_and_the_next_start_works(
     own_database_url: str, tmp_path: Path
 ) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
         port = dev.url.rpartition(":")[2]
+        assert child(dev, "api") != child(dev, "worker")
         dev.kill(signal.SIGKILL)
         dev.ends()
         eventually(lambda: not dev.children())
@@ -160,7 +184,7 @@ def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_p
     right = file.read_text()
     settings: dict[str, Any] = {"DATABASE_URL": own_database_url}
     with running("dev", "--port", "0", folder=project, project=project, **settings) as dev:
-        panel(dev)
+        dev.says("worker_started")
         file.write_text(f"this is no Python\n{right}")
         dev.says("backend/modules/items/service.py changed: starting the API again.")
         dev.says(r"Module 'items' does not load: SyntaxError: .+\(service.py, line 1\)")
@@ -168,6 +192,13 @@ def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_p
         file.write_text(right)
         # The port was never given up: the request waits for the API.
         assert ask(dev.url, "/health/ready")[0] == 200
+        eventually(lambda: dev.output.count("worker_started") == 2)
+        cli = project / "backend" / "cli" / "worker.py"
+        cli.write_text("raise SystemExit('broken on purpose')")
+        dev.says("The worker ended with exit code 1. It starts again when its code changes.")
+        cli.write_text((ROOT / "backend" / "cli" / "worker.py").read_text())
+        eventually(lambda: dev.output.count("worker_started") == 3)
+        assert dev.output.count("broken on purpose") == 1
         dev.kill(signal.SIGINT)
         assert dev.ends() == 0
 

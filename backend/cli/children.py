@@ -64,6 +64,8 @@ class Child:
         return self._ready
 
     def start(self) -> None:
+        """Start it, after the end of the one before."""
+        self.stop()
         self._ready = False
         self._lifeline, theirs = socket.socketpair()
         passed = [theirs.fileno(), *(each.fileno() for each in self._sockets)]

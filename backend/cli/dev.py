@@ -142,7 +142,6 @@ class Supervision:
         if changed is None:
             return False
         say(f"{changed} changed: starting the API again.")
-        self._api.stop()
         self._api.start()
         self._worker.stop()
         self._changed_once, self._worker_is_broken = True, False

@@ -22,7 +22,7 @@ from backend.db.errors import is_unavailable
 log = structlog.get_logger()
 
 # Any number no other lock of this application uses.
-_RESCUE_LOCK = 7_265_313
+_RESCUE_LOCK = 7_265_331
 _HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
 # Added to each of the following. A worker that was taken for dead, and was not, has lost its jobs.
 _OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"

@@ -26,6 +26,9 @@ class Statements(list[str]):
 
     before: tuple[str, Callable[[], object]] | None = None
 
+    def meanwhile(self, statement: str, happen: Callable[[], object]) -> None:
+        self.before = (statement, happen)
+
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:

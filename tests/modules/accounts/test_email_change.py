@@ -74,7 +74,7 @@ async def test_a_password_that_is_replaced_meanwhile_proves_nothing(
     def replace() -> None:
         post.sql("UPDATE users SET password_hash = %s WHERE id = %s", "another", ada.id)
 
-    statements.before = ("FOR UPDATE", replace)
+    statements.meanwhile("FOR UPDATE", replace)
     refused = await move(ada)
     assert statements.before is None
     assert (refused.status_code, refused.json()["error"]) == (422, "CURRENT_PASSWORD_WRONG")

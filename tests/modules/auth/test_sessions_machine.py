@@ -275,7 +275,7 @@ class Machine(RuleBasedStateMachine):
         self.now += minutes * MINUTE
 
     def teardown(self) -> None:
-        """The database agrees, too."""
+        """The database agrees, too, and so does every session in the end."""
         statement = (
             "SELECT id::text, generation, (SELECT count(*) FROM audit_events"
             " WHERE action = 'auth.refresh_reuse' AND target_id = sessions.id::text) AS reuses"
@@ -287,6 +287,10 @@ class Machine(RuleBasedStateMachine):
             each.id: len(each.told) - 1 for each in self.sessions
         }
         assert sum(row["reuses"] for row in rows) == self.reuses
+        for each in self.sessions:
+            body = {"refresh_token": each.told[-1]["refresh_token"]}
+            answer = self.ask("POST", LOGOUT, json=body)
+            assert outcome(answer) == (DONE if self.is_alive(each) else NO_REFRESH)
 
     def pick(self, which: Choice, back: int = 0) -> tuple[Session, int]:
         """A session, and one of its generations."""
