@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from backend.core.context import Context
 from backend.core.errors import AppError
-from backend.core.limiting.rules import ALLOWED, Rule, Verdict, parse_rules, verdict
+from backend.core.limiting.rules import ALLOWED, Rule, Verdict, parse_rules
 from backend.core.origin import client_address
 from backend.core.principal import Principal
 from backend.db import limits as counts
@@ -79,14 +79,7 @@ async def take(context: Context, key: str, *rules: Rule) -> Verdict:
     limits = context.limits
     if limits is None:
         return ALLOWED
-    hashed = limits.key(key)
-    found = await limits.guesses.take(
-        context.database.fresh,
-        {hashed: 1},
-        [each.limit for each in rules],
-        [each.window for each in rules],
-    )
-    return verdict(rules, found[hashed])
+    return await limits.guesses(rules, context.database.fresh).take(limits.key(key))
 
 
 async def give_back(context: Context, key: str) -> None:

@@ -369,10 +369,17 @@ async def test_a_job_of_another_release_is_kept_for_it(house: House, log: Log) -
     assert runs.arguments == [{"word": "Milk"}]
 
 
-async def test_what_the_clock_starts_runs_once_however_many_workers(house: House) -> None:
+async def test_what_the_clock_starts_runs_once_however_many_workers(
+    house: House, log: Log
+) -> None:
     runs, other = Runs(), Runs()
     hour = (datetime.now(UTC) - timedelta(hours=1)).hour
-    jobs = (Job("made.daily", runs, cron=f"0 {hour} * * *"), Job("made.other", other))
+    # Three days ago, which is not made up for, and next month.
+    never = f"0 {hour} {(datetime.now(UTC) - timedelta(days=3)).day} * *"
+    jobs = (
+        Job("made.daily", runs, cron=f"0 {hour} * * *"),
+        Job("made.other", other, cron=never),
+    )
     async with house.worker(*jobs), house.worker(*jobs):
         await runs.reach(1)
         await house.finish()
@@ -381,6 +388,9 @@ async def test_what_the_clock_starts_runs_once_however_many_workers(house: House
         await house.later(jobs[1])
         await other.reach(1)
     assert runs.arguments == [{}]
+    # Enqueued by hand it is of interest; started by the clock it would fill the log.
+    told = [(each["job"], each["log_level"]) for each in named(log, "job_done")]
+    assert told == [("made.daily", "debug"), ("made.other", "info")]
 
 
 async def test_what_the_clock_starts_runs_again_and_again(house: House) -> None:

@@ -36,20 +36,23 @@ from backend.db.migrations import alembic_config
 with alembic_config(sys.argv[1]) as config:
     command.upgrade(config, "head")
 """
-# Without Alembic's own table, and without NOT NULL, which PostgreSQL 18 lists and names itself.
-CONSTRAINTS = """
+# Tables that no model describes: Alembic's, procrastinate's, and those that only SQL of ours uses.
+OTHERS = "^(alembic_version|procrastinate_|rate_limit_)"
+# Without NOT NULL, which PostgreSQL 18 lists and names itself.
+CONSTRAINTS = f"""
 SELECT conrelid::regclass::text, conname, contype::text FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
-AND conrelid::regclass::text <> 'alembic_version'
+AND conrelid::regclass::text !~ '{OTHERS}'
 """
-INDEXES = """
+INDEXES = f"""
 SELECT tablename, indexname FROM pg_indexes
-WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+WHERE schemaname = 'public' AND tablename !~ '{OTHERS}'
 """
 KINDS = {"p": "pk", "f": "fk", "u": "uq", "c": "ck"}
 # Foreign keys that no index serves: its columns have to come first there, in any order.
-UNSERVED = """
-SELECT conname FROM pg_constraint WHERE contype = 'f' AND NOT EXISTS (
+UNSERVED = f"""
+SELECT conname FROM pg_constraint
+WHERE contype = 'f' AND conrelid::regclass::text !~ '{OTHERS}' AND NOT EXISTS (
     SELECT FROM pg_index WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
     AND (indkey::int2[])[0:cardinality(conkey) - 1] @> conkey
 )
@@ -94,8 +97,12 @@ def upgrade(url: str) -> None:
 
 
 def tables(url: str) -> set[str]:
+    """Those that models describe, and Alembic's own."""
+    found = (
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        f" AND (tablename = 'alembic_version' OR tablename !~ '{OTHERS}')"
+    )
     with connected(url) as connection:
-        found = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         return {name for (name,) in connection.execute(found)}
 
 

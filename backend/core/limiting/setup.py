@@ -1,14 +1,14 @@
 """The limits of an application, as its settings want them."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
 from backend.core.limiting.memory import Memory
-from backend.core.limiting.quotas import Quotas
-from backend.core.limiting.rules import parse_rules
+from backend.core.limiting.quotas import Batches, Quotas, Send
+from backend.core.limiting.rules import Rule, parse_rules
 from backend.core.settings import Settings, SettingsError
 from backend.db.limits import Count, Counts
 from backend.db.reads import Reads
@@ -27,12 +27,31 @@ class Limits:
     secret: bytes
     quotas: Quotas
     close: Callable[[], Awaitable[None]] = nothing
-    guesses: Counts = field(default_factory=lambda: Counts("guesses"))
+    _guesses: Counts = field(default_factory=lambda: Counts("guesses"))
+    _batches: dict[tuple[Rule, ...], Batches] = field(default_factory=dict)
 
     def key(self, name: str) -> bytes:
         """A name as it is stored: a keyed hash, from which it cannot be read."""
         data = name.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self.secret, digest_size=KEY_BYTES).digest()
+
+    def guesses(self, rules: tuple[Rule, ...], reads: Reads) -> Batches:
+        """Counts attempts by these rules, durably; many at once share a round trip."""
+        found = self._batches.get(rules)
+        if found is None:
+            send = sender(self._guesses, rules, reads)
+            found = self._batches[rules] = Batches(rules, send)
+        return found
+
+
+def sender(counts: Counts, rules: Sequence[Rule], reads: Reads) -> Send:
+    """Sends a batch to a table of the database."""
+    limits, seconds = [each.limit for each in rules], [each.window for each in rules]
+
+    async def take(hits: Mapping[bytes, int]) -> dict[bytes, Count]:
+        return await counts.take(reads, hits, limits, seconds)
+
+    return take
 
 
 def limits_of(settings: Settings, secret: bytes, reads: Reads) -> Limits | None:
@@ -43,13 +62,7 @@ def limits_of(settings: Settings, secret: bytes, reads: Reads) -> Limits | None:
     if settings.limit_storage == "memory":
         return Limits(secret, Quotas(rules, Memory(rules)))
     if settings.limit_storage == "postgres":
-        counts = Counts("quotas")
-        limits, seconds = [each.limit for each in rules], [each.window for each in rules]
-
-        async def take(hits: Mapping[bytes, int]) -> dict[bytes, Count]:
-            return await counts.take(reads, hits, limits, seconds)
-
-        return Limits(secret, Quotas(rules, take))
+        return Limits(secret, Quotas(rules, sender(Counts("quotas"), rules, reads)))
     from backend.core.limiting.redis import RedisCounts  # noqa: PLC0415  # takes 0.25 s
 
     assert settings.redis_url is not None

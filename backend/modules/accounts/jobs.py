@@ -9,7 +9,7 @@ from sqlmodel import col
 from backend.core.context import Context
 from backend.core.jobs import Job
 from backend.db.base import utc_now
-from backend.integrations.email import MailError, Message
+from backend.integrations.email import Message
 from backend.modules.accounts import mails
 from backend.modules.accounts.models import MailedToken
 from backend.modules.mail.service import deliver
@@ -21,24 +21,16 @@ BATCH = 1000
 
 async def mail_link(context: Context, token_id: str) -> None:
     """Mail the token, unless it has been used, replaced or has expired by now."""
-    try:
-        async with context.database.transaction() as session:
-            message = await mails.link_mail(context, session, UUID(token_id))
-        await _send(context, message)
-    except MailError as error:
-        if not error.permanent:
-            raise
+    async with context.database.transaction() as session:
+        message = await mails.link_mail(context, session, UUID(token_id))
+    await _send(context, message)
 
 
 async def mail_notice(context: Context, token_id: str) -> None:
     """Tell the owner of the account what was asked for or done with the token."""
-    try:
-        async with context.database.transaction() as session:
-            message = await mails.notice_mail(context, session, UUID(token_id))
-        await _send(context, message)
-    except MailError as error:
-        if not error.permanent:
-            raise
+    async with context.database.transaction() as session:
+        message = await mails.notice_mail(context, session, UUID(token_id))
+    await _send(context, message)
 
 
 async def _send(context: Context, message: Message | None) -> None:
@@ -61,6 +53,7 @@ async def purge_tokens(context: Context) -> None:
             return
 
 
-MAIL_LINK = Job("accounts.mail_link", mail_link)
-MAIL_NOTICE = Job("accounts.mail_notice", mail_notice)
+# Half a day in all, at growing pauses: mail servers are away for hours.
+MAIL_LINK = Job("accounts.mail_link", mail_link, attempts=12)
+MAIL_NOTICE = Job("accounts.mail_notice", mail_notice, attempts=12)
 PURGE_TOKENS = Job("accounts.purge_tokens", purge_tokens, cron="37 * * * *")
