@@ -32,7 +32,7 @@ from backend.modules.auth.settings import AuthSettings
 from backend.modules.auth.tokens import ALGORITHM, REQUIRED
 from backend.modules.items.models import Item
 from backend.modules.items.queries import ITEMS
-from backend.modules.users.queries import USER
+from backend.modules.users.queries import ME
 from bench.by_hand import Answer, Refused, checked_item, read_body, respond, to_json
 
 Connection = psycopg.AsyncConnection[Row]
@@ -156,7 +156,7 @@ class Floor:
         connection = await self.readers.get()
         try:
             user_id, _ = await self.identify(scope, verify, connection)
-            cursor = await connection.execute(USER.sql, USER.parameters({"id": user_id}))
+            cursor = await connection.execute(ME.sql, ME.parameters({"id": user_id}))
             row = await cursor.fetchone()
         finally:
             self.readers.put_nowait(connection)

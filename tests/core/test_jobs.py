@@ -369,9 +369,7 @@ async def test_a_job_of_another_release_is_kept_for_it(house: House, log: Log) -
     assert runs.arguments == [{"word": "Milk"}]
 
 
-async def test_what_the_clock_starts_runs_once_however_many_workers(
-    house: House, log: Log
-) -> None:
+async def test_what_the_clock_starts_runs_once_however_many_workers(house: House, log: Log) -> None:
     runs, other = Runs(), Runs()
     hour = (datetime.now(UTC) - timedelta(hours=1)).hour
     # Three days ago, which is not made up for, and next month.

@@ -111,6 +111,7 @@ def test_a_frozen_worker_loses_its_jobs_and_knows_it(ledger: Ledger, tmp_path: P
             frozen.says("worker_waits")
             ledger.let_end("tea")
             ledger.finish()
+            assert ledger.pids("tea", "begun") == [frozen.pid, other.pid]
             assert other.pid in ledger.pids("tea", "ended")
             # It works again, as a new one.
             other.kill(signal.SIGTERM)

@@ -13,6 +13,7 @@ from backend.core.context import Context
 from tests.actors import Actor, Cast, Client
 from tests.applications import make_context
 
+NOBODY = "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"
 DENIED = "SELECT actor_id, target_type, target_id, outcome, request_id FROM audit_events "
 DENIED += "WHERE action = 'access.denied'"
 
@@ -26,8 +27,8 @@ def denied(connection: psycopg.Connection) -> list[tuple[object, ...]]:
     [
         ("GET", "/api/v1/users", "GET /api/v1/users"),
         ("HEAD", "/api/v1/users/", "GET /api/v1/users"),
-        ("PATCH", f"/api/v1/users/{uuid4()}", "PATCH /api/v1/users/{id}"),
-        ("PUT", f"/api/v1/users/{uuid4()}/roles", "PUT /api/v1/users/{id}/roles"),
+        ("PATCH", f"/api/v1/users/{NOBODY}", "PATCH /api/v1/users/{id}"),
+        ("PUT", f"/api/v1/users/{NOBODY}/roles", "PUT /api/v1/users/{id}/roles"),
         ("GET", "/api/v1/users?q=a%20secret&no=such", "GET /api/v1/users"),
     ],
     ids=lambda value: value if value.startswith("/") else None,
