@@ -49,6 +49,7 @@ _SENTENCES = {
     "extra_forbidden": "Unknown.",
     "missing": "Is required.",
     "model_attributes_type": "Must be an object.",
+    "model_type": "Must be an object.",
     "string_pattern_mismatch": "Does not have the right form.",
     "string_too_long": "Must have at most {max_length} characters.",
     "string_too_short": "Must have at least {min_length} characters.",

@@ -79,7 +79,7 @@ async def take(context: Context, key: str, *rules: Rule) -> Verdict:
     limits = context.limits
     if limits is None:
         return ALLOWED
-    return await limits.guesses(rules, context.database.fresh).take(limits.key(key))
+    return await limits.guess(key, rules, context.database.fresh)
 
 
 async def give_back(context: Context, key: str) -> None:

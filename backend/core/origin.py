@@ -43,7 +43,9 @@ def client_address(scope: Scope) -> str | None:
     if client is None:
         return None
     try:
-        return str(ip_address(client[0]))
+        address = ip_address(client[0])
+        # A socket that takes both kinds writes the old kind in the form of the new.
+        return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
         # Some servers put into it whatever a forwarding header says.
         return None

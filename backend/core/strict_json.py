@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 # Each unknown member is an error of its own to whoever validates.
@@ -68,12 +69,15 @@ def _in_range(digits: str) -> int:
     return int(digits)
 
 
+_UNWELCOME = re.compile("[\0\ud800-\udfff]")
+
+
 def _check_strings(value: Any) -> None:
     pending = [value]
     while pending:
         current = pending.pop()
         if isinstance(current, str):
-            if "\0" in current or any("\ud800" <= character <= "\udfff" for character in current):
+            if _UNWELCOME.search(current):
                 raise JSONRefusedError("A text holds NUL or half a surrogate pair.")
         elif isinstance(current, dict):
             pending.extend(current)

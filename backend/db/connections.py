@@ -36,6 +36,11 @@ class Timeouts:
             "connect_timeout": max(2, round(self.connect)),
             "options": " ".join([*options, "-c timezone=UTC"]),
             "application_name": "trellis",
+            # A server that vanished without a word: no timeout of its own ends the wait for it.
+            "tcp_user_timeout": round((self.statement + self.connect) * 1000),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
         }
 
 

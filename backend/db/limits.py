@@ -7,11 +7,14 @@ disk, and a crash of the server empties it; guesses are as durable as everything
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
+import psycopg
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.db.errors import DatabaseUnavailableError
 from backend.db.reads import Query, Reads
 
 Table = Literal["quotas", "guesses"]
@@ -79,7 +82,9 @@ class Counts:
         if self._counted >= KEYS_PER_SWEEP:
             self._counted = 0
             self._part = (self._part + 1) % PARTS
-            await self.sweep(reads, self._part)
+            # What is counted is counted, whatever becomes of the broom.
+            with suppress(psycopg.Error, DatabaseUnavailableError):
+                await self.sweep(reads, self._part)
         return {row["key"]: Count(row["passed"], row["used"], row["waits"]) for row in rows}
 
     async def sweep(self, reads: Reads, part: int) -> None:

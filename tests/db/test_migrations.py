@@ -36,23 +36,22 @@ from backend.db.migrations import alembic_config
 with alembic_config(sys.argv[1]) as config:
     command.upgrade(config, "head")
 """
-# Tables that no model describes: Alembic's, procrastinate's, and those that only SQL of ours uses.
-OTHERS = "^(alembic_version|procrastinate_|rate_limit_)"
-# Without NOT NULL, which PostgreSQL 18 lists and names itself.
-CONSTRAINTS = f"""
+# Without tables that no model describes (Alembic's, procrastinate's, and those that only SQL of ours
+# uses), and without NOT NULL, which PostgreSQL 18 lists and names itself.
+CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, contype::text FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
-AND conrelid::regclass::text !~ '{OTHERS}'
+AND conrelid::regclass::text !~ '^(alembic_version|procrastinate_|rate_limit_)'
 """
-INDEXES = f"""
+INDEXES = """
 SELECT tablename, indexname FROM pg_indexes
-WHERE schemaname = 'public' AND tablename !~ '{OTHERS}'
+WHERE schemaname = 'public' AND tablename !~ '^(alembic_version|procrastinate_|rate_limit_)'
 """
 KINDS = {"p": "pk", "f": "fk", "u": "uq", "c": "ck"}
 # Foreign keys that no index serves: its columns have to come first there, in any order.
-UNSERVED = f"""
+UNSERVED = """
 SELECT conname FROM pg_constraint
-WHERE contype = 'f' AND conrelid::regclass::text !~ '{OTHERS}' AND NOT EXISTS (
+WHERE contype = 'f' AND conrelid::regclass::text !~ '^(alembic_version|procrastinate_|rate_limit_)' AND NOT EXISTS (
     SELECT FROM pg_index WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
     AND (indkey::int2[])[0:cardinality(conkey) - 1] @> conkey
 )
@@ -100,7 +99,7 @@ def tables(url: str) -> set[str]:
     """Those that models describe, and Alembic's own."""
     found = (
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        f" AND (tablename = 'alembic_version' OR tablename !~ '{OTHERS}')"
+        " AND tablename !~ '^(procrastinate_|rate_limit_)'"
     )
     with connected(url) as connection:
         return {name for (name,) in connection.execute(found)}

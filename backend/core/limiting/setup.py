@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from pydantic import SecretStr
 
 from backend.core.limiting.memory import Memory
 from backend.core.limiting.quotas import Batches, Quotas, Send
-from backend.core.limiting.rules import Rule, parse_rules
+from backend.core.limiting.rules import Rule, Verdict, parse_rules
 from backend.core.settings import Settings, SettingsError
 from backend.db.limits import Count, Counts
 from backend.db.reads import Reads
@@ -28,20 +29,23 @@ class Limits:
     quotas: Quotas
     close: Callable[[], Awaitable[None]] = nothing
     _guesses: Counts = field(default_factory=lambda: Counts("guesses"))
-    _batches: dict[tuple[Rule, ...], Batches] = field(default_factory=dict)
+    _batches: WeakValueDictionary[bytes, Batches] = field(default_factory=WeakValueDictionary)
 
     def key(self, name: str) -> bytes:
         """A name as it is stored: a keyed hash, from which it cannot be read."""
         data = name.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self.secret, digest_size=KEY_BYTES).digest()
 
-    def guesses(self, rules: tuple[Rule, ...], reads: Reads) -> Batches:
-        """Counts attempts by these rules, durably; many at once share a round trip."""
-        found = self._batches.get(rules)
-        if found is None:
-            send = sender(self._guesses, rules, reads)
-            found = self._batches[rules] = Batches(rules, send)
-        return found
+    async def guess(self, name: str, rules: Sequence[Rule], reads: Reads) -> Verdict:
+        """Count an attempt at what `name` names, durably.
+
+        Those that come at once share a round trip; nobody waits for another name's.
+        """
+        key = self.key(name)
+        batches = self._batches.get(key)
+        if batches is None:
+            batches = self._batches[key] = Batches(rules, sender(self._guesses, rules, reads))
+        return await batches.take(key)
 
 
 def sender(counts: Counts, rules: Sequence[Rule], reads: Reads) -> Send:

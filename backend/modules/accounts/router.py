@@ -1,11 +1,18 @@
+from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from backend.core.dependencies import CurrentContext
 from backend.core.errors import documented
-from backend.core.identity import CurrentPrincipal, credentials_ignored, public, require
+from backend.core.identity import (
+    CurrentPrincipal,
+    confirm,
+    credentials_ignored,
+    public,
+    require,
+)
 from backend.core.limits import RateLimitedError
 from backend.core.principal import Principal
 from backend.core.routing import Router
@@ -150,11 +157,12 @@ async def replace_me(
 )
 async def create_user(
     principal: Annotated[Principal, require("users:write")],
+    request: Request,
     context: CurrentContext,
     response: Response,
     new: UserCreate,
 ) -> UserOut:
     """Make an account for somebody else. Without a password they are mailed an invitation."""
-    user = await service.create_user(context, principal, new)
+    user = await service.create_user(context, principal, new, partial(confirm, request))
     response.headers["Location"] = f"/api/v1/users/{user.id}"
     return user

@@ -1,5 +1,6 @@
 """Accounts and their mails: the use cases. What is mailed is decided by the jobs."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -61,8 +62,13 @@ async def register(context: Context, new: Registration) -> UserOut | None:
     return user
 
 
-async def create_user(context: Context, by: Principal, new: UserCreate) -> UserOut:
-    """An account for somebody else; without a password they are mailed an invitation."""
+async def create_user(
+    context: Context, by: Principal, new: UserCreate, confirm: Callable[[], Awaitable[None]]
+) -> UserOut:
+    """An account for somebody else; without a password they are mailed an invitation.
+
+    `confirm` raises if `by` has lost a right meanwhile.
+    """
     password_hash = None
     if new.password is not None:
         names = (new.email, new.username)
@@ -71,6 +77,7 @@ async def create_user(context: Context, by: Principal, new: UserCreate) -> UserO
         user = await users.create_user_as(session, by, new, password_hash)
         if password_hash is None:
             await invite(session, context, user)
+        await confirm()
     return user
 
 
@@ -244,7 +251,7 @@ async def _mail_link(
 
 
 async def _may_mail(context: Context, kind: str, email: str) -> bool:
-    key = f"mail {kind} {users.normal_form(email).casefold()}"
+    key = f"mail {kind} {users.normal_name(email)}"
     return (await limits.take(context, key, MAILS)).allowed
 
 

@@ -10,7 +10,7 @@ from backend.core.errors import BadRequestError
 from backend.core.routing import JSON_TYPES, BodyRequest, check_content_type
 from backend.modules.auth.schemas import FormLogin, Login
 
-FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 IGNORED = {"grant_type", "scope", "client_id", "client_secret"}
 LOGIN_BODY: dict[str, Any] = {
     "requestBody": {
@@ -40,14 +40,13 @@ async def read_credentials(request: Request) -> Login:
     """The name and password that were sent; 415 or 422 like any other body."""
     body = BodyRequest(request.scope, request.receive)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    check_content_type(request, JSON_TYPES | FORM_TYPES)
     if media_type in FORM_TYPES:
         try:
             values = await _form_values(body)
-        except (LookupError, UnicodeError):
-            # A multipart body names its own encoding.
+        except UnicodeError:
             raise BadRequestError from None
         return _validated(FormLogin, values)
-    check_content_type(request, JSON_TYPES)
     return _validated(Login, await body.json() if await body.body() else {})
 
 

@@ -34,7 +34,6 @@ REFRESHABLE = Query(
     select(
         col(UserSession.user_id),
         col(UserSession.transport),
-        col(UserSession.generation),
         col(UserSession.token_digest),
         col(UserSession.expires_at),
         (col(UserSession.rotated_at) > func.now() - bindparam("grace", type_=Interval())).label(

@@ -101,7 +101,8 @@ async def refresh(
         access_token = access_cookie or bearer_token(request)
         opened = await rotation.refresh(context, token, transport, access_token=access_token)
     except AppError as error:
-        if cookie and error.status == HTTPStatus.UNAUTHORIZED:
+        # No script can take them away, and with them nothing works any more.
+        if (cookie or access_cookie) and error.status == HTTPStatus.UNAUTHORIZED:
             web.clear_cookies(request)
         raise
     return _told(response, context, opened, transport)
@@ -143,7 +144,7 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
     """
     cookies = web.cookies_of(request)
     try:
-        await _end_this_session(request, context, cookies[1], body.refresh_token if body else None)
+        await _end_this_session(request, context, cookies, body.refresh_token if body else None)
     except AppError as error:
         if any(cookies) and error.status == HTTPStatus.UNAUTHORIZED:
             web.clear_cookies(request)
@@ -153,11 +154,13 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
 
 
 async def _end_this_session(
-    request: Request, context: Context, cookie: str | None, sent: str | None
+    request: Request, context: Context, cookies: tuple[str | None, str | None], sent: str | None
 ) -> None:
+    access_cookie, cookie = cookies
     refused: AppError = NotAuthenticatedError()
     try:
-        principal = await authenticate(request)
+        # Beside the cookie of one session, the token of another says nothing.
+        principal = await authenticate(request) if access_cookie or not cookie else None
     except (InvalidTokenError, TokenExpiredError) as error:
         refused = error
     else:

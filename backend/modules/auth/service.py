@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
 from backend.core.context import Context
-from backend.core.errors import AppError, ServiceUnavailableError
-from backend.core.limits import RateLimitedError, Rule, Verdict
+from backend.core.errors import AppError, InvalidTokenError, ServiceUnavailableError
+from backend.core.limits import RateLimitedError, Rule
 from backend.core.origin import origin
 from backend.core.pagination import Page
 from backend.core.principal import Principal
@@ -33,7 +33,11 @@ from backend.modules.auth.rotation import Opened, Transport, tell
 from backend.modules.auth.schemas import PasswordChange, SessionOut
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.users import service as users
-from backend.modules.users.exceptions import CurrentPasswordWrongError, PasswordRefusedError
+from backend.modules.users.exceptions import (
+    CurrentPasswordWrongError,
+    PasswordRefusedError,
+    UserNotFoundError,
+)
 from backend.modules.users.service import Credentials
 
 # Guesses of one account's password, and sign-ins from one address.
@@ -49,12 +53,11 @@ class Client:
     user_agent: str | None
 
 
-async def count_sign_in(context: Context, ip: str | None) -> Verdict:
+async def count_sign_in(context: Context, ip: str | None) -> None:
     """Count a sign-in from this address; `RateLimitedError` beyond `SIGN_INS`."""
     verdict = await limits.take(context, f"sign-in:{limits.address_key(ip)}", SIGN_INS)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
-    return verdict
 
 
 async def sign_in(
@@ -102,7 +105,7 @@ def _guess_of(context: Context, user_id: UUID | None, name: str) -> str:
 
 def _name_digest(context: Context, name: str) -> str:
     """What is kept of a name that nobody has: perhaps it is a password in the wrong field."""
-    normal = users.normal_form(name).casefold().encode()
+    normal = users.normal_name(name).encode()
     return hmac.digest(context.key("sign-in names"), normal, hashlib.sha256).hex()
 
 
@@ -138,7 +141,9 @@ async def _open_session(
     session: AsyncSession, context: Context, user_id: UUID, client: Client, transport: Transport
 ) -> Opened:
     settings = context.settings_of(AuthSettings)
-    now, token = utc_now(), first_token(uuid7())
+    # By the clock of the moment at which an account was disabled: those of two servers differ.
+    now = (await session.exec(select(func.clock_timestamp()))).one()
+    token = first_token(uuid7())
     lasts = min(settings.session_idle_ttl, settings.session_absolute_ttl)
     made = UserSession(
         id=token.session_id,
@@ -220,7 +225,8 @@ async def end_sessions(session: AsyncSession, user_id: UUID, *, keep: UUID | Non
 
 
 async def log_out_everywhere(session: AsyncSession, user_id: UUID) -> None:
-    """End all sessions of the caller."""
+    """End all sessions of a user, and let no sign-in slip through meanwhile."""
+    await users.lock_account(session, user_id=user_id)
     await end_sessions(session, user_id)
     await audit.record(session, "auth.logout", target=("user", user_id))
 
@@ -245,7 +251,11 @@ async def prove_password(context: Context, user_id: UUID, password: str) -> Cred
 
     `CurrentPasswordWrongError`, or `RateLimitedError` after too many.
     """
-    found = await users.credentials_of(context.database.fresh, user_id)
+    try:
+        found = await users.credentials_of(context.database.fresh, user_id)
+    except UserNotFoundError:
+        # Deleted since the request began, and so is the session it came with.
+        raise InvalidTokenError from None
     guess = _guess_of(context, user_id, "")
     if not await _is_right(context, guess, password, found.password_hash):
         raise CurrentPasswordWrongError

@@ -47,6 +47,7 @@ async def list_roles(_: Reader, reads: ReadSession, page: RolePage) -> Response:
 )
 async def create_role(
     principal: Writer,
+    request: Request,
     context: CurrentContext,
     session: Session,
     response: Response,
@@ -54,6 +55,7 @@ async def create_role(
 ) -> RoleOut:
     """Make a role, of permissions that the caller holds."""
     role = await service.create_role(session, principal, new, context.features)
+    await confirm(request)
     response.headers["Location"] = f"/api/v1/roles/{role.name}"
     return role
 
@@ -90,6 +92,7 @@ async def update_role(
     status_code=204,
     responses=documented(RoleNotFoundError, RoleProtectedError, RoleInUseError),
 )
-async def delete_role(name: str, principal: Writer, session: Session) -> None:
+async def delete_role(name: str, principal: Writer, request: Request, session: Session) -> None:
     """Delete a role that nobody has."""
     await service.delete_role(session, principal, name)
+    await confirm(request)

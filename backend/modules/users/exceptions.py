@@ -19,6 +19,12 @@ class UsernameAlreadyExistsError(AppError):
     detail = "Another account has this username."
 
 
+class OwnEmailError(InvalidInputError):
+    def __init__(self) -> None:
+        message = "Change your own address at /users/me."
+        super().__init__(errors=[FieldError(field="body.email", message=message, code="own_email")])
+
+
 class LastAdminError(AppError):
     status = 409
     code = "LAST_ADMIN"

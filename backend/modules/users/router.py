@@ -90,10 +90,15 @@ async def update_user(
 
 @router.delete("/{id}", status_code=204, responses=documented(UserNotFoundError, LastAdminError))
 async def delete_user(
-    id: Id, principal: Annotated[Principal, require("users:delete")], session: Session
+    id: Id,
+    principal: Annotated[Principal, require("users:delete")],
+    request: Request,
+    session: Session,
 ) -> None:
     """Delete an account and everything that belongs to it, at once and for good."""
     await service.delete_user(session, id, by=principal)
+    if id != principal.user_id:
+        await confirm(request)
 
 
 @router.put(

@@ -7,6 +7,8 @@ from pydantic import MISSING, BeforeValidator, Field, StringConstraints
 from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
+# No character is written with more parts than this, each in its place.
+LONGEST_DECOMPOSED = 8 * MAX_LENGTH
 Username = Annotated[
     str,
     StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9._-]{3,50}$"),
@@ -16,8 +18,11 @@ FullName = Annotated[str, Trimmed(255), Field(examples=["Ada Lovelace"])]
 
 
 def _composed(value: Any) -> Any:
-    # Before they are counted: how somebody's keyboard writes an accent is not their choice.
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+    # Before they are counted: how somebody's keyboard writes an accent is not their choice. What is
+    # too long anyway is left alone, because composing takes time that grows with its square.
+    if not isinstance(value, str) or len(value) > LONGEST_DECOMPOSED:
+        return value
+    return unicodedata.normalize("NFC", value)
 
 
 ExistingPassword = Annotated[

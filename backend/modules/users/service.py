@@ -28,6 +28,7 @@ from backend.modules.audit import service as audit
 from backend.modules.users import queries
 from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
+    OwnEmailError,
     UsernameAlreadyExistsError,
     UserNotFoundError,
 )
@@ -94,10 +95,7 @@ async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
 
 async def credentials(reads: Reads, name: str) -> Credentials | None:
     """The account with this e-mail address or username, without regard to case."""
-    name = normal_form(name)
-    with suppress(ValueError):
-        name = normal_email(name)
-    row = await reads.first(queries.CREDENTIALS, name=name)
+    row = await reads.first(queries.CREDENTIALS, name=normal_name(name))
     return Credentials(**row) if row else None
 
 
@@ -189,9 +187,14 @@ async def update_user(
     """Change what was sent. Others than the owner need every permission the user holds."""
     user, roles = await locked_in_reach(session, user_id, by)
     values = changes.model_dump()
+    if user_id == by.user_id and values.get("email", user.email) != user.email:
+        # There it takes the password, and counts once it is verified.
+        raise OwnEmailError
     if values.get("is_active") is False and user.is_active:
         await check_leaving(session, user, roles)
-        user.sessions_valid_after = utc_now()
+        # By the clock that sessions go by: those of two servers differ.
+        now = await session.exec(select(func.clock_timestamp()))
+        user.sessions_valid_after = now.one()
     if values.get("email", user.email) != user.email:
         values.setdefault("is_verified", False)
         user.pending_email = None
@@ -317,8 +320,12 @@ async def store_renewed_hash(session: AsyncSession, user_id: UUID, password_hash
     )
 
 
-def normal_form(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())
+def normal_name(name: str) -> str:
+    """The one spelling of what somebody typed as their e-mail address or username."""
+    name = unicodedata.normalize("NFC", name.strip())
+    with suppress(ValueError):
+        name = normal_email(name)
+    return name.lower()
 
 
 @asynccontextmanager

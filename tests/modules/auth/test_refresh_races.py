@@ -178,8 +178,11 @@ async def test_a_family_that_was_stolen_from_ends(own_database_url: str) -> None
 
 async def waiting(url: str) -> bool:
     """Whether somebody waits for a lock that another holds."""
-    (row,) = await execute(url, "SELECT count(*) FROM pg_locks WHERE NOT granted")
-    return bool(row["count"])
+    statement = (
+        "SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return bool(await execute(url, statement))
 
 
 async def test_those_who_wait_for_their_turn_hold_no_connection(own_database_url: str) -> None:

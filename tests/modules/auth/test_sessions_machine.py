@@ -144,27 +144,41 @@ class Machine(RuleBasedStateMachine):
         self.use(session)
         self.sessions.append(session)
 
+    @rule(who=USERS)
+    def crowd_out(self, who: int) -> None:
+        """Sign in once more than may be, when the oldest session is the one used last."""
+        user = self.users[who]
+        if user.enabled:
+            for _ in range(MOST - len(self.alive_of(user))):
+                self.log_in(who)
+            self.rotate(self.alive_of(user)[0])
+            self.log_in(who)
+
     @rule(which=SESSION, times=st.integers(1, 3))
     def refresh(self, which: Choice, times: int) -> None:
         session, _ = self.pick(which)
         for _ in range(times):
-            answer = self.refresh_with(session.told[-1])
-            self.check_refresh(session, len(session.told) - 1, answer)
+            self.rotate(session)
+
+    def rotate(self, session: Session) -> None:
+        answer = self.refresh_with(session.told[-1])
+        self.check_refresh(session, len(session.told) - 1, answer)
 
     @rule(which=SESSION, back=st.integers(1, 3))
     def replay(self, which: Choice, back: int) -> None:
         session, generation = self.pick(which, back)
         self.check_refresh(session, generation, self.refresh_with(session.told[generation]))
 
-    @rule(which=SESSION, back=BACK, same=st.booleans(), other=SESSION, other_back=BACK)
+    @rule(which=SESSION, back=BACK, own=st.booleans(), other=SESSION, other_back=BACK)
     def refresh_beside(
-        self, which: Choice, back: int, same: bool, other: Choice, other_back: int
+        self, which: Choice, back: int, own: bool, other: Choice, other_back: int
     ) -> None:
+        """With an access token of its own session, or perhaps of another one."""
         session, generation = self.pick(which, back)
-        beside, age = (session, generation) if same else self.pick(other, other_back)
-        shown = beside.told[age]["access_token"]
-        answer = self.refresh_with(session.told[generation], shown)
-        if beside is session and age == generation:
+        beside, shown = self.pick(which if own else other, other_back)
+        token = beside.told[shown]["access_token"]
+        answer = self.refresh_with(session.told[generation], token)
+        if beside is session and shown == generation:
             self.check_refresh(session, generation, answer)
         else:
             assert outcome(answer) == NO_ACCESS
