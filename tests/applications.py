@@ -17,7 +17,7 @@ from backend.core.settings import Settings, SettingsBase
 MODULES = discover()
 DEFAULTS: dict[str, Any] = {
     "environment": "test",
-    "secret_key": SecretStr("a key for tests, as long as a real one: 0123456789"),
+    "secret_key": SecretStr("a key for tests that is as long as a real one: 0123456789"),
     "data_dir": Path(tempfile.gettempdir()) / "trellis-tests-data",
     "database_pool_size": 5,
     # The work of a hash is not what tests are about.

@@ -1,6 +1,7 @@
 """Fixtures for all tests. A module's own fixtures live beside its tests."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -21,6 +22,12 @@ from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure_node,
     pytest_unconfigure,
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests of whole processes mostly wait for them."""
+    return (os.cpu_count() or 1) + 1
+
 
 # Without this structlog prints tracebacks by rich, which takes seconds for each.
 structlog.configure(

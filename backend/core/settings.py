@@ -99,7 +99,8 @@ class Settings(SettingsBase):
     secret_key_previous: SecretStr | None = Field(
         None,
         description="What SECRET_KEY was before, comma separated, newest first: tokens and "
-        "passwords made with it stay good, and are renewed with the new one when used.",
+        "passwords made with it stay good, and are renewed with the new one when used. With "
+        "several servers, first put the new key here on all of them, then swap the two.",
     )
     data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets.")
     cors_origins: CommaSeparated = Field(
@@ -238,6 +239,8 @@ class Settings(SettingsBase):
             )
         if not self.rate_limit_enabled:
             found.append("RATE_LIMIT_ENABLED must be true: without limits passwords are guessed.")
+        if self.secret_key and "," in self.secret_key.get_secret_value():
+            found.append("SECRET_KEY must hold no comma: they separate SECRET_KEY_PREVIOUS.")
         if not self.allowed_hosts or "*" in self.allowed_hosts:
             found.append("ALLOWED_HOSTS must name the host names this server answers to.")
         if "*" in self.cors_origins:

@@ -413,7 +413,7 @@ async def test_usernames(client: Client, username: str) -> None:
         REGISTER,
         json={"email": "new@example.com", "password": PASSWORD, "username": username},
     )
-    assert_refused(answer, 400, 422)
+    assert_refused(answer, 400, 415, 422)
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ from backend.db.migrations import alembic_config
 with alembic_config(sys.argv[1]) as config:
     command.upgrade(config, "head")
 """
-# Without tables that no model describes (Alembic's, procrastinate's, and those that only SQL of ours
-# uses), and without NOT NULL, which PostgreSQL 18 lists and names itself.
+# Without tables that no model describes, and without NOT NULL, which PostgreSQL 18 lists and names
+# itself.
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, contype::text FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
@@ -51,7 +51,7 @@ KINDS = {"p": "pk", "f": "fk", "u": "uq", "c": "ck"}
 # Foreign keys that no index serves: its columns have to come first there, in any order.
 UNSERVED = """
 SELECT conname FROM pg_constraint
-WHERE contype = 'f' AND conrelid::regclass::text !~ '^(alembic_version|procrastinate_|rate_limit_)' AND NOT EXISTS (
+WHERE contype = 'f' AND conrelid::regclass::text !~ '^(procrastinate_|rate_limit_)' AND NOT EXISTS (
     SELECT FROM pg_index WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
     AND (indkey::int2[])[0:cardinality(conkey) - 1] @> conkey
 )

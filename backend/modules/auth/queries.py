@@ -16,6 +16,13 @@ def alive() -> tuple[ColumnElement[bool], ...]:
 
 _access = access()
 _not_outlived = col(UserSession.created_at) >= _access.c.sessions_valid_after
+# The same for statements that change sessions and cannot join.
+OF_ACTIVE_USER = (
+    select(_access.c.user_id)
+    .where(_access.c.user_id == col(UserSession.user_id), _not_outlived)
+    .correlate(UserSession)
+    .exists()
+)
 
 # One indexed statement answers all of it: the session lives, the user is active, what they may do.
 IDENTITY = Query(

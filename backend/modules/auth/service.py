@@ -194,6 +194,7 @@ async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) ->
         .where(
             col(UserSession.id) == session_id,
             col(UserSession.user_id) == user_id,
+            queries.OF_ACTIVE_USER,
             *queries.alive(),
         )
         .values(revoked_at=utc_now())

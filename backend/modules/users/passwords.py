@@ -72,8 +72,9 @@ class PasswordHasher:
     async def verify(self, password: str, stored: str | None) -> bool:
         """Compare; without a hash, or its key, do the same work and answer False."""
         key_id, separator, rest = (stored or "").partition("$")
-        key = next((each for each in self.keys if _key_id(each) == key_id), None)
-        if key is None:
+        # Without an id it is older than those.
+        key = next((each for each in self.keys if key_id in ("", _key_id(each))), None)
+        if key is None or stored is None:
             digest = _digest(self.keys[0], password)
             salt = f"$2b${self.cost:02}${'.' * 22}".encode()
             await _in_pool(lambda: bcrypt.hashpw(digest, salt))

@@ -374,9 +374,11 @@ def world(url: str) -> Iterator[World]:
     # A loop of its own, which does not become that of the other tests.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         client = runner.run(begin())
-        yield World(url, client, runner)
-        runner.run(client.aclose())
-        runner.run(context.database.close())
+        try:
+            yield World(url, client, runner)
+        finally:
+            runner.run(client.aclose())
+            runner.run(context.database.close())
 
 
 def test_the_model_and_the_api_agree(own_database_url: str) -> None:
