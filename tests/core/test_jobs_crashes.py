@@ -53,7 +53,12 @@ def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
             victim.kill(signal.SIGKILL)
         with crew_member(ledger, tmp_path, **{**HASTY, "first_pause": 1000}) as other:
             other.says("job_dead" if left == "failed" else "job_abandoned")
-        assert ledger.jobs() == [(left, attempts + 1)]
+            # Said a moment before it is stored.
+            eventually(partial(_are, ledger, (left, attempts + 1)))
+
+
+def _are(ledger: Ledger, job: tuple[str, int]) -> bool:
+    return ledger.jobs() == [job]
 
 
 def test_asked_to_stop_it_finishes_what_runs(ledger: Ledger, tmp_path: Path) -> None:
