@@ -194,3 +194,31 @@ async def test_guesses_made_at_once_on_four_servers(
             )
     assert Counter(each.status_code for each in answers) == {401: 5, 429: 495}
     assert await tried(own_database_url) == 5
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize(
+    "spelling", ["X@EXAMPLE.COM", "x@\uff45xample.com", "x@example\u3002com", " x@example.com "]
+)
+async def test_every_spelling_of_an_address_is_counted_as_one(
+    ada: Actor, client: Client, addresses: Addresses, context: Context, known: bool, spelling: str
+) -> None:
+    if known:
+        async with context.database.transaction() as session:
+            await users.create_user(session, email="x@example.com", password_hash=None)
+    assert await outcomes(client, addresses, "x@example.com", WRONG, 5) == [401] * 5
+    assert (await attempt(client, addresses, spelling)).status_code == 429
+
+
+async def test_nobody_waits_for_anothers_guesses(
+    ada: Actor, client: Client, addresses: Addresses, database_url: str
+) -> None:
+    assert (await attempt(client, addresses, ada.email)).status_code == 401
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        # Somebody holds all the rows there are, Ada's among them.
+        await connection.execute("SELECT FROM rate_limit_guesses FOR UPDATE")
+        held = asyncio.ensure_future(attempt(client, addresses, ada.email))
+        others = [attempt(client, addresses, f"{number}@example.com") for number in range(5)]
+        assert [answer.status_code for answer in await asyncio.gather(*others)] == [401] * 5
+        assert not held.done()
+    assert (await held).status_code == 401

@@ -342,3 +342,13 @@ async def test_two_changes_at_once_lose_nothing(admin: Actor, ada: Actor) -> Non
     assert {answer.status_code for answer in answers} == {200}
     user = (await admin.get(where)).json()
     assert (user["full_name"], user["is_verified"]) == ("Ada", True)
+
+
+async def test_ones_own_address_is_not_changed_by_the_back_door(admin: Actor) -> None:
+    own = f"/api/v1/users/{admin.id}"
+    answer = await admin.patch(own, json={"email": "new@example.com", "full_name": "New"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "body.email"
+    assert (await admin.get(own)).json()["full_name"] is None
+    kept = await admin.patch(own, json={"email": admin.email, "full_name": "New"})
+    assert (kept.status_code, kept.json()["full_name"]) == (200, "New")
