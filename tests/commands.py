@@ -125,6 +125,8 @@ def running(
     *arguments: str, folder: Path, project: Path = ROOT, **settings: Any
 ) -> Iterator[Running]:
     log = folder / f"log-{time.monotonic_ns()}"
+    # Tests that nohup started must not hand on that hanging up is ignored.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*BACKEND, *arguments],
@@ -135,6 +137,7 @@ def running(
             stderr=output,
             start_new_session=True,
         )
+    signal.signal(signal.SIGHUP, before)
     command = Running(process, log)
     try:
         yield command

@@ -192,14 +192,20 @@ async def test_a_wrong_password_can_be_mended() -> None:
         ),
         (lambda: Postbox(["530 Sign in, ada@example.com"]), "recipient (530)", False),
         (
+            lambda: Postbox(contents=["554 5.6.0 malformed, ada@example.com"]),
+            "message (554 5.6.0)",
+            True,
+        ),
+        (
+            # About us: our address may be on a list, or a password be missing.
             lambda: Postbox(contents=["554 5.7.1 spam from ada@example.com"]),
             "message (554 5.7.1)",
-            True,
+            False,
         ),
         (lambda: Postbox(contents=["451 later"]), "message (451)", False),
         (lambda: Postbox(contents=["421 4.3.2 going down"]), "message (421 4.3.2)", False),
     ],
-    ids=["unknown", "greylisted", "not signed in", "spam", "later", "going down"],
+    ids=["unknown", "greylisted", "not signed in", "malformed", "spam", "later", "going down"],
 )
 async def test_refusals_tell_for_good_from_for_now(
     postbox: Any, text: str, permanent: bool

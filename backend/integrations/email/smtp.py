@@ -104,12 +104,12 @@ def _told(error: Exception) -> MailError:
             ours = first.code == AUTHENTICATION_REQUIRED
             return MailError(
                 f"The mail server refused the recipient ({_code(first)}).",
-                permanent=first.code >= 500 and not ours,
+                permanent=_is_final(first.code, first.message) and not ours,
             )
         case aiosmtplib.SMTPDataError():
             return MailError(
                 f"The mail server refused the message ({_code(error)}).",
-                permanent=error.code >= 500,
+                permanent=_is_final(error.code, error.message),
             )
         case aiosmtplib.SMTPNotSupported():
             return MailError("The mail server takes only addresses in ASCII.", permanent=True)
@@ -132,3 +132,12 @@ def _told(error: Exception) -> MailError:
 def _code(error: aiosmtplib.SMTPResponseException) -> str:
     enhanced = _ENHANCED.match(error.message)
     return f"{error.code} {enhanced[0]}" if enhanced else str(error.code)
+
+
+def _is_final(code: int, words: str) -> bool:
+    """Whether this mail will never be taken.
+
+    Refusals for systems, routes and policies (RFC 3463: 5.3, 5.4, 5.7) are about us, and pass when
+    somebody mends them.
+    """
+    return code >= 500 and not re.match(r"5\.[347]\.", words)

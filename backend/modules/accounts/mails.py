@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
+import structlog
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,6 +20,8 @@ from backend.modules.users.exceptions import EmailAlreadyExistsError, UsernameAl
 from backend.modules.users.service import Account
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+log = structlog.get_logger()
 
 
 async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
@@ -105,6 +108,12 @@ async def _registration_mail(
 def _with_link(context: Context, token: MailedToken) -> Message | None:
     text = tokens.text_of(context, token)
     if text is None:
+        # The operator has to know: with two secrets for two processes no mail would ever leave.
+        log.error(
+            "mail_given_up",
+            reason="SECRET_KEY has changed; put the former one into "
+            "SECRET_KEY_PREVIOUS, on servers and workers alike",
+        )
         return None
     page = "reset-password" if token.purpose in tokens.SETS_PASSWORD else "verify-email"
     url = context.settings_of(AccountSettings).frontend_url

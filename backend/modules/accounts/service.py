@@ -56,9 +56,10 @@ async def register(context: Context, new: Registration) -> UserOut | None:
             async with context.database.transaction() as session:
                 await _mail_link(session, context, "registration", new.email, registration=values)
         return None
+    mailable = await _may_mail(context, "verify", new.email)
     async with context.database.transaction() as session:
         user = await users.create_user(session, email=new.email, **values)
-        await _mail_link(session, context, "verify", user.email, user_id=user.id)
+        await _mail_link(session, context, "verify", user.email, user_id=user.id, mailable=mailable)
     return user
 
 
