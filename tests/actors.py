@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from backend.core.context import Context
+from backend.core.origin import Origin
 from backend.modules.auth import service as auth
 from backend.modules.users import service as users
 from tests.canaries import WATCH
@@ -76,7 +77,7 @@ class Cast:
             user = await users.create_user(
                 session, email=email, username=username, password_hash=password_hash, roles=roles
             )
-        client = auth.Client(ip="127.0.0.1", user_agent="tests")
+        client = Origin(ip="127.0.0.1", user_agent="tests")
         opened = await auth.sign_in(self.context, email, PASSWORD, client)
         http = Client(self.app, headers={"Authorization": f"Bearer {opened.access_token}"})
         await self.stack.enter_async_context(http)

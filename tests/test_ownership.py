@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from backend.core.context import Context
+from backend.core.origin import Origin
 from backend.core.registry import discover
 from backend.db.base import Base
 from backend.modules.articles.models import Article
@@ -48,7 +49,7 @@ async def published_article_of(context: Context, owner: Actor) -> UUID:
 
 
 async def session_of(context: Context, owner: Actor) -> UUID:
-    opened = await auth.sign_in(context, owner.email, PASSWORD, auth.Client(None, None))
+    opened = await auth.sign_in(context, owner.email, PASSWORD, Origin())
     return opened.session_id
 
 

@@ -45,3 +45,8 @@ def stored_secret(path: Path) -> str:
 def derive_key(secret: bytes, purpose: str) -> bytes:
     """A 32-byte key for one purpose, so that no two uses share one."""
     return hmac.digest(secret, f"trellis/{purpose}".encode(), hashlib.sha256)
+
+
+def key_id(key: bytes) -> str:
+    """Names a key, and tells nothing about it."""
+    return hashlib.sha256(key).hexdigest()[:8]

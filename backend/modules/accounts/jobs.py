@@ -3,12 +3,12 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select
 from sqlmodel import col
 
 from backend.core.context import Context
 from backend.core.jobs import Job
 from backend.db.base import utc_now
+from backend.db.purge import delete_in_batches
 from backend.integrations.email import Message
 from backend.modules.accounts import mails
 from backend.modules.accounts.models import MailedToken
@@ -40,17 +40,8 @@ async def _send(context: Context, message: Message | None) -> None:
 
 async def purge_tokens(context: Context) -> None:
     """Remove tokens that expired a day ago, a bounded number in each transaction."""
-    old = (
-        select(col(MailedToken.id))
-        .where(col(MailedToken.expires_at) < utc_now() - KEPT)
-        .limit(BATCH)
-        .with_for_update(skip_locked=True)
-    )
-    while True:
-        async with context.database.transaction() as session:
-            gone = await session.exec(delete(MailedToken).where(col(MailedToken.id).in_(old)))
-        if gone.rowcount < BATCH:
-            return
+    old = col(MailedToken.expires_at) < utc_now() - KEPT
+    await delete_in_batches(context.database, MailedToken, old, batch=BATCH)
 
 
 # Half a day in all, at growing pauses: mail servers are away for hours.

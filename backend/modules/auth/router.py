@@ -15,6 +15,7 @@ from backend.core.errors import (
 )
 from backend.core.identity import CurrentPrincipal, credentials_ignored, require
 from backend.core.limits import RateLimitedError
+from backend.core.origin import origin
 from backend.core.pagination import ListParameters, Page, PageRequest
 from backend.core.principal import Principal
 from backend.core.routing import Router
@@ -69,7 +70,7 @@ async def login(
     if transport == "cookie":
         web.check_origin(request)
     credentials = await read_credentials(request)
-    client = service.client()
+    client = origin()
     await service.count_sign_in(context, client.ip)
     opened = await service.sign_in(
         context, credentials.email, credentials.password, client, transport

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from backend.core import limits
 from backend.core.context import Context
 from backend.core.errors import AppError, InvalidTokenError, ServiceUnavailableError
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.origin import origin
+from backend.core.origin import Origin
 from backend.core.pagination import Page
 from backend.core.principal import Principal
 from backend.db.base import utc_now, uuid7
@@ -45,14 +44,6 @@ GUESSES = Rule(5, 300)
 SIGN_INS = Rule(30, 60)
 
 
-@dataclass(frozen=True)
-class Client:
-    """Where a sign-in comes from, for its owner to recognise."""
-
-    ip: str | None
-    user_agent: str | None
-
-
 async def count_sign_in(context: Context, ip: str | None) -> None:
     """Count a sign-in from this address; `RateLimitedError` beyond `SIGN_INS`."""
     verdict = await limits.take(context, f"sign-in:{limits.address_key(ip)}", SIGN_INS)
@@ -61,7 +52,7 @@ async def count_sign_in(context: Context, ip: str | None) -> None:
 
 
 async def sign_in(
-    context: Context, name: str, password: str, client: Client, transport: Transport = "body"
+    context: Context, name: str, password: str, client: Origin, transport: Transport = "body"
 ) -> Opened:
     """Open a session; `InvalidCredentialsError` alike for a wrong name and a wrong password.
 
@@ -138,7 +129,7 @@ async def _refused(
 
 
 async def _open_session(
-    session: AsyncSession, context: Context, user_id: UUID, client: Client, transport: Transport
+    session: AsyncSession, context: Context, user_id: UUID, client: Origin, transport: Transport
 ) -> Opened:
     settings = context.settings_of(AuthSettings)
     # By the clock of the moment at which an account was disabled: those of two servers differ.
@@ -287,9 +278,3 @@ async def change_password(context: Context, principal: Principal, change: Passwo
         await users.set_password(session, principal.user_id, new_hash)
         await end_sessions(session, principal.user_id, keep=principal.session_id)
         await audit.record(session, "auth.password_change", target=("user", principal.user_id))
-
-
-def client() -> Client:
-    """Where the request that is being answered comes from."""
-    found = origin()
-    return Client(found.ip, found.user_agent)

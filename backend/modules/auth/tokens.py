@@ -13,6 +13,7 @@ import jwt
 
 from backend.core.context import Context
 from backend.core.errors import InvalidTokenError, TokenExpiredError
+from backend.core.security import key_id
 from backend.modules.auth.settings import AuthSettings
 
 ALGORITHM = "HS256"
@@ -107,10 +108,6 @@ class TokenIssuer:
             hmac.compare_digest(claims.jti.encode(), _jti(key, session_id, generation).encode())
             for key in self.keys
         )
-
-
-def key_id(key: bytes) -> str:
-    return hashlib.sha256(key).hexdigest()[:8]
 
 
 def _jti(key: bytes, session_id: UUID, generation: int) -> str:

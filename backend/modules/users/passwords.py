@@ -19,6 +19,7 @@ import bcrypt
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
+from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
@@ -67,13 +68,13 @@ class PasswordHasher:
     async def hash(self, password: str) -> str:
         key = self.keys[0]
         digest, salt = _digest(key, password), bcrypt.gensalt(self.cost)
-        return _key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
+        return key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Compare; without a hash, or its key, do the same work and answer False."""
-        key_id, separator, rest = (stored or "").partition("$")
+        name, separator, rest = (stored or "").partition("$")
         # Without an id it is older than those.
-        key = next((each for each in self.keys if key_id in ("", _key_id(each))), None)
+        key = next((each for each in self.keys if name in ("", key_id(each))), None)
         if key is None or stored is None:
             digest = _digest(self.keys[0], password)
             salt = f"$2b${self.cost:02}${'.' * 22}".encode()
@@ -84,13 +85,9 @@ class PasswordHasher:
 
     async def renewed(self, password: str, stored: str) -> str | None:
         """A new hash of a right password, if the old one has another key or cost."""
-        if stored.startswith(f"{_key_id(self.keys[0])}$2b${self.cost:02}$"):
+        if stored.startswith(f"{key_id(self.keys[0])}$2b${self.cost:02}$"):
             return None
         return await self.hash(password)
-
-
-def _key_id(key: bytes) -> str:
-    return hashlib.sha256(key).hexdigest()[:8]
 
 
 def _digest(key: bytes, password: str) -> bytes:

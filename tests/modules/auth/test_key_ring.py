@@ -10,7 +10,8 @@ import jwt
 import pytest
 
 from backend.core.context import Context
-from backend.modules.auth.tokens import issuer_of, key_id
+from backend.core.security import key_id
+from backend.modules.auth.tokens import issuer_of
 from tests.actors import PASSWORD, Actor, Client
 from tests.applications import make_context
 from tests.sessions import (

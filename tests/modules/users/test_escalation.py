@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
+from backend.core.origin import Origin
 from backend.modules.auth import service as auth
 from backend.modules.roles.models import Role
 from tests.actors import PASSWORD, Actor, Cast, Client
@@ -166,7 +167,7 @@ async def test_rights_never_grow(
 
 
 async def signed_in(actor: Cast, context: Context, email: str) -> Client:
-    opened = await auth.sign_in(context, email, PASSWORD, auth.Client(None, None))
+    opened = await auth.sign_in(context, email, PASSWORD, Origin())
     client = Client(actor.app, headers={"Authorization": f"Bearer {opened.access_token}"})
     return await actor.stack.enter_async_context(client)
 
