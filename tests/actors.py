@@ -23,7 +23,7 @@ BASE_URL = "http://testserver"
 class Client(httpx.AsyncClient):
     """Calls the application in this process; every answer is held against the contract."""
 
-    def __init__(self, app: FastAPI, **options: Any) -> None:
+    def __init__(self, app: FastAPI, *, address: str = "127.0.0.1", **options: Any) -> None:
         async def check(response: httpx.Response) -> None:
             await response.aread()
             check_contract(app, response)
@@ -34,7 +34,7 @@ class Client(httpx.AsyncClient):
                 WATCH.look("error", f"{told} {response.text}")
 
         super().__init__(
-            transport=httpx.ASGITransport(app=app),
+            transport=httpx.ASGITransport(app=app, client=(address, 1)),
             base_url=BASE_URL,
             event_hooks={"response": [check]},
             **options,

@@ -7,8 +7,10 @@
         raise RateLimitedError(verdict)
 
 These counts are durable, exact for any number of processes, and cost a round trip. An attempt is
-counted before it is made, so parallel ones cannot pass together. A key always goes with the same
-windows, and is stored as a keyed hash.
+counted before it is made, so parallel ones cannot pass together; what turns out to be none is given
+back, and a success clears them all. What is never forgiven, such as mails sent, is counted by
+`spend` in the place of `take`: then a refusal is known to hold until its time, and costs nothing
+more. A key always goes with the same windows, and is stored as a keyed hash.
 """
 
 import math
@@ -34,8 +36,8 @@ __all__ = [
     "clear_in",
     "count_request",
     "give_back",
-    "give_back_in",
     "parse_rules",
+    "spend",
     "take",
 ]
 
@@ -82,16 +84,18 @@ async def take(context: Context, key: str, *rules: Rule) -> Verdict:
     return await limits.guess(key, rules, context.database.fresh)
 
 
+async def spend(context: Context, key: str, *rules: Rule) -> Verdict:
+    """`take` for what is never given back or cleared."""
+    limits = context.limits
+    if limits is None:
+        return ALLOWED
+    return await limits.spend(key, rules, context.database.fresh)
+
+
 async def give_back(context: Context, key: str) -> None:
     """Take back the newest attempt: it was none."""
     if context.limits is not None:
         await counts.give_back(context.database.fresh, context.limits.key(key))
-
-
-async def give_back_in(session: AsyncSession, context: Context, key: str) -> None:
-    """`give_back` in the transaction of what made it right."""
-    if context.limits is not None:
-        await counts.give_back(session, context.limits.key(key))
 
 
 async def clear(context: Context, key: str) -> None:

@@ -93,21 +93,17 @@ class Counts:
         await reads.all(self._sweep, low=bytes([part]), high=following)
 
 
-async def give_back(place: Reads | AsyncSession, key: bytes) -> None:
-    """Take back the newest hit of a guessing key: at once, or in a session's transaction."""
-    await _change(place, _GIVE_BACK, key)
+async def give_back(reads: Reads, key: bytes) -> None:
+    """Take back the newest hit of a guessing key."""
+    await reads.all(_GIVE_BACK, key=key)
 
 
 async def clear(place: Reads | AsyncSession, key: bytes) -> None:
     """Forget all hits of a guessing key: at once, or in a session's transaction."""
-    await _change(place, _CLEAR, key)
-
-
-async def _change(place: Reads | AsyncSession, sql: str, key: bytes) -> None:
     if isinstance(place, Reads):
-        await place.all(Statement(sql.replace(":key", "%(key)s")), key=key)
+        await place.all(Statement(_CLEAR.replace(":key", "%(key)s")), key=key)
     else:
-        await (await place.connection()).execute(text(sql), {"key": key})
+        await (await place.connection()).execute(text(_CLEAR), {"key": key})
 
 
 # In the order of the keys, so that two batches never wait for each other. The hits asked for go
@@ -138,8 +134,8 @@ DELETE FROM {table} WHERE key IN (
     FOR UPDATE SKIP LOCKED
 ) RETURNING key
 """
-_GIVE_BACK = (
-    "UPDATE rate_limit_guesses SET windows = rate_limit_give_back(windows) WHERE key = :key"
+_GIVE_BACK = Statement(
+    "UPDATE rate_limit_guesses SET windows = rate_limit_give_back(windows) WHERE key = %(key)s"
     " RETURNING key"
 )
 _CLEAR = "DELETE FROM rate_limit_guesses WHERE key = :key RETURNING key"

@@ -1,7 +1,8 @@
 """Reads that need no transaction: one statement, one connection for as long as it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -9,6 +10,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
+from backend.db.batches import Batches
 from backend.db.connections import Gate, Timeouts, is_dead
 
 Row = dict[str, Any]
@@ -48,6 +50,9 @@ class Reads:
         self._timeouts = timeouts
         self._gate = Gate(size, timeouts.pool)
         self._idle: list[psycopg.AsyncCursor[Row]] = []
+        self._shared: WeakValueDictionary[Hashable, Batches[Hashable, list[Row]]] = (
+            WeakValueDictionary()
+        )
 
     async def all(self, query: Query, /, **values: Any) -> list[Row]:
         """Every row, as a dictionary by column name."""
@@ -67,6 +72,19 @@ class Reads:
         """The first row, or None."""
         rows = await self.all(query, **values)
         return rows[0] if rows else None
+
+    async def shared(self, query: Query, /, **values: Any) -> list[Row]:
+        """`all`, for what many may ask at the same moment: they share one answer and its rows."""
+        key = (query, *values.values())
+        batches = self._shared.get(key)
+        if batches is None:
+
+            async def send(_: Mapping[Hashable, int]) -> dict[Hashable, list[Row]]:
+                return {key: await self.all(query, **values)}
+
+            batches = self._shared[key] = Batches(send)
+        rows, _ = await batches.ask(key)
+        return rows
 
     async def close(self) -> None:
         """Let go of the connections that are not in use."""

@@ -109,13 +109,6 @@ async def test_a_success_clears_in_its_own_transaction(context: Context) -> None
     assert await passed(context, 1) == [True]
 
 
-async def test_giving_back_in_a_transaction(context: Context) -> None:
-    await passed(context, 5)
-    async with context.database.transaction() as session:
-        await limits.give_back_in(session, context, NAME)
-    assert await passed(context, 2) == [True, False]
-
-
 async def test_names_are_stored_as_keyed_hashes(context: Context, database_url: str) -> None:
     await passed(context, 1)
     ((key, used),) = await rows(database_url)
@@ -145,6 +138,5 @@ async def test_without_limits_all_is_allowed(database_url: str) -> None:
     await limits.clear(context, NAME)
     async with context.database.transaction() as session:
         await limits.clear_in(session, context, NAME)
-        await limits.give_back_in(session, context, NAME)
     assert await rows(database_url) == []
     await context.database.close()

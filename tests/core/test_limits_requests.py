@@ -1,9 +1,9 @@
 """Requests are counted, and answers say how many are left."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
@@ -12,7 +12,7 @@ from backend.core.context import Context
 from backend.core.identity import policies
 from backend.core.limits import address_key
 from backend.core.registry import prefix_of, routes_of
-from tests.actors import BASE_URL, Cast, Client
+from tests.actors import Cast, Client
 from tests.applications import MODULES, make_context
 
 ME = "/api/v1/users/me"
@@ -39,12 +39,6 @@ async def limit(app: FastAPI, database_url: str) -> AsyncIterator[Limit]:
     yield switch_on
     for each in made:
         await each.database.close()
-
-
-def caller(app: FastAPI, address: str) -> httpx.AsyncClient:
-    """Somebody at another address."""
-    transport = httpx.ASGITransport(app=app, client=(address, 1))
-    return httpx.AsyncClient(transport=transport, base_url=BASE_URL)
 
 
 @pytest.mark.parametrize("storage", ["memory", "postgres"])
@@ -113,7 +107,7 @@ async def test_each_user_and_each_address_has_limits_of_its_own(
     for each in (ada, bob, client):
         assert (await each.get(ARTICLES)).status_code == 200
         assert (await each.get(ARTICLES)).status_code == 429
-    async with caller(app, "192.0.2.7") as elsewhere:
+    async with Client(app, address="192.0.2.7") as elsewhere:
         assert (await elsewhere.get(ARTICLES)).status_code == 200
         # A user is the same one everywhere.
         headers = {"Authorization": f"Bearer {ada.token}"}
@@ -141,7 +135,7 @@ async def test_an_ipv6_network_counts_as_one(limit: Limit, app: FastAPI) -> None
     await limit("1/minute")
     statuses = []
     for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"):
-        async with caller(app, address) as somebody:
+        async with Client(app, address=address) as somebody:
             statuses.append((await somebody.get(ARTICLES)).status_code)
     assert statuses == [200, 429, 200]
 
@@ -195,20 +189,28 @@ async def test_limits_can_be_switched_off(limit: Limit, client: Client) -> None:
     assert [each for each in answers if "ratelimit" in each.headers] == []
 
 
-async def test_refused_requests_cost_nothing(
+@pytest.mark.parametrize("storage", ["memory", "postgres"])
+async def test_refused_requests_cost_nothing(limit: Limit, client: Client, storage: str) -> None:
+    await limit("1/2 seconds", storage=storage)
+    assert (await client.get(ARTICLES)).status_code == 200
+    refused = [await client.get(ARTICLES) for _ in range(5)]
+    assert [each.status_code for each in refused] == [429] * 5
+    await asyncio.sleep(int(refused[-1].headers["retry-after"]))
+    assert (await client.get(ARTICLES)).status_code == 200
+
+
+async def test_a_flood_of_refused_requests_stays_in_its_process(
     limit: Limit, client: Client, database_url: str
 ) -> None:
-    await limit("1/2 seconds", storage="postgres")
+    await limit("1/minute", storage="postgres")
     assert (await client.get(ARTICLES)).status_code == 200
-    for _ in range(5):
-        assert (await client.get(ARTICLES)).status_code == 429
-    # As if the time had passed that the last of them was told.
+    told = (await client.get(ARTICLES)).headers
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        await connection.execute(
-            "UPDATE rate_limit_quotas SET windows = ARRAY[(windows[1].seconds, windows[1].used,"
-            " ARRAY[windows[1].at[1] - 2000000], windows[1].hits)::rate_limit_window]"
-        )
-    assert (await client.get(ARTICLES)).status_code == 200
+        await connection.execute("LOCK TABLE rate_limit_quotas")
+        again = await client.get(ARTICLES)
+    assert again.status_code == 429
+    assert again.headers["ratelimit-policy"] == told["ratelimit-policy"]
+    assert 55 <= int(again.headers["retry-after"]) <= int(told["retry-after"])
 
 
 async def test_neither_users_nor_addresses_are_stored(

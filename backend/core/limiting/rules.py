@@ -79,8 +79,7 @@ def verdict(rules: Sequence[Rule], count: Count, place: int = 0) -> Verdict:
             if used >= rule.limit
         ]
         wait, rule = max(full, key=lambda each: each[0])
-        seconds = max(1, math.ceil(wait / 1_000_000))
-        return Verdict(False, 0, wait / 1_000_000, seconds, rule)
+        return refusal(rule, wait / 1_000_000)
     nearest: Verdict | None = None
     for rule, used, wait in zip(rules, count.used, count.waits, strict=True):
         remaining = rule.limit - used + later
@@ -88,3 +87,8 @@ def verdict(rules: Sequence[Rule], count: Count, place: int = 0) -> Verdict:
             nearest = Verdict(True, remaining, wait / 1_000_000, 0, rule)
     assert nearest is not None
     return nearest
+
+
+def refusal(rule: Rule, wait: float) -> Verdict:
+    """Of an attempt that would pass in so many seconds."""
+    return Verdict(False, 0, wait, max(1, math.ceil(wait)), rule)

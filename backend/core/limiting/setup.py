@@ -8,9 +8,10 @@ from weakref import WeakValueDictionary
 from pydantic import SecretStr
 
 from backend.core.limiting.memory import Memory
-from backend.core.limiting.quotas import Batches, Quotas, Send
-from backend.core.limiting.rules import Rule, Verdict, parse_rules
+from backend.core.limiting.quotas import Final, Quotas
+from backend.core.limiting.rules import Rule, Verdict, parse_rules, verdict
 from backend.core.settings import Settings, SettingsError
+from backend.db.batches import Batches, Send
 from backend.db.limits import Count, Counts
 from backend.db.reads import Reads
 
@@ -29,7 +30,10 @@ class Limits:
     quotas: Quotas
     close: Callable[[], Awaitable[None]] = nothing
     _guesses: Counts = field(default_factory=lambda: Counts("guesses"))
-    _batches: WeakValueDictionary[bytes, Batches] = field(default_factory=WeakValueDictionary)
+    _guessing: WeakValueDictionary[bytes, Batches[bytes, Count]] = field(
+        default_factory=WeakValueDictionary
+    )
+    _spending: dict[Sequence[Rule], Final] = field(default_factory=dict)
 
     def key(self, name: str) -> bytes:
         """A name as it is stored: a keyed hash, from which it cannot be read."""
@@ -37,18 +41,27 @@ class Limits:
         return hashlib.blake2b(data, key=self.secret, digest_size=KEY_BYTES).digest()
 
     async def guess(self, name: str, rules: Sequence[Rule], reads: Reads) -> Verdict:
-        """Count an attempt at what `name` names, durably.
+        """Count an attempt at what `name` names, durably; it may be given back.
 
-        Those that come at once share a round trip; nobody waits for another name's.
+        Those that come at once share a round trip; nobody waits for another name's, whose row a
+        transaction may hold.
         """
         key = self.key(name)
-        batches = self._batches.get(key)
+        batches = self._guessing.get(key)
         if batches is None:
-            batches = self._batches[key] = Batches(rules, sender(self._guesses, rules, reads))
-        return await batches.take(key)
+            batches = self._guessing[key] = Batches(sender(self._guesses, rules, reads))
+        return verdict(rules, *await batches.ask(key))
+
+    async def spend(self, name: str, rules: Sequence[Rule], reads: Reads) -> Verdict:
+        """Count durably what is never given back."""
+        spending = self._spending.get(rules)
+        if spending is None:
+            spending = Final(rules, sender(self._guesses, rules, reads))
+            self._spending[rules] = spending
+        return await spending.take(self.key(name))
 
 
-def sender(counts: Counts, rules: Sequence[Rule], reads: Reads) -> Send:
+def sender(counts: Counts, rules: Sequence[Rule], reads: Reads) -> Send[bytes, Count]:
     """Sends a batch to a table of the database."""
     limits, seconds = [each.limit for each in rules], [each.window for each in rules]
 

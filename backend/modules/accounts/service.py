@@ -94,7 +94,7 @@ async def request_link(context: Context, purpose: Purpose, email: str) -> None:
     time whose it is; the job finds out. `RateLimitedError` for too many from one client.
     """
     key = f"mailed links {limits.address_key(origin().ip)}"
-    verdict = await limits.take(context, key, REQUESTS)
+    verdict = await limits.spend(context, key, REQUESTS)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
     if await _may_mail(context, purpose, email):
@@ -201,7 +201,7 @@ async def _check_free(context: Context, principal: Principal, email: str) -> Non
 
 
 async def _may_move(context: Context, principal: Principal, email: str) -> bool:
-    verdict = await limits.take(context, f"changes of address {principal.user_id}", CHANGES)
+    verdict = await limits.spend(context, f"changes of address {principal.user_id}", CHANGES)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
     return await _may_mail(context, "email_change", email)
@@ -253,7 +253,7 @@ async def _mail_link(
 
 async def _may_mail(context: Context, kind: str, email: str) -> bool:
     key = f"mail {kind} {users.normal_name(email)}"
-    return (await limits.take(context, key, MAILS)).allowed
+    return (await limits.spend(context, key, MAILS)).allowed
 
 
 async def _live(context: Context, text: str, *purposes: Purpose) -> MailedToken:

@@ -46,7 +46,7 @@ SIGN_INS = Rule(30, 60)
 
 async def count_sign_in(context: Context, ip: str | None) -> None:
     """Count a sign-in from this address; `RateLimitedError` beyond `SIGN_INS`."""
-    verdict = await limits.take(context, f"sign-in:{limits.address_key(ip)}", SIGN_INS)
+    verdict = await limits.spend(context, f"sign-in:{limits.address_key(ip)}", SIGN_INS)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
 

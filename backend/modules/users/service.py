@@ -95,8 +95,9 @@ async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
 
 async def credentials(reads: Reads, name: str) -> Credentials | None:
     """The account with this e-mail address or username, without regard to case."""
-    row = await reads.first(queries.CREDENTIALS, name=normal_name(name))
-    return Credentials(**row) if row else None
+    # Whoever guesses a password asks many times.
+    rows = await reads.shared(queries.CREDENTIALS, name=normal_name(name))
+    return Credentials(**rows[0]) if rows else None
 
 
 async def credentials_of(reads: Reads, user_id: UUID) -> Credentials:

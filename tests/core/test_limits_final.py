@@ -1,0 +1,62 @@
+"""A refusal that nothing can undo is remembered until its time is over."""
+
+import asyncio
+from collections.abc import Mapping
+
+from backend.core.limiting import quotas
+from backend.core.limiting.memory import Memory
+from backend.core.limiting.quotas import Final
+from backend.core.limiting.rules import Rule
+from backend.db.limits import Count
+
+KEY, OTHER = b"ada", b"bob"
+
+
+class Place:
+    """What all processes share, and how often this one asked there."""
+
+    def __init__(self, *rules: Rule) -> None:
+        self.asked = 0
+        self._memory = Memory(rules)
+
+    async def take(self, hits: Mapping[bytes, int]) -> dict[bytes, Count]:
+        self.asked += 1
+        return {key: self._memory.take(key, wanted) for key, wanted in hits.items()}
+
+
+def made(*rules: Rule) -> tuple[Final, Place]:
+    place = Place(*rules)
+    return Final(rules, place.take), place
+
+
+async def test_who_is_refused_is_asked_for_no_more() -> None:
+    final, place = made(Rule(2, 60), Rule(9, 3600))
+    allowed = [(await final.take(KEY)).allowed for _ in range(3)]
+    assert (allowed, place.asked) == ([True, True, False], 3)
+    refused = [await final.take(KEY) for _ in range(5)]
+    assert place.asked == 3
+    assert {(each.allowed, each.remaining, each.rule) for each in refused} == {
+        (False, 0, Rule(2, 60))
+    }
+    assert all(59 <= each.retry_after <= 60 for each in refused)
+    assert refused[-1].reset < refused[0].reset
+    assert (await final.take(OTHER)).allowed
+
+
+async def test_its_end_is_the_time_that_was_told() -> None:
+    final, place = made(Rule(1, 1))
+    await final.take(KEY)
+    refused = await final.take(KEY)
+    assert not refused.allowed
+    await asyncio.sleep(refused.retry_after)
+    assert (await final.take(KEY)).allowed
+    assert place.asked == 3
+
+
+async def test_only_so_many_are_remembered() -> None:
+    final, _ = made(Rule(1, 60))
+    for number in range(quotas.MAX_REFUSED + 10):
+        key = number.to_bytes(4)
+        await final.take(key)
+        assert not (await final.take(key)).allowed
+    assert len(final._refused) == quotas.MAX_REFUSED
