@@ -11,7 +11,7 @@ from bench.report import as_json, table
 from bench.run import Options, run
 from bench.servers import BenchError
 
-NAMES = [*(endpoint.name for endpoint in ENDPOINTS), "sign-in", "limits"]
+NAMES = [*(endpoint.name for endpoint in ENDPOINTS), "sign-in", "flood", "limits", "guessing"]
 
 
 def main() -> int:

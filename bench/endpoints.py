@@ -16,14 +16,16 @@ class Endpoint:
     p99_target: float | None = None
     signed_in: bool = True
 
-    def request(self, port: int, token: str, *, prefix: str = "") -> str:
-        """The request as it travels."""
+    def request(self, port: int, token: str, *, prefix: str = "", client: str = "") -> str:
+        """The request as it travels; `client` is whom a proxy would say it is from."""
         lines = [
             f"{self.method} {prefix}{self.path} HTTP/1.1",
             f"Host: 127.0.0.1:{port}",
             "User-Agent: bench",
             "Accept: */*",
         ]
+        if client:
+            lines.append(f"X-Forwarded-For: {client}")
         if self.signed_in:
             lines.append(f"Authorization: Bearer {token}")
         if self.body:
@@ -48,5 +50,10 @@ ENDPOINTS = (
 SIGN_IN_TARGET = 0.45
 SIGN_IN_CLIENTS = 4
 LIMITS_TARGET = 0.85
+ME_CLIENTS = 4
+FLOOD_CLIENTS = 32
+FLOOD_LIMIT = 3.0
+BURST = 500
+P95_LIMIT = 50.0
 MEGABYTES_LIMIT = 130
 READY_LIMIT = 3.0

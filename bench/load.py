@@ -31,6 +31,8 @@ class Job:
     request: str
     connections: int
     seconds: float
+    # The first digit of the status that is expected.
+    expected: str = "2"
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Result:
     answers: int = 0
     per_second: float = 0.0
     p50: float = 0.0
+    p95: float = 0.0
     p99: float = 0.0
     errors: int = 0
     first_error: str = ""
@@ -50,6 +53,7 @@ class Tally:
     """What the connections of a job share."""
 
     until: float
+    status: bytes = b"2"
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
     errors: int = 0
     first_error: str = ""
@@ -94,7 +98,7 @@ class Caller(asyncio.Protocol):
     def finish(self) -> None:
         now = time.perf_counter()
         tally = self.tally
-        if self.received[9:10] != b"2" or len(self.received) > self.expected:
+        if self.received[9:10] != tally.status or len(self.received) > self.expected:
             tally.fail(self.received[:400].decode("latin-1"))
         elif now <= tally.until:
             tally.latencies.append(now - self.sent_at)
@@ -114,7 +118,7 @@ class Caller(asyncio.Protocol):
 async def run(job: Job) -> Result:
     """Keep `job.connections` requests in flight until the time is up."""
     loop = asyncio.get_running_loop()
-    tally = Tally(until=time.perf_counter() + job.seconds)
+    tally = Tally(time.perf_counter() + job.seconds, job.expected.encode())
     request = job.request.encode()
     made = [
         loop.create_connection(lambda: Caller(request, tally), "127.0.0.1", job.port)
@@ -132,6 +136,7 @@ async def run(job: Job) -> Result:
     if found:
         result.per_second = len(found) / job.seconds
         result.p50 = found[len(found) // 2] * 1000
+        result.p95 = found[len(found) * 95 // 100] * 1000
         result.p99 = found[len(found) * 99 // 100] * 1000
     return result
 

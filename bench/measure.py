@@ -98,6 +98,29 @@ def measure(variant: Variant, load: Generator, job: Job, series: Series) -> None
         series.processor_us.append((after - before) / result.answers * 1e6)
 
 
+def disturbed(
+    variant: Variant,
+    load: Generator,
+    job: Job,
+    other: Generator,
+    disturbance: Job,
+    names: tuple[str, str],
+    rounds: int,
+) -> tuple[list[Series], int]:
+    """The job alone and beside another in turn; and how many answers the other got."""
+    quiet, busy = found = [Series(name) for name in names]
+    answers = 0
+    for _ in range(rounds):
+        measure(variant, load, job, quiet)
+        other.start(disturbance)
+        measure(variant, load, job, busy)
+        background = other.result()
+        answers += background.answers
+        busy.results[-1].errors += background.errors
+        busy.results[-1].first_error += background.first_error
+    return found, answers
+
+
 def compare(
     endpoint: Endpoint,
     variants: list[Variant],

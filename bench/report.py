@@ -5,8 +5,10 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from bench import guessing
 from bench.endpoints import (
     ENDPOINTS,
+    FLOOD_LIMIT,
     LIMITS_TARGET,
     MEGABYTES_LIMIT,
     READY_LIMIT,
@@ -47,6 +49,15 @@ def table(findings: Findings) -> Iterator[str]:
         yield _row("me", series, share, target)
     if findings.sign_in:
         yield f"Sign-ins answered meanwhile: {findings.sign_ins}; hashing steps back for requests."
+    for series in findings.flood:
+        yield _row("me", series, "", "")
+    if findings.flood:
+        quiet, flooded = (each.median(lambda result: result.p95) for each in findings.flood)
+        verdict = _verdict(flooded < FLOOD_LIMIT * quiet, f"< {FLOOD_LIMIT:g} x")
+        yield (
+            f"p95 of me: {quiet:.1f} ms, while {findings.refused} sign-ins were refused "
+            f"{flooded:.1f} ms: {flooded / quiet:.1f} x ({verdict})."
+        )
     for series in findings.limits:
         share, target = "", ""
         if series is not findings.limits[0]:
@@ -54,6 +65,7 @@ def table(findings: Findings) -> Iterator[str]:
             share = f"({reached:.0%})"
             target = _verdict(reached >= LIMITS_TARGET, f">= {LIMITS_TARGET:.0%} of none")
         yield _row("me", series, share, target)
+    yield from guessing.lines(findings.guesses)
     ready = findings.seconds_to_ready
     verdict = _verdict(ready < READY_LIMIT, f"< {READY_LIMIT:g} s")
     yield f"Start to ready: {ready:.2f} s ({verdict})."

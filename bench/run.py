@@ -5,15 +5,15 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import data, limits
-from bench.endpoints import ENDPOINTS, SIGN_IN_CLIENTS, Endpoint
+from bench import data, guessing, limits
+from bench.endpoints import ENDPOINTS, FLOOD_CLIENTS, ME_CLIENTS, SIGN_IN_CLIENTS, Endpoint
 from bench.load import Job
-from bench.measure import Generator, Series, Variant, compare, generator, measure
+from bench.measure import Generator, Series, Variant, compare, disturbed, generator
 from bench.servers import (
     ROOT,
     BenchError,
@@ -29,6 +29,7 @@ from bench.servers import (
 APPLICATION, FLOOR, BARE_FLOOR = "application", "floor", "floor, token cached"
 _ME = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "me")
 QUIET, SIGNING_IN = "nobody signs in", f"{SIGN_IN_CLIENTS} clients sign in"
+FLOODED = f"{FLOOD_CLIENTS} are refused"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Findings:
     endpoints: dict[str, list[Series]] = field(default_factory=dict)
     sign_in: list[Series] = field(default_factory=list)
     sign_ins: int = 0
+    flood: list[Series] = field(default_factory=list)
+    refused: int = 0
     limits: list[Series] = field(default_factory=list)
+    guesses: list[guessing.Bursts] = field(default_factory=list)
     seconds_to_ready: float = 0.0
     resident_megabytes: float | None = None
 
@@ -59,10 +63,13 @@ class Findings:
             *self.endpoints.items(),
             ("sign-in", self.sign_in),
             ("limits", self.limits),
+            ("flood", self.flood),
         ]:
             for series in found:
                 if series.errors:
                     yield f"{name}, {series.name}: {series.errors} errors: {series.first_error}"
+        for bursts in self.guesses:
+            yield from bursts.failures()
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,18 @@ class Place:
     folder: Path
     settings: dict[str, str]
 
-    def application(self, name: str, checkout: Path, **settings: str) -> Server:
+    def application(
+        self,
+        name: str,
+        checkout: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        processes: int = 1,
+    ) -> Server:
         port = free_port()
-        environment = surroundings(checkout, self.settings | settings)
-        return self._served(name, application_command(port), port, environment, "/health/ready")
+        environment = surroundings(checkout, {**self.settings, **(settings or {})})
+        command = application_command(port, processes)
+        return self._served(name, command, port, environment, "/health/ready")
 
     def floor(self) -> Server:
         port = free_port()
@@ -121,14 +136,21 @@ def run(options: Options, say: Callable[[str], None]) -> Findings:
                 say(f"Measuring {endpoint.name} ...")
                 found = _compared(endpoint, variants, load, token, url, options)
                 findings.endpoints[endpoint.name] = found
-        if not options.only or "sign-in" in options.only:
-            say("Measuring me while clients sign in ...")
-            signing = stack.enter_context(generator(cores[1] if cores else None))
-            _disturb(findings, variants[0], load, signing, token, options)
+        if not options.only or {"sign-in", "flood"} & set(options.only):
+            disturbing = stack.enter_context(generator(cores[1] if cores else None))
+            if not options.only or "sign-in" in options.only:
+                say("Measuring me while clients sign in ...")
+                _disturb(findings, variants[0], load, disturbing, token, options)
+            if not options.only or "flood" in options.only:
+                say("Measuring me while sign-ins are refused ...")
+                _flood(findings, place, load, disturbing, token, options)
         if not options.only or "limits" in options.only:
             say("Measuring what limits cost ...")
             findings.limits = _limited(place, load, token, options)
         findings.resident_megabytes = server.resident_megabytes()
+        if not options.only or "guessing" in options.only:
+            say("Measuring guesses that come all at once ...")
+            findings.guesses = _guessed(place, options)
     return findings
 
 
@@ -175,7 +197,7 @@ def _limited(place: Place, load: Generator, token: str, options: Options) -> lis
     return compare(
         _ME,
         [
-            Variant(name, place.application(name, ROOT, **settings))
+            Variant(name, place.application(name, ROOT, settings))
             for name, settings in limits.storages(redis).items()
         ],
         load,
@@ -185,6 +207,30 @@ def _limited(place: Place, load: Generator, token: str, options: Options) -> lis
         connections=options.connections,
         between=lambda: None,
     )
+
+
+def _guessed(place: Place, options: Options) -> list[guessing.Bursts]:
+    """Several processes and a database of their own, which nothing holds on one core."""
+    with _unpinned():
+        url = place.stack.enter_context(data.database(place.folder / "guessing"))
+        settings = guessing.SETTINGS | {"DATABASE_URL": url}
+        processes = guessing.PROCESSES
+        server = place.application("guessing", ROOT, settings, processes=processes)
+        return guessing.measure(server, url, options.rounds)
+
+
+@contextmanager
+def _unpinned() -> Iterator[None]:
+    """This process and the children it makes may use every core."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -235,12 +281,24 @@ def _disturb(
     port = variant.server.port
     job = Job(port, _ME.request(port, token), options.connections, options.seconds)
     logins = Job(port, login.request(port, token), SIGN_IN_CLIENTS, options.seconds)
-    quiet, disturbed = findings.sign_in = [Series(QUIET), Series(SIGNING_IN)]
-    for _ in range(options.rounds):
-        measure(variant, load, job, quiet)
-        signing.start(logins)
-        measure(variant, load, job, disturbed)
-        background = signing.result()
-        findings.sign_ins += background.answers
-        disturbed.results[-1].errors += background.errors
-        disturbed.results[-1].first_error += background.first_error
+    findings.sign_in, findings.sign_ins = disturbed(
+        variant, load, job, signing, logins, (QUIET, SIGNING_IN), options.rounds
+    )
+
+
+def _flood(
+    findings: Findings,
+    place: Place,
+    load: Generator,
+    flooding: Generator,
+    token: str,
+    options: Options,
+) -> None:
+    """A few who ask who they are, beside many who guess one password until they are refused."""
+    server = place.application("flood", ROOT, guessing.SETTINGS)
+    job = Job(server.port, _ME.request(server.port, token), ME_CLIENTS, options.seconds)
+    wrong = guessing.WRONG.request(server.port, "")
+    guesses = Job(server.port, wrong, FLOOD_CLIENTS, options.seconds, expected="4")
+    findings.flood, findings.refused = disturbed(
+        Variant(APPLICATION, server), load, job, flooding, guesses, (QUIET, FLOODED), options.rounds
+    )

@@ -61,9 +61,9 @@ def surroundings(checkout: Path, settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(checkout), **settings}
 
 
-def application_command(port: int) -> list[str]:
+def application_command(port: int, processes: int = 1) -> list[str]:
     start = "from backend.cli import main; main()"
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)]
     return [sys.executable, "-c", start, "serve", *options]
 
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.endpoints import BURST
 from bench.limits import REDIS_SERVER
 from bench.load import Job, Result, run
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of `me`: the floor's three, two of signing in, and those of limits.
-ROWS = {"health": 2, "me": 8 + (REDIS_SERVER is not None), "list": 3, "create": 3}
+# Of `me`: the floor's three, two each of signing in and being refused, and those of limits.
+ROWS = {"health": 2, "me": 10 + (REDIS_SERVER is not None), "list": 3, "create": 3}
 
 
 def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
@@ -30,10 +31,12 @@ def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
     rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
     assert {name: rows.count(name) for name in ROWS} == ROWS
     told = json.loads(found.read_text())
-    for series in (*told["endpoints"].values(), told["limits"]):
+    for series in (*told["endpoints"].values(), told["limits"], told["flood"]):
         for each in series:
             assert [result["errors"] for result in each["results"]] == [0]
             assert each["results"][0]["answers"] > 0
+    statuses = [each["found"][0]["statuses"] for each in told["guesses"]]
+    assert statuses == [{"200": BURST}, *[{"401": 5, "429": BURST - 5}] * 2]
     assert list(tmp_path.iterdir()) == [found]
 
 

@@ -51,7 +51,11 @@ class Counts:
     """One of the tables, as one process uses it."""
 
     def __init__(self, table: Table) -> None:
-        self._take = Statement(_TAKE.format(table=f"rate_limit_{table}"))
+        name = f"rate_limit_{table}"
+        take = _TAKE.format(table=name, unless="")
+        if table == "guesses":
+            take = _TAKE_OR_REFUSE.format(table=name, take=_TAKE.format(table=name, unless=_UNLESS))
+        self._take = Statement(take)
         self._sweep = Statement(_SWEEP.format(table=f"rate_limit_{table}"))
         self._counted = 0
         # Several processes need not begin with the same.
@@ -117,6 +121,7 @@ FROM (
 LATERAL rate_limit_count(
     NULL, asked.hits, %(limits)s::integer[], %(seconds)s::integer[], %(moment)s::bigint
 ) AS counted
+{unless}
 ON CONFLICT (key) DO UPDATE SET (windows, passed, used, waits, expires_at) = (
     SELECT counted.* FROM rate_limit_count(
         kept.windows, excluded.passed, %(limits)s::integer[], %(seconds)s::integer[],
@@ -125,6 +130,22 @@ ON CONFLICT (key) DO UPDATE SET (windows, passed, used, waits, expires_at) = (
 )
 RETURNING key, passed, used, waits
 """
+# The same, but a key that is known to be full is only read: a refusal then waits for no row and
+# no disk, so that a flood of them costs little. What passes is looked at twice, which is why
+# requests are counted without this.
+_TAKE_OR_REFUSE = """
+WITH refused AS MATERIALIZED (
+    SELECT asked.key, counted.passed, counted.used, counted.waits
+    FROM unnest(%(keys)s::bytea[], %(hits)s::integer[]) AS asked (key, hits)
+    JOIN {table} AS kept ON kept.key = asked.key,
+    LATERAL rate_limit_count(
+        kept.windows, asked.hits, %(limits)s::integer[], %(seconds)s::integer[], %(moment)s::bigint
+    ) AS counted
+    WHERE counted.passed = 0
+), taken AS ({take})
+SELECT * FROM taken UNION ALL SELECT * FROM refused
+"""
+_UNLESS = "WHERE asked.key NOT IN (SELECT key FROM refused)"
 # No index on the time: it would have to be changed with every hit.
 _SWEEP = """
 DELETE FROM {table} WHERE key IN (

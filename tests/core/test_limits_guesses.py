@@ -57,6 +57,13 @@ async def test_parallel_attempts_do_not_pass_together(context: Context) -> None:
     assert sum(each.allowed for each in found) == 5
 
 
+async def test_a_refusal_waits_for_no_row(context: Context, database_url: str) -> None:
+    await passed(context, 5)
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("SELECT FROM rate_limit_guesses FOR UPDATE")
+        assert await passed(context, 3) == [False] * 3
+
+
 async def test_all_of_several_rules_must_allow_it(context: Context) -> None:
     rules = (Rule(2, 60), Rule(3, 3600))
     found = [await limits.take(context, NAME, *rules) for _ in range(3)]

@@ -14,6 +14,7 @@ from backend.core.errors import (
     documented,
 )
 from backend.core.identity import CurrentPrincipal, credentials_ignored, require
+from backend.core.lanes import Lane
 from backend.core.limits import RateLimitedError
 from backend.core.origin import origin
 from backend.core.pagination import ListParameters, Page, PageRequest
@@ -43,6 +44,9 @@ from backend.modules.auth.schemas import (
 from backend.modules.users.exceptions import CurrentPasswordWrongError, UserNotFoundError
 
 router = Router(tags=["auth"])
+
+# A flood of sign-ins, refused or not, must leave the others their share of this process.
+_lane = Lane()
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
 
 
@@ -67,6 +71,7 @@ async def login(
     ] = "body",
 ) -> Tokens | CookieTokens:
     """Sign in with JSON or with the OAuth2 password form."""
+    await _lane.turn()
     if transport == "cookie":
         web.check_origin(request)
     credentials = await read_credentials(request)
