@@ -150,6 +150,15 @@ async def _invalid_cursor(request: Request, _: Exception) -> Response:
     return problem_response(request.scope, errors.CursorRefusedError())
 
 
+async def _gone(request: Request) -> AppError:
+    """What something refers to was deleted meanwhile; perhaps it is the caller's own account."""
+    try:
+        await context_of(request).authenticate(request)
+    except AppError as refused:
+        return refused
+    return errors.ConflictError()
+
+
 async def _database_error(request: Request, error: Exception) -> Response:
     if is_unavailable(error):
         log.warning("database_unavailable", reason=type(driver_error(error)).__name__)
@@ -157,6 +166,8 @@ async def _database_error(request: Request, error: Exception) -> Response:
     match driver_error(error):
         case psycopg.errors.UniqueViolation() | psycopg.errors.ExclusionViolation():
             return problem_response(request.scope, errors.ConflictError())
+        case psycopg.errors.ForeignKeyViolation():
+            return problem_response(request.scope, await _gone(request))
         case (psycopg.IntegrityError() | psycopg.DataError()) as refused:
             log.warning("database_refused_input", reason=type(refused).__name__)
             return problem_response(request.scope, errors.InvalidInputError())

@@ -4,7 +4,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from backend.core.dependencies import CurrentContext
+from backend.core.dependencies import CurrentContext, Session
 from backend.core.errors import documented
 from backend.core.identity import (
     CurrentPrincipal,
@@ -16,6 +16,7 @@ from backend.core.identity import (
 from backend.core.limits import RateLimitedError
 from backend.core.principal import Principal
 from backend.core.routing import Router
+from backend.core.schemas import Id
 from backend.modules.accounts import service
 from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError
 from backend.modules.accounts.schemas import (
@@ -29,9 +30,11 @@ from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users.exceptions import (
     CurrentPasswordWrongError,
     EmailAlreadyExistsError,
+    LastAdminError,
     UsernameAlreadyExistsError,
+    UserNotFoundError,
 )
-from backend.modules.users.schemas import MeOut, Registration, UserCreate, UserOut
+from backend.modules.users.schemas import MeOut, Registration, UserCreate, UserOut, UserUpdate
 
 # The addresses of two other modules; each route says to which it belongs. Who has forgotten a
 # password may still send yesterday's cookie, so mailed links ignore it.
@@ -165,4 +168,28 @@ async def create_user(
     """Make an account for somebody else. Without a password they are mailed an invitation."""
     user = await service.create_user(context, principal, new, partial(confirm, request))
     response.headers["Location"] = f"/api/v1/users/{user.id}"
+    return user
+
+
+@router.patch(
+    "/users/{id}",
+    tags=["users"],
+    responses=documented(
+        UserNotFoundError, EmailAlreadyExistsError, UsernameAlreadyExistsError, LastAdminError
+    ),
+)
+async def update_user(
+    id: Id,
+    principal: Annotated[Principal, require("users:write")],
+    request: Request,
+    context: CurrentContext,
+    session: Session,
+    changes: UserUpdate,
+) -> UserOut:
+    """Change what is sent; `is_active: false` locks the account out at once.
+
+    Who has no password yet is mailed their invitation again when the address changes.
+    """
+    user = await service.update_user(session, context, principal, id, changes)
+    await confirm(request)
     return user

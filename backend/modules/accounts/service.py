@@ -29,7 +29,14 @@ from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
     UserNotFoundError,
 )
-from backend.modules.users.schemas import MeOut, MeUpdate, Registration, UserCreate, UserOut
+from backend.modules.users.schemas import (
+    MeOut,
+    MeUpdate,
+    Registration,
+    UserCreate,
+    UserOut,
+    UserUpdate,
+)
 from backend.modules.users.service import Account
 
 HOUR = 3600
@@ -70,6 +77,8 @@ async def create_user(
 
     `confirm` raises if `by` has lost a right meanwhile.
     """
+    if new.roles is not MISSING:
+        by.must("users:admin")
     password_hash = None
     if new.password is not None:
         names = (new.email, new.username)
@@ -80,6 +89,25 @@ async def create_user(
             await invite(session, context, user)
         await confirm()
     return user
+
+
+async def update_user(
+    session: AsyncSession, context: Context, by: Principal, user_id: UUID, changes: UserUpdate
+) -> UserOut:
+    """Change somebody's account. An invitation follows it to another address.
+
+    It is also mailed to whoever could not use one before, because they were not active.
+    """
+    before = await users.lock_account(session, user_id=user_id)
+    user = await users.update_user(session, user_id, changes, by=by)
+    if before is not None and _needs_invitation(before, user):
+        await invite(session, context, user)
+    return user
+
+
+def _needs_invitation(before: Account, after: UserOut) -> bool:
+    reached = after.is_active and (not before.is_active or after.email != before.email)
+    return reached and before.password_hash is None
 
 
 async def invite(session: AsyncSession, context: Context, user: UserOut) -> None:
@@ -189,7 +217,9 @@ async def _prove(
     if changes.current_password is MISSING:
         missing = FieldError(field="body.current_password", message="Is required.", code="missing")
         raise InvalidInputError(errors=[missing])
-    return await auth.prove_password(context, principal.user_id, changes.current_password)
+    return await auth.prove_password(
+        context, principal.user_id, changes.current_password, action="user.update"
+    )
 
 
 async def _check_free(context: Context, principal: Principal, email: str) -> None:
@@ -252,7 +282,7 @@ async def _mail_link(
 
 
 async def _may_mail(context: Context, kind: str, email: str) -> bool:
-    key = f"mail {kind} {users.normal_name(email)}"
+    key = f"mail {kind} {users.name_key(email)}"
     return (await limits.spend(context, key, MAILS)).allowed
 
 

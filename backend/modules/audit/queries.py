@@ -17,7 +17,9 @@ from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
 
 def _address(value: Any) -> Any:
     try:
-        return str(ip_address(value))
+        address = ip_address(value)
+        # As they are written down.
+        return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
         raise PydanticCustomError("ip_address", "Must be an IP address.") from None
 

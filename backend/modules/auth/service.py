@@ -96,7 +96,7 @@ def _guess_of(context: Context, user_id: UUID | None, name: str) -> str:
 
 def _name_digest(context: Context, name: str) -> str:
     """What is kept of a name that nobody has: perhaps it is a password in the wrong field."""
-    normal = users.normal_name(name).encode()
+    normal = users.name_key(name).encode()
     return hmac.digest(context.key("sign-in names"), normal, hashlib.sha256).hex()
 
 
@@ -238,10 +238,13 @@ async def forgive(context: Context, session: AsyncSession, user_id: UUID) -> Non
     await limits.clear_in(session, context, _guess_of(context, user_id, ""))
 
 
-async def prove_password(context: Context, user_id: UUID, password: str) -> Credentials:
+async def prove_password(
+    context: Context, user_id: UUID, password: str, *, action: str
+) -> Credentials:
     """The caller's credentials, if that is their password; a wrong one counts as a guess.
 
-    `CurrentPasswordWrongError`, or `RateLimitedError` after too many.
+    `CurrentPasswordWrongError`, on record as a failure of `action`; `RateLimitedError` after too
+    many.
     """
     try:
         found = await users.credentials_of(context.database.fresh, user_id)
@@ -250,6 +253,14 @@ async def prove_password(context: Context, user_id: UUID, password: str) -> Cred
         raise InvalidTokenError from None
     guess = _guess_of(context, user_id, "")
     if not await _is_right(context, guess, password, found.password_hash):
+        async with context.database.transaction() as session:
+            await audit.record(
+                session,
+                action,
+                target=("user", user_id),
+                outcome="failure",
+                changes={"reason": CurrentPasswordWrongError.code},
+            )
         raise CurrentPasswordWrongError
     await limits.clear(context, guess)
     return found
@@ -257,13 +268,9 @@ async def prove_password(context: Context, user_id: UUID, password: str) -> Cred
 
 async def change_password(context: Context, principal: Principal, change: PasswordChange) -> None:
     """Replace the caller's password and end their other sessions."""
-    try:
-        account = await prove_password(context, principal.user_id, change.current_password)
-    except CurrentPasswordWrongError:
-        async with context.database.transaction() as session:
-            target = ("user", principal.user_id)
-            await audit.record(session, "auth.password_change", target=target, outcome="failure")
-        raise
+    account = await prove_password(
+        context, principal.user_id, change.current_password, action="auth.password_change"
+    )
     if change.new_password == change.current_password:
         raise PasswordRefusedError("new_password", "unchanged", "Must differ from the old one.")
     new_hash = await users.accept_password(

@@ -12,16 +12,13 @@ from backend.core.schemas import Id
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import queries, service
 from backend.modules.users.exceptions import (
-    EmailAlreadyExistsError,
     LastAdminError,
-    UsernameAlreadyExistsError,
     UserNotFoundError,
 )
 from backend.modules.users.schemas import (
     MeOut,
     RolesUpdate,
     UserOut,
-    UserUpdate,
 )
 
 router = Router(prefix="/users", tags=["users"])
@@ -67,25 +64,6 @@ async def read_user(
     if id != principal.user_id:
         principal.must("users:read")
     return answer.of(await service.get_user(reads, id))
-
-
-@router.patch(
-    "/{id}",
-    responses=documented(
-        UserNotFoundError, EmailAlreadyExistsError, UsernameAlreadyExistsError, LastAdminError
-    ),
-)
-async def update_user(
-    id: Id,
-    principal: Annotated[Principal, require("users:write")],
-    request: Request,
-    session: Session,
-    changes: UserUpdate,
-) -> UserOut:
-    """Change what is sent; `is_active: false` locks the account out at once."""
-    user = await service.update_user(session, id, changes, by=principal)
-    await confirm(request)
-    return user
 
 
 @router.delete("/{id}", status_code=204, responses=documented(UserNotFoundError, LastAdminError))

@@ -174,9 +174,8 @@ async def create_user(
 async def create_user_as(
     session: AsyncSession, by: Principal, new: UserCreate, password_hash: str | None
 ) -> UserOut:
-    """An account for somebody else; with roles only by those who may give them."""
+    """An account for somebody else; with no roles whose permissions `by` lacks."""
     if new.roles is not MISSING:
-        by.must("users:admin")
         await check_covered(session, by, new.roles)
     values = new.model_dump(exclude={"password"})
     return await create_user(session, password_hash=password_hash, **values)
@@ -322,11 +321,16 @@ async def store_renewed_hash(session: AsyncSession, user_id: UUID, password_hash
 
 
 def normal_name(name: str) -> str:
-    """The one spelling of what somebody typed as their e-mail address or username."""
+    """What somebody typed as their e-mail address or username, as it would be stored."""
     name = unicodedata.normalize("NFC", name.strip())
     with suppress(ValueError):
         name = normal_email(name)
-    return name.lower()
+    return name
+
+
+def name_key(name: str) -> str:
+    """One text for all spellings of a name. The database is not asked: it folds in its own way."""
+    return normal_name(name).casefold()
 
 
 @asynccontextmanager

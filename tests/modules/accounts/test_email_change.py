@@ -57,6 +57,13 @@ async def test_from_the_wish_to_the_new_address(
     assert_dead(await post.verify(token_of(mail)))
 
 
+async def test_a_wrong_password_is_on_record(post: Post, ada: Actor) -> None:
+    assert (await move(ada, current_password="Not the right one")).status_code == 422
+    actor, target, outcome, changes = post.audited("user.update")[-1]
+    assert (str(actor), target, outcome) == (str(ada.id), str(ada.id), "failure")
+    assert changes == {"reason": "CURRENT_PASSWORD_WRONG"}
+
+
 async def test_it_takes_the_password(post: Post, ada: Actor) -> None:
     missing = await ada.patch(ME, json={"email": NEW, "full_name": "New"})
     assert (missing.status_code, missing.json()["error"]) == (422, "VALIDATION_ERROR")

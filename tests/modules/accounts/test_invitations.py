@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.actors import PASSWORD, Actor
+from tests.actors import PASSWORD, Actor, Cast
 from tests.modules.accounts.post import (
     FORGOT,
     FRONTEND,
@@ -70,6 +70,44 @@ async def test_a_refused_account_invites_nobody(post: Post, admin: Actor, ada: A
 async def test_an_account_made_disabled_is_not_invited(post: Post, admin: Actor) -> None:
     await invite(admin, is_active=False)
     assert await post.arrives() == []
+
+
+async def test_an_invitation_follows_its_account(post: Post, admin: Actor) -> None:
+    account = await invite(admin, is_active=False)
+    path = f"{USERS}/{account['id']}"
+    assert (await admin.patch(path, json={"is_active": True})).status_code == 200
+    wrong = await post.token(GRACE)
+    assert (await admin.patch(path, json={"email": "hopper@example.com"})).status_code == 200
+    assert_dead(await post.reset(wrong))
+    right = await post.token("hopper@example.com")
+    # Nothing else that is changed sends another one.
+    assert (await admin.patch(path, json={"full_name": "Grace"})).status_code == 200
+    assert (await admin.patch(path, json={"is_active": False})).status_code == 200
+    assert len(await post.arrives()) == 2
+    assert (await admin.patch(path, json={"is_active": True})).status_code == 200
+    right = await post.token("hopper@example.com")
+    assert (await post.reset(right)).status_code == 204
+    assert (await admin.patch(path, json={"email": "g@example.com"})).status_code == 200
+    assert await post.arrives("g@example.com") == []
+
+
+async def test_roles_are_refused_before_anything_else_is(
+    post: Post, admin: Actor, actor: Cast
+) -> None:
+    clerk = await clerk_of(admin, actor)
+    members = {"email": GRACE, "password": "password", "roles": []}
+    refused = await clerk.post(USERS, json=members)
+    assert (refused.status_code, refused.json()["error"]) == (403, "PERMISSION_DENIED")
+
+
+async def clerk_of(admin: Actor, actor: Cast) -> Actor:
+    """Somebody who may make accounts but give no roles."""
+    role = {"name": "clerk", "permissions": ["users:read", "users:write"]}
+    assert (await admin.post("/api/v1/roles", json=role)).status_code == 201
+    clerk = await actor("clerk")
+    given = await admin.put(f"{USERS}/{clerk.id}/roles", json={"roles": ["clerk"]})
+    assert given.status_code == 200
+    return clerk
 
 
 async def test_who_lost_the_invitation_asks_as_for_a_forgotten_password(

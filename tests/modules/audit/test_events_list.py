@@ -82,6 +82,7 @@ async def test_the_latest_comes_first_and_is_told_whole(
         ({"outcome": "failure"}, [3]),
         ({"outcome": "denied"}, [4]),
         ({"ip": "10.0.0.1"}, [4]),
+        ({"ip": "::ffff:10.0.0.1"}, [4]),
         ({"ip": "2001:0DB8:0:0::1"}, [3]),
         ({"user_agent": "curl/8 (x)"}, [4]),
         ({"user_agent": "curl"}, []),

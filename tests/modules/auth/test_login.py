@@ -52,6 +52,15 @@ async def test_by_address_or_username_in_any_case(ada: Actor, client: Client, na
     assert await signed_in_as(client, form) == "ada"
 
 
+@pytest.mark.parametrize(
+    "name", ["\u0391\u03a3", "\u0130bo", "stra\u00dfe", "\u039d\u03b9\u03ba\u03bf\u03c2"]
+)
+async def test_by_an_address_that_systems_fold_in_different_ways(client: Client, name: str) -> None:
+    account = {"email": f"{name}@example.com", "password": PASSWORD, "username": "folded"}
+    assert (await client.post("/api/v1/auth/register", json=account)).status_code == 201
+    assert await signed_in_as(client, await sign_in(client, account["email"])) == "folded"
+
+
 async def test_the_password_is_taken_as_it_is(ada: Actor, client: Client) -> None:
     for password in (PASSWORD.lower(), f" {PASSWORD}", f"{PASSWORD} ", PASSWORD[:-1]):
         assert (await sign_in(client, ada.email, password)).status_code == 401

@@ -1,7 +1,9 @@
 """What goes with an account."""
 
+import asyncio
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -65,6 +67,30 @@ async def test_a_deleted_users_token_is_good_for_nothing(ada: Actor) -> None:
         answer = await ada.request(method, path)
         assert answer.status_code == 401
         assert answer.json()["error"] == "INVALID_TOKEN"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/items", "/api/v1/articles"])
+async def test_what_is_made_while_its_owner_is_deleted_is_theirs_no_more(
+    ada: Actor, database_url: str, path: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("DELETE FROM users WHERE id = %s", [ada.id])
+        # Ada is known until the deletion is committed, for which the new row has to wait.
+        made = asyncio.ensure_future(ada.post(path, json={"title": "Too late"}))
+        await waits_for_a_lock(connection, made)
+    answer = await made
+    assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_TOKEN")
+
+
+async def waits_for_a_lock(
+    connection: psycopg.AsyncConnection, task: "asyncio.Future[httpx.Response]"
+) -> None:
+    while not task.done():
+        found = await connection.execute("SELECT FROM pg_locks WHERE NOT granted")
+        if found.rowcount:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(task.result().text)
 
 
 async def test_the_address_and_the_username_are_free_again(ada: Actor, client: Client) -> None:
