@@ -1,6 +1,9 @@
+import http.client
+import json
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +45,29 @@ def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path) -> 
     lines = serve.output.splitlines()
     assert all(line.startswith("{") for line in lines)
     assert len([line for line in lines if "/health/ready" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    "sent", [b"NONSENSE / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nA B: 1\r\n\r\n"]
+)
+def test_what_is_no_http_is_refused_like_anything_else(
+    own_database_url: str, tmp_path: Path, sent: bytes
+) -> None:
+    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as serve:
+        eventually(lambda: is_ready(serve))
+        port = int(serve.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(sent)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            problem = json.loads(answer.read())
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
+    assert (answer.status, problem["status"], problem["error"]) == (400, 400, "BAD_REQUEST")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == problem["request_id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("count", [1, 2])

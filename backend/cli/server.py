@@ -1,14 +1,40 @@
 """How uvicorn is set up."""
 
 import socket
+from secrets import token_hex
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from backend.core.errors import BadRequestError, problem_response
+from backend.core.middleware.requests import CSP, HEADERS, NO_STORE
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP whose own refusals are told like all others."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, so that no application ever sees it, and hang up."""
+        request_id = token_hex(16)
+        told = problem_response({"path": "/", "request_id": request_id}, BadRequestError())
+        headers = [
+            *told.raw_headers,
+            *HEADERS,
+            CSP,
+            NO_STORE,
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(told.body)]))
+        self.transport.close()
 
 
 def make_config(app: Any, *, patience: int, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=Protocol,
         # Set up by backend.core.logging; the application writes a line per request itself.
         log_config=None,
         access_log=False,

@@ -13,14 +13,14 @@ from backend.core.origin import current_scope
 log = structlog.get_logger("requests")
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_HEADERS = [
+CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
 # An answer that says nothing of caching is somebody's own, or of this moment.
-_NO_STORE = (b"cache-control", b"no-store")
+NO_STORE = (b"cache-control", b"no-store")
 _CACHEABLE = {b"cache-control", b"etag"}
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
@@ -33,7 +33,7 @@ class RequestsMiddleware:
     ) -> None:
         self.app = app
         self.template_of = template_of
-        self.headers = [*_HEADERS, _HSTS] if hsts else _HEADERS
+        self.headers = [*HEADERS, _HSTS] if hsts else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,9 +60,9 @@ class RequestsMiddleware:
                 headers.append((b"x-request-id", request_id.encode()))
                 present = {name for name, _ in headers}
                 if b"content-security-policy" not in present:
-                    headers.append(_CSP)
+                    headers.append(CSP)
                 if not present & _CACHEABLE:
-                    headers.append(_NO_STORE)
+                    headers.append(NO_STORE)
                 message["headers"] = headers
             await send(message)
 

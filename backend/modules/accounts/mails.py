@@ -29,6 +29,8 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     token = await session.get(MailedToken, token_id)
     if token is None or not tokens.is_live(token):
         return None
+    if token.purpose == "registration":
+        await tokens.take_turn(session, token.email)
     # Accounts are always locked before tokens, so that nobody waits in a circle.
     if token.user_id is None:
         account = await users.lock_account(session, email=token.email)
@@ -102,6 +104,8 @@ async def _registration_mail(
         except UsernameAlreadyExistsError:
             return _message(context, "username_taken", token, to=token.email)
         token.purpose, token.user_id, token.registration = "verify", user.id, None
+    elif not await tokens.replace_registrations(session, token):
+        return None
     return _with_link(context, token)
 
 

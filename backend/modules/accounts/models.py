@@ -25,6 +25,11 @@ class MailedToken(Base, Identified, table=True):
             unique=True,
             postgresql_where=text("ended_at IS NULL"),
         ),
+        Index(
+            "ix_mailed_tokens_registrations",
+            text("lower(email)"),
+            postgresql_where=text("purpose = 'registration' AND ended_at IS NULL"),
+        ),
     )
 
     purpose: str = Field(sa_type=String(12))

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import update
-from sqlmodel import col
+from sqlalchemy import func, update
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
@@ -85,6 +85,27 @@ async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
         )
         .values(ended_at=utc_now())
     )
+
+
+async def replace_registrations(session: AsyncSession, token: MailedToken) -> bool:
+    """Kill what else would make an account of this address; False if one of those is newer."""
+    others = (
+        func.lower(MailedToken.email) == func.lower(token.email),
+        col(MailedToken.purpose) == "registration",
+        col(MailedToken.ended_at).is_(None),
+        col(MailedToken.id) != token.id,
+    )
+    newer = select(MailedToken.id).where(*others, col(MailedToken.created_at) > token.created_at)
+    if (await session.exec(newer.limit(1))).first() is not None:
+        return False
+    await session.exec(update(MailedToken).where(*others).values(ended_at=utc_now()))
+    return True
+
+
+async def take_turn(session: AsyncSession, email: str) -> None:
+    """Let nobody else deal with registrations of this address until the transaction ends."""
+    key = int.from_bytes(digest_of(email.casefold())[:8], signed=True)
+    await session.exec(select(func.pg_advisory_xact_lock(key)))
 
 
 async def use(session: AsyncSession, token_id: UUID) -> bool:

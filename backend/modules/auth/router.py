@@ -41,9 +41,14 @@ from backend.modules.auth.schemas import (
     SessionOut,
     Tokens,
 )
-from backend.modules.users.exceptions import CurrentPasswordWrongError, UserNotFoundError
+from backend.modules.users import service as users
+from backend.modules.users.exceptions import (
+    CurrentPasswordWrongError,
+    LastAdminError,
+    UserNotFoundError,
+)
 
-router = Router(tags=["auth"])
+router = Router()
 
 # A flood of sign-ins, refused or not, must leave the others their share of this process.
 _lane = Lane()
@@ -52,6 +57,7 @@ SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, Se
 
 @router.post(
     "/auth/login",
+    tags=["auth"],
     dependencies=[credentials_ignored],
     openapi_extra=LOGIN_BODY,
     responses=documented(
@@ -85,6 +91,7 @@ async def login(
 
 @router.post(
     "/auth/refresh",
+    tags=["auth"],
     dependencies=[credentials_ignored],
     responses=documented(
         RefreshTokenInvalidError, RefreshTokenReusedError, InvalidTokenError, CSRFError
@@ -133,6 +140,7 @@ def _told(
 
 @router.post(
     "/auth/logout",
+    tags=["auth"],
     status_code=204,
     dependencies=[credentials_ignored],
     responses=documented(
@@ -186,7 +194,7 @@ async def _end_this_session(
             raise RefreshTokenInvalidError
 
 
-@router.post("/auth/logout-all", status_code=204)
+@router.post("/auth/logout-all", tags=["auth"], status_code=204)
 async def logout_all(
     request: Request, principal: CurrentPrincipal, context: CurrentContext
 ) -> None:
@@ -198,7 +206,12 @@ async def logout_all(
         web.clear_cookies(request)
 
 
-@router.post("/users/{id}/logout-all", status_code=204, responses=documented(UserNotFoundError))
+@router.post(
+    "/users/{id}/logout-all",
+    tags=["auth"],
+    status_code=204,
+    responses=documented(UserNotFoundError),
+)
 async def log_out_user(
     id: Id, principal: Annotated[Principal, require("users:admin")], session: Session
 ) -> None:
@@ -206,7 +219,7 @@ async def log_out_user(
     await service.log_out_somebody(session, id, by=principal)
 
 
-@router.get("/auth/sessions", response_model=Page[SessionOut])
+@router.get("/auth/sessions", tags=["auth"], response_model=Page[SessionOut])
 async def list_sessions(
     principal: CurrentPrincipal, reads: ReadSession, page: SessionPage
 ) -> Response:
@@ -214,15 +227,35 @@ async def list_sessions(
     return page.of(await service.list_sessions(reads, principal, page.query))
 
 
-@router.delete("/auth/sessions/{id}", status_code=204, responses=documented(SessionNotFoundError))
-async def end_session(id: Id, principal: CurrentPrincipal, session: Session) -> None:
+@router.delete(
+    "/auth/sessions/{id}",
+    tags=["auth"],
+    status_code=204,
+    responses=documented(SessionNotFoundError),
+)
+async def end_session(
+    id: Id, request: Request, principal: CurrentPrincipal, context: CurrentContext
+) -> None:
     """End one of the caller's sessions."""
-    if not await service.end_session(session, principal.user_id, id):
-        raise SessionNotFoundError
+    async with context.database.transaction() as session:
+        if not await service.end_session(session, principal.user_id, id):
+            raise SessionNotFoundError
+    if principal.csrf_token and id == principal.session_id:
+        web.clear_cookies(request)
+
+
+@router.delete("/users/me", tags=["users"], status_code=204, responses=documented(LastAdminError))
+async def delete_me(request: Request, principal: CurrentPrincipal, context: CurrentContext) -> None:
+    """Delete the caller's account and everything that belongs to it, at once and for good."""
+    async with context.database.transaction() as session:
+        await users.delete_user(session, principal.user_id, by=principal)
+    if principal.csrf_token:
+        web.clear_cookies(request)
 
 
 @router.put(
     "/users/me/password",
+    tags=["auth"],
     status_code=204,
     responses=documented(CurrentPasswordWrongError, RateLimitedError),
 )

@@ -67,19 +67,39 @@ async def sign_in(
         await limits.clear(context, guess)
         error = EmailNotVerifiedError() if found.is_active else AccountDisabledError()
         raise await _refused(context, error, found, name)
-    renewed = await users.renewed_hash(context, password, found.password_hash)
+    opened = await _open(context, found, guess, password, client, transport)
+    if opened is None:
+        # Perhaps another sign-in has renewed the hash, and the password is the same.
+        found = await users.credentials_of(context.database.fresh, found.user_id)
+        if await users.verify_password(context, password, found.password_hash):
+            opened = await _open(context, found, guess, password, client, transport)
+    if opened is None:
+        raise InvalidCredentialsError
+    return opened
+
+
+async def _open(
+    context: Context,
+    account: Credentials,
+    guess: str,
+    password: str,
+    client: Origin,
+    transport: Transport,
+) -> Opened | None:
+    """A new session; None if this is not the account's password hash any more."""
+    renewed = await users.renewed_hash(context, password, account.password_hash)
     async with context.database.transaction() as session:
-        if not await users.lock_password(session, found.user_id, password_hash):
-            raise InvalidCredentialsError
+        if not await users.lock_password(session, account.user_id, account.password_hash):
+            return None
         if renewed is not None:
-            await users.store_renewed_hash(session, found.user_id, renewed)
+            await users.store_renewed_hash(session, account.user_id, renewed)
         await limits.clear_in(session, context, guess)
-        opened = await _open_session(session, context, found.user_id, client, transport)
+        opened = await _open_session(session, context, account.user_id, client, transport)
         await audit.record(
             session,
             "auth.login",
             target=("session", opened.session_id),
-            actor_id=found.user_id,
+            actor_id=account.user_id,
             changes={"transport": transport},
         )
     return opened

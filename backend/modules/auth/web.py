@@ -18,6 +18,7 @@ from backend.modules.auth.rotation import Opened
 HEADER = "X-CSRF-Token"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 REFRESH_PATH = "/api/v1/auth"
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def _is_ours(origin: str, request: Request) -> bool:
         return False
     # A proxy may have taken off the encryption, so the scheme seen here says nothing.
     encrypted = parts.scheme == "https" or (settings.is_local and parts.scheme == "http")
-    return encrypted and parts.netloc.lower() == request.headers.get("host", "").lower()
+    # Browsers leave the usual port out; a proxy may put it in.
+    host = request.headers.get("host", "").lower().removesuffix(_PORTS.get(parts.scheme, ":"))
+    return encrypted and parts.netloc.lower() == host
 
 
 def _is_signed(context: Context, session_id: UUID, token: str) -> bool:

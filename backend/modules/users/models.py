@@ -15,6 +15,8 @@ class User(Base, Identified, Timestamped, table=True):
         Index("ix_users_email_lower", text("lower(email)"), unique=True),
         Index("ix_users_username_lower", text("lower(username)"), unique=True),
         Index("ix_users_created_at_id", "created_at", "id"),
+        Index("ix_users_updated_at_id", "updated_at", "id"),
+        Index("ix_users_by_username", text("coalesce(lower(username), '')"), "id"),
     )
 
     email: str = Field(max_length=254)

@@ -38,12 +38,6 @@ async def read_me(
     return response
 
 
-@router.delete("/me", status_code=204, responses=documented(LastAdminError))
-async def delete_me(principal: CurrentPrincipal, session: Session) -> None:
-    """Delete the caller's account and everything that belongs to it, at once and for good."""
-    await service.delete_user(session, principal.user_id, by=principal)
-
-
 @router.get("", response_model=Page[UserOut])
 async def list_users(
     _: Annotated[Principal, require("users:read")], reads: ReadSession, page: UserPage

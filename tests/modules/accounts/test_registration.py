@@ -217,6 +217,20 @@ async def test_strictly_with_verified_addresses_only_not_even_signing_in_tells(
     assert_dead(await post.verify(token))
 
 
+async def test_strictly_the_link_that_was_mailed_last_is_the_one_that_counts(post: Post) -> None:
+    post.configure(registration_mode="strict", require_verified_email=True)
+    await register(post)
+    older = await post.token("new@example.com")
+    await register(post, email="NEW@example.com", password="another password", username="other")
+    await register(post, email="somebody@example.com", username="somebody")
+    newer = token_of((await post.arrives("NEW@example.com"))[-1])
+    assert_dead(await post.verify(older))
+    assert (await post.verify(newer)).status_code == 204
+    assert await post.signs_in("new@example.com", "another password")
+    assert not await post.signs_in("new@example.com", NEW["password"])
+    assert (await post.verify(await post.token("somebody@example.com"))).status_code == 204
+
+
 @pytest.mark.parametrize(
     ("member", "value", "code"),
     [

@@ -388,6 +388,22 @@ async def test_when_there_is_no_refreshing_the_cookies_are_cleared(
     assert (await opened(page.client)).session_id != page.session_id
 
 
+@pytest.mark.parametrize("path", ["/api/v1/users/me", "/api/v1/auth/sessions/{own}"])
+async def test_what_ends_ones_own_session_takes_its_cookies(page: Page, path: str) -> None:
+    answer = await page.client.delete(path.format(own=page.session_id), headers=page.csrf)
+    assert answer.status_code == 204
+    assert_cleared(answer)
+
+
+async def test_another_session_ends_without_ones_own_cookies(
+    ada: Actor, page: Page, client: Client
+) -> None:
+    sessions = (await page.client.get("/api/v1/auth/sessions")).json()["data"]
+    other = next(each["id"] for each in sessions if not each["current"])
+    answer = await page.client.delete(f"/api/v1/auth/sessions/{other}", headers=page.csrf)
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (204, None)
+
+
 async def test_without_a_cookie_there_is_none_to_clear(page: Page, client: Client) -> None:
     for body in (None, {"refresh_token": page.cookie(REFRESHING)}):
         refused = await client.post(REFRESH, json=body)

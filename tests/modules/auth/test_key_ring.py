@@ -1,5 +1,6 @@
 """Changing SECRET_KEY: what the former key made stays good as long as it is known."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -231,6 +232,15 @@ async def test_passwords_stay_good_and_are_renewed(
     assert await try_password(renewed, ada.email) == GOOD
     assert await password_hash(database_url, ada) == after
     assert await try_password(forgetful, ada.email) == GOOD
+
+
+async def test_those_who_sign_in_while_a_password_is_renewed_all_may(
+    ada: Actor, renewed: Client
+) -> None:
+    tries = [try_password(renewed, ada.email) for _ in range(4)]
+    assert await asyncio.gather(*tries) == [GOOD] * 4
+    wrong = [try_password(renewed, ada.email, "another password") for _ in range(2)]
+    assert await asyncio.gather(*wrong) == [REFUSED] * 2
 
 
 async def test_a_new_password_is_kept_by_the_new_key(
