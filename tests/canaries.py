@@ -3,14 +3,18 @@
 Every test that goes through the usual fixtures is also a test of this.
 """
 
+import base64
 import logging
 import re
 import traceback
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 from psycopg.rows import TupleRow
+
+from backend.core.security import derive_key
 
 # Kinds by their form: access tokens, refresh tokens, links with tokens, password hashes, URLs of
 # databases.
@@ -21,6 +25,14 @@ FORMS = re.compile(
     r"|\$2b\$"
     r"|postgres(?:ql)?(?:\+\w+)?://"
 )
+# What keys are derived for, as the code says it.
+PURPOSES = {
+    purpose
+    for file in (Path(__file__).parents[1] / "backend").rglob("*.py")
+    for purpose in re.findall(
+        r"""(?:\.keys?\(|derive_key\([^)"]*|_KEY = )"([a-z -]+)"\)?""", file.read_text()
+    )
+}
 TOKEN_MEMBERS = ("access_token", "refresh_token", "csrf_token")
 # What is written down, without the text of mails to developers: that has to hold the links.
 WRITTEN = """
@@ -28,6 +40,12 @@ SELECT 'audit_events', to_jsonb(each)::text FROM audit_events AS each
 UNION ALL SELECT 'procrastinate_jobs', to_jsonb(each)::text FROM procrastinate_jobs AS each
 UNION ALL SELECT 'mailbox', (to_jsonb(each) - 'text' - 'html' - 'links')::text FROM mailbox AS each
 """
+
+
+def keys_of(secret: str) -> set[str]:
+    """All keys derived from a SECRET_KEY, in the forms that somebody might write them in."""
+    keys = [derive_key(secret.encode(), purpose) for purpose in PURPOSES]
+    return {form for key in keys for form in (key.hex(), base64.b64encode(key).decode(), str(key))}
 
 
 class Watch:

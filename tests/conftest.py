@@ -16,7 +16,7 @@ from tests import databases
 from tests.actors import PASSWORD, Actor, Cast, Client
 from tests.applications import DEFAULTS, MODULES, make_context
 from tests.browsers import browser, browser_context
-from tests.canaries import WATCH, WatchingHandler
+from tests.canaries import WATCH, WatchingHandler, keys_of
 from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure,
     pytest_configure_node,
@@ -28,6 +28,9 @@ def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests of whole processes mostly wait for them."""
     return (os.cpu_count() or 1) + 1
 
+
+SECRET = DEFAULTS["secret_key"].get_secret_value()
+KEYS = keys_of(SECRET)
 
 # Without this structlog prints tracebacks by rich, which takes seconds for each.
 structlog.configure(
@@ -50,7 +53,7 @@ __all__ = [
 
 @pytest.fixture(autouse=True)
 def no_secret_gets_out() -> Iterator[None]:
-    WATCH.begin(PASSWORD, DEFAULTS["secret_key"].get_secret_value())
+    WATCH.begin(PASSWORD, SECRET, *KEYS)
     yield
     assert not WATCH.leaks, "\n".join(WATCH.leaks)
 

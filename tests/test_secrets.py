@@ -15,7 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from backend.modules.auth import web
-from tests.canaries import FORMS
+from tests.canaries import FORMS, keys_of
 from tests.commands import eventually, running
 from tests.processes import Server, served
 
@@ -62,6 +62,8 @@ class Visitor:
     def __init__(self, server: Server) -> None:
         self.http = httpx.Client(base_url=f"{server.url}/api/v1", timeout=60)
         self.secrets = {PASSWORD, OTHER, *CONFIGURED.values()}
+        for name in ("secret", "former-secret"):
+            self.secrets |= keys_of(CONFIGURED[name])
         self.refusals: list[str] = []
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
