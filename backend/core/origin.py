@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -40,10 +41,13 @@ def origin() -> Origin:
 def client_address(scope: Scope) -> str | None:
     """The client's IP address; None where there is none, as on a Unix socket."""
     client = scope.get("client")
-    if client is None:
-        return None
+    return None if client is None else _plain(client[0])
+
+
+@lru_cache(4096)
+def _plain(host: str) -> str | None:
     try:
-        address = ip_address(client[0])
+        address = ip_address(host)
         # A socket that takes both kinds writes the old kind in the form of the new.
         return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
