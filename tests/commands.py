@@ -125,8 +125,8 @@ def running(
     *arguments: str, folder: Path, project: Path = ROOT, **settings: Any
 ) -> Iterator[Running]:
     log = folder / f"log-{time.monotonic_ns()}"
-    # Tests that nohup started must not hand on that hanging up is ignored.
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Tests that nohup or a background shell started must not hand on what is ignored there.
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGHUP, signal.SIGINT)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*BACKEND, *arguments],
@@ -137,7 +137,8 @@ def running(
             stderr=output,
             start_new_session=True,
         )
-    signal.signal(signal.SIGHUP, before)
+    for each, handler in before.items():
+        signal.signal(each, handler)
     command = Running(process, log)
     try:
         yield command

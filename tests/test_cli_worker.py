@@ -1,10 +1,13 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 from alembic import command
 
 from backend.core.worker import DATABASE, SCHEMA
+from backend.db import embedded_host
 from backend.db.embedded import data_folder, embedded_server, server_url
 from backend.db.migrations import alembic_config
 from tests import databases
@@ -54,8 +58,8 @@ def is_empty(url: str) -> bool:
         return not connection.execute("SELECT 1 FROM procrastinate_jobs").fetchall()
 
 
-def worker_on(url: str, folder: Path) -> Any:
-    return running("worker", folder=folder, DATABASE_URL=url, LOG_FORMAT="json")
+def worker_on(url: str, folder: Path, **options: Any) -> Any:
+    return running("worker", folder=folder, DATABASE_URL=url, LOG_FORMAT="json", **options)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -138,6 +142,80 @@ def test_stops_while_it_waits(tmp_path: Path) -> None:
         worker.says("worker_waits")
         worker.kill(signal.SIGTERM)
         assert worker.ends() == 0
+
+
+def test_stops_while_the_database_does_not_answer(folder: Path, tmp_path: Path) -> None:
+    with embedded_server(folder, fast=True) as server:
+        migrate(server.url)
+        with worker_on(server.url, tmp_path) as worker:
+            worker.says("worker_started")
+            with frozen(server.folder / "data"):
+                begun = time.monotonic()
+                worker.kill(signal.SIGTERM)
+                assert worker.ends() == 0
+                # Docker and Kubernetes wait for half a minute.
+                assert time.monotonic() - begun < 30
+
+
+@contextmanager
+def frozen(data: Path) -> Iterator[None]:
+    """The server of this folder, and all of its processes."""
+    postmaster = embedded_host.recorded_pid(data)
+    assert postmaster is not None
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    rows = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    pids = [postmaster, *(pid for pid, parent in rows if parent == postmaster)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "backend", project / "backend")
+    jobs = project / "backend" / "modules" / "jobs" / "jobs.py"
+    jobs.write_text(STUBBORN)
+    for file, usual, short in (
+        ("core/attempts.py", "patience: float = 20", "patience: float = 0.1"),
+        ("cli/worker.py", "LAST_SECONDS = 8", "LAST_SECONDS = 1"),
+    ):
+        path = project / "backend" / file
+        assert usual in path.read_text()
+        path.write_text(path.read_text().replace(usual, short))
+    enqueue(own_database_url)
+    with worker_on(own_database_url, tmp_path, project=project) as worker:
+        worker.says("begun")
+        worker.kill(signal.SIGTERM)
+        assert worker.ends() == 1
+        assert told(worker, "worker_gave_up")
+    with psycopg.connect(own_database_url) as connection:
+        # As one whose worker was killed; another gives it back when it misses that one.
+        left = (
+            "SELECT count(*) FROM procrastinate_jobs AS job JOIN procrastinate_workers AS worker"
+            " ON job.worker_id = worker.id WHERE status = 'doing' AND task_name = 'jobs.clean'"
+        )
+        assert connection.execute(left).fetchone() == (1,)
+
+
+STUBBORN = """
+import asyncio
+import structlog
+from backend.core.jobs import Job
+
+async def run(context):
+    structlog.get_logger().info("begun")
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            pass
+
+CLEAN = Job("jobs.clean", run)
+"""
 
 
 def test_brings_a_database_and_shares_it(tmp_path: Path) -> None:

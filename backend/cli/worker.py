@@ -4,12 +4,14 @@ The latter is `python -m backend.cli.worker LIFELINE`.
 """
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
+import structlog
 from pydantic import SecretStr
 
 from backend.cli import configuration, lifeline
@@ -22,6 +24,12 @@ from backend.core.logging import configure_logging
 from backend.core.registry import RegistryError
 from backend.core.settings import Settings, SettingsError
 from backend.core.worker import work
+
+log = structlog.get_logger()
+
+# For what is left to do when the jobs have had their time; whoever started the worker waits for
+# half a minute, as a rule.
+LAST_SECONDS = 8
 
 
 def main() -> None:
@@ -43,6 +51,7 @@ def main() -> None:
 
 def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """Run jobs until a signal to stop."""
+    pace = pace or Pace()
     settings, loaded, modules = configuration.load()
     configure_logging(settings)
     with ExitStack() as stack:
@@ -54,15 +63,21 @@ def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None
 
         async def until_signalled() -> None:
             stopping = asyncio.Event()
-            with _set_by_signals(stopping):
-                await work(context, modules, stopping, pace=pace or Pace(), on_ready=on_ready)
+            with _set_by_signals(stopping, pace.patience + LAST_SECONDS):
+                await work(context, modules, stopping, pace=pace, on_ready=on_ready)
 
-        asyncio.run(until_signalled())
+        try:
+            asyncio.run(until_signalled())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager
-def _set_by_signals(stopping: asyncio.Event) -> Iterator[None]:
-    """Inside the block, the first signal to stop sets the event; there are no further ones."""
+def _set_by_signals(stopping: asyncio.Event, limit: float) -> Iterator[None]:
+    """Inside the block, the first signal to stop sets the event; there are no further ones.
+
+    After it the process has so many seconds to end by itself.
+    """
     loop = asyncio.get_running_loop()
     handlers = {each: signal.getsignal(each) for each in STOPPING}
     wanted = [each for each, handler in handlers.items() if handler is not signal.SIG_IGN]
@@ -70,6 +85,8 @@ def _set_by_signals(stopping: asyncio.Event) -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         for each in wanted:
             signal.signal(each, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.setitimer(signal.ITIMER_REAL, limit)
         loop.call_soon_threadsafe(stopping.set)
 
     for each in wanted:
@@ -80,6 +97,15 @@ def _set_by_signals(stopping: asyncio.Event) -> Iterator[None]:
         if not stopping.is_set():
             for each in wanted:
                 signal.signal(each, handlers[each])
+
+
+def _give_up(_number: int, _frame: FrameType | None) -> None:
+    """What still runs counts as abandoned: others take it over when this worker is missed."""
+    try:
+        log.error("worker_gave_up")
+        sys.stdout.flush()
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":

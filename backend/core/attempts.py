@@ -27,14 +27,16 @@ class Pace:
     """The times a worker keeps, in seconds.
 
     heartbeat    between two signs of life
-    dead_after   without one its jobs are others'. A worker that cannot give any has let go of its
-                 own jobs before: `heartbeat`, the wait for a connection and `patience` are less
+    answer       for the database to answer the worker itself; then it counts as away
+    dead_after   without a sign of life its jobs are others'. A worker that cannot give any has let
+                 go of them before: `heartbeat`, twice `answer` and `patience` are less
     poll         between two looks for jobs whose time has come; of new ones it hears at once
     patience     for jobs that run when it is asked to stop
     first_pause  between the first attempt and the second
     """
 
     heartbeat: float = 5
+    answer: float = 5
     dead_after: float = 40
     poll: float = 5
     patience: float = 20

@@ -1,28 +1,33 @@
 """The queue as a worker sees it: procrastinate's, made so that no job is lost or left behind."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
 import structlog
+from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job as StoredJob
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.psycopg_connector import PsycopgConnector
+from psycopg import waiting
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from backend.core.attempts import Pace, is_last, pause_after
-from backend.core.jobs import Job
-from backend.db.errors import is_unavailable
+from backend.core.jobs import CLOCK, Job
+from backend.db.errors import DatabaseUnavailableError, is_unavailable
 
 log = structlog.get_logger()
 
 # Any number no other lock of this application uses.
-_RESCUE_LOCK = 7_265_331
+RESCUE_LOCK = 7_265_331
 _HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
 # Added to each of the following. A worker that was taken for dead, and was not, has lost its jobs.
 _OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"
@@ -41,12 +46,19 @@ _PUT_OFF = (
     f"{_GIVE_BACK}, scheduled_at = now()"
     f" + greatest(interval '30 seconds', least(interval '6 hours', ({_AGE}) / 4))"
 )
+# A job that fails each time would otherwise leave thousands of failures a day.
+_REPLACE = (
+    "DELETE FROM procrastinate_jobs WHERE queue_name = %(queue)s AND task_name = %(name)s"
+    " AND status IN ('todo', 'failed') AND id < %(id)s"
+)
+# So many at a time that it does not take longer than a worker may wait for its answer.
 _ABANDONED = """
 SELECT id, task_name, attempts, worker_id FROM procrastinate_jobs
 WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
     SELECT id FROM procrastinate_workers
     WHERE last_heartbeat < now() - make_interval(secs => %s)
 ))
+ORDER BY id LIMIT 200
 """
 _RESCUE = """
 UPDATE procrastinate_jobs SET status = %(status)s, worker_id = NULL, abort_requested = false,
@@ -75,6 +87,27 @@ class Remains:
     unknown: set[str] = field(default_factory=set)
 
 
+class Connection(psycopg.AsyncConnection[Any]):
+    """Is closed when nobody waits for its answer any more.
+
+    psycopg would ask the server to drop the statement, and wait for that for ten seconds: a server
+    that does not answer would prolong every wait that has an end.
+    """
+
+    async def wait(
+        self,
+        gen: Any,
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109  # psycopg calls it so
+    ) -> Any:
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval, timeout)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
 class Queue(JobManager):
     """What procrastinate's worker calls, for the jobs that this release knows by name."""
 
@@ -94,34 +127,42 @@ class Queue(JobManager):
         while self._remains.outcomes:
             statement, job, values = self._remains.outcomes[-1]
             try:
-                await self._change(statement, job, **values)
+                async with self._bounded():
+                    await self._change(statement, job, **values)
             except ConnectorException as error:
                 if is_unavailable(error.__cause__ or error):
                     raise
             # If the database will not have it, the job counts as abandoned: it is tried again.
             self._remains.outcomes.pop()
         while self._remains.workers:
-            await super().unregister_worker(self._remains.workers[-1])
+            async with self._bounded():
+                await super().unregister_worker(self._remains.workers[-1])
             self._remains.workers.pop()
-        await self.rescue()
+        async with self._bounded():
+            await self.rescue()
+
+    async def prune_stalled_workers(self, *_: Any) -> list[int]:
+        return []  # `rescue` does, and has just done it
+
+    async def register_worker(self) -> int:
+        async with self._or_break():
+            return await super().register_worker()
 
     async def unregister_worker(self, worker_id: int) -> None:
         if self.broken is not None:
             self._remains.workers.append(worker_id)
             return
-        await super().unregister_worker(worker_id)
+        async with self._or_break():
+            await super().unregister_worker(worker_id)
 
     async def fetch_job(self, queues: Any, worker_id: int) -> StoredJob | None:
-        with self._or_break():
-            return await self._fetch_known(queues, worker_id)
-
-    async def _fetch_known(self, queues: Any, worker_id: int) -> StoredJob | None:
         while True:
-            job = await super().fetch_job(queues, worker_id)
-            if job is None or job.task_name in self._jobs:
-                return job
-            # Another release's, which may come yet, or come back.
-            await self._change(_PUT_OFF, job)
+            async with self._or_break():
+                job = await super().fetch_job(queues, worker_id)
+                if job is None or job.task_name in self._jobs:
+                    return job
+                # Another release's, which may come yet, or come back.
+                await self._change(_PUT_OFF, job)
             if job.task_name not in self._remains.unknown:
                 self._remains.unknown.add(job.task_name)
                 log.warning("job_unknown", job=job.task_name, job_id=job.id)
@@ -140,12 +181,14 @@ class Queue(JobManager):
 
     async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
         try:
-            if not await self._change(statement, job, **values):
-                log.warning("job_was_taken", job=job.task_name, job_id=job.id)
-        except ConnectorException as error:
+            async with self._or_break():
+                was_ours = await self._change(statement, job, **values)
+        except (ConnectorException, DatabaseUnavailableError):
             # For the database it still runs, and would for as long as this worker lives.
             self._remains.outcomes.append((statement, job, values))
-            self._break(error)
+            return
+        if not was_ours:
+            log.warning("job_was_taken", job=job.task_name, job_id=job.id)
 
     async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:
         """Whether the job was still this worker's."""
@@ -154,30 +197,56 @@ class Queue(JobManager):
         )
         return bool(changed)
 
-    def _break(self, error: Exception) -> None:
+    def break_off(self, error: Exception) -> None:
+        """Have the workers of this queue end: they cannot do what they should."""
         self.broken = self.broken or error
         self.on_broken()
 
-    @contextmanager
-    def _or_break(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """A connection may stay open while nobody answers: a proxy that stalls, a frozen server."""
+        try:
+            async with asyncio.timeout(self._pace.answer):
+                yield
+        except TimeoutError:
+            raise DatabaseUnavailableError from None
+
+    @asynccontextmanager
+    async def _or_break(self) -> AsyncIterator[None]:
         """A worker does not always notice when what it does beside its jobs has failed."""
         try:
-            yield
+            async with self._bounded():
+                yield
         except Exception as error:
-            self._break(error)
+            self.break_off(error)
             raise
 
     async def listen_for_jobs(self, **options: Any) -> None:
-        with self._or_break():
+        # Without a bound: what it waits for may never come.
+        try:
             await super().listen_for_jobs(**options)
+        except Exception as error:
+            self.break_off(error)
+            raise
 
-    async def defer_periodic_job(self, *arguments: Any, **options: Any) -> int | None:
-        with self._or_break():
-            return await super().defer_periodic_job(*arguments, **options)
+    async def defer_periodic_job(
+        self, job: StoredJob, periodic_id: str, defer_timestamp: int
+    ) -> int | None:
+        cron = self._jobs[job.task_name].cron
+        if croniter(cron, defer_timestamp).get_next(float) <= time.time():
+            # Missed by a process that slept. A later time is due as well, and stands for all.
+            return None
+        async with self._or_break():
+            id = await super().defer_periodic_job(job, periodic_id, defer_timestamp)
+            if id is not None:
+                await self.connector.execute_query_async(
+                    _REPLACE, queue=CLOCK, name=job.task_name, id=id
+                )
+            return id
 
     async def update_heartbeat(self, worker_id: int) -> None:
         """Give a sign of life, then take care of what dead workers have left."""
-        with self._or_break():
+        async with self._or_break():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(_HEARTBEAT, [worker_id])
                 if not cursor.rowcount:
@@ -188,8 +257,8 @@ class Queue(JobManager):
         """Give back the jobs of workers without a heartbeat, and forget those workers."""
         async with self._pool.connection() as connection, connection.transaction():
             cursor = connection.cursor(row_factory=dict_row)
-            # Two rescuers of one job: the second would take it from whoever runs it by then.
-            await cursor.execute("SELECT pg_try_advisory_xact_lock(%s) AS ours", [_RESCUE_LOCK])
+            # Two at a time would wait for each other's rows, of jobs and of workers, in a circle.
+            await cursor.execute("SELECT pg_try_advisory_xact_lock(%s) AS ours", [RESCUE_LOCK])
             turn = await cursor.fetchone()
             if not turn or not turn["ours"]:
                 return

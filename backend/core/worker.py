@@ -18,8 +18,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from backend.core.attempts import Pace, Pauses, attempt, told_error
 from backend.core.context import Context
-from backend.core.job_queue import Queue, Remains, WorkerDeclaredDeadError
-from backend.core.jobs import QUEUE, Job
+from backend.core.job_queue import Connection, Queue, Remains, WorkerDeclaredDeadError
+from backend.core.jobs import CLOCK, QUEUE, Job
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.connections import Timeouts
@@ -62,7 +62,7 @@ async def work(
         history = revisions()
         told = None
         while not stopping.is_set():
-            obstacle = await _obstacle(context, *history)
+            obstacle = await _obstacle(context, pace, *history)
             if obstacle is None:
                 told = None
                 obstacle = await shift.run(stopping, on_ready)
@@ -87,11 +87,14 @@ def _check_crons(modules: Sequence[Module]) -> None:
                 )
 
 
-async def _obstacle(context: Context, newest: str | None, known: frozenset[str]) -> str | None:
+async def _obstacle(
+    context: Context, pace: Pace, newest: str | None, known: frozenset[str]
+) -> str | None:
     """Why no job can be run now."""
     try:
-        current = await current_revision(context.database.fresh)
-    except (DatabaseUnavailableError, psycopg.Error):
+        async with asyncio.timeout(pace.answer):
+            current = await current_revision(context.database.fresh)
+    except (DatabaseUnavailableError, psycopg.Error, TimeoutError):
         return DATABASE
     # A revision this code does not know is a newer one's: a rolling update migrates first.
     return SCHEMA if current is None or (current in known and current != newest) else None
@@ -134,12 +137,13 @@ class Shift:
         timeouts = Timeouts(
             pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
         )
-        pool = AsyncConnectionPool(
+        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             settings.database_url.get_secret_value(),
             kwargs={**timeouts.connect_arguments(), "application_name": "trellis worker"},
             min_size=1,
             max_size=3,
             timeout=timeouts.pool,
+            connection_class=Connection,
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
@@ -151,42 +155,64 @@ class Shift:
     async def _work(
         self, queue: Queue, stopping: asyncio.Event, on_ready: Callable[[], None]
     ) -> None:
-        worker = Worker(
-            _app(self._context, self._jobs, self._pace, queue),
-            queues=[QUEUE],
-            concurrency=CONCURRENCY,
-            fetch_job_polling_interval=self._pace.poll,
-            shutdown_graceful_timeout=self._pace.patience,
-            delete_jobs="successful",
-            install_signal_handlers=False,
-            update_heartbeat_interval=self._pace.heartbeat,
-            stalled_worker_timeout=self._pace.dead_after,
-        )
-        stop: Callable[[], None] = worker.stop
+        workers = [self._worker(queue, QUEUE, CONCURRENCY)]
+        if by_clock := sum(job.cron is not None for job in self._jobs.values()):
+            # A slot for each: neither mails that hang nor the long ones of the night delay the
+            # short ones of each minute.
+            workers.append(self._worker(queue, CLOCK, by_clock))
+
+        def stop() -> None:
+            for worker in workers:
+                worker.stop()  # type: ignore[no-untyped-call]  # procrastinate leaves it untyped
+
         queue.on_broken = stop
+
+        async def run(worker: Worker) -> None:
+            try:
+                await worker.run()  # type: ignore[no-untyped-call]  # see above
+            except Exception as error:  # noqa: BLE001  # told by `run`, whatever it is
+                queue.break_off(error)
+            stop()  # none goes on without the other
 
         async def stop_when_asked() -> None:
             await stopping.wait()
             stop()
 
-        asked = asyncio.create_task(stop_when_asked())
-        log.info("worker_started", jobs=len(self._jobs))
-        on_ready()
-        try:
-            await worker.run()  # type: ignore[no-untyped-call]  # procrastinate leaves it untyped
-        finally:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(run(worker)) for worker in workers]
+            # Not before them: the first thing a worker does is to forget that it was to stop.
+            asked = group.create_task(stop_when_asked())
+            log.info("worker_started", jobs=len(self._jobs))
+            on_ready()
+            await asyncio.wait(running)
             asked.cancel()
 
+    def _worker(self, queue: Queue, name: str, slots: int) -> Worker:
+        return Worker(
+            _app(self._context, self._jobs, self._pace, queue, clock=name == CLOCK),
+            queues=[name],
+            concurrency=slots,
+            fetch_job_polling_interval=self._pace.poll,
+            shutdown_graceful_timeout=self._pace.patience,
+            # What the clock starts need not be run at once: that saves a connection.
+            listen_notify=name == QUEUE,
+            delete_jobs="successful",
+            install_signal_handlers=False,
+            update_heartbeat_interval=self._pace.heartbeat,
+        )
 
-def _app(context: Context, jobs: Mapping[str, Job], pace: Pace, queue: Queue) -> App:
+
+def _app(
+    context: Context, jobs: Mapping[str, Job], pace: Pace, queue: Queue, *, clock: bool
+) -> App:
     app = App(connector=queue.connector, periodic_defaults={"max_delay": MISSED_SECONDS})
     app.job_manager = queue
     for job in jobs.values():
         task = app.task(name=job.name, queue=QUEUE, pass_context=True, retry=Pauses(job, pace))(
             _runner(context, job, pace)
         )
-        if job.cron is not None:
-            app.periodic(cron=job.cron)(task)
+        if clock and job.cron is not None:
+            app.periodic(cron=job.cron, queue=CLOCK)(task)
     return app
 
 
@@ -203,4 +229,4 @@ def _silence_libraries() -> None:
     What there is to say is said here, in `attempts` and in `job_queue`.
     """
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)

@@ -1,119 +1,28 @@
 """Jobs from their transaction to their end, run by workers in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from backend.core.attempts import LONGEST_PAUSE, Pace, pause_after
 from backend.core.context import Context
 from backend.core.jobs import Job, enqueue
 from backend.core.module import Module
 from backend.core.registry import RegistryError
-from backend.core.worker import work
+from backend.core.worker import CONCURRENCY, work
 from backend.db.errors import DatabaseUnavailableError
 from tests.actors import Actor
 from tests.applications import make_context
+from tests.house import FAST, House, Log, Runs, named, said
 
-FAST = Pace(heartbeat=0.1, poll=0.05, first_pause=0.01, patience=0.1)
 SECRET = "hunter2"
-Log = list[EventDict]
-
-
-@dataclass
-class Runs:
-    """What a job was called with, and whether it may end well; `called` wakes who waits for it."""
-
-    failures: list[BaseException] = field(default_factory=list)
-    arguments: list[Mapping[str, Any]] = field(default_factory=list)
-    called: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def __call__(self, context: Context, **arguments: Any) -> None:
-        assert isinstance(context, Context)
-        self.arguments.append(arguments)
-        self.called.set()
-        if self.failures:
-            raise self.failures.pop(0)
-
-    async def reach(self, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.arguments) < count:
-                self.called.clear()
-                await self.called.wait()
-
-
-@dataclass
-class House:
-    """A database, what is enqueued in it, and workers on it."""
-
-    url: str
-
-    @asynccontextmanager
-    async def worker(
-        self, *jobs: Job, pace: Pace = FAST, **settings: Any
-    ) -> AsyncIterator[asyncio.Event]:
-        """Works as long as the block; the event is set each time it begins."""
-        context = make_context(self.url, (), **settings)
-        ready, stopping = asyncio.Event(), asyncio.Event()
-        working = asyncio.create_task(
-            work(
-                context,
-                (Module(name="made", jobs=jobs),),
-                stopping,
-                pace=pace,
-                on_ready=ready.set,
-            )
-        )
-        async with asyncio.timeout(20):
-            done, _ = await asyncio.wait(
-                [working, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED
-            )
-        if working in done:
-            await working
-        yield ready
-        stopping.set()
-        async with asyncio.timeout(20):
-            await working
-
-    async def later(self, job: Job, **values: Any) -> None:
-        context = make_context(self.url, ())
-        async with context.database.transaction() as session:
-            await enqueue(session, job, **values)
-        await context.database.close()
-
-    async def execute(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        async with (
-            await psycopg.AsyncConnection.connect(
-                self.url, row_factory=dict_row, autocommit=True
-            ) as connection,
-            await connection.execute(statement, values) as cursor,
-        ):
-            return await cursor.fetchall() if cursor.description else []
-
-    async def jobs(self) -> list[dict[str, Any]]:
-        return await self.execute("SELECT * FROM procrastinate_jobs ORDER BY id")
-
-    async def become(self, condition: Callable[[], Awaitable[Any]]) -> None:
-        async with asyncio.timeout(20):
-            while not await condition():  # noqa: ASYNC110  # the database sets no event
-                await asyncio.sleep(0.01)
-
-    async def finish(self) -> None:
-        """Until the queue is empty."""
-
-        async def is_empty() -> bool:
-            return not await self.jobs()
-
-        await self.become(is_empty)
 
 
 @pytest.fixture
@@ -132,10 +41,6 @@ def log() -> Iterator[Log]:
     """Every event that is logged while the test runs, with what the job has bound to it."""
     with capture_logs(processors=[merge_contextvars]) as captured:
         yield captured
-
-
-def named(log: Log, event: str) -> list[EventDict]:
-    return [each for each in log if each["event"] == event]
 
 
 async def test_runs_what_is_committed_and_nothing_else(house: House, log: Log) -> None:
@@ -283,10 +188,6 @@ async def test_a_job_that_takes_too_long_has_failed(house: House, log: Log) -> N
     assert named(log, "job_dead")[0]["error"] == "TimeoutError"
 
 
-async def said(log: Log, event: str) -> bool:
-    return bool(named(log, event))
-
-
 @pytest.mark.parametrize(
     ("error", "name"),
     [
@@ -396,6 +297,87 @@ async def test_what_the_clock_starts_runs_again_and_again(house: House) -> None:
     async with house.worker(Job("made.second", runs, cron="* * * * * *")):
         await runs.reach(2)
     assert runs.arguments[:2] == [{}, {}]
+
+
+async def test_the_clock_has_slots_of_its_own(house: House) -> None:
+    hang, runs = Job("made.hang", forever), Runs()
+    async with house.worker(hang, Job("made.second", runs, cron="* * * * * *")):
+        for _ in range(CONCURRENCY + 5):
+            await house.later(hang)
+        await house.become(lambda: run(house, CONCURRENCY))
+        before = len(runs.arguments)
+        await runs.reach(before + 2)
+        assert await run(house, CONCURRENCY)
+
+
+async def forever(_: Context) -> None:
+    await asyncio.Event().wait()
+
+
+async def run(house: House, count: int) -> bool:
+    query = "SELECT 1 FROM procrastinate_jobs WHERE status = 'doing' AND task_name = 'made.hang'"
+    return len(await house.execute(query)) == count
+
+
+async def test_what_an_older_release_left_for_the_clock_is_run(house: House) -> None:
+    runs = Runs()
+    # Its queue was that of all others, and this month its time does not come.
+    day = (datetime.now(UTC) - timedelta(days=3)).day
+    job = Job("made.monthly", runs, cron=f"0 3 {day} * *")
+    async with house.worker(job):
+        await house.later(job, timestamp=1)
+        await house.finish()
+    assert runs.arguments == [{}]
+
+
+async def test_what_fails_by_the_clock_leaves_one_failure(house: House, log: Log) -> None:
+    async def fail(_: Context) -> None:
+        raise ZeroDivisionError
+
+    async def retry(_: Context) -> None:
+        raise DatabaseUnavailableError
+
+    jobs = (
+        Job("made.fail", fail, attempts=1, cron="* * * * * *"),
+        Job("made.retry", retry, attempts=1, cron="* * * * * *"),
+    )
+    async with house.worker(*jobs, pace=replace(FAST, first_pause=1000)):
+        await house.become(lambda: at_least(log, "job_dead", 3))
+        await house.become(lambda: at_least(log, "job_failed", 3))
+    left = [(each["task_name"], each["status"]) for each in await house.jobs()]
+    assert sorted(set(left)) == sorted(left)
+    assert set(left) <= {("made.fail", "failed"), ("made.retry", "todo")}
+
+
+async def at_least(log: Log, event: str, count: int) -> bool:
+    return len(named(log, event)) >= count
+
+
+async def test_times_that_were_slept_through_are_made_up_for_once(house: House) -> None:
+    slept = 8
+    begun: list[float] = []
+
+    async def run(_: Context) -> None:
+        begun.append(time.monotonic())
+        if len(begun) == 2:
+            # The whole process, as when its machine is suspended.
+            time.sleep(slept)  # noqa: ASYNC251  # see above
+
+    async def is_awake() -> bool:
+        return len(begun) >= 4
+
+    async def enqueued() -> int:
+        (row,) = await house.execute("SELECT last_value FROM procrastinate_jobs_id_seq")
+        return int(row["last_value"])
+
+    before, started = await enqueued(), time.monotonic()
+    # Or it takes the database for away when it wakes, and begins anew.
+    patient = replace(FAST, answer=1000)
+    async with house.worker(Job("made.second", run, cron="* * * * * *"), pace=patient):
+        await house.become(is_awake)
+    awake = time.monotonic() - started - slept
+    # One for each second, the one in which it started, and one for all that were missed.
+    assert await enqueued() - before <= awake + 4 < awake + slept
 
 
 async def test_a_time_that_is_none_is_told() -> None:

@@ -263,18 +263,26 @@ async def test_a_server_that_drips_does_not_hold_a_worker_for_ever() -> None:
     assert str(error) == "The mail server did not answer in time."
 
 
-async def test_a_goodbye_that_fails_does_not_send_again() -> None:
-    async def take_and_hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_a_goodbye_that_fails_does_not_send_again(hangs_up: bool) -> None:
+    said = asyncio.get_running_loop().create_future()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 hello\r\n")
         while (line := await reader.readline()) and not line.startswith(b"DATA"):
             writer.write(b"250 fine\r\n")
         writer.write(b"354 go on\r\n")
         await reader.readuntil(b"\r\n.\r\n")
         writer.write(b"250 taken\r\n")
-        await reader.readline()
+        said.set_result(await reader.readline())
+        if not hangs_up:
+            await asyncio.Event().wait()
 
-    async with scripted_server(take_and_hang_up) as port:
-        await provider(f"smtp://127.0.0.1:{port}").send(MESSAGE)
+    async with scripted_server(take) as port:
+        # Less than a step may take: who does not wait cannot be interrupted.
+        async with asyncio.timeout(5):
+            await provider(f"smtp://127.0.0.1:{port}").send(MESSAGE)
+            assert await said == b"QUIT\r\n"
 
 
 @pytest.mark.parametrize(
