@@ -3,9 +3,13 @@
 import asyncio
 from collections import deque
 
+# Of so many that wait, one more goes on per turn: those who come in a crowd can then share what
+# they do next.
+CROWD = 32
+
 
 class Lane:
-    """Lets one task go on per turn of the event loop, in the order they came.
+    """Lets one task, or few of a crowd, go on per turn of the event loop, in the order they came.
 
     However many wait here, whatever else the process does gets its share of each turn.
     """
@@ -24,10 +28,14 @@ class Lane:
         await mine
 
     def _move(self) -> None:
-        while self._waiting:
+        left = len(self._waiting) // CROWD + 1
+        self._moving = False
+        while self._waiting and left:
             first = self._waiting.popleft()
             if not first.done():
                 first.set_result(None)
-                asyncio.get_running_loop().call_soon(self._move)
-                return
-        self._moving = False
+                left -= 1
+                self._moving = True
+        if self._moving:
+            # Also with nobody waiting: who comes next must not go within this turn.
+            asyncio.get_running_loop().call_soon(self._move)

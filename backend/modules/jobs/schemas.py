@@ -27,7 +27,8 @@ class JobOut(Schema):
     status: Status = Field(
         description="`waiting` for its time, a worker or its next attempt; `running`; `failed` "
         "after its last attempt, which is kept for 30 days, or until the clock starts it again. "
-        "A job that succeeds is deleted: `done` are only those that somebody ended by hand in the database."
+        "A job that succeeds is deleted: `done` are only those that somebody ended by hand in the "
+        "database."
     )
     attempts: int = Field(description="How often it was tried, the one that runs not counted.")
     arguments: dict[str, Any] = Field(description="What it was given.")
