@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -16,9 +17,11 @@ from backend.core import docs
 from backend.core.context import Context, nobody, unobserved
 from backend.core.draining import drains_before_stop
 from backend.core.failures import install_error_handlers
+from backend.core.identity import policies
 from backend.core.limiting.setup import limits_of, redis_check
 from backend.core.middleware.cors import CORSMiddleware
 from backend.core.middleware.failures import FailuresMiddleware
+from backend.core.middleware.floods import FloodsMiddleware
 from backend.core.middleware.hosts import HostsMiddleware
 from backend.core.middleware.paths import PathsMiddleware
 from backend.core.middleware.proxies import ProxiesMiddleware
@@ -113,12 +116,21 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    templates: dict[object, str | None] = {
-        context.endpoint: context.path_format
+    contexts = [
+        context
         for context in iter_route_contexts(app.routes)
         if isinstance(context.original_route, APIRoute)
+    ]
+    templates: dict[object, str | None] = {
+        context.endpoint: context.path_format for context in contexts
+    }
+    anonymous = {
+        str(context.path_format): context.endpoint
+        for context in contexts
+        if "POST" in (context.methods or ()) and _ignores_credentials(context.original_route)
     }
     # Innermost first.
+    app.add_middleware(FloodsMiddleware, endpoints=anonymous)
     app.add_middleware(PathsMiddleware)
     if settings.allowed_hosts and "*" not in settings.allowed_hosts:
         app.add_middleware(HostsMiddleware, allowed=settings.allowed_hosts)
@@ -129,6 +141,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         RequestsMiddleware, hsts=settings.environment != "development", template_of=templates.get
     )
+
+
+def _ignores_credentials(route: Any) -> bool:
+    return any(each.kind == "ignored" and each.limited for each in policies(route.dependant))
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from backend.core import errors
 from backend.core.context import context_of
 from backend.core.errors import AppError, FieldError, problem_response
+from backend.core.limits import RateLimitedError, tell_refusal
 from backend.db.errors import (
     DatabaseUnavailableError,
     InvalidCursorError,
@@ -101,6 +102,8 @@ async def _app_error(request: Request, error: Exception) -> Response:
             await context_of(request).on_refusal(request)
         except (DatabaseUnavailableError, sa.SQLAlchemyError, psycopg.Error) as failure:
             return await _database_error(request, failure)
+    if isinstance(error, RateLimitedError):
+        tell_refusal(context_of(request), request.scope, error)
     return problem_response(request.scope, error)
 
 

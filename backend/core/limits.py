@@ -39,9 +39,11 @@ __all__ = [
     "parse_rules",
     "spend",
     "take",
+    "tell_refusal",
 ]
 
 IPV6_NETWORK = 64
+POLICY, STATE = b"ratelimit-policy", b"ratelimit"
 
 
 class RateLimitedError(AppError):
@@ -49,8 +51,16 @@ class RateLimitedError(AppError):
     code = "RATE_LIMITED"
     detail = "Too many requests; `Retry-After` says in how many seconds to try again."
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(headers={"Retry-After": str(verdict.retry_after)})
+    def __init__(self, verdict: Verdict, policy: str | None = None) -> None:
+        """`policy`: all the rules that the verdict was found by, if there are several."""
+        assert verdict.rule is not None
+        self.verdict = verdict
+        headers = {
+            "Retry-After": str(verdict.retry_after),
+            "RateLimit-Policy": policy or verdict.rule.policy,
+            "RateLimit": _state(verdict),
+        }
+        super().__init__(headers=headers)
 
 
 async def count_request(context: Context, scope: Scope, principal: Principal | None) -> None:
@@ -66,14 +76,27 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
     else:
         name = f"user {principal.user_id}"
     found = await limits.quotas.take(limits.key(name))
-    assert found.rule is not None
-    state = f'"{found.rule.name}";r={found.remaining};t={math.ceil(found.reset)}'
-    scope["answer_headers"] += [
-        (b"ratelimit-policy", limits.quotas.policy),
-        (b"ratelimit", state.encode()),
-    ]
     if not found.allowed:
-        raise RateLimitedError(found)
+        raise RateLimitedError(found, limits.quotas.policy)
+    scope["answer_headers"] += [
+        (POLICY, limits.quotas.policy.encode()),
+        (STATE, _state(found).encode()),
+    ]
+
+
+def _state(verdict: Verdict) -> str:
+    assert verdict.rule is not None
+    return f'"{verdict.rule.name}";r={verdict.remaining};t={math.ceil(verdict.reset)}'
+
+
+def tell_refusal(context: Context, scope: Scope, error: RateLimitedError) -> None:
+    """Have the answer speak of the limit that refused, and remember it where that is possible."""
+    scope["answer_headers"][:] = [
+        header for header in scope["answer_headers"] if header[0] not in (POLICY, STATE)
+    ]
+    caller = scope.get("anonymous")
+    if caller is not None and error.verdict.final and context.limits is not None:
+        context.limits.refused.remember(caller, error.verdict)
 
 
 async def take(context: Context, key: str, *rules: Rule) -> Verdict:

@@ -41,7 +41,11 @@ async def test_so_many_and_no_more(context: Context) -> None:
     refused = await limits.take(context, NAME, FIVE)
     assert (refused.allowed, refused.remaining) == (False, 0)
     assert 295 <= refused.retry_after <= 300
-    assert RateLimitedError(refused).headers == {"Retry-After": str(refused.retry_after)}
+    assert RateLimitedError(refused).headers == {
+        "Retry-After": str(refused.retry_after),
+        "RateLimit-Policy": '"5-minutes";q=5;w=300',
+        "RateLimit": f'"5-minutes";r=0;t={refused.retry_after}',
+    }
     assert await passed(context, 1, "somebody else") == [True]
 
 

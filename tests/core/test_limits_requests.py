@@ -12,7 +12,7 @@ from backend.core.context import Context
 from backend.core.identity import policies
 from backend.core.limits import address_key
 from backend.core.registry import prefix_of, routes_of
-from tests.actors import Cast, Client
+from tests.actors import PASSWORD, Cast, Client
 from tests.applications import MODULES, make_context
 
 ME = "/api/v1/users/me"
@@ -238,3 +238,48 @@ async def test_without_its_database_nobody_is_served_uncounted(
     assert (answer.status_code, answer.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
     assert (await client.get("/health/live")).status_code == 200
     await made.database.close()
+
+
+async def test_what_anybody_may_send_is_turned_away_at_the_door(
+    limit: Limit, client: Client, app: FastAPI, database_url: str
+) -> None:
+    context = await limit("1000/minute;2000/hour", storage="postgres")
+    body = {"email": "nobody@example.com", "password": "Not the right one"}
+    answers = [await client.post("/api/v1/auth/login", json=body) for _ in range(31)]
+    assert [each.status_code for each in answers].count(429) == 26
+    locked, refused = answers[-2], answers[-1]
+    # Of the account it speaks while that is what refuses, then of the address.
+    assert locked.headers["ratelimit-policy"] == '"5-minutes";q=5;w=300'
+    assert refused.headers["ratelimit-policy"] == '"minute";q=30;w=60'
+    assert refused.headers.get_list("ratelimit")[0].startswith('"minute";r=0;t=')
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("LOCK TABLE rate_limit_quotas, rate_limit_guesses, users")
+        again = [
+            await client.post("/api/v1/auth/login", content=b"not even JSON"),
+            await client.post("/api/v1/auth/login/", json=body, headers={"Authorization": "x"}),
+        ]
+    for each in again:
+        assert (each.status_code, each.json()["error"]) == (429, "RATE_LIMITED")
+        assert 1 <= int(each.headers["retry-after"]) <= int(refused.headers["retry-after"])
+        assert each.headers["ratelimit-policy"] == refused.headers["ratelimit-policy"]
+    # Others are let in, and the address to where it has done nothing yet.
+    async with Client(app, address="192.0.2.7") as other:
+        assert (await other.post("/api/v1/auth/login", content=b"no JSON")).status_code == 415
+    forgotten = await client.post("/api/v1/auth/forgot-password", json={"email": body["email"]})
+    assert forgotten.status_code == 202
+    assert context.limits is not None
+    assert len(context.limits.refused) == 1
+
+
+async def test_a_locked_account_is_no_reason_to_turn_an_address_away(
+    limit: Limit, client: Client, actor: Cast
+) -> None:
+    ada = await actor("ada")
+    context = await limit("1000/minute", storage="postgres")
+    body = {"email": "nobody@example.com", "password": "Not the right one"}
+    answers = [await client.post("/api/v1/auth/login", json=body) for _ in range(6)]
+    assert answers[-1].status_code == 429
+    assert context.limits is not None
+    assert len(context.limits.refused) == 0
+    right = {"email": ada.email, "password": PASSWORD}
+    assert (await client.post("/api/v1/auth/login", json=right)).status_code == 200

@@ -1,7 +1,8 @@
 """What a caller may ask in all: the same rules for everybody, counted before each answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from backend.core.limiting.memory import Memory
 from backend.core.limiting.rules import Rule, Verdict, refusal, verdict
@@ -9,6 +10,34 @@ from backend.db.batches import Batches, Send
 from backend.db.limits import Count
 
 MAX_REFUSED = 20_000
+
+
+class Refusals:
+    """Who has been refused for good until their time; the oldest make room for new ones."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Hashable, tuple[float, Rule]] = {}
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def find(self, key: Hashable) -> Verdict | None:
+        """The refusal, if its time is not over."""
+        known = self._ends.get(key)
+        if known is None:
+            return None
+        ends, rule = known
+        left = ends - time.monotonic()
+        if left > 0:
+            return refusal(rule, left, final=True)
+        del self._ends[key]
+        return None
+
+    def remember(self, key: Hashable, refused: Verdict) -> None:
+        assert refused.rule is not None
+        while len(self._ends) >= MAX_REFUSED:
+            del self._ends[next(iter(self._ends))]
+        self._ends[key] = time.monotonic() + refused.reset, refused.rule
 
 
 class Final:
@@ -21,26 +50,17 @@ class Final:
     def __init__(self, rules: Sequence[Rule], send: Send[bytes, Count]) -> None:
         self._rules = rules
         self._batches = Batches(send)
-        self._refused: dict[bytes, tuple[float, Rule]] = {}
+        self._refused = Refusals()
 
     async def take(self, key: bytes) -> Verdict:
-        known = self._refused.get(key)
+        known = self._refused.find(key)
         if known is not None:
-            ends, rule = known
-            left = ends - time.monotonic()
-            if left > 0:
-                return refusal(rule, left)
-            del self._refused[key]
+            return known
         found = verdict(self._rules, *await self._batches.ask(key))
         if not found.allowed:
-            self._remember(key, found)
+            found = replace(found, final=True)
+            self._refused.remember(key, found)
         return found
-
-    def _remember(self, key: bytes, refused: Verdict) -> None:
-        assert refused.rule is not None
-        while len(self._refused) >= MAX_REFUSED:
-            del self._refused[next(iter(self._refused))]
-        self._refused[key] = time.monotonic() + refused.reset, refused.rule
 
 
 class Quotas:
@@ -48,8 +68,7 @@ class Quotas:
 
     def __init__(self, rules: Sequence[Rule], place: Memory | Send[bytes, Count]) -> None:
         self.rules = rules
-        policy = ", ".join(f'"{each.name}";q={each.limit};w={each.window}' for each in rules)
-        self.policy = policy.encode()
+        self.policy = ", ".join(each.policy for each in rules)
         self._memory = place if isinstance(place, Memory) else None
         self._shared = None if isinstance(place, Memory) else Final(rules, place)
 

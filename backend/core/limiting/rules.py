@@ -29,6 +29,11 @@ class Rule:
         count = self.window // SECONDS[unit]
         return unit if count == 1 else f"{count}-{unit}s"
 
+    @property
+    def policy(self) -> str:
+        """How `RateLimit-Policy` tells it."""
+        return f'"{self.name}";q={self.limit};w={self.window}'
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -37,6 +42,7 @@ class Verdict:
     remaining    how many more would pass now
     reset        seconds until one more would than now
     retry_after  whole seconds until a refused attempt would pass; 0 if it did
+    final        of a refusal: nothing can lift it before
     """
 
     allowed: bool
@@ -44,6 +50,7 @@ class Verdict:
     reset: float
     retry_after: int
     rule: Rule | None = None
+    final: bool = False
 
 
 ALLOWED = Verdict(allowed=True, remaining=MAX_LIMIT, reset=0, retry_after=0)
@@ -89,6 +96,6 @@ def verdict(rules: Sequence[Rule], count: Count, place: int = 0) -> Verdict:
     return nearest
 
 
-def refusal(rule: Rule, wait: float) -> Verdict:
+def refusal(rule: Rule, wait: float, *, final: bool = False) -> Verdict:
     """Of an attempt that would pass in so many seconds."""
-    return Verdict(False, 0, wait, max(1, math.ceil(wait)), rule)
+    return Verdict(False, 0, wait, max(1, math.ceil(wait)), rule, final)

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from pydantic import SecretStr
 
 from backend.core.limiting.memory import Memory
-from backend.core.limiting.quotas import Final, Quotas
+from backend.core.limiting.quotas import Final, Quotas, Refusals
 from backend.core.limiting.rules import Rule, Verdict, parse_rules, verdict
 from backend.core.settings import Settings, SettingsError
 from backend.db.batches import Batches, Send
@@ -29,6 +29,8 @@ class Limits:
     secret: bytes
     quotas: Quotas
     close: Callable[[], Awaitable[None]] = nothing
+    # By path and address: of requests in which nothing but the address says who is calling.
+    refused: Refusals = field(default_factory=Refusals)
     _guesses: Counts = field(default_factory=lambda: Counts("guesses"))
     _guessing: WeakValueDictionary[bytes, Batches[bytes, Count]] = field(
         default_factory=WeakValueDictionary

@@ -14,7 +14,6 @@ from backend.core.errors import (
     documented,
 )
 from backend.core.identity import CurrentPrincipal, credentials_ignored, require
-from backend.core.lanes import Lane
 from backend.core.limits import RateLimitedError
 from backend.core.origin import origin
 from backend.core.pagination import ListParameters, Page, PageRequest
@@ -50,8 +49,6 @@ from backend.modules.users.exceptions import (
 
 router = Router()
 
-# A flood of sign-ins, refused or not, must leave the others their share of this process.
-_lane = Lane()
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
 
 
@@ -77,7 +74,6 @@ async def login(
     ] = "body",
 ) -> Tokens | CookieTokens:
     """Sign in with JSON or with the OAuth2 password form."""
-    await _lane.turn()
     if transport == "cookie":
         web.check_origin(request)
     credentials = await read_credentials(request)
