@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.endpoints import BURST
 from bench.limits import REDIS_SERVER
 from bench.load import Job, Result, run
@@ -16,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = {"health": 2, "me": 10 + (REDIS_SERVER is not None), "list": 3, "create": 3}
 
 
+# Seven servers are started, one of them with four processes.
+@pytest.mark.timeout(600)
 def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     options = ["--seconds", "0.1", "--rounds", "1", "--connections", "4", "--no-pin"]

@@ -418,7 +418,7 @@ async def probe(context: Context) -> AsyncIterator[Client]:
     async def add_user(name: str, session: Session) -> None:
         session.add(User(email=f"{name}@example.com", username=name))
 
-    @router.post("/roles/{name}", status_code=204)
+    @router.post("/roles/{name}", status_code=204, responses=documented(ConflictError))
     async def add_role(name: str, session: Session) -> None:
         session.add(UserRole(user_id=uuid4(), role_name=name))
 
@@ -452,7 +452,7 @@ async def test_what_postgresql_refuses_is_told_without_its_words(probe: Client) 
     for path, status, code in (
         ("users/grace", 409, "CONFLICT"),
         ("users/GRACE", 409, "CONFLICT"),
-        ("roles/member", 422, "VALIDATION_ERROR"),  # of a user who does not exist
+        ("roles/member", 409, "CONFLICT"),  # of a user who does not exist
         ("items/too-long", 422, "VALIDATION_ERROR"),
     ):
         answer = await probe.post(f"/api/v1/raw/{path}")
