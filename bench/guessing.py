@@ -1,4 +1,4 @@
-"""Guessing under measurement: many wrong sign-ins of one account, all at the same moment.
+"""Guessing under measurement: many wrong sign-ins of one account, all at the same moment or not.
 
 Several processes answer, on all the cores there are. The plainest answer there is, /health, is
 asked for in the same way, so that the machine can be told from the application.
@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import median
 
 import psycopg
@@ -37,6 +38,8 @@ WRONG = Endpoint(
     signed_in=False,
 )
 HEALTH, ONE, MANY = "/health", "guesses from one address", f"guesses from {BURST} addresses"
+IN_TURN = 32
+TURNS = f"guesses, {IN_TURN} at a time"
 
 
 @dataclass
@@ -66,17 +69,28 @@ class Bursts:
 def measure(server: Server, url: str, rounds: int) -> list[Bursts]:
     """Bursts of each kind in turn."""
     health = Endpoint("health", "GET", "/health", signed_in=False)
-    kinds = [(Bursts(HEALTH, 200), health, 1), (Bursts(ONE, 429), WRONG, 1)]
-    kinds.append((Bursts(MANY, 429), WRONG, BURST))
+    kinds = [
+        (Bursts(HEALTH, 200), health, 1, BURST),
+        (Bursts(ONE, 429), WRONG, 1, BURST),
+        (Bursts(MANY, 429), WRONG, BURST, BURST),
+        (Bursts(TURNS, 429), WRONG, 1, IN_TURN),
+    ]
     # Not counted: the first one opens connections to the database.
     for number in range(rounds + 1):
-        for bursts, endpoint, addresses in kinds:
+        for kind, (bursts, endpoint, addresses, at_once) in enumerate(kinds):
             _forget(url)
             time.sleep(PAUSE_SECONDS)
-            found = _burst(server.port, endpoint, addresses, bursts.usual, number)
+            # What a process remembers of an address must not reach into the next burst.
+            network = f"10.{number * len(kinds) + kind}"
+            clients = [f"{network}.{each // 250}.{each % 250}" for each in range(addresses)]
+            requests = [
+                endpoint.request(server.port, "", client=clients[each % addresses]).encode()
+                for each in range(BURST)
+            ]
+            found = _burst(server.port, requests, at_once, bursts.usual)
             if number:
                 bursts.found.append(found)
-    return [bursts for bursts, _, _ in kinds]
+    return [bursts for bursts, *_ in kinds]
 
 
 def lines(found: list[Bursts]) -> Iterator[str]:
@@ -91,8 +105,9 @@ def lines(found: list[Bursts]) -> Iterator[str]:
         line = f"  {bursts.name:<28} p50 {p50:.0f} ms, p95 {p95:.0f} ms"
         if bursts.usual == 429:
             verdict = "reached" if p95 < P95_LIMIT else "missed"
-            line += f" ({p95 / health:.1f} x {HEALTH}), {hashed:.0f} hashed"
-            line += f"; < {P95_LIMIT:g} ms: {verdict}"
+            if bursts.name != TURNS:
+                line += f" ({p95 / health:.1f} x {HEALTH})"
+            line += f", {hashed:.0f} hashed; < {P95_LIMIT:g} ms: {verdict}"
         yield line
 
 
@@ -102,33 +117,35 @@ def _forget(url: str) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _burst(port: int, endpoint: Endpoint, addresses: int, usual: int, number: int) -> Burst:
-    """Open all connections, send on all of them, and wait for all answers."""
-    requests = [
-        # What a process remembers of an address must not reach into the next round.
-        endpoint.request(port, "", client=f"10.{number}.{each // 250}.{each % 250}").encode()
-        for each in (index % addresses for index in range(BURST))
-    ]
+def _burst(port: int, requests: list[bytes], at_once: int, usual: int) -> Burst:
+    """Open a connection for each, send on so many of them, and on the others as answers come."""
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in requests]
     try:
-        return _answers(connections, requests, usual)
+        return _answers(connections, requests, at_once, usual)
     finally:
         for each in connections:
             each.close()
 
 
-def _answers(connections: list[socket.socket], requests: list[bytes], usual: int) -> Burst:
+def _answers(
+    connections: list[socket.socket], requests: list[bytes], at_once: int, usual: int
+) -> Burst:
     # Until the server has taken them all.
     time.sleep(PAUSE_SECONDS)
     poll = select.poll()
     waiting = {each.fileno(): each for each in connections}
-    sent: dict[int, float] = {}
     for descriptor in waiting:
         poll.register(descriptor, select.POLLIN)
-    for connection, request in zip(connections, requests, strict=True):
-        sent[connection.fileno()] = time.perf_counter()
-        connection.send(request)
+    sent: dict[int, float] = {}
     times: dict[int, list[float]] = {}
+    left = iter(zip(connections, requests, strict=True))
+
+    def send(count: int) -> None:
+        for connection, request in islice(left, count):
+            sent[connection.fileno()] = time.perf_counter()
+            connection.send(request)
+
+    send(at_once)
     while waiting:
         ready = poll.poll(PATIENCE_SECONDS * 1000)
         now = time.perf_counter()
@@ -138,6 +155,7 @@ def _answers(connections: list[socket.socket], requests: list[bytes], usual: int
             poll.unregister(descriptor)
             head = waiting.pop(descriptor).recv(65536)
             times.setdefault(int(head[9:12] or 0), []).append((now - sent[descriptor]) * 1000)
+        send(len(ready))
     ordered = sorted(times.get(usual, [])) or [float("inf")]
     return Burst(
         {status: len(each) for status, each in times.items()},

@@ -40,7 +40,7 @@ def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
             assert [result["errors"] for result in each["results"]] == [0]
             assert each["results"][0]["answers"] > 0
     statuses = [each["found"][0]["statuses"] for each in told["guesses"]]
-    assert statuses == [{"200": BURST}, *[{"401": 5, "429": BURST - 5}] * 2]
+    assert statuses == [{"200": BURST}, *[{"401": 5, "429": BURST - 5}] * 3]
     assert list(tmp_path.iterdir()) == [found]
 
 
