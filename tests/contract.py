@@ -75,7 +75,7 @@ def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
     for route in iter_route_contexts(app.routes):
         if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
             continue
-        if route.path_regex.match(path.rstrip("/") or "/") and method in (route.methods or ()):
+        if route.path_regex.fullmatch(path.rstrip("/") or "/") and method in (route.methods or ()):
             found: dict[str, Any] = app.openapi()["paths"][route.path_format][method.lower()]
             return found
     return None

@@ -53,7 +53,12 @@ def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path) -> 
 def test_what_is_no_http_is_refused_like_anything_else(
     own_database_url: str, tmp_path: Path, sent: bytes
 ) -> None:
-    with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as serve:
+    settings: dict[str, Any] = {
+        "DATABASE_URL": own_database_url,
+        "ENVIRONMENT": "test",
+        "LOG_FORMAT": "json",
+    }
+    with running("serve", "--port", "0", folder=tmp_path, **settings) as serve:
         eventually(lambda: is_ready(serve))
         port = int(serve.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), 10) as connection:
@@ -68,6 +73,9 @@ def test_what_is_no_http_is_refused_like_anything_else(
     assert answer.headers["x-request-id"] == problem["request_id"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["strict-transport-security"].startswith("max-age=")
+    assert len(answer.headers.get_all("date", [])) == 1
+    assert serve.output.count(problem["request_id"]) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -4,11 +4,14 @@ import socket
 from secrets import token_hex
 from typing import Any
 
+import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from backend.core.errors import BadRequestError, problem_response
-from backend.core.middleware.requests import CSP, HEADERS, NO_STORE
+from backend.core.middleware.requests import CSP, HEADERS, HSTS, NO_STORE
+
+log = structlog.get_logger("requests")
 
 
 class Protocol(HttpToolsProtocol):
@@ -19,8 +22,10 @@ class Protocol(HttpToolsProtocol):
         request_id = token_hex(16)
         told = problem_response({"path": "/", "request_id": request_id}, BadRequestError())
         headers = [
+            *self.server_state.default_headers,
             *told.raw_headers,
             *HEADERS,
+            *([HSTS] if self.config.loaded_app.state.context.settings.hsts else []),
             CSP,
             NO_STORE,
             (b"x-request-id", request_id.encode()),
@@ -29,6 +34,7 @@ class Protocol(HttpToolsProtocol):
         lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(told.body)]))
         self.transport.close()
+        log.info("request", route=None, status=400, request_id=request_id)
 
 
 def make_config(app: Any, *, patience: int, **options: Any) -> uvicorn.Config:

@@ -101,6 +101,9 @@ def _set_by_signals(stopping: asyncio.Event, limit: float) -> Iterator[None]:
 
 def _give_up(_number: int, _frame: FrameType | None) -> None:
     """What still runs counts as abandoned: others take it over when this worker is missed."""
+    # The log may be what holds this worker up.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         log.error("worker_gave_up")
         sys.stdout.flush()

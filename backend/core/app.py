@@ -138,9 +138,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(CORSMiddleware, origins=settings.cors_origins)
     if settings.trusted_proxies:
         app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
-    app.add_middleware(
-        RequestsMiddleware, hsts=settings.environment != "development", template_of=templates.get
-    )
+    app.add_middleware(RequestsMiddleware, hsts=settings.hsts, template_of=templates.get)
 
 
 def _ignores_credentials(route: Any) -> bool:

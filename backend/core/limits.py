@@ -34,6 +34,7 @@ __all__ = [
     "address_key",
     "clear",
     "clear_in",
+    "count_address",
     "count_request",
     "give_back",
     "parse_rules",
@@ -51,13 +52,13 @@ class RateLimitedError(AppError):
     code = "RATE_LIMITED"
     detail = "Too many requests; `Retry-After` says in how many seconds to try again."
 
-    def __init__(self, verdict: Verdict, policy: str | None = None) -> None:
-        """`policy`: all the rules that the verdict was found by, if there are several."""
-        assert verdict.rule is not None
+    def __init__(self, verdict: Verdict, *, of_address: bool = False) -> None:
+        """`of_address`: whatever is asked from there is refused, whoever and whatever is named."""
         self.verdict = verdict
+        self.of_address = of_address
         headers = {
             "Retry-After": str(verdict.retry_after),
-            "RateLimit-Policy": policy or verdict.rule.policy,
+            "RateLimit-Policy": verdict.policy,
             "RateLimit": _state(verdict),
         }
         super().__init__(headers=headers)
@@ -77,7 +78,7 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
         name = f"user {principal.user_id}"
     found = await limits.quotas.take(limits.key(name))
     if not found.allowed:
-        raise RateLimitedError(found, limits.quotas.policy)
+        raise RateLimitedError(found, of_address=principal is None)
     scope["answer_headers"] += [
         (POLICY, limits.quotas.policy.encode()),
         (STATE, _state(found).encode()),
@@ -95,7 +96,7 @@ def tell_refusal(context: Context, scope: Scope, error: RateLimitedError) -> Non
         header for header in scope["answer_headers"] if header[0] not in (POLICY, STATE)
     ]
     caller = scope.get("anonymous")
-    if caller is not None and error.verdict.final and context.limits is not None:
+    if caller is not None and error.of_address and context.limits is not None:
         context.limits.refused.remember(caller, error.verdict)
 
 
@@ -113,6 +114,13 @@ async def spend(context: Context, key: str, *rules: Rule) -> Verdict:
     if limits is None:
         return ALLOWED
     return await limits.spend(key, rules, context.database.fresh)
+
+
+async def count_address(context: Context, what: str, ip: str | None, *rules: Rule) -> None:
+    """`spend` for this address, which is to do no more of it; raises `RateLimitedError`."""
+    verdict = await spend(context, f"{what} {address_key(ip)}", *rules)
+    if not verdict.allowed:
+        raise RateLimitedError(verdict, of_address=True)
 
 
 async def give_back(context: Context, key: str) -> None:

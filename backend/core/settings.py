@@ -208,6 +208,11 @@ class Settings(SettingsBase):
         return self.environment in LOCAL
 
     @property
+    def hsts(self) -> bool:
+        """Whether browsers are told to insist on https."""
+        return self.environment != "development"
+
+    @property
     def shows_docs(self) -> bool:
         return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
 

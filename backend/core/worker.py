@@ -157,8 +157,8 @@ class Shift:
     ) -> None:
         workers = [self._worker(queue, QUEUE, CONCURRENCY)]
         if by_clock := sum(job.cron is not None for job in self._jobs.values()):
-            # A slot for each: neither mails that hang nor the long ones of the night delay the
-            # short ones of each minute.
+            # As many slots as such jobs: neither mails that hang nor the long ones of the night
+            # delay the short ones of each minute.
             workers.append(self._worker(queue, CLOCK, by_clock))
 
         def stop() -> None:

@@ -381,7 +381,11 @@ async def test_another_request_id_is_replaced(house: House, sent: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/%00", "/%FF", "/api/v1/%F0%9F%98%80", "/%0d%0aX: y", "/x%3Cy%3E"]
+    "path",
+    [
+        *("/%00", "/%FF", "/api/v1/%F0%9F%98%80", "/%0d%0aX: y", "/x%3Cy%3E"),
+        *("/health%0A", "/health%0A/", "/api/v1/articles%0A"),
+    ],
 )
 async def test_paths_that_lead_nowhere(house: House, path: str) -> None:
     answer = await house.nobody.get(f"{path}?{CANARY}={CANARY}")

@@ -1,7 +1,9 @@
-"""A refusal that nothing can undo is remembered until its time is over."""
+"""A refusal that nothing can undo is remembered, for a while."""
 
 import asyncio
 from collections.abc import Mapping
+
+import pytest
 
 from backend.core.limiting import quotas
 from backend.core.limiting.memory import Memory
@@ -17,7 +19,11 @@ class Place:
 
     def __init__(self, *rules: Rule) -> None:
         self.asked = 0
-        self._memory = Memory(rules)
+        self._rules = rules
+        self.forget()
+
+    def forget(self) -> None:
+        self._memory = Memory(self._rules)
 
     async def take(self, hits: Mapping[bytes, int]) -> dict[bytes, Count]:
         self.asked += 1
@@ -51,6 +57,20 @@ async def test_its_end_is_the_time_that_was_told() -> None:
     await asyncio.sleep(refused.retry_after)
     assert (await final.take(KEY)).allowed
     assert place.asked == 3
+
+
+async def test_it_is_asked_again_before_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotas, "REMEMBERED_SECONDS", 0.2)
+    final, place = made(Rule(1, 60))
+    await final.take(KEY)
+    first = await final.take(KEY)
+    await asyncio.sleep(0.3)
+    second = await final.take(KEY)
+    assert (first.allowed, second.allowed, place.asked) == (False, False, 3)
+    place.forget()
+    assert not (await final.take(KEY)).allowed
+    await asyncio.sleep(0.3)
+    assert (await final.take(KEY)).allowed
 
 
 async def test_only_so_many_are_remembered() -> None:

@@ -271,6 +271,20 @@ async def test_what_anybody_may_send_is_turned_away_at_the_door(
     assert len(context.limits.refused) == 1
 
 
+@pytest.mark.parametrize("storage", ["memory", "postgres"])
+async def test_at_the_door_all_limits_are_told(limit: Limit, client: Client, storage: str) -> None:
+    context = await limit("1/minute;9/hour", storage=storage)
+    body = {"email": "nobody@example.com"}
+    path = "/api/v1/auth/forgot-password"
+    answers = [await client.post(path, json=body) for _ in range(3)]
+    assert [each.status_code for each in answers] == [202, 429, 429]
+    assert {each.headers["ratelimit-policy"] for each in answers} == {
+        '"minute";q=1;w=60, "hour";q=9;w=3600'
+    }
+    assert context.limits is not None
+    assert len(context.limits.refused) == 1
+
+
 async def test_a_locked_account_is_no_reason_to_turn_an_address_away(
     limit: Limit, client: Client, actor: Cast
 ) -> None:

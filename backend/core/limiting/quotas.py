@@ -2,49 +2,55 @@
 
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 
 from backend.core.limiting.memory import Memory
-from backend.core.limiting.rules import Rule, Verdict, refusal, verdict
+from backend.core.limiting.rules import Rule, Verdict, policy_of, refusal, verdict
 from backend.db.batches import Batches, Send
 from backend.db.limits import Count
 
 MAX_REFUSED = 20_000
+# Then it is asked again: what counts may have lost its counts meanwhile.
+REMEMBERED_SECONDS = 10
 
 
 class Refusals:
-    """Who has been refused for good until their time; the oldest make room for new ones."""
+    """Who has been refused until some time; the oldest make room for new ones."""
 
     def __init__(self) -> None:
-        self._ends: dict[Hashable, tuple[float, Rule]] = {}
+        self._known: dict[Hashable, tuple[float, float, Verdict]] = {}
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._known)
 
     def find(self, key: Hashable) -> Verdict | None:
-        """The refusal, if its time is not over."""
-        known = self._ends.get(key)
+        """The refusal, as it reads now."""
+        known = self._known.get(key)
         if known is None:
             return None
-        ends, rule = known
-        left = ends - time.monotonic()
-        if left > 0:
-            return refusal(rule, left, final=True)
-        del self._ends[key]
-        return None
+        forgotten, ends, refused = known
+        now = time.monotonic()
+        if now >= forgotten:
+            del self._known[key]
+            return None
+        assert refused.rule is not None
+        return refusal(refused.rule, ends - now, refused.policy)
 
     def remember(self, key: Hashable, refused: Verdict) -> None:
-        assert refused.rule is not None
-        while len(self._ends) >= MAX_REFUSED:
-            del self._ends[next(iter(self._ends))]
-        self._ends[key] = time.monotonic() + refused.reset, refused.rule
+        # Nobody is to wait longer than they have been told.
+        if self.find(key) is not None:
+            return
+        while len(self._known) >= MAX_REFUSED:
+            del self._known[next(iter(self._known))]
+        now = time.monotonic()
+        ends = now + refused.reset
+        self._known[key] = min(ends, now + REMEMBERED_SECONDS), ends, refused
 
 
 class Final:
     """Counts at the place that all processes share, of what nobody gives back.
 
-    So a refusal holds until its time is over, whatever happens meanwhile, and is remembered:
-    floods of what is refused stay in this process.
+    So a refusal holds until its time is over, and is remembered: floods of what is refused stay in
+    this process.
     """
 
     def __init__(self, rules: Sequence[Rule], send: Send[bytes, Count]) -> None:
@@ -58,7 +64,6 @@ class Final:
             return known
         found = verdict(self._rules, *await self._batches.ask(key))
         if not found.allowed:
-            found = replace(found, final=True)
             self._refused.remember(key, found)
         return found
 
@@ -68,7 +73,7 @@ class Quotas:
 
     def __init__(self, rules: Sequence[Rule], place: Memory | Send[bytes, Count]) -> None:
         self.rules = rules
-        self.policy = ", ".join(each.policy for each in rules)
+        self.policy = policy_of(rules)
         self._memory = place if isinstance(place, Memory) else None
         self._shared = None if isinstance(place, Memory) else Final(rules, place)
 

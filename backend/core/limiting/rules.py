@@ -29,11 +29,6 @@ class Rule:
         count = self.window // SECONDS[unit]
         return unit if count == 1 else f"{count}-{unit}s"
 
-    @property
-    def policy(self) -> str:
-        """How `RateLimit-Policy` tells it."""
-        return f'"{self.name}";q={self.limit};w={self.window}'
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -42,7 +37,7 @@ class Verdict:
     remaining    how many more would pass now
     reset        seconds until one more would than now
     retry_after  whole seconds until a refused attempt would pass; 0 if it did
-    final        of a refusal: nothing can lift it before
+    policy       of a refusal: all the rules there are, as `RateLimit-Policy` tells them
     """
 
     allowed: bool
@@ -50,7 +45,7 @@ class Verdict:
     reset: float
     retry_after: int
     rule: Rule | None = None
-    final: bool = False
+    policy: str = ""
 
 
 ALLOWED = Verdict(allowed=True, remaining=MAX_LIMIT, reset=0, retry_after=0)
@@ -86,7 +81,7 @@ def verdict(rules: Sequence[Rule], count: Count, place: int = 0) -> Verdict:
             if used >= rule.limit
         ]
         wait, rule = max(full, key=lambda each: each[0])
-        return refusal(rule, wait / 1_000_000)
+        return refusal(rule, wait / 1_000_000, policy_of(rules))
     nearest: Verdict | None = None
     for rule, used, wait in zip(rules, count.used, count.waits, strict=True):
         remaining = rule.limit - used + later
@@ -96,6 +91,11 @@ def verdict(rules: Sequence[Rule], count: Count, place: int = 0) -> Verdict:
     return nearest
 
 
-def refusal(rule: Rule, wait: float, *, final: bool = False) -> Verdict:
+def refusal(rule: Rule, wait: float, policy: str) -> Verdict:
     """Of an attempt that would pass in so many seconds."""
-    return Verdict(False, 0, wait, max(1, math.ceil(wait)), rule, final)
+    return Verdict(False, 0, wait, max(1, math.ceil(wait)), rule, policy)
+
+
+def policy_of(rules: Sequence[Rule]) -> str:
+    """How `RateLimit-Policy` tells them."""
+    return ", ".join(f'"{each.name}";q={each.limit};w={each.window}' for each in rules)

@@ -29,7 +29,7 @@ class Limits:
     secret: bytes
     quotas: Quotas
     close: Callable[[], Awaitable[None]] = nothing
-    # By path and address: of requests in which nothing but the address says who is calling.
+    # By path and address, where nothing but the address says who is calling.
     refused: Refusals = field(default_factory=Refusals)
     _guesses: Counts = field(default_factory=lambda: Counts("guesses"))
     _guessing: WeakValueDictionary[bytes, Batches[bytes, Count]] = field(

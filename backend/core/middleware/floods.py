@@ -1,4 +1,4 @@
-"""Keeps what anybody may send, in any number, from holding up everything else."""
+"""Keeps floods of what needs no credentials from holding up everything else."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,10 @@ from backend.core.origin import client_address
 
 
 class FloodsMiddleware:
-    """Lets requests to some paths go on one by one, and turns away who is known to be refused.
+    """Lets requests to some paths go on one by one, and turns away whose address is refused there.
 
-    `endpoints`, by path, are those that look at no credentials: there the address is all that says
-    who is calling, and a refusal needs no route, no body and no database to be said again.
+    `endpoints`, by path (without parameters), are those that look at no credentials: there an
+    address's refusal needs no route, no body and no database to be said again.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, object]) -> None:

@@ -2,6 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.core.errors import NotFoundError, problem_response
+
 
 class PathsMiddleware:
     """Answers with and without a trailing slash, and HEAD wherever GET is answered.
@@ -20,6 +22,10 @@ class PathsMiddleware:
         if path.endswith("/") and path != "/":
             scope["original_path"] = path
             scope["path"] = path.rstrip("/") or "/"
+        if scope["path"].endswith("\n"):
+            # The pattern of a route ends with `$`, which would not mind.
+            await problem_response(scope, NotFoundError())(scope, receive, send)
+            return
         if scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return

@@ -22,7 +22,7 @@ HEADERS = [
 # An answer that says nothing of caching is somebody's own, or of this moment.
 NO_STORE = (b"cache-control", b"no-store")
 _CACHEABLE = {b"cache-control", b"etag"}
-_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
 class RequestsMiddleware:
@@ -33,7 +33,7 @@ class RequestsMiddleware:
     ) -> None:
         self.app = app
         self.template_of = template_of
-        self.headers = [*HEADERS, _HSTS] if hsts else HEADERS
+        self.headers = [*HEADERS, HSTS] if hsts else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

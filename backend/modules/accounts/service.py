@@ -121,10 +121,7 @@ async def request_link(context: Context, purpose: Purpose, email: str) -> None:
     Here the same is done for every address, so that nobody learns from the answer or from its
     time whose it is; the job finds out. `RateLimitedError` for too many from one client.
     """
-    key = f"mailed links {limits.address_key(origin().ip)}"
-    verdict = await limits.spend(context, key, REQUESTS)
-    if not verdict.allowed:
-        raise RateLimitedError(verdict)
+    await limits.count_address(context, "mailed links", origin().ip, REQUESTS)
     if await _may_mail(context, purpose, email):
         async with context.database.transaction() as session:
             await _mail_link(session, context, purpose, email)

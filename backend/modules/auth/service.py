@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -46,9 +48,7 @@ SIGN_INS = Rule(30, 60)
 
 async def count_sign_in(context: Context, ip: str | None) -> None:
     """Count a sign-in from this address; `RateLimitedError` beyond `SIGN_INS`."""
-    verdict = await limits.spend(context, f"sign-in:{limits.address_key(ip)}", SIGN_INS)
-    if not verdict.allowed:
-        raise RateLimitedError(verdict)
+    await limits.count_address(context, "sign-in", ip, SIGN_INS)
 
 
 async def sign_in(
@@ -67,15 +67,27 @@ async def sign_in(
         await limits.clear(context, guess)
         error = EmailNotVerifiedError() if found.is_active else AccountDisabledError()
         raise await _refused(context, error, found, name)
-    opened = await _open(context, found, guess, password, client, transport)
+    async with _tried(context, guess):
+        opened = await _open(context, found, guess, password, client, transport)
+        if opened is None:
+            again = await _renewed_meanwhile(context, found.user_id, password)
+            if again is not None:
+                opened = await _open(context, again, guess, password, client, transport)
     if opened is None:
-        # Perhaps another sign-in has renewed the hash, and the password is the same.
-        found = await users.credentials_of(context.database.fresh, found.user_id)
-        if await users.verify_password(context, password, found.password_hash):
-            opened = await _open(context, found, guess, password, client, transport)
-    if opened is None:
-        raise InvalidCredentialsError
+        raise await _refused(context, InvalidCredentialsError(), found, name)
     return opened
+
+
+async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> Credentials | None:
+    """The account as it is now, if only its hash has changed: another sign-in has renewed it."""
+    try:
+        found = await users.credentials_of(context.database.fresh, user_id)
+    except UserNotFoundError:
+        return None
+    if not found.is_active:
+        return None
+    right = await users.verify_password(context, password, found.password_hash)
+    return found if right else None
 
 
 async def _open(
@@ -126,8 +138,15 @@ async def _is_right(context: Context, guess: str, password: str, password_hash: 
     verdict = await limits.take(context, guess, GUESSES)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
-    try:
+    async with _tried(context, guess):
         return await users.verify_password(context, password, password_hash)
+
+
+@asynccontextmanager
+async def _tried(context: Context, guess: str) -> AsyncIterator[None]:
+    """A guess that was not tried, for want of room, is none."""
+    try:
+        yield
     except ServiceUnavailableError:
         await limits.give_back(context, guess)
         raise

@@ -1,6 +1,7 @@
 """Passwords cannot be guessed: not by many, not at once, not on several servers."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,10 +14,14 @@ from backend.core.app import create_app
 from backend.core.context import Context
 from backend.modules.auth import service as auth
 from backend.modules.auth.service import GUESSES, SIGN_INS
+from backend.modules.users import passwords
 from backend.modules.users import service as users
+from backend.modules.users.passwords import MAX_WAITING
 from tests.actors import PASSWORD, Actor, Cast, Client
 from tests.applications import MODULES, make_context
+from tests.modules.auth.conftest import Intrude
 from tests.processes import served
+from tests.sessions import execute
 
 LOGIN = "/api/v1/auth/login"
 CHANGE = "/api/v1/users/me/password"
@@ -73,7 +78,7 @@ async def attempt(
     answer = await client.post(
         LOGIN, json={"email": name, "password": password}, headers=addresses.next()
     )
-    assert answer.status_code in (200, 401, 403, 429), answer.text
+    assert answer.status_code in (200, 401, 403, 429, 503), answer.text
     return answer
 
 
@@ -163,6 +168,28 @@ async def test_one_address_signs_in_thirty_times_a_minute(client: Client, contex
     assert refused.status_code == 429
     elsewhere = {"X-Forwarded-For": "198.51.100.8"}
     assert (await client.post(LOGIN, json=body, headers=elsewhere)).status_code == 401
+
+
+async def test_a_guess_that_was_not_tried_is_none(
+    client: Client, ada: Actor, addresses: Addresses, intrude: Intrude, database_url: str
+) -> None:
+    release = threading.Event()
+    waiting: list[asyncio.Future[bool]] = []
+
+    async def change_it_and_be_busy() -> None:
+        await execute(database_url, "UPDATE users SET password_hash = NULL WHERE id = %s", [ada.id])
+        waiting.extend(
+            asyncio.ensure_future(passwords._in_pool(release.wait)) for _ in range(MAX_WAITING)
+        )
+        await asyncio.sleep(0)
+
+    intrude("FOR UPDATE", change_it_and_be_busy)
+    busy = await attempt(client, addresses, ada.email, PASSWORD)
+    release.set()
+    await asyncio.gather(*waiting)
+    assert (busy.status_code, busy.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
+    wrong = [await attempt(client, addresses, ada.email) for _ in range(6)]
+    assert [each.status_code for each in wrong] == [401] * 5 + [429]
 
 
 async def test_guesses_made_at_once_are_not_all_tried(

@@ -8,6 +8,8 @@ import pytest
 from backend.core.context import Context
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Client
+from tests.modules.auth.conftest import Intrude
+from tests.sessions import execute
 
 LOGIN = "/api/v1/auth/login"
 ME = "/api/v1/users/me"
@@ -209,6 +211,25 @@ async def test_a_disabled_account_is_told_only_to_who_knows_its_password(
     still_wrong = await sign_in(client, ada.email, "wrong password")
     assert still_wrong.status_code == 401
     assert body_of(still_wrong) == body_of(wrong)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM users WHERE id = %s", "UPDATE users SET is_active = false WHERE id = %s"],
+)
+async def test_an_account_that_ends_while_its_password_is_compared(
+    ada: Actor, client: Client, intrude: Intrude, database_url: str, statement: str
+) -> None:
+    async def end() -> None:
+        await execute(database_url, statement, [ada.id])
+
+    intrude("FOR UPDATE", end)
+    answer = await sign_in(client, ada.email)
+    assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_CREDENTIALS")
+    told = "SELECT outcome FROM audit_events WHERE action = 'auth.login' AND target_id = %s"
+    assert [each["outcome"] for each in await execute(database_url, told, [str(ada.id)])] == [
+        "failure"
+    ]
 
 
 async def test_a_username_is_nobody_elses_address(client: Client) -> None:
