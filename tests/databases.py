@@ -5,21 +5,24 @@ Each worker clones a migrated template and puts it back in order after each test
 the schema, or break things, take a clone of their own: see `tests/db/conftest.py`.
 """
 
+import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 from alembic import command
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Identifier
 
 from backend.db.embedded import EmbeddedServer, embedded_server
 from backend.db.migrations import alembic_config
 from tests.applications import run_startup
+from tests.mail_servers import scripted_server
 
 TEMPLATE = "template_trellis"
 _folder = pytest.StashKey[Path]()
@@ -64,6 +67,30 @@ def server_url(config: pytest.Config) -> str:
 
 def database_url(url: str, name: str) -> str:
     return url.replace("/app?", f"/{name}?")
+
+
+@asynccontextmanager
+async def proxy(url: str, flows: asyncio.Event) -> AsyncIterator[str]:
+    """A URL by which the database is reached as long as `flows` is set."""
+    known = conninfo_to_dict(url)
+    socket = f"{known['host']}/.s.PGSQL.{known.get('port', 5432)}"
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await flows.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(socket)
+        try:
+            await asyncio.gather(pump(reader, back), pump(there, writer))
+        finally:
+            back.close()
+
+    async with scripted_server(pass_on) as port:
+        yield f"postgresql://{known['user']}@127.0.0.1:{port}/{known['dbname']}"
 
 
 @contextmanager

@@ -16,8 +16,6 @@ from procrastinate.jobs import Job as StoredJob
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.psycopg_connector import PsycopgConnector
-from psycopg import waiting
-from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from backend.core.attempts import Pace, is_last, pause_after
@@ -85,27 +83,6 @@ class Remains:
     outcomes: list[Outcome] = field(default_factory=list)
     workers: list[int] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
-
-
-class Connection(psycopg.AsyncConnection[Any]):
-    """Is closed when nobody waits for its answer any more.
-
-    psycopg would ask the server to drop the statement, and wait for that for ten seconds: a server
-    that does not answer would prolong every wait that has an end.
-    """
-
-    async def wait(
-        self,
-        gen: Any,
-        interval: float = 0.1,
-        timeout: float | None = None,  # noqa: ASYNC109  # psycopg calls it so
-    ) -> Any:
-        try:
-            return await waiting.wait_async(gen, self.pgconn.socket, interval, timeout)
-        except asyncio.CancelledError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.pgconn.finish()
-            raise
 
 
 class Queue(JobManager):

@@ -18,11 +18,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from backend.core.attempts import Pace, Pauses, attempt, told_error
 from backend.core.context import Context
-from backend.core.job_queue import Connection, Queue, Remains, WorkerDeclaredDeadError
+from backend.core.job_queue import Queue, Remains, WorkerDeclaredDeadError
 from backend.core.jobs import CLOCK, QUEUE, Job
 from backend.core.module import Module
 from backend.core.registry import RegistryError
-from backend.db.connections import Timeouts
+from backend.db.connections import Connection, Timeouts
 from backend.db.errors import DatabaseUnavailableError, is_unavailable
 from backend.db.migrations import current_revision, revisions
 

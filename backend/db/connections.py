@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import waiting
+from psycopg.pq import TransactionStatus
 
 from backend.db.errors import DatabaseUnavailableError
+
+# So often a server that runs a statement looks whether anybody still waits for it.
+CHECK_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Timeouts:
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
             "idle_in_transaction_session_timeout": self.idle_in_transaction,
+            "client_connection_check_interval": CHECK_SECONDS,
         }
         options = [f"-c {name}={seconds * 1000:.0f}" for name, seconds in settings.items()]
         return {
@@ -36,12 +42,44 @@ class Timeouts:
             "connect_timeout": max(2, round(self.connect)),
             "options": " ".join([*options, "-c timezone=UTC"]),
             "application_name": "trellis",
-            # A server that vanished without a word: no timeout of its own ends the wait for it.
+            # A server that vanished without a word enforces no timeout.
             "tcp_user_timeout": round((self.statement + self.connect) * 1000),
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
         }
+
+    async def open(self, address: str = "", **options: Any) -> "Connection":
+        """A connection on which the server has to answer within a statement's time and a bit."""
+        made = await Connection.connect(address, **self.connect_arguments(), **options)
+        made.answer = self.statement + self.connect
+        return made
+
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """Is closed when nobody waits for its answer any more, or none comes in `answer` seconds.
+
+    psycopg would ask the server to drop the statement, and wait for that for ten seconds. But a
+    server that is frozen, or behind a proxy that is, drops nothing and enforces no timeout; any
+    other finds out by itself that nobody waits.
+    """
+
+    answer: float | None = None
+
+    async def wait(
+        self,
+        gen: Any,
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109  # psycopg calls it so
+    ) -> Any:
+        if timeout is None:
+            timeout = self.answer
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval, timeout)
+        except (asyncio.CancelledError, psycopg.OperationalError):
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
 
 
 class Gate:

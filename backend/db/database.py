@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, event, exc
+from sqlalchemy import Connection, event, exc, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -35,7 +35,7 @@ class Database:
             # Overflow connections would be opened and closed again under load.
             max_overflow=0,
             pool_timeout=timeouts.pool,
-            connect_args=timeouts.connect_arguments(),
+            connect_args={"async_creator_fn": timeouts.open},
             # Parameters are people's data; an error that is logged must not carry them.
             hide_parameters=True,
         )
@@ -72,6 +72,19 @@ class Database:
             await callback()
         if isinstance(refusal, Exception):
             raise refusal
+
+    @asynccontextmanager
+    async def unhurried(self) -> AsyncIterator[AsyncSession]:
+        """A transaction in which statements may take any time."""
+        async with self.transaction() as session:
+            connection = await session.connection()
+            await connection.execute(text("SET LOCAL statement_timeout = 0"))
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            before, driver.answer = driver.answer, None
+            try:
+                yield session
+            finally:
+                driver.answer = before
 
     async def close(self) -> None:
         await self._engine.dispose()

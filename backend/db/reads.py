@@ -106,12 +106,7 @@ class Reads:
             if not is_dead(cursor.connection.pgconn):
                 return cursor
             await cursor.connection.close()
-        connection = await psycopg.AsyncConnection.connect(
-            self._url,
-            autocommit=True,
-            row_factory=dict_row,
-            **self._timeouts.connect_arguments(),
-        )
+        connection = await self._timeouts.open(self._url, autocommit=True, row_factory=dict_row)
         return connection.cursor()
 
     async def _give_back(self, cursor: psycopg.AsyncCursor[Row]) -> None:

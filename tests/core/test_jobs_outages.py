@@ -1,8 +1,6 @@
 """A database that goes, or does not answer, makes nobody run twice what others run."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -12,37 +10,13 @@ from backend.core.attempts import Pace
 from backend.core.context import Context
 from backend.core.job_queue import RESCUE_LOCK
 from backend.core.jobs import Job
+from tests.databases import proxy
 from tests.house import FAST, House, Log, Runs, named, said
-from tests.mail_servers import scripted_server
 
 
 @pytest.fixture
 def own_house(own_database_url: str) -> House:
     return House(own_database_url)
-
-
-@asynccontextmanager
-async def proxy(url: str, flows: asyncio.Event) -> AsyncIterator[str]:
-    """A URL by which the database is reached as long as `flows` is set."""
-    known = conninfo_to_dict(url)
-    socket = f"{known['host']}/.s.PGSQL.{known.get('port', 5432)}"
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await flows.wait()
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(socket)
-        try:
-            await asyncio.gather(pump(reader, back), pump(there, writer))
-        finally:
-            back.close()
-
-    async with scripted_server(pass_on) as port:
-        yield f"postgresql://{known['user']}@127.0.0.1:{port}/{known['dbname']}"
 
 
 def test_a_worker_lets_go_before_others_take_over() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,8 +12,9 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import String, bindparam, column, func, insert, literal, select, table
+from sqlalchemy import String, bindparam, column, func, insert, literal, select, table, text
 from sqlalchemy.exc import DBAPIError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.app import create_app
 from backend.core.context import Context
@@ -29,6 +31,7 @@ from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor, Client
 from tests.applications import MODULES
+from tests.databases import proxy
 
 ONE = Query(select(literal(1).label("one")))
 SLEEP = Query(select(func.pg_sleep(bindparam("seconds")).label("slept")))
@@ -207,6 +210,8 @@ async def test_no_free_connection_to_read_is_503(
     with pytest.raises(asyncio.CancelledError):
         await sleeping
     assert (await ada.get("/api/v1/items")).status_code == 200
+    # The server finds out that nobody waits for the other statement any more.
+    await until(lambda: count(db, "wait_event = 'PgSleep'") == 0)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +234,61 @@ async def test_statement_that_waits_too_long_is_503(
         db.execute("LOCK TABLE items")
         assert asks_to_come_again(await ada.request(method, path, json=body))
     assert (await ada.request(method, path, json=body)).status_code in (200, 201, 204)
+
+
+async def test_a_database_that_does_not_answer_is_503(
+    database_url: str, use: Use, ada: Actor
+) -> None:
+    flows = asyncio.Event()
+    flows.set()
+    async with proxy(database_url, flows) as url:
+        database = Database(url, size=1, timeouts=Timeouts(connect=2, statement=0.5))
+        use(database)
+        assert (await ada.get("/api/v1/items")).status_code == 200
+        assert (await ada.post("/api/v1/items", json={"title": "Milk"})).status_code == 201
+        flows.clear()
+        async with asyncio.timeout(15):
+            for _ in range(2):
+                assert asks_to_come_again(await ada.get("/api/v1/items"))
+        flows.set()
+        assert (await ada.get("/api/v1/items")).status_code == 200
+        await database.close()
+
+
+async def test_a_transaction_that_gets_no_answer_ends(database_url: str) -> None:
+    flows = asyncio.Event()
+    flows.set()
+    async with proxy(database_url, flows) as url:
+        database = Database(url, size=1, timeouts=Timeouts(connect=2, statement=0.5))
+
+        async def ask_in_vain() -> None:
+            async with asyncio.timeout(15), database.transaction() as session:
+                await session.get(Item, uuid4())
+                flows.clear()
+                await session.get(Item, uuid4())
+
+        with pytest.raises(DBAPIError) as raised:
+            await ask_in_vain()
+        assert is_unavailable(raised.value)
+        flows.set()
+        async with database.transaction() as session:
+            await session.get(Item, uuid4())
+        await database.close()
+
+
+async def test_who_is_in_no_hurry_may_wait(make_database: MakeDatabase) -> None:
+    database = make_database(timeouts=Timeouts(connect=0.1, statement=0.1))
+    sleep = text("SELECT pg_sleep(0.5)")
+
+    async def wait(transaction: AbstractAsyncContextManager[AsyncSession]) -> None:
+        async with transaction as session:
+            await (await session.connection()).execute(sleep)
+
+    await wait(database.unhurried())
+    for _ in range(2):
+        with pytest.raises(DBAPIError):
+            await wait(database.transaction())
+    await wait(database.unhurried())
 
 
 async def test_transaction_left_idle_is_ended(make_database: MakeDatabase) -> None:
