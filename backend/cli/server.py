@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from backend.core.errors import BadRequestError, problem_response
-from backend.core.middleware.requests import CSP, HEADERS, HSTS, NO_STORE
+from backend.core.middleware.requests import CSP, NO_STORE, standing_headers
 
 log = structlog.get_logger("requests")
 
@@ -24,8 +24,7 @@ class Protocol(HttpToolsProtocol):
         headers = [
             *self.server_state.default_headers,
             *told.raw_headers,
-            *HEADERS,
-            *([HSTS] if self.config.loaded_app.state.context.settings.hsts else []),
+            *standing_headers(hsts=self.config.loaded_app.state.context.settings.hsts),
             CSP,
             NO_STORE,
             (b"x-request-id", request_id.encode()),

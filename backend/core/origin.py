@@ -41,13 +41,14 @@ def origin() -> Origin:
 def client_address(scope: Scope) -> str | None:
     """The client's IP address; None where there is none, as on a Unix socket."""
     client = scope.get("client")
-    return None if client is None else _plain(client[0])
+    return None if client is None else plain_address(client[0])
 
 
 @lru_cache(4096)
-def _plain(host: str) -> str | None:
+def plain_address(text: str) -> str | None:
+    """An IP address in its usual spelling, as it is counted and written down; else None."""
     try:
-        address = ip_address(host)
+        address = ip_address(text)
         # A socket that takes both kinds writes the old kind in the form of the new.
         return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:

@@ -56,7 +56,7 @@ class Counts:
         if table == "guesses":
             take = _TAKE_OR_REFUSE.format(table=name, take=_TAKE.format(table=name, unless=_UNLESS))
         self._take = Statement(take)
-        self._sweep = Statement(_SWEEP.format(table=f"rate_limit_{table}"))
+        self._sweep = Statement(_SWEEP.format(table=name))
         self._counted = 0
         # Several processes need not begin with the same.
         self._part = random.randrange(PARTS)  # noqa: S311  # nothing secret about it

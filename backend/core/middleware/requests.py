@@ -14,7 +14,7 @@ log = structlog.get_logger("requests")
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-HEADERS = [
+_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -22,7 +22,12 @@ HEADERS = [
 # An answer that says nothing of caching is somebody's own, or of this moment.
 NO_STORE = (b"cache-control", b"no-store")
 _CACHEABLE = {b"cache-control", b"etag"}
-HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+def standing_headers(*, hsts: bool) -> list[tuple[bytes, bytes]]:
+    """What no answer goes without, and none says in another way."""
+    return [*_HEADERS, _HSTS] if hsts else _HEADERS
 
 
 class RequestsMiddleware:
@@ -33,7 +38,7 @@ class RequestsMiddleware:
     ) -> None:
         self.app = app
         self.template_of = template_of
-        self.headers = [*HEADERS, HSTS] if hsts else HEADERS
+        self.headers = standing_headers(hsts=hsts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

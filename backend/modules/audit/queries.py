@@ -1,6 +1,5 @@
 """Reads of the record, as constant statements."""
 
-from ipaddress import ip_address
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression, select
 from sqlmodel import col
 
+from backend.core.origin import plain_address
 from backend.core.pagination import created_filters
 from backend.db.lists import Filter, Listing
 from backend.modules.audit.models import AuditEvent
@@ -16,12 +16,10 @@ from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
 
 
 def _address(value: Any) -> Any:
-    try:
-        address = ip_address(value)
-        # As they are written down.
-        return str(getattr(address, "ipv4_mapped", None) or address)
-    except ValueError:
-        raise PydanticCustomError("ip_address", "Must be an IP address.") from None
+    address = plain_address(value)
+    if address is None:
+        raise PydanticCustomError("ip_address", "Must be an IP address.")
+    return address
 
 
 def _text(max_length: int) -> Any:

@@ -77,10 +77,8 @@ async def login(
     if transport == "cookie":
         web.check_origin(request)
     credentials = await read_credentials(request)
-    client = origin()
-    await service.count_sign_in(context, client.ip)
     opened = await service.sign_in(
-        context, credentials.email, credentials.password, client, transport
+        context, credentials.email, credentials.password, origin(), transport
     )
     return _told(response, context, opened, transport)
 

@@ -46,18 +46,15 @@ GUESSES = Rule(5, 300)
 SIGN_INS = Rule(30, 60)
 
 
-async def count_sign_in(context: Context, ip: str | None) -> None:
-    """Count a sign-in from this address; `RateLimitedError` beyond `SIGN_INS`."""
-    await limits.count_address(context, "sign-in", ip, SIGN_INS)
-
-
 async def sign_in(
     context: Context, name: str, password: str, client: Origin, transport: Transport = "body"
 ) -> Opened:
     """Open a session; `InvalidCredentialsError` alike for a wrong name and a wrong password.
 
-    No connection is held while the password is hashed, which takes longer than all the rest.
+    `RateLimitedError` after too many for this name, or from this address. No connection is held
+    while the password is hashed, which takes longer than all the rest.
     """
+    await limits.count_address(context, "sign-in", client.ip, SIGN_INS)
     found = await users.credentials(context.database.fresh, name)
     guess = _guess_of(context, found.user_id if found else None, name)
     password_hash = found.password_hash if found else None
@@ -155,14 +152,18 @@ async def _tried(context: Context, guess: str) -> AsyncIterator[None]:
 async def _refused(
     context: Context, error: AppError, found: Credentials | None, name: str
 ) -> AppError:
-    """The error, once the failure is on record."""
+    """The error, once the failed sign-in is on record."""
+    target = ("user", found.user_id) if found else ("name", _name_digest(context, name))
+    return await _recorded(context, error, "auth.login", target)
+
+
+async def _recorded(
+    context: Context, error: AppError, action: str, target: tuple[str, UUID | str]
+) -> AppError:
+    """The error, once it is on record why the action failed."""
     async with context.database.transaction() as session:
         await audit.record(
-            session,
-            "auth.login",
-            target=("user", found.user_id) if found else ("name", _name_digest(context, name)),
-            outcome="failure",
-            changes={"reason": error.code},
+            session, action, target=target, outcome="failure", changes={"reason": error.code}
         )
     return error
 
@@ -292,15 +293,7 @@ async def prove_password(
         raise InvalidTokenError from None
     guess = _guess_of(context, user_id, "")
     if not await _is_right(context, guess, password, found.password_hash):
-        async with context.database.transaction() as session:
-            await audit.record(
-                session,
-                action,
-                target=("user", user_id),
-                outcome="failure",
-                changes={"reason": CurrentPasswordWrongError.code},
-            )
-        raise CurrentPasswordWrongError
+        raise await _recorded(context, CurrentPasswordWrongError(), action, ("user", user_id))
     await limits.clear(context, guess)
     return found
 

@@ -11,15 +11,8 @@ from backend.core.routing import Router
 from backend.core.schemas import Id
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import queries, service
-from backend.modules.users.exceptions import (
-    LastAdminError,
-    UserNotFoundError,
-)
-from backend.modules.users.schemas import (
-    MeOut,
-    RolesUpdate,
-    UserOut,
-)
+from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
+from backend.modules.users.schemas import MeOut, RolesUpdate, UserOut
 
 router = Router(prefix="/users", tags=["users"])
 UserAnswer = Annotated[Answer, Depends(ResourceParameters(UserOut))]
