@@ -10,10 +10,12 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 	echo 'Setup stopped: there is no "$(PYTHON)". Install Python 3.11 or newer.' >&2; exit 1; } \
 	&& "$(PYTHON)" tools/bootstrap.py
 
-.PHONY: help setup dev test check format migration modules bench lock clean
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+
+.PHONY: help setup dev test test-all check format migration modules bench lock clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install everything into .venv
 	@$(READY) && echo 'Ready. Start the server with: make dev'
@@ -22,8 +24,11 @@ setup: ## Install everything into .venv
 dev: ## Start the server and its database, with reload
 	@$(READY) && exec $(BIN)/backend dev $(args)
 
-test: ## Run the tests; args="tests/modules -k login" narrows them
-	@$(READY) && exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 $(args)
+test: ## Run the quick tests; args="tests/modules -k login" narrows them
+	@$(READY) && exec $(PYTEST) -m "not slow" $(args)
+
+test-all: ## Run the tests that make test leaves out; args="tests/test_browser.py" narrows them
+	@$(READY) && exec $(PYTEST) -m slow $(args)
 
 check: ## Run every check but the tests: style, types, boundaries, migrations, locks
 	@$(READY)

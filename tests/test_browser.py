@@ -36,6 +36,8 @@ from tests.sessions import claims, execute
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTED = "http://localhost:8000"
 AUTH = "/api/v1/auth"
 COOKIES = {"access_token", "refresh_token", "csrf_token"}
