@@ -17,6 +17,7 @@ from backend.core import docs
 from backend.core.context import Context, nobody, unobserved
 from backend.core.draining import drains_before_stop
 from backend.core.failures import install_error_handlers
+from backend.core.host_names import admission
 from backend.core.identity import policies
 from backend.core.limiting.setup import limits_of, redis_check
 from backend.core.middleware.cors import CORSMiddleware
@@ -132,10 +133,15 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     # Innermost first.
     app.add_middleware(FloodsMiddleware, endpoints=anonymous)
     app.add_middleware(PathsMiddleware)
-    if settings.allowed_hosts and "*" not in settings.allowed_hosts:
-        app.add_middleware(HostsMiddleware, allowed=settings.allowed_hosts)
-    app.add_middleware(FailuresMiddleware, tells_details=settings.environment == "development")
-    app.add_middleware(CORSMiddleware, origins=settings.cors_origins)
+    # Else pages of a foreign name that leads to this machine could use what runs here.
+    admits = admission(settings.allowed_hosts, local_only=settings.is_development)
+    if admits is not None:
+        app.add_middleware(HostsMiddleware, admits=admits)
+    app.add_middleware(FailuresMiddleware, tells_details=settings.is_development)
+    calls_from_elsewhere = settings.cors_origins or settings.is_development
+    app.add_middleware(
+        CORSMiddleware, allows=settings.allows_origin if calls_from_elsewhere else None
+    )
     if settings.trusted_proxies:
         app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(RequestsMiddleware, hsts=settings.hsts, template_of=templates.get)

@@ -120,7 +120,7 @@ class BadRequestError(AppError):
 class InvalidHostError(AppError):
     status = 400
     code = "INVALID_HOST"
-    detail = "This server does not answer to that host name."
+    detail = "This server does not answer to that host name; ALLOWED_HOSTS lists those it does."
 
 
 class CursorRefusedError(AppError):

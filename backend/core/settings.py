@@ -1,14 +1,11 @@
 """Settings from the environment and `.env`. Nothing else reads either."""
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -18,6 +15,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.core.limiting.rules import parse_rules
+from backend.core.setting_types import DatabaseURL, Hosts, Networks, Origins, RedisURL
+from backend.core.web_origins import allows_origin
 
 Environment = Literal["development", "test", "staging", "production"]
 LimitStorage = Literal["memory", "postgres", "redis"]
@@ -36,15 +35,6 @@ class SettingsError(Exception):
 def _is_weak(key: str) -> bool:
     # A pattern repeated to length, or a placeholder, has few distinct characters.
     return len(key.encode()) < SECRET_KEY_BYTES or len(set(key)) < 10 or "change" in key.lower()
-
-
-def _comma_separated(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class SettingsBase(BaseSettings):
@@ -68,12 +58,12 @@ class Settings(SettingsBase):
     """What the core needs. A module's own settings are declared in its folder."""
 
     environment: Environment = Field("development", description="Which rules apply.")
-    database_url: SecretStr | None = Field(
+    database_url: DatabaseURL | None = Field(
         None,
-        description="`postgresql://user:password@host/name`. Unset: an embedded PostgreSQL, "
-        "in development and test only.",
+        description="`postgresql://user:password@host/name`; in the password `@` is written "
+        "`%40`, as in any URL. Unset: an embedded PostgreSQL, in development and test only.",
     )
-    database_replica_url: SecretStr | None = Field(
+    database_replica_url: DatabaseURL | None = Field(
         None, description="A read replica for reads outside transactions."
     )
     database_pool_size: int = Field(
@@ -85,7 +75,7 @@ class Settings(SettingsBase):
     database_statement_timeout: float = Field(
         15, gt=0, description="Seconds one statement may run; then 503."
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisURL | None = Field(
         None,
         description="`redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix://`: where "
         "requests are counted.",
@@ -103,13 +93,19 @@ class Settings(SettingsBase):
         "several servers, first put the new key here on all of them, then swap the two.",
     )
     data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets.")
-    cors_origins: CommaSeparated = Field(
-        (), description="Origins of browsers that may call, comma separated."
+    cors_origins: Annotated[Origins, NoDecode] = Field(
+        (),
+        description="Origins of browsers that may call, comma separated or a JSON list: "
+        "`https://app.example.com`. In development, pages of `http://localhost` and "
+        "`http://127.0.0.1` may call from any port besides.",
     )
-    allowed_hosts: CommaSeparated = Field(
-        (), description="Host names to answer to, comma separated. Unset in development: all."
+    allowed_hosts: Annotated[Hosts, NoDecode] = Field(
+        (),
+        description="Host names to answer to, comma separated or a JSON list; `*.example.com` "
+        "stands for all subdomains. Unset in development: addresses, names without a dot, "
+        "`*.localhost`.",
     )
-    trusted_proxies: CommaSeparated = Field(
+    trusted_proxies: Annotated[Networks, NoDecode] = Field(
         (),
         description="Addresses and networks, comma separated, whose `X-Forwarded-For` and "
         "`X-Forwarded-Proto` are believed.",
@@ -151,39 +147,6 @@ class Settings(SettingsBase):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("database_url", "database_replica_url")
-    @classmethod
-    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must begin with postgresql://")
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return value
-        text = value.get_secret_value()
-        if not text.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        try:
-            urlsplit(text).port  # noqa: B018  # reading it is the check
-        except ValueError:
-            raise ValueError("must be like redis://user:password@host:6379/0") from None
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            try:
-                ip_network(each, strict=False)
-            except ValueError:
-                raise ValueError(
-                    "must be addresses and networks such as 10.0.0.0/8, comma separated"
-                ) from None
-        return value
-
     @field_validator("rate_limit_default")
     @classmethod
     def _rules(cls, value: str) -> str:
@@ -197,20 +160,23 @@ class Settings(SettingsBase):
             raise ValueError("redis needs a REDIS_URL")
         return value
 
-    @field_validator("cors_origins")
-    @classmethod
-    def _bare_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(origin.rstrip("/") for origin in value)
-
     @property
     def is_local(self) -> bool:
         """Development or test, where convenience may win over safety."""
         return self.environment in LOCAL
 
     @property
+    def is_development(self) -> bool:
+        return self.environment == "development"
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether browsers may call from pages of this origin, and with cookies."""
+        return allows_origin(origin, self.cors_origins, local=self.is_development)
+
+    @property
     def hsts(self) -> bool:
         """Whether browsers are told to insist on https."""
-        return self.environment != "development"
+        return not self.is_development
 
     @property
     def shows_docs(self) -> bool:

@@ -36,7 +36,7 @@ READABLE = (
 )
 ACCEPTED = (
     "Authorization, Content-Type, X-CSRF-Token, If-Match, If-None-Match, Idempotency-Key, "
-    "X-Request-ID"
+    "X-Request-ID, traceparent, tracestate"
 )
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 

@@ -4,7 +4,7 @@ Starlette's own middleware answers a denied preflight in plain text, gives denie
 the headers, and errors from the outermost layer none.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -17,17 +17,20 @@ READABLE = (
 )
 ACCEPTED = (
     "Authorization, Content-Type, X-CSRF-Token, If-Match, If-None-Match, Idempotency-Key, "
-    "X-Request-ID"
+    "X-Request-ID, traceparent, tracestate"
 )
 PREFLIGHT_SECONDS = "600"
 
 
 class CORSMiddleware:
-    """Adds CORS headers for allowed origins, and answers preflights without asking a route."""
+    """Adds CORS headers for allowed origins, and answers preflights without asking a route.
 
-    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+    `allows` decides on the value of `Origin`; None allows no origin.
+    """
+
+    def __init__(self, app: ASGIApp, allows: Callable[[str], bool] | None) -> None:
         self.app = app
-        self.origins = frozenset(origins)
+        self.allows = allows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,7 +38,7 @@ class CORSMiddleware:
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        allowed = origin is not None and (origin in self.origins or "*" in self.origins)
+        allowed = origin is not None and self.allows is not None and self.allows(origin)
         if scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers:
             response = Response(status_code=204, headers={"Vary": "Origin"})
             if allowed:
@@ -50,7 +53,7 @@ class CORSMiddleware:
                 )
             await response(scope, receive, send)
             return
-        if not self.origins:
+        if self.allows is None:
             # Then no answer depends on who asks.
             await self.app(scope, receive, send)
             return

@@ -112,7 +112,7 @@ def check_origin(request: Request) -> None:
 
 def _is_ours(origin: str, request: Request) -> bool:
     settings = context_of(request).settings
-    if origin in settings.cors_origins or ("*" in settings.cors_origins and origin != "null"):
+    if settings.allows_origin(origin):
         return True
     try:
         parts = urlsplit(origin)

@@ -3,6 +3,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from backend.core.server_urls import check_escapes
 from backend.core.settings import SettingsBase
 from backend.integrations.email import MailError, ascii_domain
 from backend.integrations.email.smtp_url import parse_smtp_url
@@ -36,6 +37,7 @@ class MailSettings(SettingsBase):
     @classmethod
     def _usable_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value:
+            check_escapes(value.get_secret_value())
             parse_smtp_url(value.get_secret_value())
         return value
 

@@ -1,0 +1,62 @@
+"""URLs of servers that hold a password: checked so that no message ever shows a part of it."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from backend.core.host_names import check_port
+
+ESCAPES = {"@": "%40", "/": "%2F", "?": "%3F", "#": "%23", "%": "%25"}
+_DATABASE_PARAMETER = re.compile(r"[a-z_]+=.*", re.DOTALL)
+
+
+def check_database_url(url: str) -> None:
+    """`ValueError` unless it is a URL of PostgreSQL, which may name several hosts."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    check_escapes(url, is_parameter=_DATABASE_PARAMETER.fullmatch)
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+        for port in ports:
+            check_port(port)
+    except (psycopg.ProgrammingError, ValueError):
+        # The driver's own words would repeat a piece of the URL, perhaps of the password.
+        raise ValueError("must be like postgresql://user:password@host:5432/name") from None
+
+
+def check_redis_url(url: str) -> None:
+    """`ValueError` unless it is a URL of Redis."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    check_escapes(url)
+    try:
+        urlsplit(url).port  # noqa: B018  # reading it is the check
+    except ValueError:
+        raise ValueError("must be like redis://user:password@host:6379/0") from None
+
+
+def check_escapes(url: str, *, is_parameter: Callable[[str], object] = lambda _: False) -> None:
+    """`ValueError` if a special character of the user's name or password is not escaped.
+
+    Readers of URLs end the password at different ones of these characters, and take what follows
+    for a host, which messages show. `is_parameter` says which parts of the query may hold `@`.
+    """
+    scheme, _, rest = url.partition("://")
+    end = re.search(r"[/?#]|$", rest)
+    assert end is not None
+    authority, tail = rest[: end.start()], rest[end.start() :]
+    path, _, query = tail.partition("?")
+    parts = [part for part in query.split("&") if "@" in part]
+    is_file = scheme == "unix" and not authority
+    if authority.count("@") > 1:
+        wrong = "@"
+    elif ("@" in path and not is_file) or not all(map(is_parameter, parts)):
+        wrong = tail[0]
+    elif re.search(r"%(?![0-9A-Fa-f]{2})", rest):
+        wrong = "%"
+    else:
+        return
+    raise ValueError(f"write {wrong} in the user name or the password as {ESCAPES[wrong]}")

@@ -1,0 +1,101 @@
+"""Types of settings: how the text of a variable is read, and what is refused."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_network
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from backend.core.host_names import read_host
+from backend.core.server_urls import check_database_url, check_redis_url
+from backend.core.web_origins import read_origin
+
+
+def _listed(value: Any) -> Any:
+    """The entries of a list that is comma separated or JSON, without quotes around them."""
+    if not isinstance(value, str):
+        return value
+    text = _unquoted(value)
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            # `[::1],example.com` is no JSON.
+            pass
+        else:
+            if not all(isinstance(entry, str) for entry in found):
+                raise ValueError("must be comma separated, or a JSON list of texts")
+            return _entries(found)
+    return _entries(text.split(","))
+
+
+def _entries(texts: list[str]) -> tuple[str, ...]:
+    return tuple(entry for text in texts if (entry := _unquoted(text)))
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text[0] not in text[1:-1]:
+        return text[1:-1].strip()
+    return text
+
+
+def _each(read: Callable[[str], str], remedy: str, entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Every entry as `read` spells it, once. Entries are named by number: values are hidden."""
+    found = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            found.append(read(entry))
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}: {remedy}") from None
+    return tuple(dict.fromkeys(found))
+
+
+def _network(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("is no address or network") from None
+    return text
+
+
+def _secret(check: Callable[[str], None], value: SecretStr) -> SecretStr:
+    check(value.get_secret_value())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Origins = Annotated[
+    CommaSeparated,
+    AfterValidator(
+        partial(
+            _each,
+            read_origin,
+            "write scheme and host, with the port if it is not the usual one, such as "
+            "https://app.example.com or http://localhost:5173",
+        )
+    ),
+]
+Hosts = Annotated[
+    CommaSeparated,
+    AfterValidator(
+        partial(
+            _each,
+            read_host,
+            "write host names alone, such as api.example.com, or *.example.com for all of its "
+            "subdomains",
+        )
+    ),
+]
+Networks = Annotated[
+    CommaSeparated,
+    AfterValidator(
+        partial(_each, _network, "write addresses and networks such as 10.0.0.1 or 10.0.0.0/8")
+    ),
+]
+DatabaseURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_database_url))]
+RedisURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_redis_url))]
