@@ -18,6 +18,7 @@ from tests.applications import DEFAULTS, MODULES, make_context
 from tests.browsers import browser, browser_context
 from tests.canaries import WATCH, WatchingHandler, keys_of
 from tests.databases import (  # pytest finds its hooks by name, here
+    pytest_addoption,
     pytest_configure,
     pytest_configure_node,
     pytest_unconfigure,
@@ -45,6 +46,7 @@ logging.getLogger().addHandler(WatchingHandler(WATCH))
 __all__ = [
     "browser",
     "browser_context",
+    "pytest_addoption",
     "pytest_configure",
     "pytest_configure_node",
     "pytest_unconfigure",

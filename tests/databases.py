@@ -19,7 +19,8 @@ from alembic import command
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Identifier
 
-from backend.db.embedded import EmbeddedServer, embedded_server
+from backend.db.embedded import EmbeddedError, EmbeddedServer, binaries, embedded_server
+from backend.db.embedded_host import major_version
 from backend.db.migrations import alembic_config
 from tests.applications import run_startup
 from tests.mail_servers import scripted_server
@@ -30,14 +31,28 @@ _server = pytest.StashKey[EmbeddedServer]()
 _url = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres",
+        metavar="15|16|18|FOLDER",
+        help="run on this version of PostgreSQL, or on the programs of a folder (default: the "
+        "newest of the installed wheel)",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.stash[_url] = worker["server_url"]
         return
+    programs = chosen_programs(config)
     folder = Path(tempfile.mkdtemp(prefix="trellis-tests-"))
-    server = embedded_server(folder, fast=True)
-    server.__enter__()
+    try:
+        server = embedded_server(folder, fast=True, programs=programs)
+        server.__enter__()
+    except EmbeddedError as error:
+        shutil.rmtree(folder)
+        raise pytest.UsageError(str(error)) from None
     config.stash[_folder], config.stash[_server] = folder, server
     config.stash[_url] = server.url
     with administration(server.url) as connection:
@@ -59,6 +74,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         # As root the data lives elsewhere.
         for folder in (server.folder, config.stash[_folder]):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def chosen_programs(config: pytest.Config) -> Path | None:
+    wanted = config.getoption("--postgres")
+    if wanted is None:
+        return None
+    found = programs_of(wanted) if wanted.isdecimal() else Path(wanted).absolute()
+    if found is None or not (found / "postgres").exists():
+        raise pytest.UsageError(
+            f"--postgres: there is no PostgreSQL {wanted} here: install the package "
+            "postgresql-VERSION, or name the folder that holds its program postgres."
+        )
+    return found
+
+
+def programs_of(version: str) -> Path | None:
+    """The programs of a major version: the installed wheel's, else those of Debian's package."""
+    candidates = [
+        *binaries().parents[1].glob("pginstall*/bin"),
+        Path(f"/usr/lib/postgresql/{version}/bin"),
+    ]
+    return next(
+        (
+            folder
+            for folder in candidates
+            if (folder / "postgres").exists() and major_version(folder) == int(version)
+        ),
+        None,
+    )
 
 
 def server_url(config: pytest.Config) -> str:

