@@ -144,11 +144,16 @@ def administration(url: str) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def cloned_database(url: str, template: str = TEMPLATE) -> Iterator[str]:
-    """The URL of a fresh copy of `template`, dropped at the end whoever is still connected."""
+def cloned_database(
+    url: str, template: str = TEMPLATE, options: str = "STRATEGY file_copy"
+) -> Iterator[str]:
+    """The URL of a fresh copy of `template`, dropped at the end whoever is still connected.
+
+    Of template0 the `options` may name another encoding and locale.
+    """
     name = f"t_{uuid4().hex}"
     with administration(url) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {options}")
         try:
             yield database_url(url, name)
         finally:

@@ -11,7 +11,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from backend.cli.terminal import CommandError, require_writable, undisturbed
 from backend.core.settings import Settings
+from backend.db.connections import require_utf8
 from backend.db.embedded import EmbeddedServer, embedded_server
+from backend.db.errors import EncodingError
 
 OLDEST_VERSION = 15
 
@@ -61,8 +63,11 @@ def reach(url: str) -> str:
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
             number = connection.info.server_version
+            require_utf8(connection.info)
     except psycopg.OperationalError as error:
         raise CommandError(_explained(str(error), target)) from None
+    except EncodingError as error:
+        raise CommandError(str(error)) from None
     if number < OLDEST_VERSION * 10_000:
         raise CommandError(
             f"PostgreSQL {number // 10_000} at {_where(target)} is too old: "

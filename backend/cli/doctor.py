@@ -4,6 +4,8 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 
+import psycopg
+
 from backend.cli.databases import OLDEST_VERSION, embedded_folder, opened
 from backend.cli.ports import listen, trellis_answers
 from backend.cli.schema import UNMIGRATED, position
@@ -12,18 +14,22 @@ from backend.core.registry import RegistryError, discover
 from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
 from backend.db.embedded import EmbeddedError, binaries, data_folder
+from backend.db.errors import CREATE_DATABASE
 from backend.db.migrations import newest_revision
 
 OLDEST_PYTHON = (3, 11)
-Finding = tuple[bool, str]
+# Whether it is good, or None for advice.
+Finding = tuple[bool | None, str]
+SIGNS = {True: "✓", False: "✗", None: "!"}
+FOLDS = "SELECT 'É' ILIKE 'é', to_tsvector('english', 'É') @@ websearch_to_tsquery('english', 'é')"
 
 
 def run(host: str, port: int) -> int:
     """Look at everything, print a line each; 1 if anything has to be mended."""
     failures = 0
     for good, text in _findings(host, port):
-        say(f"{'✓' if good else '✗'} {text}")
-        failures += not good
+        say(f"{SIGNS[good]} {text}")
+        failures += good is False
     return 1 if failures else 0
 
 
@@ -82,9 +88,26 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         with opened(settings) as place:
             yield True, f"PostgreSQL {place.version} answers ({OLDEST_VERSION} or newer is needed)"
+            yield from _search(place.url)
             yield _told(lambda: _migrations(place.url))
     except (CommandError, EmbeddedError) as error:
         yield False, str(error)
+
+
+def _search(url: str) -> Iterator[Finding]:
+    """Advice where the database's locale takes É and é for different letters."""
+    with psycopg.connect(url, client_encoding="UTF8") as connection:
+        folds = connection.execute(FOLDS).fetchone()
+    assert folds is not None
+    kinds = ("by substring (as in items)", "by word (as in articles)")
+    blind = [kind for kind, works in zip(kinds, folds, strict=True) if not works]
+    if blind:
+        advice = (
+            "The database's locale (LC_CTYPE) knows the case of A to Z only: a search (`q`) for é "
+            f"{' and '.join(blind)} does not find É. To mend it, create a database with "
+            f"`{CREATE_DATABASE}` and move the data there."
+        )
+        yield None, advice
 
 
 def _migrations(url: str) -> str:

@@ -35,7 +35,7 @@ from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
 from backend.db.database import Database
-from backend.db.errors import driver_error, is_unavailable
+from backend.db.errors import EncodingError, driver_error, is_unavailable
 
 log = structlog.get_logger()
 
@@ -183,7 +183,11 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
             await module.startup(context)
         except Exception as error:  # tried again, whatever it was
             if is_unavailable(error) or isinstance(error, ProgrammingError):
-                reason = type(driver_error(error)).__name__  # down, or not migrated yet
+                # Not the words of a driver, which name hosts and users. It is down, as a rule, or
+                # not migrated yet.
+                reason = type(driver_error(error)).__name__
+                if isinstance(error, EncodingError):
+                    reason = str(error)
                 log.warning("startup_waits", module=module.name, reason=reason)
             else:
                 log.exception("startup_failed", module=module.name)

@@ -23,7 +23,7 @@ from backend.core.jobs import CLOCK, QUEUE, Job
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.connections import Connection, Timeouts
-from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.db.errors import DatabaseUnavailableError, EncodingError, is_unavailable
 from backend.db.migrations import current_revision, revisions
 
 log = structlog.get_logger()
@@ -94,6 +94,8 @@ async def _obstacle(
     try:
         async with asyncio.timeout(pace.answer):
             current = await current_revision(context.database.fresh)
+    except EncodingError as error:
+        return str(error)
     except (DatabaseUnavailableError, psycopg.Error, TimeoutError):
         return DATABASE
     # A revision this code does not know is a newer one's: a rolling update migrates first.

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import waiting
 from psycopg.pq import TransactionStatus
 
-from backend.db.errors import DatabaseUnavailableError
+from backend.db.errors import DatabaseUnavailableError, EncodingError
 
 # So often a server that runs a statement looks whether anybody still waits for it.
 CHECK_SECONDS = 1
@@ -42,6 +42,8 @@ class Timeouts:
             "connect_timeout": max(2, round(self.connect)),
             "options": " ".join([*options, "-c timezone=UTC"]),
             "application_name": "trellis",
+            # A role, a database and PGCLIENTENCODING may ask for one that lacks most letters.
+            "client_encoding": "UTF8",
             # A server that vanished without a word enforces no timeout.
             "tcp_user_timeout": round((self.statement + self.connect) * 1000),
             "keepalives_idle": 10,
@@ -53,7 +55,20 @@ class Timeouts:
         """A connection on which the server has to answer within a statement's time and a bit."""
         made = await Connection.connect(address, **self.connect_arguments(), **options)
         made.answer = self.statement + self.connect
+        try:
+            require_utf8(made.info)
+        except EncodingError:
+            await made.close()
+            raise
         return made
+
+
+def require_utf8(connected: psycopg.ConnectionInfo) -> None:
+    """`EncodingError` unless the database is encoded in UTF-8. Asks the server nothing."""
+    encoding = connected.parameter_status("server_encoding")
+    # A pooler may not pass it on.
+    if encoding not in ("UTF8", None):
+        raise EncodingError(encoding)
 
 
 class Connection(psycopg.AsyncConnection[Any]):

@@ -3,9 +3,22 @@
 import psycopg
 from sqlalchemy import exc as sa
 
+# A locale of UTF-8, or PostgreSQL refuses the encoding where the server's own is another one.
+CREATE_DATABASE = "createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 NAME"
+
 
 class DatabaseUnavailableError(Exception):
     """The database is down, starting, or busy beyond the wait it was given: try again later."""
+
+
+class EncodingError(DatabaseUnavailableError):
+    """The database is not encoded in UTF-8; `str()` tells the remedy and names no host."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            f"The database is encoded in {encoding}, and only UTF8 holds every text: create "
+            f"another one with `{CREATE_DATABASE}` and set DATABASE_URL to it."
+        )
 
 
 class KeepsChanges:

@@ -64,7 +64,10 @@ def alembic_config(url: str) -> Iterator["Config"]:
     config = Config(cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool, hide_parameters=True
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"client_encoding": "UTF8"},
     )
     with engine.connect() as connection:
         _wait_for_turn(connection)

@@ -7,6 +7,7 @@ from functools import cache
 from sqlalchemy import literal, select
 
 from backend.core.context import Context, NotReadyError, ReadinessCheck
+from backend.db.errors import EncodingError
 from backend.db.migrations import current_revision, revisions
 from backend.db.reads import Query
 from backend.modules.health.schemas import Check, Readiness, Status
@@ -43,7 +44,7 @@ async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Ch
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await check(context)
-    except NotReadyError as error:
+    except (NotReadyError, EncodingError) as error:
         detail = str(error)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
         # A driver's message names hosts and users; its type is enough here.
