@@ -16,7 +16,7 @@ from backend.cli.databases import opened
 from backend.cli.terminal import CommandError, say, shown
 from backend.core.settings import Settings, load_settings
 from backend.db.embedded import embedded_server
-from backend.db.errors import DatabaseUnavailableError
+from backend.db.errors import DatabaseUnavailableError, MigrationRefusedError
 from backend.db.migrations import alembic_config, newest_revision
 
 if TYPE_CHECKING:
@@ -207,6 +207,8 @@ def _explained(url: str, revision: str | None = None) -> Iterator[None]:
         yield
     except DatabaseUnavailableError as error:
         raise CommandError(f"The migration has to wait ({error}).") from error
+    except MigrationRefusedError as error:
+        raise CommandError(str(error)) from error
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise CommandError(

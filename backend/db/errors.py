@@ -21,6 +21,10 @@ class EncodingError(DatabaseUnavailableError):
         )
 
 
+class MigrationRefusedError(Exception):
+    """Rows stand in the way of a migration. The text names them, and says what to do."""
+
+
 class KeepsChanges:
     """Marks an exception that refuses the request but keeps what its transaction wrote.
 

@@ -43,11 +43,14 @@ class Filter:
 
 @dataclass(frozen=True)
 class Search:
-    """What `q` does. With a `rank` (a float; best first) results come in rank order."""
+    """What `q` does. With a `rank` (a float; best first) results come in rank order.
+
+    `prepare` makes the value that the condition and the rank are given.
+    """
 
     condition: Condition
     rank: Callable[[BindParameter[Any]], ColumnElement[float]] | None = None
-    prepare: Callable[[str], str] = str
+    prepare: Callable[[str], Any] = str
     description: str = "Search."
 
 

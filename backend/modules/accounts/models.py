@@ -27,7 +27,7 @@ class MailedToken(Base, Identified, table=True):
         ),
         Index(
             "ix_mailed_tokens_registrations",
-            text("lower(email)"),
+            "email_key",
             postgresql_where=text("purpose = 'registration' AND ended_at IS NULL"),
         ),
     )
@@ -38,6 +38,8 @@ class MailedToken(Base, Identified, table=True):
     )
     # Where it is mailed to, and with a change of address whom to tell of it.
     email: str = Field(max_length=254)
+    # By which accounts are found; see `core.names`.
+    email_key: str = Field(sa_type=String(collation="C"))
     former_email: str | None = Field(default=None, max_length=254)
     digest: bytes = Field(index=True, unique=True)
     # What it sets is a password: of the one it replaces, so that it dies when that changes.

@@ -12,6 +12,7 @@ from backend.core.context import Context
 from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
 from backend.core.jobs import enqueue
 from backend.core.limits import RateLimitedError, Rule
+from backend.core.names import name_key
 from backend.core.origin import origin
 from backend.core.principal import Principal
 from backend.modules.accounts import queries, tokens
@@ -279,7 +280,7 @@ async def _mail_link(
 
 
 async def _may_mail(context: Context, kind: str, email: str) -> bool:
-    key = f"mail {kind} {users.name_key(email)}"
+    key = f"mail {kind} {name_key(email)}"
     return (await limits.spend(context, key, MAILS)).allowed
 
 

@@ -17,6 +17,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.names import name_key
 from backend.db.base import utc_now, uuid7
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account
@@ -51,6 +52,7 @@ def make(context: Context, purpose: Purpose, email: str) -> MailedToken:
         id=id,
         purpose=purpose,
         email=email,
+        email_key=name_key(email),
         digest=digest_of(_derived(context.key(_KEY), id)),
         created_at=now,
         expires_at=now + LIFETIMES[purpose],
@@ -90,7 +92,7 @@ async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
 async def replace_registrations(session: AsyncSession, token: MailedToken) -> bool:
     """Kill what else would make an account of this address; False if one of those is newer."""
     others = (
-        func.lower(MailedToken.email) == func.lower(token.email),
+        col(MailedToken.email_key) == token.email_key,
         col(MailedToken.purpose) == "registration",
         col(MailedToken.ended_at).is_(None),
         col(MailedToken.id) != token.id,
@@ -104,7 +106,7 @@ async def replace_registrations(session: AsyncSession, token: MailedToken) -> bo
 
 async def take_turn(session: AsyncSession, email: str) -> None:
     """Let nobody else deal with registrations of this address until the transaction ends."""
-    key = int.from_bytes(digest_of(email.casefold())[:8], signed=True)
+    key = int.from_bytes(digest_of(name_key(email))[:8], signed=True)
     await session.exec(select(func.pg_advisory_xact_lock(key)))
 
 

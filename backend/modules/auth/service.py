@@ -15,6 +15,7 @@ from backend.core import limits
 from backend.core.context import Context
 from backend.core.errors import AppError, InvalidTokenError, ServiceUnavailableError
 from backend.core.limits import RateLimitedError, Rule
+from backend.core.names import name_key
 from backend.core.origin import Origin
 from backend.core.pagination import Page
 from backend.core.principal import Principal
@@ -57,8 +58,7 @@ async def sign_in(
     await limits.count_address(context, "sign-in", client.ip, SIGN_INS)
     found = await users.credentials(context.database.fresh, name)
     guess = _guess_of(context, found.user_id if found else None, name)
-    password_hash = found.password_hash if found else None
-    if not await _is_right(context, guess, password, password_hash) or found is None:
+    if not await _is_right(context, guess, password, found) or found is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)
     if not found.is_active or not (found.is_verified or not needs_verified_email(context)):
         await limits.clear(context, guess)
@@ -83,7 +83,7 @@ async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> 
         return None
     if not found.is_active:
         return None
-    right = await users.verify_password(context, password, found.password_hash)
+    right = await users.verify_password(context, password, found)
     return found if right else None
 
 
@@ -125,18 +125,18 @@ def _guess_of(context: Context, user_id: UUID | None, name: str) -> str:
 
 def _name_digest(context: Context, name: str) -> str:
     """What is kept of a name that nobody has: perhaps it is a password in the wrong field."""
-    normal = users.name_key(name).encode()
+    normal = name_key(name).encode()
     return hmac.digest(context.key("sign-in names"), normal, hashlib.sha256).hex()
 
 
-async def _is_right(context: Context, guess: str, password: str, password_hash: str | None) -> bool:
+async def _is_right(context: Context, guess: str, password: str, found: Credentials | None) -> bool:
     """Compare a password, unless there have been too many wrong ones."""
     # Counted before it is known to be wrong: many at once must not all be tried.
     verdict = await limits.take(context, guess, GUESSES)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
     async with _tried(context, guess):
-        return await users.verify_password(context, password, password_hash)
+        return await users.verify_password(context, password, found)
 
 
 @asynccontextmanager
@@ -292,7 +292,7 @@ async def prove_password(
         # Deleted since the request began, and so is the session it came with.
         raise InvalidTokenError from None
     guess = _guess_of(context, user_id, "")
-    if not await _is_right(context, guess, password, found.password_hash):
+    if not await _is_right(context, guess, password, found):
         raise await _recorded(context, CurrentPasswordWrongError(), action, ("user", user_id))
     await limits.clear(context, guess)
     return found

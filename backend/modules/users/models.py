@@ -1,34 +1,49 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index, String, event, text
 from sqlmodel import Field
 
+from backend.core.names import name_key
 from backend.db.base import Base, Identified, Timestamped
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+# Compared and sorted by code point, so that no locale of a database and no update of the operating
+# system's collations changes what is unique or in which order it comes.
+KEY = String(collation="C")
 
 
 class User(Base, Identified, Timestamped, table=True):
     __tablename__ = "users"
     __table_args__ = (
-        Index("ix_users_email_lower", text("lower(email)"), unique=True),
-        Index("ix_users_username_lower", text("lower(username)"), unique=True),
+        Index("ix_users_email_key", "email_key", unique=True),
+        Index("ix_users_username_key", "username_key", unique=True),
         Index("ix_users_created_at_id", "created_at", "id"),
         Index("ix_users_updated_at_id", "updated_at", "id"),
-        Index("ix_users_by_username", text("coalesce(lower(username), '')"), "id"),
+        Index("ix_users_by_username", text("coalesce(username_key, '')"), "id"),
     )
 
     email: str = Field(max_length=254)
+    # Both keys are computed whenever the account is stored.
+    email_key: str = Field(default="", sa_type=KEY)
     username: str | None = Field(default=None, max_length=50)
+    username_key: str | None = Field(default=None, sa_type=KEY)
     full_name: str | None = Field(default=None, max_length=255)
-    password_hash: str | None = Field(default=None, max_length=80)
+    # Wide enough for hashes of other schemes, which an administrator may have brought along.
+    password_hash: str | None = Field(default=None, max_length=255)
     is_active: bool = True
     is_verified: bool = False
     # What `email` becomes once its owner has shown that they read mail there.
     pending_email: str | None = Field(default=None, max_length=254)
     # Disabling an account moves this on, so that enabling it again revives no session.
     sessions_valid_after: datetime = LONG_AGO
+
+
+@event.listens_for(User, "before_insert")
+@event.listens_for(User, "before_update")
+def _compute_keys(_mapper: object, _connection: object, user: User) -> None:
+    user.email_key = name_key(user.email)
+    user.username_key = None if user.username is None else name_key(user.username)
 
 
 class UserRole(Base, table=True):

@@ -5,13 +5,14 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,8 @@ import bcrypt
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
+from backend.core.names import folded
+from backend.core.processors import usable_processors
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
@@ -26,6 +29,32 @@ from backend.modules.users.settings import UserSettings
 MAX_LENGTH = 128
 # Behind one thread per spare core, more than this would wait for longer than a client does.
 MAX_WAITING = 64
+# What bcrypt itself reads of a password.
+BCRYPT_BYTES = 72
+# Salt and digest, whose last characters have bits that carry nothing and must be zero.
+_SALTED = r"\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"
+_OWN = re.compile(r"([0-9a-f]{8})(\$2b\$(?:0[4-9]|1[0-6])" + _SALTED + ")")
+# A cost of 14 takes a second; one of 31 would hold a thread for a day.
+_IMPORTED = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])" + _SALTED)
+# For the log, by how such hashes begin. Only what is on this list is repeated.
+_SCHEMES = {
+    "$argon2id$": "argon2id",
+    "$argon2": "argon2",
+    "argon2": "argon2",
+    "$pbkdf2": "pbkdf2",
+    "pbkdf2_": "pbkdf2",
+    "$scrypt$": "scrypt",
+    "scrypt": "scrypt",
+    "$1$": "md5-crypt",
+    "$5$": "sha256-crypt",
+    "$6$": "sha512-crypt",
+    "$y$": "yescrypt",
+    "$P$": "phpass",
+    "$H$": "phpass",
+    "bcrypt_sha256$": "bcrypt-sha256",
+    "$bcrypt-sha256$": "bcrypt-sha256",
+    "$2": "bcrypt, malformed or of a cost above 14",
+}
 
 
 def _yield_to_requests() -> None:
@@ -36,7 +65,7 @@ def _yield_to_requests() -> None:
 
 
 _pool = ThreadPoolExecutor(
-    max_workers=max(1, (os.cpu_count() or 1) - 1),
+    max_workers=max(1, usable_processors() - 1),
     thread_name_prefix="bcrypt",
     initializer=_yield_to_requests,
 )
@@ -59,7 +88,8 @@ class PasswordHasher:
     """bcrypt over a keyed digest, so that no character is cut off and a stolen table is not enough.
 
     bcrypt itself takes 72 bytes at most. What is stored begins with the id of the key: the first
-    of `keys` is the present one, the others were it before.
+    of `keys` is the present one, the others were it before. Plain bcrypt hashes that an import has
+    brought verify as well, until `renewed` replaces them.
     """
 
     keys: tuple[bytes, ...]
@@ -71,17 +101,30 @@ class PasswordHasher:
         return key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Compare; without a hash, or its key, do the same work and answer False."""
-        name, separator, rest = (stored or "").partition("$")
-        # Without an id it is older than those.
-        key = next((each for each in self.keys if name in ("", key_id(each))), None)
-        if key is None or stored is None:
-            digest = _digest(self.keys[0], password)
-            salt = f"$2b${self.cost:02}${'.' * 22}".encode()
-            await _in_pool(lambda: bcrypt.hashpw(digest, salt))
-            return False
-        digest = _digest(key, password)
-        return await _in_pool(lambda: bcrypt.checkpw(digest, (separator + rest).encode()))
+        """Compare; without a hash that can be verified, do the same work and answer False."""
+        own = _OWN.fullmatch(stored or "")
+        key = self._key_of(own[1]) if own else None
+        if own and key:
+            return await _in_pool(partial(bcrypt.checkpw, _digest(key, password), own[2].encode()))
+        if imported := _IMPORTED.fullmatch(stored or ""):
+            return await _in_pool(partial(_check_imported, password, imported, self.cost))
+        await _in_pool(partial(_work, self.cost))
+        return False
+
+    def unusable_scheme(self, stored: str) -> str | None:
+        """The scheme of a hash that no password verifies against; None for one that is usable.
+
+        In words for the log, which repeat nothing of the hash.
+        """
+        if own := _OWN.fullmatch(stored):
+            return None if self._key_of(own[1]) else "bcrypt with the key of an unknown SECRET_KEY"
+        if _IMPORTED.fullmatch(stored):
+            return None
+        known = (name for start, name in _SCHEMES.items() if stored.startswith(start))
+        return next(known, "unknown" if stored else "empty")
+
+    def _key_of(self, name: str) -> bytes | None:
+        return next((each for each in self.keys if key_id(each) == name), None)
 
     async def renewed(self, password: str, stored: str) -> str | None:
         """A new hash of a right password, if the old one has another key or cost."""
@@ -91,8 +134,30 @@ class PasswordHasher:
 
 
 def _digest(key: bytes, password: str) -> bytes:
-    normal = unicodedata.normalize("NFC", password).encode()
-    return base64.b64encode(hmac.digest(key, normal, hashlib.sha256))
+    return base64.b64encode(hmac.digest(key, _normal(password), hashlib.sha256))
+
+
+def _normal(password: str) -> bytes:
+    return unicodedata.normalize("NFC", password).encode()
+
+
+def _check_imported(password: str, imported: re.Match[str], cost: int) -> bool:
+    """Compare as the makers of plain hashes do, who read the first 72 bytes only.
+
+    A wrong password takes as long as with a hash of `cost`, unless the imported one costs more:
+    the time must not tell which addresses have an account.
+    """
+    if bcrypt.checkpw(_normal(password)[:BCRYPT_BYTES], imported[0].encode()):
+        return True
+    # Each step of the cost doubles the work, so these and the comparison add up to `cost`.
+    for each in range(int(imported[1]), cost):
+        _work(each)
+    return False
+
+
+def _work(cost: int) -> None:
+    """Take the time of one hash."""
+    bcrypt.hashpw(b"", f"$2b${cost:02}${'.' * 22}".encode())
 
 
 def hasher_of(context: Context) -> PasswordHasher:
@@ -109,8 +174,8 @@ def check_password(
     password = unicodedata.normalize("NFC", password)
     if len(password) < minimum:
         raise PasswordRefusedError(field, "too_short", f"Must have at least {minimum} characters.")
-    lowered = password.casefold()
-    known = {part.casefold() for name in names if name for part in (name, name.partition("@")[0])}
+    lowered = folded(password)
+    known = {folded(part) for name in names if name for part in (name, name.partition("@")[0])}
     if lowered in known:
         raise PasswordRefusedError(field, "too_personal", "Must not be your own name or address.")
     if lowered in common_passwords():

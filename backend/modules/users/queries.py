@@ -2,9 +2,24 @@
 
 from typing import Annotated, Any
 
-from sqlalchemy import ColumnElement, Select, String, Subquery, bindparam, exists, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    Subquery,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.elements import Grouping
 from sqlmodel import col
 
+from backend.core.names import name_key
 from backend.core.pagination import Boolean, created_filters
 from backend.core.schemas import Trimmed
 from backend.db.lists import Filter, Listing, Search, containing
@@ -76,12 +91,28 @@ _CREDENTIALS: Select[*tuple[Any, ...]] = select(
 CREDENTIALS = Query(
     _CREDENTIALS.where(
         or_(
-            func.lower(User.email) == func.lower(bindparam("name")),
-            func.lower(User.username) == func.lower(bindparam("name")),
+            col(User.email_key) == bindparam("key"),
+            col(User.username_key) == bindparam("key"),
         )
     )
 )
 CREDENTIALS_OF = Query(_CREDENTIALS.where(col(User.id) == bindparam("id")))
+
+
+def _patterns(part: str) -> list[str]:
+    return [containing(name_key(part)), containing(part)]
+
+
+def _matches(patterns: BindParameter[Any]) -> ColumnElement[bool]:
+    of = Grouping(cast(patterns, ARRAY(Text)))
+    return or_(
+        col(User.email_key).like(of[1]),
+        col(User.username_key).like(of[1]),
+        # The database folds full names, as well as its locale can.
+        col(User.full_name).ilike(of[2]),
+    )
+
+
 USERS = Listing(
     name="users",
     statement=_USER,
@@ -89,8 +120,8 @@ USERS = Listing(
     sorts={
         "created_at": col(User.created_at),
         "updated_at": col(User.updated_at),
-        "email": func.lower(User.email, type_=String()),
-        "username": func.coalesce(func.lower(User.username, type_=String()), ""),
+        "email": col(User.email_key),
+        "username": func.coalesce(col(User.username_key), ""),
     },
     filters={
         "is_active": Filter(
@@ -109,12 +140,8 @@ USERS = Listing(
         **created_filters(col(User.created_at)),
     },
     search=Search(
-        lambda part: or_(
-            col(User.email).ilike(part),
-            col(User.username).ilike(part),
-            col(User.full_name).ilike(part),
-        ),
-        prepare=containing,
+        _matches,
+        prepare=_patterns,
         description="Part of the e-mail address, username or full name.",
     ),
 )

@@ -1,13 +1,13 @@
 """Accounts: the use cases. Reads take `Reads`, changes a session; neither commits."""
 
-import unicodedata
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import structlog
 from pydantic import MISSING
 from sqlalchemy import Subquery, delete, func, update
 from sqlalchemy.exc import IntegrityError
@@ -16,10 +16,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import InvalidTokenError
+from backend.core.names import name_key
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
-from backend.core.schemas import normal_email
 from backend.db.base import utc_now
 from backend.db.errors import violated_constraint
 from backend.db.lists import ListQuery, fetch_page
@@ -43,9 +43,11 @@ DEFAULT_ROLE = "member"
 # what they were called.
 _PERSONAL = ("email", "username", "full_name")
 _TAKEN = {
-    "ix_users_email_lower": EmailAlreadyExistsError,
-    "ix_users_username_lower": UsernameAlreadyExistsError,
+    "ix_users_email_key": EmailAlreadyExistsError,
+    "ix_users_username_key": UsernameAlreadyExistsError,
 }
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
 async def credentials(reads: Reads, name: str) -> Credentials | None:
     """The account with this e-mail address or username, without regard to case."""
     # Whoever guesses a password asks many times.
-    rows = await reads.shared(queries.CREDENTIALS, name=normal_name(name))
+    rows = await reads.shared(queries.CREDENTIALS, key=name_key(name))
     return Credentials(**rows[0]) if rows else None
 
 
@@ -115,9 +117,17 @@ def access() -> Subquery:
     return queries.access()
 
 
-async def verify_password(context: Context, password: str, password_hash: str | None) -> bool:
-    """Whether this is the password; without a hash the same work is done in vain."""
-    return await hasher_of(context).verify(password, password_hash)
+async def verify_password(context: Context, password: str, found: Credentials | None) -> bool:
+    """Whether this is the account's password; without an account the same work is done in vain.
+
+    A stored hash that no password can match is False as well, and one warning.
+    """
+    hasher, stored = hasher_of(context), found.password_hash if found else None
+    if await hasher.verify(password, stored):
+        return True
+    if found and stored is not None and (scheme := hasher.unusable_scheme(stored)):
+        log.warning("password_hash_unusable", user_id=str(found.user_id), scheme=scheme)
+    return False
 
 
 async def accept_password(
@@ -256,9 +266,7 @@ async def lock_account(
     session: AsyncSession, *, user_id: UUID | None = None, email: str | None = None
 ) -> Account | None:
     """Hold the account with this id, or else this address, until the transaction ends."""
-    wanted = (
-        func.lower(User.email) == func.lower(email) if user_id is None else col(User.id) == user_id
-    )
+    wanted = col(User.id) == user_id if email is None else col(User.email_key) == name_key(email)
     locked = select(User).where(wanted).with_for_update()
     user = (await session.exec(locked.execution_options(populate_existing=True))).first()
     if user is None:
@@ -320,19 +328,6 @@ async def store_renewed_hash(session: AsyncSession, user_id: UUID, password_hash
     )
 
 
-def normal_name(name: str) -> str:
-    """What somebody typed as their e-mail address or username, as it would be stored."""
-    name = unicodedata.normalize("NFC", name.strip())
-    with suppress(ValueError):
-        name = normal_email(name)
-    return name
-
-
-def name_key(name: str) -> str:
-    """One text for all spellings of a name. The database is not asked: it folds in its own way."""
-    return normal_name(name).casefold()
-
-
 @asynccontextmanager
 async def _names(session: AsyncSession) -> AsyncIterator[None]:
     """Stores changes of address and username made inside; a taken one leaves the rest standing."""
@@ -368,6 +363,6 @@ def _told(row: dict[str, Any]) -> UserOut:
 
 def _told_user(user: User, roles: list[str]) -> UserOut:
     return UserOut(
-        **user.model_dump(exclude={"password_hash", "sessions_valid_after", "pending_email"}),
+        **user.model_dump(include=UserOut.model_fields.keys() - {"roles", "avatar_url"}),
         roles=roles,
     )

@@ -65,9 +65,6 @@ async def test_a_hash_outlives_its_key_and_cost_and_is_renewed() -> None:
     assert renewed is not None
     assert await new.renewed("password", renewed) is None
     assert await PasswordHasher((KEY[::-1],), cost=4).verify("password", renewed)
-    # As they were kept once.
-    assert await old.verify("password", stored[8:])
-    assert await old.renewed("password", stored[8:]) is not None
     dearer = await PasswordHasher((KEY,), cost=5).renewed("password", stored)
     assert dearer is not None
     assert "$2b$05$" in dearer
