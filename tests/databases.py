@@ -26,6 +26,8 @@ from tests.applications import run_startup
 from tests.mail_servers import scripted_server
 
 TEMPLATE = "template_trellis"
+# Options of `template0` for a database that knows no letters outside ASCII.
+C_LOCALE = "ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
 _folder = pytest.StashKey[Path]()
 _server = pytest.StashKey[EmbeddedServer]()
 _url = pytest.StashKey[str]()
@@ -57,8 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_url] = server.url
     with administration(server.url) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE app")
-    with alembic_config(database_url(server.url, TEMPLATE)) as alembic:
-        command.upgrade(alembic, "head")
+    upgrade(database_url(server.url, TEMPLATE))
     run_startup(database_url(server.url, TEMPLATE))
 
 
@@ -107,6 +108,11 @@ def programs_of(version: str) -> Path | None:
 
 def server_url(config: pytest.Config) -> str:
     return config.stash[_url]
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    with alembic_config(url) as alembic:
+        command.upgrade(alembic, revision)
 
 
 def database_url(url: str, name: str) -> str:

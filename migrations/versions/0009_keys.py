@@ -78,10 +78,14 @@ def _fill(name: str, names: Sequence[str]) -> None:
     connection = op.get_bind()
     keys = [f"{each}_key" for each in names]
     table = sa.table(name, *map(sa.column, ("id", *names, *keys)))
-    found = sa.func.unnest(
-        sa.cast(sa.bindparam("ids"), ARRAY(sa.Uuid)),
-        *(sa.cast(sa.bindparam(key), ARRAY(sa.Text)) for key in keys),
-    ).table_valued("id", *keys)
+    found = (
+        sa.func.unnest(
+            sa.cast(sa.bindparam("ids"), ARRAY(sa.Uuid)),
+            *(sa.cast(sa.bindparam(key), ARRAY(sa.Text)) for key in keys),
+        )
+        .table_valued("id", *keys)
+        .render_derived()
+    )
     update = (
         sa.update(table).values({key: found.c[key] for key in keys}).where(table.c.id == found.c.id)
     )
@@ -129,7 +133,8 @@ def _refuse_twins() -> None:
         return
     more = f", and {len(found) - NAMED} more groups do" if len(found) > NAMED else ""
     raise MigrationRefusedError(
-        f"The accounts {', the accounts '.join(found[:NAMED])}{more} apart from case and spelling: "
-        "give all but one of them another (or delete them) with the present version or in the "
-        "table users, and run this again; nothing was changed."
+        "Without regard to case and composition, the accounts "
+        f"{', the accounts '.join(found[:NAMED])}{more}: give all but one of each another or "
+        "delete them, with the present version or in the table users, and run this again; "
+        "nothing was changed."
     )
