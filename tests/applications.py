@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,18 @@ for _kind in setting_kinds():
         os.environ.pop(_name.upper(), None)
 
 
+@cache
+def _settings(kind: type[SettingsBase], values: tuple[tuple[str, Any], ...]) -> SettingsBase:
+    # Settings are immutable, and reading them takes longer than many tests.
+    return kind(_env_file=None, **dict(values))
+
+
 def make_context(url: str, modules: tuple[Module, ...] = MODULES, **settings: Any) -> Context:
     """A context on the database at `url`; its database must be closed."""
     values = {**DEFAULTS, "database_url": SecretStr(url), **settings}
     loaded = {
-        kind: kind(
-            _env_file=None,
-            **{name: values[name] for name in kind.model_fields if name in values},
+        kind: _settings(
+            kind, tuple((name, values[name]) for name in kind.model_fields if name in values)
         )
         for kind in setting_kinds(modules)
     }

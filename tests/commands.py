@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,10 +21,12 @@ from backend.db import embedded_host
 from backend.db.embedded import data_folder
 from backend.modules.mail.settings import MailSettings
 from backend.modules.users.settings import UserSettings
+from tests.forks import Forked, fork
 
 ROOT = Path(__file__).parents[1]
 BACKEND = [sys.executable, "-c", "from backend.cli import main; main()"]
 PATIENCE = 60
+Process = Forked | subprocess.Popen[bytes]
 # A developer's environment must not decide what tests see.
 OURS = {
     name.upper() for kind in (Settings, MailSettings, UserSettings) for name in kind.model_fields
@@ -45,19 +48,43 @@ def backend(
     **settings: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. Nothing it prints may be a traceback."""
-    done = subprocess.run(
-        [*BACKEND, *arguments],
-        cwd=folder,
-        env=environment(project, **settings),
-        input=typed,
-        stdin=None if typed is not None else subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        given.write(typed or "")
+        given.seek(0)
+        streams = (given.fileno(), out.fileno(), err.fileno())
+        process = start(arguments, folder, project, environment(project, **settings), streams)
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+        out.seek(0)
+        err.seek(0)
+        done = subprocess.CompletedProcess(arguments, code, out.read(), err.read())
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def start(
+    arguments: Sequence[str],
+    folder: Path,
+    project: Path,
+    environment: Mapping[str, str],
+    streams: tuple[int, int, int],
+) -> Process:
+    """Start a command in a session of its own, on these standard streams."""
+    if project == ROOT:
+        return fork(arguments, folder, environment, streams)
+    given, out, err = streams
+    return subprocess.Popen(
+        [*BACKEND, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=given,
+        stdout=out,
+        stderr=err,
+        start_new_session=True,
+    )
 
 
 def refusal(*arguments: str, **options: Any) -> str:
@@ -77,7 +104,7 @@ def succeeds(*arguments: str, **options: Any) -> str:
 class Running:
     """A command that goes on until it is stopped."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self.process = process
         self.pid = process.pid
         self._log = log
@@ -127,16 +154,9 @@ def running(
     log = folder / f"log-{time.monotonic_ns()}"
     # Tests that nohup or a background shell started must not hand on what is ignored there.
     before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGHUP, signal.SIGINT)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*BACKEND, *arguments],
-            cwd=folder,
-            env=environment(project, **settings),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    with log.open("wb") as output, Path(os.devnull).open() as nothing:
+        streams = (nothing.fileno(), output.fileno(), output.fileno())
+        process = start(arguments, folder, project, environment(project, **settings), streams)
     for each, handler in before.items():
         signal.signal(each, handler)
     command = Running(process, log)

@@ -23,6 +23,7 @@ from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure_node,
     pytest_unconfigure,
 )
+from tests.statements import statements
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -50,6 +51,7 @@ __all__ = [
     "pytest_configure",
     "pytest_configure_node",
     "pytest_unconfigure",
+    "statements",
 ]
 
 

@@ -18,6 +18,7 @@ PROBLEM_MEMBERS = {
     "timestamp",
     "request_id",
 }
+OF_THE_REQUEST = {"instance", "path", "timestamp", "request_id"}
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -79,6 +80,12 @@ def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
             found: dict[str, Any] = app.openapi()["paths"][route.path_format][method.lower()]
             return found
     return None
+
+
+def body_of(response: httpx.Response) -> dict[str, Any]:
+    """A problem document without what differs from request to request."""
+    members = response.json().items()
+    return {name: value for name, value in members if name not in OF_THE_REQUEST}
 
 
 def is_uuid7(text: str) -> bool:

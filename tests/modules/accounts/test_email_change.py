@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.actors import PASSWORD, Actor, Cast
-from tests.modules.accounts.conftest import Statements
 from tests.modules.accounts.post import LOGIN, ME, OWN, REGISTER, Post, assert_dead, token_of
+from tests.statements import Statements
 
 NEW = "countess@example.com"
 
@@ -81,9 +81,9 @@ async def test_a_password_that_is_replaced_meanwhile_proves_nothing(
     def replace() -> None:
         post.sql("UPDATE users SET password_hash = %s WHERE id = %s", "another", ada.id)
 
-    statements.meanwhile("FOR UPDATE", replace)
+    statements.before("FOR UPDATE", replace)
     refused = await move(ada)
-    assert statements.before is None
+    assert statements.waiting is None
     assert (refused.status_code, refused.json()["error"]) == (422, "CURRENT_PASSWORD_WRONG")
     assert await addresses(ada) == (ada.email, None)
 
@@ -166,7 +166,7 @@ async def test_a_taken_username_leaves_the_address_as_well(
 
 
 async def test_strictly_a_taken_address_is_told_to_its_owner_only(
-    post: Post, actor: Cast, ada: Actor, bob: Actor, statements: list[str]
+    post: Post, actor: Cast, ada: Actor, bob: Actor, statements: Statements
 ) -> None:
     post.configure(registration_mode="strict")
     carol = await actor("carol")

@@ -14,6 +14,7 @@ from backend.modules.accounts.service import MAILS, REQUESTS
 from backend.modules.accounts.tokens import LIFETIMES
 from tests.actors import PASSWORD, Actor
 from tests.modules.accounts.post import FORGOT, ME, OWN, REQUEST, RESET, VERIFY, Post, assert_dead
+from tests.statements import Statements
 
 GRACE = "grace@example.com"
 Ask = Callable[[Post, Actor, Actor], Awaitable[str]]
@@ -192,7 +193,7 @@ async def test_what_nobody_has_looked_at_yet_opens_nothing(post: Post, ada: Acto
 
 @pytest.mark.parametrize("path", [FORGOT, REQUEST])
 async def test_every_address_is_answered_alike(
-    post: Post, ada: Actor, bob: Actor, admin: Actor, path: str, statements: list[str]
+    post: Post, ada: Actor, bob: Actor, admin: Actor, path: str, statements: Statements
 ) -> None:
     await admin.patch(f"/api/v1/users/{bob.id}", json={"is_active": False})
     await admin.patch(f"/api/v1/users/{admin.id}", json={"is_verified": True})

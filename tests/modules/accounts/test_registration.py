@@ -19,6 +19,7 @@ from tests.modules.accounts.post import (
     assert_dead,
     token_of,
 )
+from tests.statements import Statements
 
 NEW = {"email": "new@example.com", "password": "correct horse battery", "username": "new"}
 
@@ -135,7 +136,7 @@ async def test_strictly_new_accounts_are_made_and_mailed_a_link(strict: Post) ->
 
 
 async def test_strictly_known_and_unknown_are_answered_alike(
-    strict: Post, ada: Actor, statements: list[str]
+    strict: Post, ada: Actor, statements: Statements
 ) -> None:
     told = []
     for members in (

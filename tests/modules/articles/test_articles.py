@@ -3,11 +3,10 @@
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from tests.actors import Actor, Cast, Client
-from tests.contract import is_uuid7
+from tests.contract import body_of, is_uuid7
 
 ARTICLES = "/api/v1/articles"
 MEMBERS = {
@@ -21,12 +20,6 @@ MEMBERS = {
     "created_at",
     "updated_at",
 }
-OF_THE_REQUEST = {"instance", "path", "timestamp", "request_id"}
-
-
-def body_of(answer: httpx.Response) -> dict[str, Any]:
-    """A problem document without what differs from request to request."""
-    return {name: value for name, value in answer.json().items() if name not in OF_THE_REQUEST}
 
 
 async def made_by(actor: Actor, *actions: str, **members: Any) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """How many statements a list costs: never more for more rows. And what happens between them."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import psycopg
 import pytest
 
 from backend.core.context import Context
@@ -12,38 +10,9 @@ from backend.modules.auth.models import UserSession
 from backend.modules.items.models import Item
 from backend.modules.users import service as users
 from tests.actors import Actor, Cast, Client
+from tests.statements import Statements
 
 ARTICLES = "/api/v1/articles"
-Statements = list[str]
-
-
-class Wire:
-    """Every statement the driver sends, and who acts just before one of them."""
-
-    def __init__(self) -> None:
-        self.statements: Statements = []
-        self.intruder: tuple[str, Callable[[], Awaitable[None]]] | None = None
-
-    async def sees(self, statement: str) -> None:
-        self.statements.append(statement)
-        if self.intruder and self.intruder[0] in statement:
-            _, act = self.intruder
-            self.intruder = None
-            await act()
-
-
-@pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    """SQLAlchemy and `Reads` both end here."""
-    made = Wire()
-    execute = psycopg.AsyncCursor.execute
-
-    async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        await made.sees(str(query))
-        return await execute(self, query, *arguments, **options)
-
-    monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)
-    return made
 
 
 async def fill(context: Context, owner: Actor, rows: int) -> None:
@@ -59,7 +28,7 @@ async def fill(context: Context, owner: Actor, rows: int) -> None:
         session.add_all(UserSession(**made, token_digest=b"") for _ in range(rows))
 
 
-def tables_read(statements: Statements) -> list[str]:
+def tables_read(statements: list[str]) -> list[str]:
     """The table each statement is about."""
     return [statement.partition("FROM ")[2].split()[0].strip(",") for statement in statements]
 
@@ -77,30 +46,30 @@ def tables_read(statements: Statements) -> list[str]:
     ],
 )
 async def test_a_list_costs_the_same_for_any_number_of_rows(
-    admin: Actor, context: Context, wire: Wire, path: str, expected: list[str]
+    admin: Actor, context: Context, statements: Statements, path: str, expected: list[str]
 ) -> None:
     for rows in (1, 9, 50):
         await fill(context, admin, rows)
-        wire.statements.clear()
+        statements.clear()
         answer = await admin.get(path, params={"limit": 100} if "?" not in path else None)
         assert len(answer.json()["data"]) >= min(rows, 20)
-        assert len(wire.statements) == len(expected), wire.statements
+        assert len(statements) == len(expected), statements
         if path != "/api/v1/users" and "role=" not in path:
-            assert tables_read(wire.statements) == expected
+            assert tables_read(statements) == expected
 
 
 async def test_an_anonymous_page_costs_no_identity(
-    ada: Actor, client: Client, context: Context, wire: Wire
+    ada: Actor, client: Client, context: Context, statements: Statements
 ) -> None:
     await fill(context, ada, 30)
-    wire.statements.clear()
+    statements.clear()
     assert len((await client.get(ARTICLES, params={"limit": 100})).json()["data"]) == 30
-    assert tables_read(wire.statements) == ["articles", "users"]
+    assert tables_read(statements) == ["articles", "users"]
 
 
-async def test_an_empty_page_asks_for_no_authors(client: Client, wire: Wire) -> None:
+async def test_an_empty_page_asks_for_no_authors(client: Client, statements: Statements) -> None:
     assert (await client.get(ARTICLES)).json()["data"] == []
-    assert tables_read(wire.statements) == ["articles"]
+    assert tables_read(statements) == ["articles"]
 
 
 @pytest.mark.parametrize(
@@ -112,38 +81,42 @@ async def test_an_empty_page_asks_for_no_authors(client: Client, wire: Wire) -> 
     ],
 )
 async def test_a_single_resource_costs_one_read_beside_the_identity(
-    ada: Actor, wire: Wire, path: str, expected: int
+    ada: Actor, statements: Statements, path: str, expected: int
 ) -> None:
     item = await ada.post("/api/v1/items", json={"title": "a"})
     article = await ada.post(ARTICLES, json={"title": "a"})
-    wire.statements.clear()
+    statements.clear()
     ids = {"item": item.json()["id"], "article": article.json()["id"]}
     assert (await ada.get(path.format(**ids))).status_code == 200
-    assert len(wire.statements) == expected
+    assert len(statements) == expected
 
 
-async def test_a_refused_caller_costs_the_identity_and_a_record(actor: Cast, wire: Wire) -> None:
+async def test_a_refused_caller_costs_the_identity_and_a_record(
+    actor: Cast, statements: Statements
+) -> None:
     nobody = await actor("nemo", roles=())
-    wire.statements.clear()
+    statements.clear()
     assert (await nobody.get("/api/v1/items")).status_code == 403
-    identity, record = wire.statements
+    identity, record = statements
     assert tables_read([identity]) == ["sessions"]
     assert "INSERT INTO audit_events" in record
 
 
-async def test_what_is_not_recorded_costs_nothing_for_that(ada: Actor, wire: Wire) -> None:
+async def test_what_is_not_recorded_costs_nothing_for_that(
+    ada: Actor, statements: Statements
+) -> None:
     for path in ("/api/v1/items", ARTICLES):
-        wire.statements.clear()
+        statements.clear()
         made = await ada.post(path, json={"title": "a"})
-        inserted = [each for each in wire.statements if "INSERT" in each]
+        inserted = [each for each in statements if "INSERT" in each]
         assert len(inserted) == 1
         await ada.patch(made.headers["location"], json={"title": "b"})
-        assert not [each for each in wire.statements if "audit" in each]
+        assert not [each for each in statements if "audit" in each]
 
 
 @pytest.mark.parametrize("path", [ARTICLES, f"{ARTICLES}/{{id}}"])
 async def test_an_author_who_goes_between_page_and_authors_breaks_nothing(
-    ada: Actor, bob: Actor, client: Client, wire: Wire, path: str
+    ada: Actor, bob: Actor, client: Client, statements: Statements, path: str
 ) -> None:
     ids = []
     for author in (ada, bob):
@@ -154,7 +127,7 @@ async def test_an_author_who_goes_between_page_and_authors_breaks_nothing(
     async def delete_ada() -> None:
         assert (await ada.delete("/api/v1/users/me")).status_code == 204
 
-    wire.intruder = ("users.full_name", delete_ada)
+    statements.before("users.full_name", delete_ada)
     answer = await client.get(path.format(id=ids[0]))
     if path == ARTICLES:
         assert answer.status_code == 200

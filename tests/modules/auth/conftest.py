@@ -1,10 +1,9 @@
 """Fixtures for tests of sessions."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
 from fastapi import FastAPI
 
@@ -15,7 +14,6 @@ from tests.sessions import Tokens, sign_in
 from tests.web import Page, opened
 
 Configure = Callable[..., Context]
-Intrude = Callable[[str, Callable[[], Awaitable[None]]], None]
 
 
 @pytest.fixture
@@ -23,22 +21,6 @@ async def page(app: FastAPI, ada: Actor) -> AsyncIterator[Page]:
     """A page on which Ada is signed in by cookies."""
     async with Client(app) as client:
         yield await opened(client, ada.email)
-
-
-@pytest.fixture
-def intrude(monkeypatch: pytest.MonkeyPatch) -> Intrude:
-    """`intrude(part, act)`: act once, just before the next statement that holds `part`."""
-    waiting: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-    execute = psycopg.AsyncCursor.execute
-
-    async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        if waiting and waiting[0][0] in str(query):
-            _, act = waiting.pop()
-            await act()
-        return await execute(self, query, *arguments, **options)
-
-    monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)
-    return lambda part, act: waiting.append((part, act))
 
 
 @pytest.fixture(name="opened")

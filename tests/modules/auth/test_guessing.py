@@ -19,9 +19,9 @@ from backend.modules.users import service as users
 from backend.modules.users.passwords import MAX_WAITING
 from tests.actors import PASSWORD, Actor, Cast, Client
 from tests.applications import MODULES, make_context
-from tests.modules.auth.conftest import Intrude
 from tests.processes import served
 from tests.sessions import execute
+from tests.statements import Statements
 
 LOGIN = "/api/v1/auth/login"
 CHANGE = "/api/v1/users/me/password"
@@ -171,7 +171,7 @@ async def test_one_address_signs_in_thirty_times_a_minute(client: Client, contex
 
 
 async def test_a_guess_that_was_not_tried_is_none(
-    client: Client, ada: Actor, addresses: Addresses, intrude: Intrude, database_url: str
+    client: Client, ada: Actor, addresses: Addresses, statements: Statements, database_url: str
 ) -> None:
     release = threading.Event()
     waiting: list[asyncio.Future[bool]] = []
@@ -183,7 +183,7 @@ async def test_a_guess_that_was_not_tried_is_none(
         )
         await asyncio.sleep(0)
 
-    intrude("FOR UPDATE", change_it_and_be_busy)
+    statements.before("FOR UPDATE", change_it_and_be_busy)
     busy = await attempt(client, addresses, ada.email, PASSWORD)
     release.set()
     await asyncio.gather(*waiting)

@@ -8,17 +8,13 @@ import pytest
 from backend.core.context import Context
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Client
-from tests.modules.auth.conftest import Intrude
+from tests.contract import body_of
 from tests.sessions import execute
+from tests.statements import Statements
 
 LOGIN = "/api/v1/auth/login"
 ME = "/api/v1/users/me"
 FORM = {"username": "ada@example.com", "password": PASSWORD}
-OF_THE_REQUEST = {"instance", "path", "timestamp", "request_id"}
-
-
-def body_of(answer: httpx.Response) -> dict[str, Any]:
-    return {name: value for name, value in answer.json().items() if name not in OF_THE_REQUEST}
 
 
 async def sign_in(client: Client, name: str, password: str = PASSWORD) -> httpx.Response:
@@ -218,12 +214,12 @@ async def test_a_disabled_account_is_told_only_to_who_knows_its_password(
     ["DELETE FROM users WHERE id = %s", "UPDATE users SET is_active = false WHERE id = %s"],
 )
 async def test_an_account_that_ends_while_its_password_is_compared(
-    ada: Actor, client: Client, intrude: Intrude, database_url: str, statement: str
+    ada: Actor, client: Client, statements: Statements, database_url: str, statement: str
 ) -> None:
     async def end() -> None:
         await execute(database_url, statement, [ada.id])
 
-    intrude("FOR UPDATE", end)
+    statements.before("FOR UPDATE", end)
     answer = await sign_in(client, ada.email)
     assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_CREDENTIALS")
     told = "SELECT outcome FROM audit_events WHERE action = 'auth.login' AND target_id = %s"

@@ -8,7 +8,7 @@ import pytest
 from backend.core.context import Context
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Client
-from tests.modules.auth.conftest import Intrude
+from tests.statements import Statements
 
 CHANGE = "/api/v1/users/me/password"
 LOGIN = "/api/v1/auth/login"
@@ -112,7 +112,7 @@ async def test_nobody_anonymous(client: Client) -> None:
 
 
 async def test_a_password_changed_after_it_was_verified_opens_no_session(
-    ada: Actor, client: Client, context: Context, intrude: Intrude
+    ada: Actor, client: Client, context: Context, statements: Statements
 ) -> None:
     new_hash = await users.accept_password(context, NEW, names=())
 
@@ -120,7 +120,7 @@ async def test_a_password_changed_after_it_was_verified_opens_no_session(
         async with context.database.transaction() as session:
             await users.set_password(session, ada.id, new_hash)
 
-    intrude("FOR UPDATE", change_it)
+    statements.before("FOR UPDATE", change_it)
     refused = await client.post(LOGIN, json={"email": ada.email, "password": PASSWORD})
     assert (refused.status_code, refused.json()["error"]) == (401, "INVALID_CREDENTIALS")
     sessions = (await ada.get("/api/v1/auth/sessions", params={"total": "true"})).json()
@@ -128,14 +128,14 @@ async def test_a_password_changed_after_it_was_verified_opens_no_session(
 
 
 async def test_an_account_disabled_after_the_password_was_verified_opens_no_session(
-    ada: Actor, admin: Actor, client: Client, intrude: Intrude, database_url: str
+    ada: Actor, admin: Actor, client: Client, statements: Statements, database_url: str
 ) -> None:
     where = f"/api/v1/users/{ada.id}"
 
     async def disable() -> None:
         assert (await admin.patch(where, json={"is_active": False})).status_code == 200
 
-    intrude("SELECT users.password_hash", disable)
+    statements.before("SELECT users.password_hash", disable)
     refused = await client.post(LOGIN, json={"email": ada.email, "password": PASSWORD})
     assert refused.status_code in (401, 403)
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
@@ -145,12 +145,12 @@ async def test_an_account_disabled_after_the_password_was_verified_opens_no_sess
 
 
 async def test_of_two_changes_from_the_same_password_one_wins(
-    ada: Actor, client: Client, context: Context, intrude: Intrude
+    ada: Actor, client: Client, context: Context, statements: Statements
 ) -> None:
     async def change_first() -> None:
         assert (await change(ada, new="the first to come")).status_code == 204
 
-    intrude("FOR UPDATE", change_first)
+    statements.before("FOR UPDATE", change_first)
     refused = await change(ada, new="the second to come")
     assert (refused.status_code, refused.json()["error"]) == (422, "CURRENT_PASSWORD_WRONG")
     assert await signs_in(client, ada, "the first to come")

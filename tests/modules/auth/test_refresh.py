@@ -12,7 +12,7 @@ from backend.modules.auth import rotation
 from backend.modules.auth.refresh_tokens import read_token
 from backend.modules.auth.tokens import issuer_of
 from tests.actors import Actor, Client
-from tests.modules.auth.conftest import Configure, Intrude
+from tests.modules.auth.conftest import Configure
 from tests.sessions import (
     ME,
     NO_ACCESS,
@@ -31,6 +31,7 @@ from tests.sessions import (
     reuses,
     stored,
 )
+from tests.statements import Statements
 
 MEMBERS = {"access_token", "token_type", "expires_in", "refresh_token", "session_id"}
 GOOD = (200, None)
@@ -115,7 +116,7 @@ async def test_another_server_is_quicker(
     client: Client,
     context: Context,
     database_url: str,
-    intrude: Intrude,
+    statements: Statements,
     times: int,
     expected: Any,
 ) -> None:
@@ -128,7 +129,7 @@ async def test_another_server_is_quicker(
             assert found is not None
             rotated.append(found.refresh_token)
 
-    intrude("UPDATE sessions", meanwhile)
+    statements.before("UPDATE sessions", meanwhile)
     answer = await refresh(client, opened["refresh_token"])
     assert outcome(answer) == expected
     row = await stored(database_url, opened["session_id"])
@@ -137,12 +138,12 @@ async def test_another_server_is_quicker(
 
 
 async def test_the_session_ends_meanwhile(
-    opened: Tokens, client: Client, database_url: str, intrude: Intrude
+    opened: Tokens, client: Client, database_url: str, statements: Statements
 ) -> None:
     async def meanwhile() -> None:
         await execute(database_url, "UPDATE sessions SET revoked_at = now()")
 
-    intrude("UPDATE sessions", meanwhile)
+    statements.before("UPDATE sessions", meanwhile)
     assert outcome(await refresh(client, opened["refresh_token"])) == NO_REFRESH
     assert (await stored(database_url, opened["session_id"]))["generation"] == 0
 

@@ -3,20 +3,13 @@
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from tests.actors import Actor, Cast, Client
-from tests.contract import is_uuid7
+from tests.contract import body_of, is_uuid7
 
 ITEMS = "/api/v1/items"
 MEMBERS = {"id", "title", "description", "owner_id", "created_at", "updated_at"}
-OF_THE_REQUEST = {"instance", "path", "timestamp", "request_id"}
-
-
-def body_of(answer: httpx.Response) -> dict[str, Any]:
-    """A problem document without what differs from request to request."""
-    return {name: value for name, value in answer.json().items() if name not in OF_THE_REQUEST}
 
 
 async def made_by(actor: Actor, **members: Any) -> dict[str, Any]:

@@ -5,21 +5,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from backend.core.context import Context
 from backend.modules.roles.models import Role
 from backend.modules.users.models import User, UserRole
 from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.contract import body_of
 
 USERS = "/api/v1/users"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-OF_THE_REQUEST = {"instance", "path", "timestamp", "request_id"}
-
-
-def body_of(answer: httpx.Response) -> dict[str, Any]:
-    return {name: value for name, value in answer.json().items() if name not in OF_THE_REQUEST}
 
 
 async def role(context: Context, name: str, *permissions: str) -> str:
