@@ -24,8 +24,9 @@ setup: ## Install everything into .venv
 dev: ## Start the server and its database, with reload
 	@$(READY) && exec $(BIN)/backend dev $(args)
 
+# The rules of the house are among the checks already.
 test: ## Run the quick tests; args="tests/modules -k login" narrows them
-	@$(READY) && exec $(PYTEST) -m "not slow" $(args)
+	@$(READY) && exec $(PYTEST) -m "not slow" $(or $(args),--ignore tests/test_architecture.py)
 
 test-all: ## Run the tests that make test leaves out; args="tests/test_browser.py" narrows them
 	@$(READY) && exec $(PYTEST) -m slow $(args)

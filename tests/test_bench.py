@@ -20,6 +20,7 @@ ROWS = {"health": 2, "me": 10 + (REDIS_SERVER is not None), "list": 3, "create":
 
 # Seven servers are started, one of them with four processes.
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     options = ["--seconds", "1", "--rounds", "1", "--connections", "4", "--no-pin"]

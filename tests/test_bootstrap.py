@@ -207,6 +207,7 @@ class TestFailedCommands:
             bootstrap.run([sys.executable, "-c", "import sys; sys.exit('the disk is on fire')"])
         assert "the disk is on fire" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_unreachable_index(self, project: Path) -> None:
         """For real: a virtual environment is made, and pip refused by a closed port."""
         done = run_with(

@@ -218,6 +218,7 @@ def test_refused_migration_is_explained(tmp_path: Path, empty_url: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_commands_share_the_embedded_server(tmp_path: Path, data: Path) -> None:
     commands = [
         subprocess.Popen(

@@ -92,6 +92,7 @@ def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> N
 
 @pytest.mark.parametrize("number", STOPPING)
 @pytest.mark.parametrize(("group", "times"), [(False, 1), (True, 2)], ids=["parent", "all_twice"])
+@pytest.mark.slow
 def test_stops_all_at_the_first_signal(
     used: Path, tmp_path: Path, number: signal.Signals, group: bool, times: int
 ) -> None:
@@ -107,6 +108,7 @@ def test_stops_all_at_the_first_signal(
 
 
 @pytest.mark.parametrize("moment", ["Database", "API"])
+@pytest.mark.slow
 def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> None:
     # A file that was just being opened is closed by Python itself, with a warning.
     settings: dict[str, Any] = {"DATA_DIR": used, "PYTHONWARNINGS": "ignore::ResourceWarning"}
@@ -117,6 +119,7 @@ def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> 
         assert "Error" not in dev.output
 
 
+@pytest.mark.slow
 def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_path: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
@@ -125,6 +128,7 @@ def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_p
         assert "The API was ended by SIGKILL, so everything stops.\n" in dev.output
 
 
+@pytest.mark.slow
 def test_runs_jobs_and_replaces_a_killed_worker(own_database_url: str, tmp_path: Path) -> None:
     enqueue = (
         "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'jobs.clean', 0, NULL, NULL,"
@@ -147,6 +151,7 @@ def test_runs_jobs_and_replaces_a_killed_worker(own_database_url: str, tmp_path:
         assert dev.ends() == 0
 
 
+@pytest.mark.slow
 def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATA_DIR=used) as dev:
         panel(dev)
@@ -159,6 +164,7 @@ def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
         assert dev.ends() == 0
 
 
+@pytest.mark.slow
 def test_killed_parent_takes_all_with_it_and_the_next_start_works(
     own_database_url: str, tmp_path: Path
 ) -> None:
@@ -176,6 +182,7 @@ def test_killed_parent_takes_all_with_it_and_the_next_start_works(
         assert again.ends() == 0
 
 
+@pytest.mark.slow
 def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name in ("backend", "migrations"):
@@ -246,6 +253,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 def test_second_start_on_the_same_port_is_explained(own_database_url: str, tmp_path: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)

@@ -78,7 +78,7 @@ def test_what_is_no_http_is_refused_like_anything_else(
     assert serve.output.count(problem["request_id"]) == 1
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_drains_before_it_stops(own_database_url: str, tmp_path: Path, count: int) -> None:
     settings: dict[str, Any] = {"DATABASE_URL": own_database_url, "SHUTDOWN_DELAY": "1.5"}
     options = ["--port", "0", "--workers", str(count)]
@@ -98,6 +98,7 @@ def test_drains_before_it_stops(own_database_url: str, tmp_path: Path, count: in
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
+@pytest.mark.slow
 def test_brings_a_database_and_replaces_killed_workers(tmp_path: Path, data: Path) -> None:
     with running("serve", "--port", "0", "--workers", "2", folder=tmp_path) as serve:
         eventually(lambda: is_ready(serve))

@@ -97,6 +97,7 @@ def migrate(url: str) -> None:
         command.upgrade(config, "head")
 
 
+@pytest.mark.slow
 def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: Path) -> None:
     with embedded_server(folder, fast=True) as server:
         url = server.url
@@ -144,6 +145,7 @@ def test_stops_while_it_waits(tmp_path: Path) -> None:
         assert worker.ends() == 0
 
 
+@pytest.mark.slow
 def test_stops_while_the_database_does_not_answer(folder: Path, tmp_path: Path) -> None:
     with embedded_server(folder, fast=True) as server:
         migrate(server.url)
@@ -176,6 +178,7 @@ def frozen(data: Path) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(ROOT / "backend", project / "backend")
@@ -203,6 +206,7 @@ def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path
         assert connection.execute(left).fetchone() == (1,)
 
 
+@pytest.mark.slow
 def test_a_log_that_nobody_reads_holds_up_no_end() -> None:
     with subprocess.Popen([sys.executable, "-c", TALKATIVE], stdout=subprocess.PIPE) as worker:
         assert worker.wait(60) == -signal.SIGALRM
@@ -239,6 +243,7 @@ CLEAN = Job("jobs.clean", run)
 """
 
 
+@pytest.mark.slow
 def test_brings_a_database_and_shares_it(tmp_path: Path) -> None:
     with data_dir(tmp_path) as data:
         with running("worker", folder=tmp_path) as first:

@@ -106,6 +106,7 @@ class TestLocks:
             lock.main()
 
 
+@pytest.mark.slow
 def test_wheel_carries_every_file(tmp_path: Path) -> None:
     """A template that package-data forgets is missed only by whoever installs the wheel."""
     for name in ("backend", "migrations"):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import architecture
 from tests.applications import setting_kinds
 
@@ -52,6 +54,7 @@ def test_its_module_follows_the_rules_of_the_house() -> None:
     assert list(architecture.direction_breaches(sources)) == []
 
 
+@pytest.mark.slow
 def test_its_module_works_by_the_commands_it_names(tmp_path: Path, own_database_url: str) -> None:
     for folder in ("backend", "migrations"):
         ignored = shutil.ignore_patterns("__pycache__")

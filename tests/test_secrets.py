@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from psycopg.sql import SQL, Identifier
 
 from backend.modules.auth import web
@@ -180,6 +181,7 @@ def written(database_url: str) -> str:
     return "\n".join(row[0] for row in rows)
 
 
+@pytest.mark.slow
 def test_no_secret_leaves_the_processes(own_database_url: str, tmp_path: Path) -> None:
     settings = environment(own_database_url)
     with served(own_database_url, workers=1, **settings) as server:

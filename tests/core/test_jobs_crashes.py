@@ -41,6 +41,7 @@ def begun_by(ledger: Ledger, pid: int) -> bool:
     return pid in ledger.pids("tea", "begun")
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
     ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_asked_to_stop_it_finishes_what_runs(ledger: Ledger, tmp_path: Path) -> 
     assert ledger.jobs() == [("todo", 0)]
 
 
+@pytest.mark.slow
 def test_what_does_not_finish_in_time_is_given_back(ledger: Ledger, tmp_path: Path) -> None:
     ledger.later(WAIT, "tea")
     with crew_member(ledger, tmp_path, patience=0.2) as worker:
@@ -90,6 +92,7 @@ def test_what_does_not_finish_in_time_is_given_back(ledger: Ledger, tmp_path: Pa
     assert ledger.pids("tea", "ended") == [other.pid]
 
 
+@pytest.mark.slow
 def test_several_workers_share_the_jobs_and_run_none_twice(ledger: Ledger, tmp_path: Path) -> None:
     words = [f"word {number}" for number in range(200)]
     with ExitStack() as stack:
@@ -104,6 +107,7 @@ def test_several_workers_share_the_jobs_and_run_none_twice(ledger: Ledger, tmp_p
     assert len(shares) > 1
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_loses_its_jobs_and_knows_it(ledger: Ledger, tmp_path: Path) -> None:
     ledger.later(WAIT, "tea")
     pace = {**HASTY, "dead_after": 3, "patience": 0.1}

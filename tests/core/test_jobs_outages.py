@@ -27,6 +27,7 @@ def test_a_worker_lets_go_before_others_take_over() -> None:
     assert pace.dead_after + pace.heartbeat + pace.first_pause < 60
 
 
+@pytest.mark.slow
 async def test_a_worker_that_gets_no_answers_lets_go_of_its_jobs(
     own_house: House, log: Log
 ) -> None:
@@ -65,6 +66,7 @@ async def test_a_worker_that_gets_no_answers_lets_go_of_its_jobs(
 
 
 @pytest.mark.parametrize("noticed", [False, True])
+@pytest.mark.slow
 async def test_a_worker_that_gets_no_answers_can_be_stopped(
     own_house: House, log: Log, noticed: bool
 ) -> None:
@@ -84,6 +86,7 @@ async def test_a_worker_that_gets_no_answers_can_be_stopped(
         flows.set()
 
 
+@pytest.mark.slow
 async def test_what_was_done_when_the_database_went_is_not_done_again(
     own_house: House, log: Log
 ) -> None:

@@ -28,6 +28,7 @@ async def call_at_once(url: str) -> Counter[int]:
 
 
 @pytest.mark.parametrize("storage", ["postgres", "redis"])
+@pytest.mark.slow
 async def test_of_parallel_requests_exactly_so_many_pass(
     own_database_url: str, storage: str
 ) -> None:
@@ -46,6 +47,7 @@ async def test_of_parallel_requests_exactly_so_many_pass(
             assert PASSWORD not in server.output
 
 
+@pytest.mark.slow
 async def test_by_default_several_processes_share_in_development(own_database_url: str) -> None:
     settings: dict[str, Any] = {"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_DEFAULT": f"{LIMIT}/hour"}
     with served(own_database_url, **settings) as server:

@@ -198,6 +198,7 @@ def test_only_the_user_of_the_server_reaches_the_socket(folder: Path) -> None:
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_racing_commands_share_a_server_and_the_last_one_out_stops_it(empty_folder: Path) -> None:
     with ExitStack() as stack:
         processes = [stack.enter_context(command(empty_folder)) for _ in range(3)]
@@ -220,6 +221,7 @@ def test_commands_that_leave_together_stop_the_server(folder: Path) -> None:
     assert stopped(folder)
 
 
+@pytest.mark.slow
 def test_killed_command_leaves_a_server_that_the_next_one_joins_and_stops(folder: Path) -> None:
     with command(folder) as process:
         born = birth(ready(process))
@@ -231,6 +233,7 @@ def test_killed_command_leaves_a_server_that_the_next_one_joins_and_stops(folder
     assert stopped(folder)
 
 
+@pytest.mark.slow
 def test_killed_server_is_restarted_with_what_was_committed(folder: Path) -> None:
     with embedded_server(folder) as server:
         assert ask(server.url, "SHOW fsync") == "on"
@@ -244,6 +247,7 @@ def test_killed_server_is_restarted_with_what_was_committed(folder: Path) -> Non
     assert stopped(folder)
 
 
+@pytest.mark.slow
 def test_command_that_only_joined_restarts_the_server(folder: Path) -> None:
     with command(folder) as process, embedded_server(folder, fast=True) as server:
         # The first command does not reap its child, so the killed server stays as a zombie.
@@ -282,6 +286,7 @@ def dead() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("process", [stranger, zombie, dead])
+@pytest.mark.slow
 def test_start_survives_the_pid_of_a_killed_server(
     folder: Path, process: Callable[[], Any]
 ) -> None:
@@ -300,6 +305,7 @@ def test_start_survives_the_pid_of_a_killed_server(
     assert stopped(folder)
 
 
+@pytest.mark.slow
 def test_start_survives_an_empty_pid_file(folder: Path) -> None:
     with embedded_server(folder, fast=True):
         pass
@@ -379,6 +385,7 @@ def test_interrupt_of_one_command_spares_the_others(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pause", [0, 0.003, 0.01])
+@pytest.mark.slow
 def test_second_interrupt_leaves_nothing_that_cannot_be_healed(folder: Path, pause: float) -> None:
     with command(folder) as process:
         ready(process)
@@ -392,6 +399,7 @@ def test_second_interrupt_leaves_nothing_that_cannot_be_healed(folder: Path, pau
     assert stopped(folder)
 
 
+@pytest.mark.slow
 def test_interrupted_first_start_is_forgotten(empty_folder: Path) -> None:
     home = data_folder(empty_folder)
     with command(empty_folder) as process:

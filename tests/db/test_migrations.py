@@ -240,6 +240,7 @@ def start_upgrade(url: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
     processes = [start_upgrade(empty_url) for _ in range(4)]
     for process in processes:

@@ -27,6 +27,8 @@ from backend.db.embedded_host import recorded_pid
 from backend.db.migrations import alembic_config
 from tests.contract import check_problem
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ACCOUNT = {"email": "grace@example.com", "password": "NewUser123!"}
 WRITERS, WRITES, KILLED_AFTER = 8, 125, 300

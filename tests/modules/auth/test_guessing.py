@@ -200,6 +200,7 @@ async def test_guesses_made_at_once_are_not_all_tried(
     assert await tried(database_url) == 5
 
 
+@pytest.mark.slow
 async def test_guesses_made_at_once_on_four_servers(
     own_database_url: str, addresses: Addresses
 ) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.actors import PASSWORD
 from tests.callers import Answer, Caller, call_all
@@ -26,6 +27,8 @@ from tests.sessions import (
     raw,
     reuses,
 )
+
+pytestmark = pytest.mark.slow
 
 GOOD = (200, None)
 USERS, SESSIONS_EACH, TABS = 10, 20, 20

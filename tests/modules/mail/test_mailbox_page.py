@@ -14,6 +14,8 @@ from tests.servers import serving
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, FrameLocator, Page
 
+pytestmark = pytest.mark.slow
+
 # It asks every two seconds; a busy machine may take its time.
 PATIENCE = 20_000
 Open = Callable[..., Awaitable["Page"]]

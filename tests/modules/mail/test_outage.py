@@ -90,6 +90,7 @@ def assert_each_got_one(postbox: Postbox, people: int) -> None:
 
 
 @pytest.mark.parametrize("outage", ["away", "hangs"])
+@pytest.mark.slow
 async def test_half_a_minute_without_a_mail_server_holds_up_no_answer(
     client: Client,
     context: Context,
