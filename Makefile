@@ -12,10 +12,10 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
-.PHONY: help setup dev test test-all check format migration modules bench lock clean
+.PHONY: help setup dev test test-all test-python coverage check format migration modules bench lock clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install everything into .venv
 	@$(READY) && echo 'Ready. Start the server with: make dev'
@@ -29,7 +29,14 @@ test: ## Run the quick tests; args="tests/modules -k login" narrows them
 	@$(READY) && exec $(PYTEST) -m "not slow" $(or $(args),--ignore tests/test_architecture.py)
 
 test-all: ## Run the tests that make test leaves out; args="tests/test_browser.py" narrows them
-	@$(READY) && exec $(PYTEST) -m slow $(args)
+	@$(READY) && $(PYTEST) -m slow $(args)
+	$(if $(args),,@$(MAKE) --no-print-directory test-python)
+
+test-python: ## Run setup and the quick tests on the newest other Python; args=python3.12 chooses
+	@$(READY) && exec $(BIN)/python -m tools.newest_python $(args)
+
+coverage: ## Run the quick tests and report which branches they take
+	@$(READY) && exec $(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered $(args)
 
 check: ## Run every check but the tests: style, types, boundaries, migrations, locks
 	@$(READY)
