@@ -13,6 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from backend.cli.dev import hosts, origins
+from backend.core.host_names import admission
+from backend.core.settings import Settings
 from tests.commands import (
     ROOT,
     Running,
@@ -74,6 +77,7 @@ def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> N
             r"\nTrellis is running.\n\n",
             shown,
         )
+        assert "Origins    http://localhost and http://127.0.0.1 on any port\n" in shown
         assert ask(dev.url, "/health/ready")[0] == 200
         found = re.search(r"Password   (\S+) \(the first one; kept in data/admin_password\)", shown)
         assert found
@@ -197,7 +201,8 @@ def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_p
         dev.says(r"Module 'items' does not load: SyntaxError: .+\(service.py, line 1\)")
         dev.says("The API ended with exit code 1. It starts again when its code changes.")
         file.write_text(right)
-        # The port was never given up: the request waits for the API.
+        # The port is never given up: until then each request is told why.
+        eventually(lambda: ask(dev.url, "/health/ready")[0] != 503)
         assert ask(dev.url, "/health/ready")[0] == 200
         eventually(lambda: dev.output.count("worker_started") == 2)
         cli = project / "backend" / "cli" / "worker.py"
@@ -293,3 +298,38 @@ def test_is_not_for_production(tmp_path: Path) -> None:
     assert said == (
         "`backend dev` is for development, and ENVIRONMENT is staging: use `backend serve`."
     )
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ((), "http://localhost and http://127.0.0.1 on any port"),
+        (
+            ("https://app.example.com",),
+            "https://app.example.com, http://localhost and http://127.0.0.1 on any port",
+        ),
+        (("*",), "every page may call (CORS_ORIGINS=*)"),
+    ],
+)
+def test_the_panel_tells_which_pages_may_call(listed: tuple[str, ...], told: str) -> None:
+    assert origins(Settings(_env_file=None, cors_origins=listed)) == told
+
+
+@pytest.mark.parametrize(
+    ("host", "listed", "foreign"),
+    [
+        *((host, (), False) for host in ("127.0.0.1", "::", "localhost", "mybox")),
+        ("MyBox.local", (), True),
+        ("mybox.local", ("api.example.com",), False),
+    ],
+)
+def test_a_name_to_listen_on_is_answered(host: str, listed: tuple[str, ...], foreign: bool) -> None:
+    told = hosts(Settings(_env_file=None, allowed_hosts=listed), host)
+    assert bool(told) == foreign
+    if foreign:
+        allowed = Settings(_env_file=None, allowed_hosts=told["ALLOWED_HOSTS"]).allowed_hosts  # type: ignore[arg-type]  # read as from text
+        admits = admission(allowed, local_only=True)
+        assert admits is not None
+        for name in ("mybox.local", "localhost", "app.localhost", "127.0.0.1", "[::1]"):
+            assert admits(name)
+        assert not admits("evil.example")

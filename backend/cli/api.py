@@ -5,12 +5,33 @@ Run as `python -m backend.cli.api LIFELINE SOCKET...`, all of them inherited fil
 
 import asyncio
 import socket
+import traceback
+from pathlib import Path
 
 from backend.cli import lifeline
 
 
 def main() -> None:
-    _serve(*lifeline.take_up())
+    line, sockets = lifeline.take_up()
+    try:
+        _serve(line, sockets)
+    except SystemExit as end:
+        # With a sentence: what `backend.main` says of settings and modules that are not usable.
+        if isinstance(end.code, str):
+            lifeline.tell_failure(line, end.code)
+        raise
+    except Exception as error:
+        lifeline.tell_failure(line, f"The API does not start: {described(error)}")
+        raise
+
+
+def described(error: Exception) -> str:
+    """An error with the line that raised it."""
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return told
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{told} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
 def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:

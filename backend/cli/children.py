@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Self
 
 import backend
-from backend.cli.lifeline import DEV_PATIENCE, READY
+from backend.cli.lifeline import DEV_PATIENCE, LONGEST_REASON, READY
 from backend.cli.terminal import STOPPING, shown
 
 PACKAGE = Path(backend.__file__).parent
+SETTINGS = Path(".env")
 
 
 class Child:
@@ -33,6 +34,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: socket.socket | None = None
         self._ready = False
+        self._told = b""
 
     def __enter__(self) -> Self:
         return self
@@ -58,15 +60,20 @@ class Child:
             return self._ready
         # Readable with the word, or at the end of a process that will not say it any more.
         if select.select([self._lifeline], [], [], patience)[0]:
-            self._ready = self._lifeline.recv(len(READY)) == READY
+            self._told += self._lifeline.recv(LONGEST_REASON)
+            self._ready = self._told == READY
             if not self._ready and patience and self._process is not None:
                 self._wait(DEV_PATIENCE)
         return self._ready
 
+    def failure(self) -> str:
+        """Why a process has ended that never was ready, if it said so before."""
+        return "" if self.is_ready() else self._told.decode(errors="replace")
+
     def start(self) -> None:
         """Start it, after the end of the one before."""
         self.stop()
-        self._ready = False
+        self._ready, self._told = False, b""
         self._lifeline, theirs = socket.socketpair()
         passed = [theirs.fileno(), *(each.fileno() for each in self._sockets)]
         command = [sys.executable, "-m", self._module, *map(str, passed)]
@@ -102,7 +109,7 @@ class Child:
 
 
 class Files:
-    """Notices when the code changes."""
+    """Notices when the code or the file of settings changes."""
 
     def __init__(self) -> None:
         self._seen = self._state()
@@ -120,9 +127,9 @@ class Files:
     @staticmethod
     def _state() -> dict[Path, int]:
         found = {}
-        for file in PACKAGE.rglob("*.py"):
+        for file in (*PACKAGE.rglob("*.py"), SETTINGS):
             try:
                 found[file] = file.stat().st_mtime_ns
             except FileNotFoundError:
-                continue  # an editor was just replacing it; the next look sees the new one
+                continue  # not there, or not just now: editors replace files
         return found

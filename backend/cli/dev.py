@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backend.cli import configuration
 from backend.cli.children import Child, Files
 from backend.cli.databases import Place, opened
+from backend.cli.fallback import Fallback
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.terminal import (
@@ -19,6 +20,7 @@ from backend.cli.terminal import (
     step,
     undisturbed,
 )
+from backend.core.host_names import is_local_host
 from backend.core.security import stored_secret
 from backend.core.settings import Settings
 from backend.modules.users.settings import UserSettings
@@ -30,6 +32,7 @@ Trellis is running.
   API        {url}/api/v1
   Docs       {url}/docs
   Mailbox    {url}/dev/mailbox
+  Origins    {origins}
   Admin      {email}
   Password   {password}
   Data       {data}
@@ -68,17 +71,19 @@ def run(host: str, port: int) -> int:
             tell(bring_to_head(place.url))
         with undisturbed():
             files = Files()
-        environment = _environment(place, admin)
+        environment = {**_environment(place, admin), **hosts(settings, host)}
         api = stack.enter_context(Child("backend.cli.api", environment, sockets))
         worker = stack.enter_context(Child("backend.cli.worker", environment))
+        fallback = stack.enter_context(Fallback(sockets, settings))
         with step("API") as tell:
             api.start()
             tell("ready" if api.is_ready(START_PATIENCE) else "not ready yet")
         if (code := api.ended()) is not None:
             return _told_end(code)
         url, data = url_of(sockets[0]), _data(settings, place)
-        say(PANEL.format(url=url, email=admin.email, password=admin.shown, data=data))
-        return Supervision(api, worker, files, place).run()
+        panel = {"origins": origins(settings), "email": admin.email, "password": admin.shown}
+        say(PANEL.format(url=url, data=data, **panel))
+        return Supervision(api, worker, fallback, files, place).run()
 
 
 def first_admin(settings: Settings, users: UserSettings) -> Admin:
@@ -90,6 +95,23 @@ def first_admin(settings: Settings, users: UserSettings) -> Admin:
     password = stored_secret(file)
     # The person may have changed it since.
     return Admin(email, password, f"{password} (the first one; kept in {shown(file)})")
+
+
+def origins(settings: Settings) -> str:
+    """Which pages may call, in words."""
+    if "*" in settings.cors_origins:
+        return "every page may call (CORS_ORIGINS=*)"
+    found = [*settings.cors_origins]
+    if settings.is_development:
+        found += ["http://localhost and http://127.0.0.1 on any port"]
+    return ", ".join(found) or "no page of another origin may call (CORS_ORIGINS is not set)"
+
+
+def hosts(settings: Settings, host: str) -> dict[str, str]:
+    """`ALLOWED_HOSTS` for the API where it listens on a name that would else be foreign."""
+    if not settings.is_development or settings.allowed_hosts or is_local_host(host.lower()):
+        return {}
+    return {"ALLOWED_HOSTS": f"{host},localhost,*.localhost,127.0.0.1,::1"}
 
 
 def _environment(place: Place, admin: Admin) -> Mapping[str, str]:
@@ -111,9 +133,12 @@ def _data(settings: Settings, place: Place) -> str:
 class Supervision:
     """Heals the database, and starts the API and the worker again when their code changes."""
 
-    def __init__(self, api: Child, worker: Child, files: Files, place: Place) -> None:
+    def __init__(
+        self, api: Child, worker: Child, fallback: Fallback, files: Files, place: Place
+    ) -> None:
         self._api = api
         self._worker = worker
+        self._fallback = fallback
         self._files = files
         self._place = place
         self._changed_once = False
@@ -129,7 +154,10 @@ class Supervision:
             if not changed and (code := self._api.ended()) is not None:
                 if code < 0 or not self._changed_once:
                     return _told_end(code)
-                say(f"The API ended with exit code {code}. It starts again when its code changes.")
+                ended = f"The API ended with exit code {code}."
+                say(f"{ended} It starts again when its code changes.")
+                with undisturbed():
+                    self._fallback.start(self._api.failure() or ended)
             with undisturbed():
                 self._look_after_worker()
             if self._place.server is not None and time.monotonic() - last_look >= 1:
@@ -142,6 +170,7 @@ class Supervision:
         if changed is None:
             return False
         say(f"{changed} changed: starting the API again.")
+        self._fallback.stop()
         self._api.start()
         self._worker.stop()
         self._changed_once, self._worker_is_broken = True, False

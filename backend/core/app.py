@@ -89,7 +89,7 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Trellis",
+        title=settings.product_name,
         version=version("trellis"),
         lifespan=lifespan,
         redirect_slashes=False,

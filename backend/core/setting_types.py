@@ -63,6 +63,13 @@ def _network(text: str) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    if not text or not text.isprintable():
+        raise ValueError("must be a name without control characters")
+    return text
+
+
 def _secret(check: Callable[[str], None], value: SecretStr) -> SecretStr:
     check(value.get_secret_value())
     return value
@@ -97,5 +104,6 @@ Networks = Annotated[
         partial(_each, _network, "write addresses and networks such as 10.0.0.1 or 10.0.0.0/8")
     ),
 ]
+ProductName = Annotated[str, AfterValidator(_one_line)]
 DatabaseURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_database_url))]
 RedisURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_redis_url))]

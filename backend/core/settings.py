@@ -15,7 +15,14 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.core.limiting.rules import parse_rules
-from backend.core.setting_types import DatabaseURL, Hosts, Networks, Origins, RedisURL
+from backend.core.setting_types import (
+    DatabaseURL,
+    Hosts,
+    Networks,
+    Origins,
+    ProductName,
+    RedisURL,
+)
 from backend.core.web_origins import allows_origin
 
 Environment = Literal["development", "test", "staging", "production"]
@@ -58,6 +65,11 @@ class Settings(SettingsBase):
     """What the core needs. A module's own settings are declared in its folder."""
 
     environment: Environment = Field("development", description="Which rules apply.")
+    product_name: ProductName = Field(
+        "Trellis",
+        max_length=100,
+        description="What mails and the API's documentation call this product.",
+    )
     database_url: DatabaseURL | None = Field(
         None,
         description="`postgresql://user:password@host/name`; in the password `@` is written "

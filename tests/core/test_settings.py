@@ -128,6 +128,15 @@ def test_an_origin_has_no_slash_at_the_end(env: Env) -> None:
     assert env.load().cors_origins == ("https://a.example", "http://localhost:5173")
 
 
+def test_the_name_of_the_product(env: Env) -> None:
+    assert env.load().product_name == "Trellis"
+    env.set(PRODUCT_NAME="  Tea  &\tCo ")
+    assert env.load().product_name == "Tea & Co"
+    for bad in ("\x07bell", " \t", "x" * 101):
+        env.set(PRODUCT_NAME=bad)
+        assert names(env.problems()) == ["PRODUCT_NAME"]
+
+
 def test_names_and_choices_take_any_case(env: Env) -> None:
     env.set(environment="PRODUCTION".lower(), LOG_LEVEL="WARNING", LOG_FORMAT="Json")
     env.set(**{name: value for name, value in SAFE.items() if name != "ENVIRONMENT"})
@@ -165,7 +174,7 @@ def test_secrets_do_not_show(env: Env) -> None:
         ("LOG_FORMAT", "wrong"),
         ("DOCS_ENABLED", "wrong"),
         *(("SHUTDOWN_DELAY", value) for value in ("-1", "301", "wrong", "inf")),
-        *(("ACCESS_TOKEN_TTL", value) for value in ("29", "86401", "wrong", "30m")),
+        *(("ACCESS_TOKEN_TTL", value) for value in ("0", "-1", "86401", "wrong", "30m")),
         *(("PASSWORD_MIN_LENGTH", value) for value in ("7", "65", "wrong")),
         *(("BCRYPT_COST", value) for value in ("3", "17", "wrong")),
         ("FIRST_ADMIN_EMAIL", "wrong"),
@@ -200,6 +209,9 @@ UNSAFE: dict[str, list[str | None]] = {
     "EMAIL_FROM": [None, "Trellis <no-reply@localhost>"],
     "FRONTEND_URL": [None, "http://app.example.com"],
     "CORS_ORIGINS": ["*", "https://app.example.com,*"],
+    "LINK_RESET_PASSWORD": ["http://app.example.com/{token}"],
+    "LINK_EMAIL_CHANGE": ["http://app.example.com/{token}"],
+    "ACCESS_TOKEN_TTL": ["29", "1"],
     "BCRYPT_COST": ["11", "4"],
     "FIRST_ADMIN_PASSWORD": ["NewUser123!", "x"],
 }
@@ -226,7 +238,7 @@ def test_an_unsafe_value_is_refused(
 @pytest.mark.parametrize("environment", ["development", "test"])
 def test_convenience_is_allowed_at_home(env: Env, environment: str) -> None:
     env.set(ENVIRONMENT=environment, SECRET_KEY="short", ALLOWED_HOSTS="*", CORS_ORIGINS="*")
-    env.set(BCRYPT_COST="4", FIRST_ADMIN_PASSWORD="NewUser123!")
+    env.set(BCRYPT_COST="4", FIRST_ADMIN_PASSWORD="NewUser123!", ACCESS_TOKEN_TTL="1")
     assert env.load().cors_origins == ("*",)
 
 

@@ -33,6 +33,11 @@ async def mail_notice(context: Context, token_id: str) -> None:
     await _send(context, message)
 
 
+async def mail_password_notice(context: Context, user_id: str, notice_id: str) -> None:
+    """Tell the owner of the account that its password was changed; `notice_id` names the mail."""
+    await _send(context, await mails.password_notice(context, UUID(user_id), notice_id))
+
+
 async def _send(context: Context, message: Message | None) -> None:
     if message is not None:
         await deliver(context, message)
@@ -47,4 +52,5 @@ async def purge_tokens(context: Context) -> None:
 # Half a day in all, at growing pauses: mail servers are away for hours.
 MAIL_LINK = Job("accounts.mail_link", mail_link, attempts=12)
 MAIL_NOTICE = Job("accounts.mail_notice", mail_notice, attempts=12)
+MAIL_PASSWORD_NOTICE = Job("accounts.mail_password_notice", mail_password_notice, attempts=12)
 PURGE_TOKENS = Job("accounts.purge_tokens", purge_tokens, cron="37 * * * *")

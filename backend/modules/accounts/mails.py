@@ -16,7 +16,11 @@ from backend.modules.accounts.settings import AccountSettings
 from backend.modules.auth import service as auth
 from backend.modules.mail.service import render
 from backend.modules.users import service as users
-from backend.modules.users.exceptions import EmailAlreadyExistsError, UsernameAlreadyExistsError
+from backend.modules.users.exceptions import (
+    EmailAlreadyExistsError,
+    UsernameAlreadyExistsError,
+    UserNotFoundError,
+)
 from backend.modules.users.service import Account
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,8 +65,17 @@ async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -
     if token is None:
         return None
     if token.purpose == "email_change" and token.former_email is not None:
-        return _message(context, "email_change_notice", token, to=token.former_email)
-    return _message(context, "password_reset_notice", token, to=token.email)
+        return _message(context, "email_change_notice", token.id, to=token.former_email)
+    return _message(context, "password_reset_notice", token.id, to=token.email)
+
+
+async def password_notice(context: Context, user_id: UUID, notice_id: str) -> Message | None:
+    """What an account's owner is told after its password was changed; None if it is gone."""
+    try:
+        account = await users.credentials_of(context.database.fresh, user_id)
+    except UserNotFoundError:
+        return None
+    return _message(context, "password_change_notice", notice_id, to=account.email)
 
 
 async def _claim(session: AsyncSession, token: MailedToken, account: Account | None) -> bool:
@@ -95,14 +108,14 @@ async def _registration_mail(
     assert token.registration is not None
     username = token.registration["username"]
     if username and await users.credentials(context.database.fresh, username):
-        return _message(context, "username_taken", token, to=token.email)
+        return _message(context, "username_taken", token.id, to=token.email)
     if not auth.needs_verified_email(context):
         try:
             user = await users.create_user(session, email=token.email, **token.registration)
         except EmailAlreadyExistsError:
             return _address_taken(context, token, token.email)
         except UsernameAlreadyExistsError:
-            return _message(context, "username_taken", token, to=token.email)
+            return _message(context, "username_taken", token.id, to=token.email)
         token.purpose, token.user_id, token.registration = "verify", user.id, None
     elif not await tokens.replace_registrations(session, token):
         return None
@@ -119,33 +132,31 @@ def _with_link(context: Context, token: MailedToken) -> Message | None:
             "SECRET_KEY_PREVIOUS, on servers and workers alike",
         )
         return None
-    page = "reset-password" if token.purpose in tokens.SETS_PASSWORD else "verify-email"
-    url = context.settings_of(AccountSettings).frontend_url
     template = "verify" if token.purpose == "registration" else token.purpose
     return _message(
         context,
         template,
-        token,
+        token.id,
         to=token.email,
-        link=f"{url}/{page}#token={text}",
+        link=context.settings_of(AccountSettings).link(token.purpose, text),
         lifetime=_spoken(token.expires_at - token.created_at),
     )
 
 
 def _address_taken(context: Context, token: MailedToken, to: str) -> Message:
-    return _message(context, "address_taken", token, to=to)
+    return _message(context, "address_taken", token.id, to=to)
 
 
-def _message(
-    context: Context, template: str, token: MailedToken, *, to: str, **values: str
-) -> Message:
+def _message(context: Context, template: str, id: UUID | str, *, to: str, **values: str) -> Message:
+    """The mail of a template; `id` is what it tells of."""
     # No name of anybody: who registers chooses theirs, and may write a stranger through us.
     site = context.settings_of(AccountSettings).site
     return render(
         TEMPLATES,
         template,
         to=to,
-        id=f"{template}.{token.id}",
+        id=f"{template}.{id}",
+        product=context.settings.product_name,
         values={"site": site, **values},
     )
 

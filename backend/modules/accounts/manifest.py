@@ -1,5 +1,10 @@
 from backend.core.module import Module
-from backend.modules.accounts.jobs import MAIL_LINK, MAIL_NOTICE, PURGE_TOKENS
+from backend.modules.accounts.jobs import (
+    MAIL_LINK,
+    MAIL_NOTICE,
+    MAIL_PASSWORD_NOTICE,
+    PURGE_TOKENS,
+)
 from backend.modules.accounts.router import router
 from backend.modules.accounts.settings import AccountSettings
 
@@ -8,5 +13,5 @@ module = Module(
     router=router,
     depends_on=("audit", "auth", "mail", "roles", "users"),
     settings=AccountSettings,
-    jobs=(MAIL_LINK, MAIL_NOTICE, PURGE_TOKENS),
+    jobs=(MAIL_LINK, MAIL_NOTICE, MAIL_PASSWORD_NOTICE, PURGE_TOKENS),
 )

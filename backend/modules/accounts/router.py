@@ -17,13 +17,14 @@ from backend.core.limits import RateLimitedError
 from backend.core.principal import Principal
 from backend.core.routing import Router
 from backend.core.schemas import Id
-from backend.modules.accounts import service
+from backend.modules.accounts import passwords, service
 from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError
 from backend.modules.accounts.schemas import (
     Accepted,
     AccountUpdate,
     LinkRequest,
     LinkToken,
+    PasswordChange,
     PasswordReset,
 )
 from backend.modules.roles.exceptions import UnknownRoleError
@@ -150,6 +151,19 @@ async def replace_me(
 ) -> MeOut:
     """The same as PATCH."""
     return await service.update_me(context, principal, changes)
+
+
+@router.put(
+    "/users/me/password",
+    tags=["auth"],
+    status_code=204,
+    responses=documented(CurrentPasswordWrongError, RateLimitedError),
+)
+async def change_password(
+    principal: CurrentPrincipal, context: CurrentContext, change: PasswordChange
+) -> None:
+    """Replace the caller's password; their other sessions end, and they are told by mail."""
+    await passwords.change_password(context, principal, change)
 
 
 @router.post(

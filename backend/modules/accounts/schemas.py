@@ -15,10 +15,15 @@ class LinkRequest(Schema):
 
 
 class LinkToken(Schema):
-    token: str = Field(description="What follows `#token=` in the link.")
+    token: str = Field(description="From the link; in the usual one it follows `#token=`.")
 
 
 class PasswordReset(LinkToken):
+    new_password: NewPassword
+
+
+class PasswordChange(Schema):
+    current_password: ExistingPassword
     new_password: NewPassword
 
 

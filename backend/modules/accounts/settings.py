@@ -1,11 +1,61 @@
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from backend.core.host_names import canonical_host, check_port, split_port
 from backend.core.settings import SettingsBase
 
 RegistrationMode = Literal["open", "strict", "closed"]
+TOKEN, FRONT_END = "{token}", "{frontend_url}"
+SET_PASSWORD = f"{FRONT_END}/reset-password#token={TOKEN}"
+VERIFY = f"{FRONT_END}/verify-email#token={TOKEN}"
+# Which setting holds the pattern for the tokens of a purpose.
+LINKS = {
+    "reset": "link_reset_password",
+    "invitation": "link_invitation",
+    "verify": "link_verify_email",
+    "registration": "link_registration",
+    "email_change": "link_email_change",
+}
+
+
+def _check_page(text: str) -> str:
+    """The host with its port in the URL of a page; `ValueError` if it is none."""
+    if any(each.isspace() or not each.isprintable() or each in '<>"\\^`{|}' for each in text):
+        raise ValueError
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        raise ValueError
+    name, port = split_port(parts.netloc)
+    canonical_host(name)
+    check_port(port)
+    return parts.netloc
+
+
+def _pattern(value: str) -> str:
+    value = value.strip()
+    rest = value.removeprefix(FRONT_END)
+    if rest.count(TOKEN) != 1:
+        raise ValueError(f"must contain {TOKEN} once, such as {VERIFY}")
+    sample = value
+    if rest != value:
+        if not rest.startswith(("/", "?", "#")):
+            raise ValueError(f"must go on with /, ? or # after {FRONT_END}, such as {VERIFY}")
+        sample = f"https://localhost{rest}"
+    try:
+        # Filled into the host, a token would choose where the link leads.
+        if _check_page(sample.replace(TOKEN, "token")) != urlsplit(sample).netloc:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"must be an http:// or https:// address that contains {TOKEN} after its host, and no "
+            f"other placeholder but {FRONT_END} at its beginning, such as {VERIFY}"
+        ) from None
+    return value
+
+
+LinkPattern = Annotated[str, Field(max_length=1000), AfterValidator(_pattern)]
 
 
 class AccountSettings(SettingsBase):
@@ -17,8 +67,25 @@ class AccountSettings(SettingsBase):
     frontend_url: str = Field(
         "http://localhost:3000",
         max_length=500,
-        description="Where the pages `/reset-password` and `/verify-email` are, to which mails "
-        "link.",
+        description="Where the front end is, to whose pages mails link.",
+    )
+    link_reset_password: LinkPattern = Field(
+        SET_PASSWORD,
+        description="Link to the page that sets a forgotten password. What follows `#` reaches no "
+        "server and no log, unlike a path or a query.",
+    )
+    link_invitation: LinkPattern = Field(
+        SET_PASSWORD, description="Link to the page on which somebody invited sets a password."
+    )
+    link_verify_email: LinkPattern = Field(
+        VERIFY, description="Link to the page that confirms the address of an account."
+    )
+    link_registration: LinkPattern = Field(
+        VERIFY,
+        description="The same where `REGISTRATION_MODE` is `strict` and the account is made by it.",
+    )
+    link_email_change: LinkPattern = Field(
+        VERIFY, description="Link to the page that confirms the new address of an account."
     )
 
     @field_validator("registration_mode", mode="before")
@@ -29,22 +96,38 @@ class AccountSettings(SettingsBase):
     @field_validator("frontend_url")
     @classmethod
     def _address_of_pages(cls, value: str) -> str:
-        parts = urlsplit(value)
-        extra = parts.query or parts.fragment or "@" in parts.netloc
-        if parts.scheme not in ("http", "https") or not parts.hostname or extra:
-            raise ValueError("must be like https://app.example.com")
-        if any(character.isspace() or not character.isprintable() for character in value):
-            raise ValueError("must hold no spaces")
-        return value.rstrip("/")
+        value = value.strip()
+        try:
+            host = _check_page(value)
+            if "?" in value or "#" in value:
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                "must be an http:// or https:// address without query and fragment, such as "
+                "https://app.example.com"
+            ) from None
+        scheme, path = urlsplit(value).scheme, urlsplit(value).path
+        return f"{scheme}://{host.lower()}{path.rstrip('/')}"
 
     @property
     def site(self) -> str:
-        """What mails call this installation."""
+        """The host of the front end."""
         return urlsplit(self.frontend_url).netloc
 
+    def link(self, purpose: str, token: str) -> str:
+        """The link that carries a token of this purpose."""
+        pattern: str = getattr(self, LINKS[purpose])
+        return pattern.replace(FRONT_END, self.frontend_url).replace(TOKEN, token)
+
     def unsafe(self) -> list[str]:
-        if self.frontend_url.startswith("https://"):
-            return []
-        return [
-            "FRONTEND_URL must be the https:// address of your front end: mails link to its pages."
+        found = []
+        if not self.frontend_url.startswith("https://"):
+            found.append(
+                "FRONTEND_URL must be the https:// address of your front end: mails link to its "
+                "pages."
+            )
+        return found + [
+            f"{name.upper()} must begin with {FRONT_END} or https://."
+            for name in LINKS.values()
+            if not getattr(self, name).lower().startswith((FRONT_END, "https://"))
         ]

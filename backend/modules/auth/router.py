@@ -35,17 +35,12 @@ from backend.modules.auth.refresh_tokens import read_token
 from backend.modules.auth.rotation import Opened, Transport
 from backend.modules.auth.schemas import (
     CookieTokens,
-    PasswordChange,
     Refresh,
     SessionOut,
     Tokens,
 )
 from backend.modules.users import service as users
-from backend.modules.users.exceptions import (
-    CurrentPasswordWrongError,
-    LastAdminError,
-    UserNotFoundError,
-)
+from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
 
 router = Router()
 
@@ -245,16 +240,3 @@ async def delete_me(request: Request, principal: CurrentPrincipal, context: Curr
         await users.delete_user(session, principal.user_id, by=principal)
     if principal.csrf_token:
         web.clear_cookies(request)
-
-
-@router.put(
-    "/users/me/password",
-    tags=["auth"],
-    status_code=204,
-    responses=documented(CurrentPasswordWrongError, RateLimitedError),
-)
-async def change_password(
-    principal: CurrentPrincipal, context: CurrentContext, change: PasswordChange
-) -> None:
-    """Replace the caller's password; their other sessions end."""
-    await service.change_password(context, principal, change)

@@ -4,7 +4,7 @@ from uuid import UUID
 from pydantic import Field
 
 from backend.core.schemas import Schema, Timestamp
-from backend.modules.users.schemas import ExistingPassword, NewPassword
+from backend.modules.users.schemas import ExistingPassword
 
 
 class Login(Schema):
@@ -50,11 +50,6 @@ class CookieTokens(SessionTokens):
     csrf_token: str = Field(
         description="Send as `X-CSRF-Token` with everything but GET, HEAD and OPTIONS."
     )
-
-
-class PasswordChange(Schema):
-    current_password: ExistingPassword
-    new_password: NewPassword
 
 
 class SessionOut(Schema):

@@ -32,14 +32,10 @@ from backend.modules.auth.exceptions import (
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.refresh_tokens import RefreshToken, first_token
 from backend.modules.auth.rotation import Opened, Transport, tell
-from backend.modules.auth.schemas import PasswordChange, SessionOut
+from backend.modules.auth.schemas import SessionOut
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.users import service as users
-from backend.modules.users.exceptions import (
-    CurrentPasswordWrongError,
-    PasswordRefusedError,
-    UserNotFoundError,
-)
+from backend.modules.users.exceptions import CurrentPasswordWrongError, UserNotFoundError
 from backend.modules.users.service import Credentials
 
 # Guesses of one account's password, and sign-ins from one address.
@@ -296,24 +292,3 @@ async def prove_password(
         raise await _recorded(context, CurrentPasswordWrongError(), action, ("user", user_id))
     await limits.clear(context, guess)
     return found
-
-
-async def change_password(context: Context, principal: Principal, change: PasswordChange) -> None:
-    """Replace the caller's password and end their other sessions."""
-    account = await prove_password(
-        context, principal.user_id, change.current_password, action="auth.password_change"
-    )
-    if change.new_password == change.current_password:
-        raise PasswordRefusedError("new_password", "unchanged", "Must differ from the old one.")
-    new_hash = await users.accept_password(
-        context,
-        change.new_password,
-        names=(account.email, account.username),
-        field="new_password",
-    )
-    async with context.database.transaction() as session:
-        if not await users.lock_password(session, principal.user_id, account.password_hash):
-            raise CurrentPasswordWrongError
-        await users.set_password(session, principal.user_id, new_hash)
-        await end_sessions(session, principal.user_id, keep=principal.session_id)
-        await audit.record(session, "auth.password_change", target=("user", principal.user_id))

@@ -3,11 +3,17 @@ from pydantic import Field
 from backend.core.settings import SettingsBase
 
 DAY = 86_400
+# With less, every page would refresh all the time.
+SHORTEST_SAFE_TTL = 30
 
 
 class AuthSettings(SettingsBase):
     access_token_ttl: int = Field(
-        1800, ge=30, le=DAY, description="Seconds an access token is good for."
+        1800,
+        ge=1,
+        le=DAY,
+        description=f"Seconds an access token is good for; {SHORTEST_SAFE_TTL} at least in staging "
+        "and production.",
     )
     session_idle_ttl: int = Field(
         30 * DAY, ge=60, description="Seconds a session lasts without being refreshed."
@@ -29,3 +35,8 @@ class AuthSettings(SettingsBase):
     )
     jwt_issuer: str = Field("trellis", description="`iss` of access tokens.")
     jwt_audience: str = Field("trellis", description="`aud` of access tokens.")
+
+    def unsafe(self) -> list[str]:
+        if self.access_token_ttl >= SHORTEST_SAFE_TTL:
+            return []
+        return [f"ACCESS_TOKEN_TTL must be at least {SHORTEST_SAFE_TTL} seconds."]

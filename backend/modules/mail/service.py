@@ -46,18 +46,22 @@ async def deliver(context: Context, message: Message) -> None:
         log.error("mail_given_up", mail=message.id, reason=str(error))
 
 
-def render(templates: Path, name: str, *, to: str, id: str, values: Mapping[str, Any]) -> Message:
+def render(
+    templates: Path, name: str, *, to: str, id: str, product: str, values: Mapping[str, Any]
+) -> Message:
     """The message of two templates in the folder `templates` of the module that sends it.
 
     `<name>.txt` extends `layout.txt` and fills its blocks `subject` and `body`; `<name>.html`
     extends `layout.html` and fills `body`, and knows `subject`. In HTML every value is escaped.
-    A name that `values` lacks is an error. `id` is that of `Message`.
+    A name that `values` lacks is an error. `id` is that of `Message`. `product` is what the product
+    is called: the subject begins with it, and templates know it.
     """
+    values = {**values, "product": product}
     environment = _environment(templates)
     plain = environment.get_template(f"{name}.txt")
-    subject = "".join(plain.blocks["subject"](plain.new_context(dict(values))))
+    subject = "".join(plain.blocks["subject"](plain.new_context(values)))
     # A value may hold line breaks, which have no business in a header.
-    subject = " ".join(subject.split())
+    subject = f"{product}: {' '.join(subject.split())}"
     html = environment.get_template(f"{name}.html").render(values, subject=subject)
     return Message(
         to=to,

@@ -99,7 +99,9 @@ class MeUpdate(Schema):
 class UserUpdate(MeUpdate):
     email: Email | MISSING = MISSING
     is_active: bool | MISSING = MISSING
-    is_verified: bool | MISSING = MISSING
+    is_verified: bool | MISSING = Field(
+        MISSING, description="To change one's own is 403: addresses are verified by a mailed link."
+    )
 
 
 class RolesUpdate(Schema):

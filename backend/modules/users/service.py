@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.errors import InvalidTokenError
+from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.names import name_key
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
@@ -197,6 +197,8 @@ async def update_user(
     """Change what was sent. Others than the owner need every permission the user holds."""
     user, roles = await locked_in_reach(session, user_id, by)
     values = changes.model_dump()
+    if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
+        raise PermissionDeniedError
     if user_id == by.user_id and values.get("email", user.email) != user.email:
         # There it takes the password, and counts once it is verified.
         raise OwnEmailError

@@ -38,7 +38,7 @@ async def test_from_the_wish_to_the_new_address(
     assert post.audited("user.update") == [] or NEW not in str(post.audited("user.update"))
 
     notice = await post.one(ada.email)
-    assert notice["subject"] == "Your e-mail address is about to change"
+    assert notice["subject"] == "Trellis: Your e-mail address is about to change"
     assert notice["links"] == []
     assert NEW not in str(notice)
     mail = await post.one(NEW)
@@ -178,7 +178,7 @@ async def test_strictly_a_taken_address_is_told_to_its_owner_only(
         seen.append([*statements])
     assert seen[0] == seen[1]
     mail = await post.one("bob@example.com")
-    assert mail["subject"] == "You already have an account"
+    assert mail["subject"] == "Trellis: You already have an account"
     assert mail["links"] == []
     assert (await bob.get(ME)).json()["email"] == "bob@example.com"
 
@@ -200,7 +200,10 @@ async def test_who_registers_the_address_meanwhile_gets_no_link_to_anothers_acco
     body = {"email": NEW, "password": OWN}
     assert (await post.client.post(REGISTER, json=body)).status_code == 201
     subjects = [mail["subject"] for mail in await post.arrives(NEW)]
-    assert subjects == ["You already have an account", "Please confirm your e-mail address"]
+    assert subjects == [
+        "Trellis: You already have an account",
+        "Trellis: Please confirm your e-mail address",
+    ]
 
 
 async def test_an_address_goes_to_one_of_two_at_once(post: Post, ada: Actor, bob: Actor) -> None:

@@ -53,7 +53,7 @@ async def test_the_owner_is_told_and_it_is_on_record(post: Post, ada: Actor) -> 
     await forget(post, ada.email)
     await post.reset(await post.token(ada.email))
     _, notice = await post.arrives(ada.email)
-    assert notice["subject"] == "Your password has been changed"
+    assert notice["subject"] == "Trellis: Your password has been changed"
     assert notice["links"] == []
     ((actor, target, outcome, _),) = post.audited("auth.password_reset")
     assert (str(actor), target, outcome) == (str(ada.id), str(ada.id), "success")

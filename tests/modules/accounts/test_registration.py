@@ -10,6 +10,7 @@ from backend.modules.accounts import service
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Cast
 from tests.modules.accounts.post import (
+    FORGOT,
     FRONTEND,
     LOGIN,
     ME,
@@ -92,6 +93,33 @@ async def test_the_links_lead_to_the_front_end_and_never_to_the_host(post: Post)
     assert "evil" not in str(mail)
 
 
+async def test_a_front_end_with_pages_of_its_own(post: Post, ada: Actor) -> None:
+    post.configure(
+        frontend_url="https://app.example.com",
+        link_verify_email="{frontend_url}/auth/verify?from=mail&token={token}",
+        link_reset_password="https://id.example.com/reset/{token}",
+    )
+    await register(post)
+    link = (await post.one("new@example.com"))["links"][0]
+    start, _, token = link.partition("token=")
+    assert start == "https://app.example.com/auth/verify?from=mail&"
+    assert (await post.verify(token)).status_code == 204
+    await post.client.post(FORGOT, json={"email": ada.email})
+    (link,) = (await post.one(ada.email))["links"]
+    assert link.startswith("https://id.example.com/reset/")
+    assert (await post.reset(link.rpartition("/")[2])).status_code == 204
+
+
+async def test_the_product_has_a_name_of_its_own(post: Post) -> None:
+    post.configure(product_name="Tea & Co")
+    await register(post)
+    mail = await post.one("new@example.com")
+    assert mail["subject"] == "Tea & Co: Please confirm your e-mail address"
+    assert "Tea & Co (localhost:3000)" in mail["text"]
+    assert "Tea &amp; Co (localhost:3000)" in mail["html"]
+    assert "Trellis" not in str(mail)
+
+
 async def test_signing_in_may_have_to_wait_until_the_address_is_verified(post: Post) -> None:
     post.configure(require_verified_email=True)
     await register(post)
@@ -156,7 +184,7 @@ async def test_strictly_known_and_unknown_are_answered_alike(
 async def test_strictly_the_owner_of_a_known_address_is_told(strict: Post, ada: Actor) -> None:
     await register(strict, email="ADA@example.com", password="not the password of ada")
     mail = await strict.one("ada@example.com")
-    assert mail["subject"] == "You already have an account"
+    assert mail["subject"] == "Trellis: You already have an account"
     assert mail["links"] == []
     assert await strict.signs_in("ada", PASSWORD)
     assert not await strict.signs_in("ada", "not the password of ada")
@@ -173,7 +201,7 @@ async def test_strictly_nobody_with_a_disabled_account_is_written_to(
 async def test_strictly_a_taken_username_is_told_by_mail(strict: Post, ada: Actor) -> None:
     await register(strict, username="ADA")
     mail = await strict.one("new@example.com")
-    assert mail["subject"] == "Please choose another username"
+    assert mail["subject"] == "Trellis: Please choose another username"
     assert mail["links"] == []
     assert not await strict.signs_in("new@example.com", NEW["password"])
     await register(strict, username="other")
@@ -185,7 +213,7 @@ async def test_strictly_the_second_who_registers_changes_nothing(strict: Post) -
     await register(strict)
     await register(strict, password="another password", username="other")
     first, second = await strict.arrives("new@example.com")
-    assert second["subject"] == "You already have an account"
+    assert second["subject"] == "Trellis: You already have an account"
     assert await strict.signs_in("new@example.com", NEW["password"])
     assert (await strict.verify(token_of(first))).status_code == 204
 

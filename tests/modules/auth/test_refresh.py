@@ -22,6 +22,7 @@ from tests.sessions import (
     Tokens,
     access,
     age,
+    bearer,
     claims,
     execute,
     outcome,
@@ -35,6 +36,20 @@ from tests.statements import Statements
 
 MEMBERS = {"access_token", "token_type", "expires_in", "refresh_token", "session_id"}
 GOOD = (200, None)
+
+
+async def test_a_refresh_can_be_watched_with_tokens_of_a_second(
+    opened: Tokens, client: Client, configured: Configure
+) -> None:
+    configured(access_token_ttl=1)
+    tokens = await refreshed(client, opened["refresh_token"])
+    assert tokens["expires_in"] == 1
+    await asyncio.sleep(1)
+    expired = await client.get(ME, headers=bearer(tokens["access_token"]))
+    assert outcome(expired) == (401, "TOKEN_EXPIRED")
+    answer = await refresh(client, tokens["refresh_token"], access=tokens["access_token"])
+    assert outcome(answer) == GOOD
+    assert answer.json()["access_token"] != tokens["access_token"]
 
 
 async def test_the_answer(opened: Tokens, client: Client) -> None:

@@ -48,16 +48,17 @@ def templates(tmp_path: Path) -> Path:
 
 def render(templates: Path, **values: Any) -> Message:
     given = {"name": "Ada", "link": LINK, **values}
-    return service.render(templates, "greeting", to="ada@example.com", id="test.1", values=given)
+    named = {"to": "ada@example.com", "id": "test.1", "product": given.pop("product", "Acme")}
+    return service.render(templates, "greeting", values=given, **named)
 
 
 def test_both_forms_of_a_mail(templates: Path) -> None:
     mail = render(templates)
-    assert (mail.to, mail.id, mail.subject) == ("ada@example.com", "test.1", "For Ada")
+    assert (mail.to, mail.id, mail.subject) == ("ada@example.com", "test.1", "Acme: For Ada")
     assert mail.text.startswith(f"Hello Ada: {LINK}\n")
     assert "sent this mail" in mail.text
     assert LINK.replace("&", "&amp;") in mail.html
-    assert "<title>For Ada</title>" in mail.html
+    assert "<title>Acme: For Ada</title>" in mail.html
     assert mail.html.lower().startswith("<!doctype html>")
 
 
@@ -77,21 +78,30 @@ def test_values_are_escaped_in_html_only(templates: Path) -> None:
     assert "<b>" not in mail.html
     assert "&lt;b&gt;" in mail.html
     assert '<b>"Ada" & Co</b>' in mail.text
-    assert mail.subject == 'For <b>"Ada" & Co</b>'
+    assert mail.subject == 'Acme: For <b>"Ada" & Co</b>'
+
+
+def test_the_name_of_the_product_is_everywhere_and_escaped_in_html(templates: Path) -> None:
+    mail = render(templates, product="<i>Tea & Co</i>")
+    assert mail.subject == "<i>Tea & Co</i>: For Ada"
+    assert "<i>Tea & Co</i> sent this mail" in mail.text
+    assert mail.html.count("&lt;i&gt;Tea &amp; Co&lt;/i&gt;") >= 3
+    assert "<i>" not in mail.html
 
 
 @pytest.mark.parametrize("gap", ["\n", "\r\n", "\u2028", "\x85", "\t", "\x0b"])
 def test_a_value_does_not_break_out_of_the_subject(templates: Path, gap: str) -> None:
     assert render(templates, name=f"Ada{gap}Bcc: eve@example.com").subject == (
-        "For Ada Bcc: eve@example.com"
+        "Acme: For Ada Bcc: eve@example.com"
     )
 
 
 def test_a_forgotten_value_is_an_error(templates: Path) -> None:
+    named = {"to": "ada@example.com", "id": "a", "product": "Acme"}
     with pytest.raises(jinja2.UndefinedError, match="'link' is undefined"):
-        service.render(templates, "greeting", to="ada@example.com", id="a", values={"name": "Ada"})
+        service.render(templates, "greeting", values={"name": "Ada"}, **named)
     with pytest.raises(jinja2.TemplateNotFound):
-        service.render(templates, "farewell", to="ada@example.com", id="a", values={})
+        service.render(templates, "farewell", values={}, **named)
 
 
 def test_every_mail_of_every_module_has_both_forms() -> None:

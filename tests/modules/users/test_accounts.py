@@ -347,3 +347,29 @@ async def test_ones_own_address_is_not_changed_by_the_back_door(admin: Actor) ->
     assert (await admin.get(own)).json()["full_name"] is None
     kept = await admin.patch(own, json={"email": admin.email, "full_name": "New"})
     assert (kept.status_code, kept.json()["full_name"]) == (200, "New")
+
+
+async def test_nobody_changes_whether_their_own_address_is_verified(
+    admin: Actor, actor: Cast
+) -> None:
+    own = f"/api/v1/users/{admin.id}"
+    for changes in (
+        {"is_verified": True},
+        {"is_verified": True, "full_name": "New"},
+        {"is_verified": True, "email": "new@example.com"},
+        {"is_verified": True, "email": admin.email, "is_active": True},
+    ):
+        refused = await admin.patch(own, json=changes)
+        assert (refused.status_code, refused.json()["error"]) == (403, "PERMISSION_DENIED")
+        user = (await admin.get(own)).json()
+        assert (user["is_verified"], user["full_name"]) == (False, None)
+        assert user["email"] == admin.email
+    # What does not change it may be sent along, as forms do.
+    kept = await admin.patch(own, json={"is_verified": False, "full_name": "New"})
+    assert (kept.status_code, kept.json()["full_name"]) == (200, "New")
+    other = await actor("second", roles=("admin",))
+    answer = await other.patch(own, json={"is_verified": True})
+    assert (answer.status_code, answer.json()["is_verified"]) == (200, True)
+    refused = await admin.patch(own, json={"is_verified": False})
+    assert (refused.status_code, refused.json()["error"]) == (403, "PERMISSION_DENIED")
+    assert (await admin.get(own)).json()["is_verified"] is True
