@@ -35,7 +35,7 @@ def described(error: Exception) -> str:
 
 
 def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:
-    from backend.cli.server import Server, make_config
+    from backend.cli.server import Server, bounds_of, make_config
     from backend.main import app
 
     class TellingServer(Server):
@@ -49,7 +49,14 @@ def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:
             line.send(lifeline.READY)
 
     # uvicorn's own account of starting and stopping would drown what `backend dev` says.
-    config = make_config(app, patience=lifeline.DEV_PATIENCE, log_level="warning")
+    settings = app.state.context.settings
+    config = make_config(
+        app,
+        patience=lifeline.DEV_PATIENCE,
+        bounds=bounds_of(settings),
+        keep_alive=settings.keep_alive,
+        log_level="warning",
+    )
     TellingServer(config).run(sockets)
 
 

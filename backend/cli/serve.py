@@ -13,7 +13,8 @@ from backend.cli import configuration
 from backend.cli.databases import opened
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
-from backend.cli.server import Server, make_config
+from backend.cli.protocol import Bounds
+from backend.cli.server import Server, bounds_of, make_config
 from backend.cli.terminal import CommandError
 from backend.core.logging import configure_logging
 
@@ -39,11 +40,17 @@ def run(host: str, port: int, workers: int) -> None:
             bring_to_head(place.url)
             os.environ["DATABASE_URL"] = place.url
         structlog.get_logger().info("serving", url=url_of(sockets[0]), workers=workers)
-        _serve(sockets, workers)
+        _serve(sockets, workers, settings.keep_alive, bounds_of(settings))
 
 
-def _serve(sockets: list[socket.socket], workers: int) -> None:
-    config = make_config("backend.main:app", patience=STOP_PATIENCE, workers=workers)
+def _serve(sockets: list[socket.socket], workers: int, keep_alive: int, bounds: Bounds) -> None:
+    config = make_config(
+        "backend.main:app",
+        patience=STOP_PATIENCE,
+        bounds=bounds,
+        keep_alive=keep_alive,
+        workers=workers,
+    )
     if workers == 1:
         Server(config).run(sockets)
         return

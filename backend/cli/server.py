@@ -1,45 +1,28 @@
 """How uvicorn is set up."""
 
+import resource
 import socket
-from secrets import token_hex
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from backend.core.errors import BadRequestError, problem_response
-from backend.core.middleware.requests import CSP, NO_STORE, standing_headers
+from backend.cli.protocol import Bounds, Protocol
+from backend.core.settings import Settings
 
-log = structlog.get_logger("requests")
-
-
-class Protocol(HttpToolsProtocol):
-    """HTTP whose own refusals are told like all others."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, so that no application ever sees it, and hang up."""
-        request_id = token_hex(16)
-        told = problem_response({"path": "/", "request_id": request_id}, BadRequestError())
-        headers = [
-            *self.server_state.default_headers,
-            *told.raw_headers,
-            *standing_headers(hsts=self.config.loaded_app.state.context.settings.hsts),
-            CSP,
-            NO_STORE,
-            (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
-        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
-        self.transport.write(b"\r\n".join([*lines, b"", bytes(told.body)]))
-        self.transport.close()
-        log.info("request", route=None, status=400, request_id=request_id)
+# Of a process beside its connections: the pools, files, and what libraries open.
+OTHER_FILES = 200
 
 
-def make_config(app: Any, *, patience: int, **options: Any) -> uvicorn.Config:
+def make_config(
+    app: Any, *, patience: int, bounds: Bounds | None = None, keep_alive: int = 75, **options: Any
+) -> uvicorn.Config:
+    protocol = partial(Protocol, bounds=bounds or Bounds())
     return uvicorn.Config(
         app,
-        http=Protocol,
+        # uvicorn only calls it.
+        http=cast("type[Protocol]", protocol),
         # Set up by backend.core.logging; the application writes a line per request itself.
         log_config=None,
         access_log=False,
@@ -48,10 +31,32 @@ def make_config(app: Any, *, patience: int, **options: Any) -> uvicorn.Config:
         proxy_headers=False,
         ws="none",
         # Longer than load balancers keep connections, or they reuse one that is just closing.
-        timeout_keep_alive=75,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=patience,
         **options,
     )
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """The bounds of these settings, and of the files that this process may open."""
+    wanted = Bounds(connections=settings.max_connections)
+    others = wanted.spare + OTHER_FILES + 2 * settings.database_pool_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted.connections + others
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    # Inherited by the workers.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        connections = max(allowed - others, 10)
+        structlog.get_logger().warning(
+            "few_open_files",
+            connections=connections,
+            remedy=f"Raise the limit (ulimit -n) to {needed}, or lower MAX_CONNECTIONS.",
+        )
+        return Bounds(connections=connections)
+    return wanted
 
 
 class Server(uvicorn.Server):

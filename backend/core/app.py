@@ -23,8 +23,10 @@ from backend.core.limiting.setup import limits_of, redis_check
 from backend.core.middleware.cors import CORSMiddleware
 from backend.core.middleware.failures import FailuresMiddleware
 from backend.core.middleware.floods import FloodsMiddleware
+from backend.core.middleware.headers import HeadersMiddleware
 from backend.core.middleware.hosts import HostsMiddleware
 from backend.core.middleware.paths import PathsMiddleware
+from backend.core.middleware.prefixes import PrefixMiddleware
 from backend.core.middleware.proxies import ProxiesMiddleware
 from backend.core.middleware.requests import RequestsMiddleware
 from backend.core.module import Module
@@ -137,11 +139,15 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     admits = admission(settings.allowed_hosts, local_only=settings.is_development)
     if admits is not None:
         app.add_middleware(HostsMiddleware, admits=admits)
+    app.add_middleware(HeadersMiddleware)
     app.add_middleware(FailuresMiddleware, tells_details=settings.is_development)
     calls_from_elsewhere = settings.cors_origins or settings.is_development
     app.add_middleware(
         CORSMiddleware, allows=settings.allows_origin if calls_from_elsewhere else None
     )
+    if settings.root_path or settings.trusted_proxies:
+        roots = {str(context.path_format).split("/", 2)[1] for context in contexts}
+        app.add_middleware(PrefixMiddleware, root_path=settings.root_path, roots=roots)
     if settings.trusted_proxies:
         app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(RequestsMiddleware, hsts=settings.hsts, template_of=templates.get)

@@ -8,6 +8,8 @@ from starlette.staticfiles import StaticFiles
 
 from backend.core.errors import NotFoundError, all_errors, documented, title_of
 from backend.core.identity import unlimited
+from backend.core.openapi import below_prefix
+from backend.core.origin import address
 from backend.core.routing import Router
 from backend.core.schemas import Schema
 
@@ -51,18 +53,18 @@ def mount_documentation(app: FastAPI) -> None:
 
 @documentation.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    return JSONResponse(request.app.openapi())
+    return JSONResponse(below_prefix(request.app.openapi(), address("")))
 
 
 @documentation.get("/docs")
 async def swagger(request: Request) -> Response:
     return _page(
         get_swagger_ui_html(
-            openapi_url="/openapi.json",
+            openapi_url=address("/openapi.json"),
             title=request.app.title,
-            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{_ASSETS}/favicon.png",
+            swagger_js_url=address(f"{_ASSETS}/swagger-ui-bundle.js"),
+            swagger_css_url=address(f"{_ASSETS}/swagger-ui.css"),
+            swagger_favicon_url=address(f"{_ASSETS}/favicon.png"),
             swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
         )
     )
@@ -72,10 +74,10 @@ async def swagger(request: Request) -> Response:
 async def redoc(request: Request) -> Response:
     return _page(
         get_redoc_html(
-            openapi_url="/openapi.json",
+            openapi_url=address("/openapi.json"),
             title=request.app.title,
-            redoc_js_url=f"{_ASSETS}/redoc.standalone.js",
-            redoc_favicon_url=f"{_ASSETS}/favicon.png",
+            redoc_js_url=address(f"{_ASSETS}/redoc.standalone.js"),
+            redoc_favicon_url=address(f"{_ASSETS}/favicon.png"),
             with_google_fonts=False,
         )
     )

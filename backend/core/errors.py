@@ -162,7 +162,19 @@ class PayloadTooLargeError(AppError):
 class UnsupportedMediaTypeError(AppError):
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
-    detail = "Send application/json in UTF-8."
+    detail = "Send application/json in UTF-8, without a Content-Encoding."
+
+
+class RequestTimeoutError(AppError):
+    status = 408
+    code = "REQUEST_TIMEOUT"
+    detail = "The request did not arrive in time. Send it again."
+
+
+class HeadersTooLargeError(AppError):
+    status = 431
+    code = "REQUEST_HEADER_FIELDS_TOO_LARGE"
+    detail = "The request line and the headers are larger than this server takes."
 
 
 class InvalidInputError(AppError):
@@ -199,9 +211,10 @@ def all_errors(base: type[AppError] = AppError) -> Iterator[type[AppError]]:
 
 def problem_response(scope: Scope, error: AppError, *, detail: str | None = None) -> Response:
     """The answer that tells `error`, for the request of `scope`."""
-    path = quote(scope.get("original_path", scope["path"]), safe="/:@!$&'()*+,;=-._~")
+    prefix = scope.get("prefix", "")
+    path = prefix + quote(scope.get("original_path", scope["path"]), safe="/:@!$&'()*+,;=-._~")
     document: dict[str, Any] = {
-        "type": f"/errors/{error.code}",
+        "type": f"{prefix}/errors/{error.code}",
         "title": title_of(type(error)),
         "status": error.status,
         "detail": detail or error.detail,

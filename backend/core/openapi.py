@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI finds, and what the contract adds to every operation."""
 
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
@@ -50,6 +51,17 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
                 operation = document["paths"][context.path_format][method.lower()]
                 _complete(operation, context.original_route)
     return document
+
+
+def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The document of an application that is served below a prefix of paths."""
+    if not prefix:
+        return document
+    schemes = deepcopy(document["components"]["securitySchemes"])
+    # Some clients resolve it without `servers`.
+    schemes[SIGN_IN]["flows"]["password"]["tokenUrl"] = f"{prefix}{API_PREFIX}/auth/login"
+    components = {**document["components"], "securitySchemes": schemes}
+    return {**document, "servers": [{"url": prefix}], "components": components}
 
 
 def _complete(operation: dict[str, Any], route: APIRoute) -> None:

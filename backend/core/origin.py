@@ -1,5 +1,6 @@
-"""Where the request that is being answered comes from."""
+"""Where the request that is being answered comes from, and where its answer points to."""
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 MAX_USER_AGENT = 255
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
+_MAX_PREFIX = 200
 # Set by the outermost middleware. Handing the request down would teach every service HTTP.
 current_scope: ContextVar[Scope | None] = ContextVar("current_scope", default=None)
 
@@ -54,3 +57,20 @@ def plain_address(text: str) -> str | None:
     except ValueError:
         # Some servers put into it whatever a forwarding header says.
         return None
+
+
+def address(path: str) -> str:
+    """The address of a path of this application as the client has to write it.
+
+    Below a proxy's prefix it begins with that. For addresses in bodies, pages and cookies;
+    `Location` and `Link` get the prefix on their way out.
+    """
+    scope = current_scope.get()
+    prefix: str = scope.get("prefix", "") if scope else ""
+    return prefix + path
+
+
+def parse_prefix(text: str) -> str | None:
+    """A prefix of paths without the slash at its end; None for what is no plain path."""
+    prefix = text.removesuffix("/")
+    return prefix if len(prefix) <= _MAX_PREFIX and _PREFIX.fullmatch(prefix) else None

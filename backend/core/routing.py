@@ -68,6 +68,7 @@ class Route(APIRoute):
         parameters = frozenset(query_parameters(self.dependant))
         body = self.body_field
         offered = JSON_RANGES | other_ranges(self.responses)
+        may_have_content = bool((self.methods or set()) - {"GET", "HEAD"})
         media_types = None
         if body is not None and not isinstance(body.field_info, Form):
             media_types = PATCH_TYPES if "PATCH" in (self.methods or ()) else JSON_TYPES
@@ -79,6 +80,8 @@ class Route(APIRoute):
                 raise NotAcceptableError
             if request.scope["query_string"]:
                 _check_query(request, parameters)
+            if may_have_content:
+                check_content_coding(request)
             if body is None:
                 return await handle(request)
             if media_types is not None:
@@ -150,6 +153,13 @@ def check_content_type(request: Request, accepted: frozenset[str]) -> None:
         and not _CHARSET.search(separator + parameters)
     ):
         raise UnsupportedMediaTypeError
+
+
+def check_content_coding(request: Request) -> None:
+    """Raise `UnsupportedMediaTypeError` for a body that would have to be decoded first."""
+    for line in request.headers.getlist("content-encoding"):
+        if any(coding.strip().lower() not in ("", "identity") for coding in line.split(",")):
+            raise UnsupportedMediaTypeError(headers={"Accept-Encoding": "identity"})
 
 
 def other_ranges(responses: dict[int | str, dict[str, Any]]) -> frozenset[str]:

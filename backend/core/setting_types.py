@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from backend.core.host_names import read_host
+from backend.core.origin import parse_prefix
 from backend.core.server_urls import check_database_url, check_redis_url
 from backend.core.web_origins import read_origin
 
@@ -51,6 +52,13 @@ def _each(read: Callable[[str], str], remedy: str, entries: tuple[str, ...]) -> 
         except ValueError as error:
             raise ValueError(f"entry {number} {error}: {remedy}") from None
     return tuple(dict.fromkeys(found))
+
+
+def _path_prefix(text: str) -> str:
+    prefix = parse_prefix(text)
+    if prefix is None:
+        raise ValueError("must be a path such as /backend, of letters, digits, . _ ~ - and /")
+    return prefix
 
 
 def _network(text: str) -> str:
@@ -107,3 +115,4 @@ Networks = Annotated[
 ProductName = Annotated[str, AfterValidator(_one_line)]
 DatabaseURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_database_url))]
 RedisURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_redis_url))]
+PathPrefix = Annotated[str, AfterValidator(_path_prefix)]

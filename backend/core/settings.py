@@ -20,6 +20,7 @@ from backend.core.setting_types import (
     Hosts,
     Networks,
     Origins,
+    PathPrefix,
     ProductName,
     RedisURL,
 )
@@ -120,7 +121,25 @@ class Settings(SettingsBase):
     trusted_proxies: Annotated[Networks, NoDecode] = Field(
         (),
         description="Addresses and networks, comma separated, whose `X-Forwarded-For` and "
-        "`X-Forwarded-Proto` are believed.",
+        "`X-Forwarded-Proto` are believed, and without ROOT_PATH also their `X-Forwarded-Prefix`.",
+    )
+    root_path: PathPrefix = Field(
+        "",
+        description="Prefix below which a proxy serves the API, such as `/backend`: all addresses "
+        "in answers begin with it. The proxy may take it off or leave it on.",
+    )
+    keep_alive: int = Field(
+        75,
+        ge=1,
+        le=3600,
+        description="Seconds that a connection may be idle; longer than the load balancer's own.",
+    )
+    max_connections: int = Field(
+        1000,
+        ge=10,
+        le=100_000,
+        description="Connections of one process; beyond these the longest idle ones are closed, "
+        "and without such, new ones are answered 503.",
     )
     rate_limit_enabled: bool = Field(
         True,

@@ -1,1 +1,2 @@
-"""Pure ASGI layers, outermost first: requests, proxies, cors, failures, hosts, paths."""
+"""Pure ASGI layers, outermost first: requests, proxies, prefixes, cors, failures,
+headers, hosts, paths, floods."""

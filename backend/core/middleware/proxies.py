@@ -5,12 +5,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.core.origin import parse_prefix
+
 Address = IPv4Address | IPv6Address
 SCHEMES = ("http", "https")
 
 
 class ProxiesMiddleware:
-    """Believes `X-Forwarded-For` and `X-Forwarded-Proto`, from trusted addresses only.
+    """Believes `X-Forwarded-For`, `-Proto` and `-Prefix`, from trusted addresses only.
 
     Each proxy appends the address it was called from, so the list is read from its end, and what
     stands before the first address that is not trusted may be anybody's invention.
@@ -30,6 +32,9 @@ class ProxiesMiddleware:
                 scheme = next(reversed(_listed(scope, b"x-forwarded-proto")), "").lower()
                 if scheme in SCHEMES:
                     scope["scheme"] = scheme
+                # The last was written by the nearest proxy; others may be the client's.
+                prefix = next(reversed(_listed(scope, b"x-forwarded-prefix")), "")
+                scope["prefix"] = parse_prefix(prefix) or ""
         await self.app(scope, receive, send)
 
     def trusts(self, address: Address) -> bool:

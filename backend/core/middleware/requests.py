@@ -22,12 +22,21 @@ _HEADERS = [
 # An answer that says nothing of caching is somebody's own, or of this moment.
 NO_STORE = (b"cache-control", b"no-store")
 _CACHEABLE = {b"cache-control", b"etag"}
+# The slash with which a path begins; two of them begin a host.
+_REFERENCES = {b"location": re.compile(rb"^/(?!/)"), b"link": re.compile(rb"(?<=<)/(?!/)")}
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
 def standing_headers(*, hsts: bool) -> list[tuple[bytes, bytes]]:
     """What no answer goes without, and none says in another way."""
     return [*_HEADERS, _HSTS] if hsts else _HEADERS
+
+
+def _below(prefix: str, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """The header, with the prefix in front of the path that it refers to."""
+    name, value = header
+    pattern = _REFERENCES.get(name.lower())
+    return header if pattern is None else (name, pattern.sub(prefix.encode() + b"/", value))
 
 
 class RequestsMiddleware:
@@ -61,6 +70,8 @@ class RequestsMiddleware:
                 status = message["status"]
                 headers = list(message["headers"])
                 headers += added
+                if scope.get("prefix"):
+                    headers = [_below(scope["prefix"], header) for header in headers]
                 headers += self.headers
                 headers.append((b"x-request-id", request_id.encode()))
                 present = {name for name, _ in headers}

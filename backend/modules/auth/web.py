@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from backend.core.context import Context, context_of
 from backend.core.errors import CSRFError
+from backend.core.origin import address
 from backend.core.settings import Settings
 from backend.modules.auth.rotation import Opened
 
@@ -74,7 +75,7 @@ def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
     names = names_of(settings)
     readable = {"path": "/", "samesite": "Lax", "secure": not settings.is_local}
     hidden = {**readable, "httponly": True}
-    for_refreshing = {**hidden, "path": REFRESH_PATH, "samesite": "Strict"}
+    for_refreshing = {**hidden, "path": address(REFRESH_PATH), "samesite": "Strict"}
     return (names.access, hidden), (names.refresh, for_refreshing), (names.csrf, readable)
 
 

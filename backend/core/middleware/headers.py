@@ -1,0 +1,44 @@
+"""Refuses requests whose headers can be read in two ways."""
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.core.errors import AppError, BadRequestError, InvalidTokenError, problem_response
+
+# Proxies and servers differ in which of two lines counts.
+_SINGLE = (b"host", b"content-type", b"content-length")
+# host [ ":" port ] (RFC 9110, 7.2), without the user info that some parsers would let pass.
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?")
+_MAX_PORT = 65535
+
+
+class HeadersMiddleware:
+    """400 for a doubtful or missing header, 401 for two `Authorization` lines."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refused := _refusal(scope)) is not None:
+            await problem_response(scope, refused)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _refusal(scope: Scope) -> AppError | None:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    names = [name for name, _ in headers]
+    if any(names.count(name) > 1 for name in _SINGLE):
+        return BadRequestError()
+    if b"host" in names:
+        if not _is_host(headers[names.index(b"host")][1]):
+            return BadRequestError()
+    elif scope["http_version"] == "1.1":
+        return BadRequestError()
+    return InvalidTokenError() if names.count(b"authorization") > 1 else None
+
+
+def _is_host(value: bytes) -> bool:
+    found = _HOST.fullmatch(value)
+    return found is not None and int(found["port"] or 0) <= _MAX_PORT
