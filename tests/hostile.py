@@ -44,6 +44,7 @@ async def raw(
     chunks: Iterable[bytes] = (),
     breaks_off: bool = False,
     host: bool = True,
+    version: str = "1.1",
 ) -> RawAnswer:
     """A request as a server would hand it over, whatever its client has sent.
 
@@ -67,7 +68,7 @@ async def raw(
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
-        "http_version": "1.1",
+        "http_version": version,
         "method": method,
         "scheme": "http",
         "path": path,

@@ -20,6 +20,8 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     )
     server = uvicorn.Server(config)
     socket = config.bind_socket()
+    # Who connects before the server has started waits for it.
+    socket.listen()
     # Not serve(), which would take the signals of the test run.
     task = asyncio.create_task(server._serve([socket]))
     try:

@@ -256,7 +256,8 @@ class Protocol(HttpToolsProtocol):
         waiting = [
             (since, id(each), each)
             for each in self.connections
-            if isinstance(each, Protocol) and (since := each.waiting_since()) < latest
+            if isinstance(each, Protocol) and each is not self
+            if (since := each.waiting_since()) < latest
         ]
         for *_, longest in nsmallest(self.bounds.closed_at_once, waiting):
             longest.transport.close()

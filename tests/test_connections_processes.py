@@ -1,0 +1,116 @@
+"""The bounds of connections in whole processes, as `backend serve` starts them."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ask
+from tests.processes import Server, served
+
+pytestmark = pytest.mark.slow
+
+HEADERS = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+BODY = (
+    b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 100\r\n\r\n{"
+)
+MIB = 1024 * 1024
+
+
+def connect(server: Server) -> socket.socket:
+    port = int(server.url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), 60)
+
+
+def end_of(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while data := connection.recv(65536):
+            received += data
+    return received
+
+
+def resident(server: Server) -> int:
+    """Memory of all processes together, in MiB."""
+    pages = sum(
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.worker_pids()
+    )
+    return pages * 4096 // MIB
+
+
+def test_half_requests_are_given_up_by_every_worker(own_database_url: str) -> None:
+    with served(own_database_url, workers=4) as server, ThreadPoolExecutor(24) as pool:
+
+        def timed(half: bytes) -> tuple[float, bytes]:
+            began = time.monotonic()
+            with connect(server) as connection:
+                connection.sendall(half)
+                answer = end_of(connection)
+            return time.monotonic() - began, answer
+
+        heads = [pool.submit(timed, HEADERS + b"x: ") for _ in range(12)]
+        bodies = [pool.submit(timed, BODY) for _ in range(12)]
+        for seconds, answer in (each.result() for each in heads):
+            assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            assert 9 < seconds < 20
+        for seconds, answer in (each.result() for each in bodies):
+            assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            assert 29 < seconds < 45
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads memory from /proc")
+def test_floods_before_authentication_take_no_memory(own_database_url: str) -> None:
+    floods = {
+        "lines": (HEADERS, b"x-header: " + b"y" * 1000 + b"\r\n"),
+        "one header": (HEADERS + b"x: ", b"y" * 1000),
+        "requests": (b"", HEADERS + b"\r\n"),
+        "trailers": (BODY.replace(b"Content-Length: 100", b"Transfer-Encoding: chunked")[:-1]
+                     + b"2\r\n{}\r\n0\r\n", b"x: " + b"y" * 1000 + b"\r\n"),
+    }  # fmt: skip
+    with served(own_database_url, workers=1) as server:
+        for begins, part in floods.values():
+            # What the first of its kind needs is not what it is about.
+            flood(server, begins, part, MIB)
+            before = resident(server)
+            flood(server, begins, part, 60 * MIB)
+            assert ask(server.url, "/health")[0] == 200
+            assert resident(server) - before < 8
+
+
+def flood(server: Server, begins: bytes, part: bytes, size: int) -> None:
+    block = part * (256 * 1024 // len(part))
+    with connect(server) as connection, suppress(ConnectionError):
+        connection.sendall(begins)
+        for _ in range(size // len(block)):
+            connection.sendall(block)
+
+
+def test_idle_connections_leave_room(own_database_url: str) -> None:
+    settings = {"MAX_CONNECTIONS": 50, "KEEP_ALIVE": 3}
+    with served(own_database_url, workers=1, **settings) as server:
+        crowd = [connect(server) for _ in range(200)]
+        time.sleep(1.5)
+        for _ in range(5):
+            assert ask(server.url, "/api/v1/articles")[0] == 200
+        began = time.monotonic()
+        for each in crowd:
+            assert end_of(each) == b""
+            each.close()
+        assert time.monotonic() - began < 20
+
+
+def test_half_bodies_do_not_keep_others_out(own_database_url: str) -> None:
+    with served(own_database_url, workers=1, MAX_CONNECTIONS=20) as server:
+        crowd = [connect(server) for _ in range(30)]
+        for each in crowd:
+            each.sendall(BODY)
+        time.sleep(2)
+        assert ask(server.url, "/health/ready")[0] == 200
+        assert ask(server.url, "/api/v1/articles")[0] == 200
+        for each in crowd:
+            each.close()
