@@ -384,29 +384,19 @@ async def test_request_ids_are_kept_or_made(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "status"),
+    ("host", "error"),
     [
-        *(
-            (HOST, 404),
-            (HOST.upper(), 404),
-            (f"{HOST}:8443", 404),
-            ("evil.example", 400),
-            ("", 400),
-        ),
-        *((f"{HOST}.evil.example", 400), (f"evil{HOST}", 400), (f"evil.example:{HOST}", 400)),
-        *(
-            (f"{HOST}@evil.example", 400),
-            (f"{HOST}, evil.example", 400),
-            ("[::1]", 400),
-            ("é", 400),
-        ),
+        *((each, "NOT_FOUND") for each in (HOST, HOST.upper(), f"{HOST}:8443")),
+        *((each, "INVALID_HOST") for each in ("evil.example", f"{HOST}.evil.example", "[::1]")),
+        (f"evil{HOST}", "INVALID_HOST"),
+        *((each, "BAD_REQUEST") for each in ("", "é", f"{HOST}, evil.example")),
+        *((each, "BAD_REQUEST") for each in (f"evil.example:{HOST}", f"{HOST}@evil.example")),
     ],
 )
-async def test_hosts(production: FastAPI, host: str, status: int) -> None:
+async def test_hosts(production: FastAPI, host: str, error: str) -> None:
     headers = [(b"host", host.encode("latin-1"))]
     answer = await raw(production, "GET", "/nowhere", headers=headers, host=False)
-    assert answer.status == status
-    assert answer.json()["error"] == ("INVALID_HOST" if status == 400 else "NOT_FOUND")
+    assert (answer.status, answer.json()["error"]) == (404 if error == "NOT_FOUND" else 400, error)
     assert b"evil" not in answer.body
 
 

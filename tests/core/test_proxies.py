@@ -136,5 +136,8 @@ def test_what_is_no_network_is_told(monkeypatch: pytest.MonkeyPatch, value: str)
     with pytest.raises(SettingsError) as refused:
         load_settings([])
     assert refused.value.problems == [
-        "TRUSTED_PROXIES: must be addresses and networks such as 10.0.0.0/8, comma separated."
+        (
+            "TRUSTED_PROXIES: entry 1 is no address or network: "
+            "write addresses and networks such as 10.0.0.1 or 10.0.0.0/8."
+        )
     ]
