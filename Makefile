@@ -10,9 +10,9 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 	echo 'Setup stopped: there is no "$(PYTHON)". Install Python 3.11 or newer.' >&2; exit 1; } \
 	&& "$(PYTHON)" tools/bootstrap.py
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python coverage check format migration modules bench lock clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ test-all: ## Run the tests that make test leaves out; args="tests/test_browser.p
 
 test-python: ## Run setup and the quick tests on the newest other Python; args=python3.12 chooses
 	@$(READY) && exec $(BIN)/python -m tools.newest_python $(args)
+
+explore: ## Try a hundred times as many examples as make test does, for hours
+	@$(READY) && exec env TRELLIS_EXAMPLES=100 $(PYTEST) -m hypothesis --timeout 0 $(args)
 
 coverage: ## Run the quick tests and report which branches they take
 	@$(READY) && exec $(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered $(args)

@@ -12,6 +12,7 @@ from backend.core.app import create_app
 from backend.core.registry import API_PREFIX
 from tests.applications import MODULES, make_context
 from tests.core.conftest import House
+from tests.examples import examples
 from tests.hostile import CANARY
 
 DOCUMENT = create_app(make_context("postgresql://nowhere"), MODULES).openapi()
@@ -88,7 +89,7 @@ def test_every_route_with_a_body_is_among_them() -> None:
 
 
 @settings(
-    max_examples=300,
+    max_examples=examples(300),
     deadline=None,
     derandomize=True,
     database=None,
@@ -113,7 +114,7 @@ async def test_no_json_is_our_failure(house: House, request: tuple[str, str, Any
 
 
 @settings(
-    max_examples=200,
+    max_examples=examples(200),
     deadline=None,
     derandomize=True,
     database=None,

@@ -15,6 +15,7 @@ from backend.core.context import Context
 from backend.core.limiting.memory import BUCKETS, MAX_KEYS, Memory
 from backend.core.limiting.rules import Rule, parse_rules, verdict
 from backend.db.limits import Count, Counts
+from tests.examples import examples
 from tests.redis_servers import RedisServer, redis_server
 
 SECOND = 1_000_000
@@ -60,7 +61,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(STEPS, st.sampled_from(["3/10 seconds", "7/10 seconds;12/minute", "1/second;5/minute"]))
 def test_no_window_exceeds_its_limit_and_retry_after_is_true(
     steps: list[tuple[int | None, int]], text: str

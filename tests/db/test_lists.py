@@ -37,6 +37,7 @@ from backend.db.errors import InvalidCursorError
 from backend.db.lists import Filter, Listing, ListQuery, RowPage, Search, containing, fetch_page
 from backend.db.reads import Reads
 from tests import databases
+from tests.examples import examples
 
 KEY = b"a key of thirty-two bytes, no less"
 THINGS = Table(
@@ -205,7 +206,7 @@ ROWS = st.lists(
 
 
 BOUNDED = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

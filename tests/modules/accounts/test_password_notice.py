@@ -7,8 +7,8 @@ from backend.core.jobs import enqueue
 from backend.db.base import uuid7
 from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
 from tests.actors import PASSWORD, Actor
-from tests.modules.accounts.conftest import Statements
 from tests.modules.accounts.post import ME, OWN, Post
+from tests.statements import Statements
 
 CHANGE = f"{ME}/password"
 BODY = {"current_password": PASSWORD, "new_password": OWN}
@@ -54,7 +54,7 @@ async def test_the_job_is_enqueued_in_the_transaction_of_the_change(
     def look() -> None:
         seen.append(post.sql("SELECT task_name FROM procrastinate_jobs"))
 
-    statements.meanwhile("procrastinate_defer_jobs", look)
+    statements.before("procrastinate_defer_jobs", look)
     assert (await ada.put(CHANGE, json=BODY)).status_code == 204
     assert seen == [[]]
     jobs = post.sql("SELECT task_name, args FROM procrastinate_jobs")

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, TypeVar, cast
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,7 @@ from backend.core.app import create_app
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Client
 from tests.applications import MODULES, make_context
+from tests.examples import examples
 from tests.sessions import (
     LOGIN,
     LOGOUT,
@@ -44,7 +46,7 @@ MINUTE, DAY = 60, 86_400
 GRACE, IDLE, ABSOLUTE, MOST = MINUTE, 60 * MINUTE, 90 * MINUTE, 2
 GOOD, DONE = (200, None), (204, None)
 BOUNDED = settings(
-    max_examples=50,
+    max_examples=examples(50),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -381,6 +383,7 @@ def world(url: str) -> Iterator[World]:
             runner.run(context.database.close())
 
 
+@pytest.mark.hypothesis
 def test_the_model_and_the_api_agree(own_database_url: str) -> None:
     with world(own_database_url) as made:
         # It takes whatever makes a machine, which its annotation does not say.
