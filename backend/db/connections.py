@@ -53,7 +53,8 @@ class Timeouts:
 
     async def open(self, address: str = "", **options: Any) -> "Connection":
         """A connection on which the server has to answer within a statement's time and a bit."""
-        made = await Connection.connect(address, **self.connect_arguments(), **options)
+        # What `options` of a URL sets as well, such as connect_timeout, is ours to decide.
+        made = await Connection.connect(address, **{**options, **self.connect_arguments()})
         made.answer = self.statement + self.connect
         try:
             require_utf8(made.info)

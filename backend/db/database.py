@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, event, exc, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,12 +30,13 @@ class Database:
     ) -> None:
         self._gate = Gate(size, timeouts.pool)
         self._engine = create_async_engine(
-            make_url(url).set(drivername="postgresql+psycopg"),
+            # libpq reads the URL: it may name several hosts, of which SQLAlchemy reads one.
+            "postgresql+psycopg://",
             pool_size=size,
             # Overflow connections would be opened and closed again under load.
             max_overflow=0,
             pool_timeout=timeouts.pool,
-            connect_args={"async_creator_fn": timeouts.open},
+            connect_args={**conninfo_to_dict(url), "async_creator_fn": timeouts.open},
             # Parameters are people's data; an error that is logged must not carry them.
             hide_parameters=True,
         )

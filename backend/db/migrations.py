@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import Connection, NullPool, column, create_engine, make_url, select, table, text
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Connection, NullPool, column, create_engine, select, table, text
 
 from backend.db.errors import DatabaseUnavailableError
 from backend.db.reads import Query, Reads
@@ -64,10 +65,10 @@ def alembic_config(url: str) -> Iterator["Config"]:
     config = Config(cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"),
+        "postgresql+psycopg://",
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args={"client_encoding": "UTF8"},
+        connect_args={**conninfo_to_dict(url), "client_encoding": "UTF8"},
     )
     with engine.connect() as connection:
         _wait_for_turn(connection)
