@@ -15,7 +15,7 @@ from backend.db.embedded import data_folder, embedded_server
 from backend.db.migrations import alembic_config
 from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
-from backend.modules.users.service import DEFAULT_ROLE
+from backend.modules.users.schemas import DEFAULT_ROLE
 from bench.endpoints import CREATED_TITLE
 from bench.servers import BenchError, Server, call
 

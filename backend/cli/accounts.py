@@ -2,16 +2,20 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 from pydantic import SecretStr, ValidationError
 
 from backend.cli import configuration
+from backend.cli.configuration import Loaded
 from backend.cli.databases import opened
 from backend.cli.schema import bring_to_head, position
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
 from backend.core.context import Context
+from backend.core.module import Module
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.settings import Settings, SettingsBase
 from backend.db.migrations import newest_revision
@@ -22,8 +26,19 @@ from backend.modules.users.schemas import Registration
 
 
 def create_admin(email: str | None, password: str | None) -> None:
-    settings, loaded, modules = configuration.load()
+    found = configuration.load()
     account = _asked(email, password)
+    with ready_context(found) as context:
+        asyncio.run(_create(context, account))
+    say(f"Made {account.email} an administrator.")
+
+
+@contextmanager
+def ready_context(
+    configured: tuple[Settings, Loaded, tuple[Module, ...]] | None = None,
+) -> Iterator[Context]:
+    """A context on a migrated database; `CommandError` if it is not, unless it is embedded."""
+    settings, loaded, modules = configured or configuration.load()
     with opened(settings) as place:
         if place.server is not None:
             bring_to_head(place.url)
@@ -34,8 +49,7 @@ def create_admin(email: str | None, password: str | None) -> None:
             )
         here = settings.model_copy(update={"database_url": SecretStr(place.url)})
         everything: dict[type[SettingsBase], SettingsBase] = {**loaded, Settings: here}
-        asyncio.run(_create(create_context(modules, everything), account))
-    say(f"Made {account.email} an administrator.")
+        yield create_context(modules, everything)
 
 
 def _asked(email: str | None, password: str | None) -> Registration:

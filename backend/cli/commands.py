@@ -198,6 +198,27 @@ def create_admin(
     create_admin(email, password)
 
 
+@users.command("import")
+def import_users(
+    file: Annotated[Path, typer.Argument(help="CSV or NDJSON, in UTF-8.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
+    ] = False,
+) -> None:
+    """Make accounts from a file: all of them, or none if a line is refused.
+
+    Columns of the CSV, or members of each line of NDJSON: email (needed), username, full_name,
+    is_active, is_verified, roles (separated by ';'), password_hash. A hash is one of bcrypt; its
+    owner signs in with the same password as before. Without one they ask for a link to set a
+    password. Nobody is mailed.
+
+    Exit code 1 if anything is refused; the lines are named, and what is wrong with them.
+    """
+    from backend.cli.imports import run
+
+    run(file, dry_run=dry_run)
+
+
 @module.callback()
 def about_modules() -> None:
     """The features this application is made of."""

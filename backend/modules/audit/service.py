@@ -1,17 +1,20 @@
 """The record of what was done: the use cases."""
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import Text, Uuid, bindparam, cast, insert, literal, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.origin import origin
 from backend.core.pagination import Page
+from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
 from backend.db.lists import ListQuery, fetch_page
 from backend.db.reads import Reads
@@ -21,7 +24,16 @@ from backend.modules.audit.models import AuditEvent, AuditWaiting
 from backend.modules.audit.schemas import AuditEventOut, Outcome
 from backend.modules.audit.verification import Anchor, Progress, Verdict, examine
 
-__all__ = ["Anchor", "Outcome", "Verdict", "changes_of", "list_events", "record", "verify"]
+__all__ = [
+    "Anchor",
+    "Outcome",
+    "Verdict",
+    "changes_of",
+    "list_events",
+    "record",
+    "record_all",
+    "verify",
+]
 
 CHANGED = {"changed": True}
 _SECRET = re.compile("password|secret|token$")
@@ -36,6 +48,26 @@ _EVENT = (
     .cte("event")
 )
 _INSERT = insert(_WAITING).from_select(["event_id"], select(_EVENT.c.id)).add_cte(_EVENT)
+_MANY = unnested({"id": Uuid, "target_id": Text, "changes": Text})
+_OF_ALL = ("occurred_at", "actor_id", "action", "target_type", "ip", "user_agent", "request_id")
+_MANY_EVENTS = (
+    insert(_EVENTS)
+    .from_select(
+        ["id", "target_id", "changes", "outcome", *_OF_ALL],
+        select(
+            _MANY.c.id,
+            _MANY.c.target_id,
+            cast(_MANY.c.changes, JSONB),
+            literal("success"),
+            *(bindparam(name, type_=_EVENTS.c[name].type) for name in _OF_ALL),
+        ),
+    )
+    .returning(_EVENTS.c.id)
+    .cte("events")
+)
+_INSERT_MANY = (
+    insert(_WAITING).from_select(["event_id"], select(_MANY_EVENTS.c.id)).add_cte(_MANY_EVENTS)
+)
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -66,13 +98,37 @@ async def record(
         "ip": found.ip,
         "user_agent": found.user_agent,
         "request_id": found.request_id,
-        "changes": {
-            name: CHANGED if _SECRET.search(name) else value for name, value in changes.items()
-        }
-        if changes
-        else None,
+        "changes": _silenced(changes) if changes else None,
     }
     await session.exec(_INSERT, params=values)
+
+
+async def record_all(
+    session: AsyncSession,
+    action: str,
+    *,
+    target_type: str,
+    changes: Mapping[UUID, Mapping[str, Any]],
+) -> None:
+    """`record` for many targets of one type, by their ids, in one statement."""
+    found = origin()
+    values = {
+        "id": [uuid7() for _ in changes],
+        "target_id": [str(target_id) for target_id in changes],
+        "changes": [json.dumps(_silenced(each)) if each else None for each in changes.values()],
+        "occurred_at": utc_now(),
+        "actor_id": found.user_id,
+        "action": action,
+        "target_type": target_type,
+        "ip": found.ip,
+        "user_agent": found.user_agent,
+        "request_id": found.request_id,
+    }
+    await session.exec(_INSERT_MANY, params=values)
+
+
+def _silenced(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: CHANGED if _SECRET.search(name) else value for name, value in changes.items()}
 
 
 def changes_of(

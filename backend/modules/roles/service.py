@@ -6,7 +6,7 @@ older version must not undo what the newer one granted. It can be kept or taken 
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Subquery, func
 from sqlalchemy.exc import IntegrityError
@@ -105,6 +105,13 @@ async def permissions_of(session: AsyncSession, roles: Sequence[str]) -> frozens
     if unknown := [position for position, name in enumerate(roles) if name not in found]:
         raise UnknownRoleError(unknown)
     return frozenset(permission for held in found.values() for permission in held)
+
+
+async def lock_existing(session: AsyncSession, names: Collection[str]) -> frozenset[str]:
+    """Those of these roles that exist. None can be deleted before the transaction ends."""
+    statement = select(Role.name).where(col(Role.name).in_(names)).order_by(col(Role.name))
+    statement = statement.with_for_update(read=True, key_share=True)
+    return frozenset(await session.exec(statement))
 
 
 async def list_permissions(

@@ -40,3 +40,7 @@ class CurrentPasswordWrongError(AppError):
     status = 422
     code = "CURRENT_PASSWORD_WRONG"
     detail = "The current password is not right."
+
+
+class ImportRefusedError(Exception):
+    """The file as a whole cannot be read. The text says why, and what to do."""

@@ -7,6 +7,8 @@ from pydantic import MISSING, BeforeValidator, Field, StringConstraints
 from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
+# Of an account that is made without any.
+DEFAULT_ROLE = "member"
 # No character is written with more parts than this, each in its place.
 LONGEST_DECOMPOSED = 8 * MAX_LENGTH
 Username = Annotated[

@@ -32,13 +32,16 @@ from backend.modules.users.exceptions import (
     UsernameAlreadyExistsError,
     UserNotFoundError,
 )
+from backend.modules.users.imports import ImportReport, import_users
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.passwords import check_password, hasher_of
 from backend.modules.users.rights import check_covered, check_leaving, locked, locked_in_reach
-from backend.modules.users.schemas import Author, MeOut, MeUpdate, UserCreate, UserOut
+from backend.modules.users.schemas import DEFAULT_ROLE, Author, MeOut, MeUpdate, UserCreate, UserOut
 from backend.modules.users.settings import UserSettings
 
-DEFAULT_ROLE = "member"
+# Defined in files that other modules do not see.
+__all__ = ["ImportReport", "import_users"]
+
 # Whoever is deleted has a right to be forgotten, and the record is never changed: it does not tell
 # what they were called.
 _PERSONAL = ("email", "username", "full_name")
