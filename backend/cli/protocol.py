@@ -77,6 +77,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, bounds: Bounds, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.bounds = bounds
+        self._max_head_bytes, self._max_headers = bounds.head_bytes, bounds.headers
         self._refused = False
         self._fault: AppError | None = None
         # Of the header block that is being read; 0 between requests.
@@ -112,10 +113,10 @@ class Protocol(HttpToolsProtocol):
             return
         rest = b""
         if not self._in_body:
-            room = self.bounds.head_bytes - self._head_bytes
-            if len(data) > room:
-                data, rest = data[:room], data[room:]
             self._head_bytes += len(data)
+            if (beyond := self._head_bytes - self._max_head_bytes) > 0:
+                data, rest = data[:-beyond], data[-beyond:]
+                self._head_bytes = self._max_head_bytes
         if not self._read(data):
             return
         if rest:
@@ -140,10 +141,11 @@ class Protocol(HttpToolsProtocol):
 
     # Parser callbacks
     def on_headers_complete(self) -> None:
-        if len(self.headers) > self.bounds.headers:
+        if len(self.headers) > self._max_headers:
             self._fault = HeadersTooLargeError()
-        if self._fault or len(self.pipeline) >= self.bounds.pipelined:
             # Ends the parser, which cannot be stopped in another way.
+            raise ValueError
+        if self.pipeline and len(self.pipeline) >= self.bounds.pipelined:
             raise ValueError
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._upgrading = True
@@ -285,7 +287,8 @@ class Protocol(HttpToolsProtocol):
                 message["headers"] = [*message["headers"], CLOSE]
             await send(message)
 
-        if f"{scope['path']}/".startswith("/health/"):
+        prefix = self.config.loaded_app.state.context.settings.root_path
+        if f"{scope['path'].removeprefix(prefix)}/".startswith("/health/"):
             # An overloaded process is not to be taken for a dead one.
             await self.config.loaded_app(scope, receive, send_last)
             return
