@@ -22,10 +22,13 @@ from backend.db.embedded import EmbeddedError, data_folder, embedded_server
 
 ROOT = Path(__file__).parents[2]
 COMMAND = """
+import signal
 import sys
 from pathlib import Path
 from backend.db import embedded, embedded_host
 
+# Ignored, as a background shell hands it on, it would end nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 embedded_host.SYSTEM_FOLDER = Path(sys.argv[2])
 try:
     with embedded.embedded_server(Path(sys.argv[1]), fast=True) as server:
