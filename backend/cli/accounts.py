@@ -39,7 +39,7 @@ def ready_context(
 ) -> Iterator[Context]:
     """A context on a migrated database; `CommandError` if it is not, unless it is embedded."""
     settings, loaded, modules = configured or configuration.load()
-    with opened(settings) as place:
+    with opened(settings, needs_session=False) as place:
         if place.server is not None:
             bring_to_head(place.url)
         elif (found := position(place.url)) != newest_revision():

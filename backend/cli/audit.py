@@ -25,7 +25,7 @@ def verify(logged: str | None) -> int:
     """Print what was found; 0 only if nothing is wrong."""
     anchor = _anchor(logged) if logged else None
     settings, loaded, modules = configuration.load()
-    with opened(settings) as place:
+    with opened(settings, needs_session=False) as place:
         if (found := position(place.url)) != newest_revision():
             raise CommandError(
                 f"The schema is at {found or 'nothing'}, but the code needs {newest_revision()}: "

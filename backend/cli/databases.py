@@ -1,4 +1,4 @@
-"""The database a command works on: `DATABASE_URL`, or the embedded server of the data folder."""
+"""The database a command works on: that of the settings, or the embedded one of the data folder."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from backend.cli.sessions import require_session
 from backend.cli.terminal import CommandError, require_writable, undisturbed
 from backend.core.settings import Settings
-from backend.db.connections import require_utf8
+from backend.db.connections import require_utf8, where
 from backend.db.embedded import EmbeddedServer, embedded_server
 from backend.db.errors import EncodingError
 
@@ -31,12 +32,24 @@ def embedded_folder(settings: Settings) -> Path:
     return settings.data_dir / "postgres"
 
 
+def name_of_session_url(settings: Settings) -> str:
+    """The setting that `session_url` is."""
+    return "DATABASE_URL" if settings.database_direct_url is None else "DATABASE_DIRECT_URL"
+
+
 @contextmanager
-def opened(settings: Settings) -> Iterator[Place]:
-    """Join or start the embedded server, or make sure that `DATABASE_URL` can be reached."""
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        yield Place(url, reach(url))
+def opened(settings: Settings, *, needs_session: bool = True) -> Iterator[Place]:
+    """Join or start the embedded server, or make sure that the database can be reached.
+
+    `CommandError` where a pooler keeps no session, though one is needed. A command whose work is
+    ordinary transactions needs none, provided that DATABASE_POOLER is right.
+    """
+    if settings.session_url is not None:
+        url, name = settings.session_url.get_secret_value(), name_of_session_url(settings)
+        version = reach(url, name)
+        if needs_session or settings.database_pooler == "session":
+            require_session(name, url)
+        yield Place(url, version)
         return
     require_writable(settings.data_dir)
     with ExitStack() as stack:
@@ -50,14 +63,17 @@ def opened(settings: Settings) -> Iterator[Place]:
                 stack.close()
 
 
-def reach(url: str) -> str:
-    """The version of the server; `CommandError` that never tells the password if it fails."""
+def reach(url: str, name: str = "DATABASE_URL") -> str:
+    """The version of the server; `CommandError` that never tells the password if it fails.
+
+    `name` is the setting to correct.
+    """
     try:
         target = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         # The driver's own words would repeat a piece of the URL, perhaps of the password.
         raise CommandError(
-            "DATABASE_URL cannot be read: it looks like postgresql://user:password@host:5432/name, "
+            f"{name} cannot be read: it looks like postgresql://user:password@host:5432/name, "
             "with special characters of the password written as %XX."
         ) from None
     try:
@@ -65,36 +81,31 @@ def reach(url: str) -> str:
             number = connection.info.server_version
             require_utf8(connection.info)
     except psycopg.OperationalError as error:
-        raise CommandError(_explained(str(error), target)) from None
+        raise CommandError(_explained(str(error), target, name)) from None
     except EncodingError as error:
         raise CommandError(str(error)) from None
     if number < OLDEST_VERSION * 10_000:
         raise CommandError(
-            f"PostgreSQL {number // 10_000} at {_where(target)} is too old: "
-            f"point DATABASE_URL at PostgreSQL {OLDEST_VERSION} or newer."
+            f"PostgreSQL {number // 10_000} at {where(target)} is too old: "
+            f"point {name} at PostgreSQL {OLDEST_VERSION} or newer."
         )
     return f"{number // 10_000}.{number % 10_000}"
 
 
-def _where(target: Mapping[str, object]) -> str:
-    host = str(target.get("host") or target.get("hostaddr") or "localhost")
-    return host if host.startswith("/") else f"{host}:{target.get('port') or 5432}"
-
-
-def _explained(words: str, target: Mapping[str, object]) -> str:
-    where = _where(target)
+def _explained(words: str, target: Mapping[str, object], name: str) -> str:
+    place = where(target)
     missing = re.search(r'database "(.+)" does not exist', words)
     if missing:
         host, port = str(target.get("host") or "localhost"), target.get("port") or 5432
         user = target.get("user")
         login = f" --username={user}" if user else ""
         return (
-            f"The server at {where} has no database {missing[1]}: "
+            f"The server at {place} has no database {missing[1]}: "
             f"make it with `createdb --host={host} --port={port}{login} {missing[1]}`."
         )
     refused = re.search(r"FATAL: +(.+)", words)
     if refused:
-        return f"PostgreSQL at {where} refuses the connection ({refused[1]}): correct DATABASE_URL."
+        return f"PostgreSQL at {place} refuses the connection ({refused[1]}): correct {name}."
     first_line = words.strip().partition("\n")[0]
     reason = first_line.rpartition("failed: ")[2] or "no reason given"
-    return f"PostgreSQL at {where} cannot be reached ({reason}): start it, or correct DATABASE_URL."
+    return f"PostgreSQL at {place} cannot be reached ({reason}): start it, or correct {name}."

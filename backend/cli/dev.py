@@ -116,7 +116,7 @@ def hosts(settings: Settings, host: str) -> dict[str, str]:
 
 def _environment(place: Place, admin: Admin) -> Mapping[str, str]:
     return {
-        "DATABASE_URL": place.url,
+        **({"DATABASE_URL": place.url} if place.server else {}),
         "FIRST_ADMIN_EMAIL": admin.email,
         "FIRST_ADMIN_PASSWORD": admin.password,
         # Nobody's load balancer looks away from a development server first.

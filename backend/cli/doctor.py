@@ -3,10 +3,18 @@
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import psycopg
 
-from backend.cli.databases import OLDEST_VERSION, embedded_folder, opened
+from backend.cli import sessions
+from backend.cli.databases import (
+    OLDEST_VERSION,
+    embedded_folder,
+    name_of_session_url,
+    opened,
+    reach,
+)
 from backend.cli.ports import listen, trellis_answers
 from backend.cli.schema import UNMIGRATED, position
 from backend.cli.terminal import CommandError, require_writable, say, shown
@@ -85,13 +93,36 @@ def _database(settings: Settings) -> Iterator[Finding]:
         if not (data_folder(embedded_folder(settings)) / "data").exists():
             yield True, "The database will be made by the first `backend dev`"
             return
-    try:
-        with opened(settings) as place:
-            yield True, f"PostgreSQL {place.version} answers ({OLDEST_VERSION} or newer is needed)"
-            yield from _search(place.url)
-            yield _told(lambda: _migrations(place.url))
-    except (CommandError, EmbeddedError) as error:
-        yield False, str(error)
+        try:
+            with opened(settings) as place:
+                yield True, _answers(place.version)
+                yield from _search(place.url)
+                yield _told(lambda: _migrations(place.url))
+        except (CommandError, EmbeddedError) as error:
+            yield False, str(error)
+        return
+    yield from _addresses(settings)
+
+
+def _answers(version: str, name: str = "the data folder") -> str:
+    return f"PostgreSQL {version} answers at {name} ({OLDEST_VERSION} or newer is needed)"
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    for name, url in sessions.addresses(settings):
+        try:
+            yield True, _answers(reach(url, name), name)
+        except CommandError as error:
+            yield False, str(error)
+            continue
+        yield _told(partial(sessions.describe, name, url, settings))
+        if name == "DATABASE_URL" and (advice := sessions.missing_limits(url, settings)):
+            yield None, advice
+        if name == name_of_session_url(settings):
+            yield from _search(url)
+            yield _told(partial(_migrations, url))
+    if settings.database_pooler == "transaction" and settings.database_direct_url is None:
+        yield False, f"DATABASE_POOLER=transaction leaves no session: {sessions.DIRECT}."
 
 
 def _search(url: str) -> Iterator[Finding]:

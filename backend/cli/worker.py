@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from backend.cli import configuration, lifeline
 from backend.cli.databases import opened
 from backend.cli.schema import bring_to_head
-from backend.cli.terminal import STOPPING
+from backend.cli.terminal import STOPPING, CommandError
 from backend.core.app import create_context
 from backend.core.attempts import Pace
 from backend.core.logging import configure_logging
@@ -30,6 +30,10 @@ log = structlog.get_logger()
 # For what is left to do when the jobs have had their time; whoever started the worker waits for
 # half a minute, as a rule.
 LAST_SECONDS = 8
+NEEDS_SESSION = (
+    "The worker needs a session, and with DATABASE_POOLER=transaction DATABASE_URL keeps none: "
+    "set DATABASE_DIRECT_URL to the server itself."
+)
 
 
 def main() -> None:
@@ -42,7 +46,7 @@ def main() -> None:
 
     try:
         run(Pace(patience=lifeline.DEV_PATIENCE), on_ready=tell)
-    except (RegistryError, SettingsError) as error:
+    except (CommandError, RegistryError, SettingsError) as error:
         sys.exit(str(error))
     finally:
         # Another thread listens to it until the process has ended.
@@ -53,6 +57,12 @@ def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None
     """Run jobs until a signal to stop."""
     pace = pace or Pace()
     settings, loaded, modules = configuration.load()
+    if (
+        settings.database_pooler == "transaction"
+        and settings.database_url is not None
+        and settings.database_direct_url is None
+    ):
+        raise CommandError(NEEDS_SESSION)
     configure_logging(settings)
     with ExitStack() as stack:
         if settings.database_url is None:

@@ -37,7 +37,7 @@ from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
 from backend.db.database import Database
-from backend.db.errors import EncodingError, driver_error, is_unavailable
+from backend.db.errors import EncodingError, PoolerError, driver_error, is_unavailable
 
 log = structlog.get_logger()
 
@@ -62,6 +62,7 @@ def create_context(
         timeouts=Timeouts(
             pool=settings.database_pool_timeout,
             statement=settings.database_statement_timeout,
+            pooled=settings.database_pooler == "transaction",
         ),
     )
     keys = secret_keys(settings)
@@ -192,7 +193,7 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
                 # Not the words of a driver, which name hosts and users. It is down, as a rule, or
                 # not migrated yet.
                 reason = type(driver_error(error)).__name__
-                if isinstance(error, EncodingError):
+                if isinstance(error, EncodingError | PoolerError):
                     reason = str(error)
                 log.warning("startup_waits", module=module.name, reason=reason)
             else:

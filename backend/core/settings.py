@@ -28,6 +28,7 @@ from backend.core.web_origins import allows_origin
 
 Environment = Literal["development", "test", "staging", "production"]
 LimitStorage = Literal["memory", "postgres", "redis"]
+Pooler = Literal["session", "transaction"]
 LOCAL: frozenset[Environment] = frozenset({"development", "test"})
 SECRET_KEY_BYTES = 32
 
@@ -78,6 +79,16 @@ class Settings(SettingsBase):
     )
     database_replica_url: DatabaseURL | None = Field(
         None, description="A read replica for reads outside transactions."
+    )
+    database_pooler: Pooler = Field(
+        "session",
+        description="`transaction` behind pgbouncer, RDS Proxy or another pooler that lends a "
+        "server session to one transaction at a time, for DATABASE_URL and DATABASE_REPLICA_URL.",
+    )
+    database_direct_url: DatabaseURL | None = Field(
+        None,
+        description="The server itself, or a pooler that keeps sessions: for migrations, and what "
+        "the worker listens on. Unset: DATABASE_URL.",
     )
     database_pool_size: int = Field(
         10, ge=1, le=100, description="Connections of one process, for writers and readers each."
@@ -173,10 +184,26 @@ class Settings(SettingsBase):
         "and test, else 5.",
     )
 
-    @field_validator("environment", "log_level", "log_format", "rate_limit_storage", mode="before")
+    @field_validator(
+        "environment",
+        "log_level",
+        "log_format",
+        "rate_limit_storage",
+        "database_pooler",
+        mode="before",
+    )
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_direct_url")
+    @classmethod
+    def _is_beside_another(
+        cls, value: SecretStr | None, others: ValidationInfo
+    ) -> SecretStr | None:
+        if value is not None and others.data.get("database_url", value) is None:
+            raise ValueError("needs a DATABASE_URL, of the same database")
+        return value
 
     @field_validator("rate_limit_default")
     @classmethod
@@ -190,6 +217,11 @@ class Settings(SettingsBase):
         if value == "redis" and others.data.get("redis_url", "unusable") is None:
             raise ValueError("redis needs a REDIS_URL")
         return value
+
+    @property
+    def session_url(self) -> SecretStr | None:
+        """Where what needs a session of its own connects: migrations, and the worker's queue."""
+        return self.database_direct_url or self.database_url
 
     @property
     def is_local(self) -> bool:

@@ -23,8 +23,14 @@ from backend.core.jobs import CLOCK, QUEUE, Job
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.connections import Connection, Timeouts
-from backend.db.errors import DatabaseUnavailableError, EncodingError, is_unavailable
+from backend.db.errors import (
+    DatabaseUnavailableError,
+    EncodingError,
+    PoolerError,
+    is_unavailable,
+)
 from backend.db.migrations import current_revision, revisions
+from backend.db.sessions import try_session
 
 log = structlog.get_logger()
 
@@ -34,6 +40,10 @@ RETRY_SECONDS = 1.0
 MISSED_SECONDS = 24 * 3600
 DATABASE = "The database cannot be used: `backend doctor` tells why. Jobs run again once it can."
 SCHEMA = "The schema is not at the newest revision: run `backend db upgrade`."
+POOLED = (
+    "The worker needs a session, and a transaction pooler keeps none: set DATABASE_DIRECT_URL to "
+    "the server itself."
+)
 TAKEN_FOR_DEAD = "It gave no sign of life for too long: others run its jobs, and it begins anew."
 FAILURE = "The worker has failed, as told before this, and begins anew."
 
@@ -94,7 +104,7 @@ async def _obstacle(
     try:
         async with asyncio.timeout(pace.answer):
             current = await current_revision(context.database.fresh)
-    except EncodingError as error:
+    except (EncodingError, PoolerError) as error:
         return str(error)
     except (DatabaseUnavailableError, psycopg.Error, TimeoutError):
         return DATABASE
@@ -115,6 +125,8 @@ class Shift:
         """Run jobs. None when asked to stop, otherwise why it had to end."""
         error: Exception | None = None
         try:
+            if not await self._has_session():
+                return POOLED
             async with self._connected() as queue:
                 await queue.take_over()
                 await self._work(queue, stopping, on_ready)
@@ -131,17 +143,31 @@ class Shift:
         log.error("worker_failed", **told)
         return FAILURE
 
+    async def _has_session(self) -> bool:
+        """Whether LISTEN and what else the queue needs works at its address."""
+        url, timeouts = self._session_url(), self._timeouts()
+        async with asyncio.timeout(timeouts.connect + self._pace.answer):
+            return (await try_session(url, timeouts)).keeps_session
+
+    def _session_url(self) -> str:
+        url = self._context.settings.session_url
+        assert url is not None
+        return url.get_secret_value()
+
+    def _timeouts(self) -> Timeouts:
+        settings = self._context.settings
+        return Timeouts(
+            pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
+        )
+
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Queue]:
         """The queue, on connections that the jobs do not share: they must not lock it out."""
-        settings = self._context.settings
-        assert settings.database_url is not None
-        timeouts = Timeouts(
-            pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
-        )
+        timeouts = self._timeouts()
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            settings.database_url.get_secret_value(),
-            kwargs={**timeouts.connect_arguments(), "application_name": "trellis worker"},
+            self._session_url(),
+            kwargs={**timeouts.client_arguments(), "application_name": "trellis worker"},
+            configure=timeouts.set_up,
             min_size=1,
             max_size=3,
             timeout=timeouts.pool,

@@ -1,47 +1,67 @@
 """How connections are made, shared out, and found dead."""
 
 import asyncio
+import re
 import select
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import waiting
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from backend.db.errors import DatabaseUnavailableError, EncodingError
+from backend.db.errors import DatabaseUnavailableError, EncodingError, PoolerError
 
 # So often a server that runs a statement looks whether anybody still waits for it.
 CHECK_SECONDS = 1
+NAME = "trellis"
+# A parameter of a session that only `options` set: where it is missing, a pooler ignored them.
+MARK = "trellis.session"
+REMEDY = "set DATABASE_POOLER=transaction"
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds. Every wait on the database has an end."""
+    """Seconds. Every wait on the database has an end.
+
+    `pooled` says that a transaction pooler may lend each transaction another server session. Then
+    nothing is left in a session: no startup parameter `options`, which poolers refuse, no prepared
+    statement, and limits that `begin` sets for a transaction alone.
+    """
 
     connect: float = 5
     pool: float = 5
     statement: float = 15
     lock: float = 5
     idle_in_transaction: float = 30
+    pooled: bool = False
 
-    def connect_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for `psycopg.connect`; the server enforces them from then on."""
-        settings = {
+    def server_settings(self) -> dict[str, str]:
+        """What the server has to enforce, as parameters of a session, a role or a transaction."""
+        limits = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
             "idle_in_transaction_session_timeout": self.idle_in_transaction,
             "client_connection_check_interval": CHECK_SECONDS,
         }
-        options = [f"-c {name}={seconds * 1000:.0f}" for name, seconds in settings.items()]
+        milliseconds = {name: f"{seconds * 1000:.0f}" for name, seconds in limits.items()}
+        return {**milliseconds, "timezone": "UTC"}
+
+    def assignments(self, command: str) -> str:
+        """Statements such as `SET LOCAL` for all of them, sent in one round trip."""
+        settings = self.server_settings().items()
+        return "; ".join(f"{command} {name} = '{value}'" for name, value in settings)
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Keyword arguments for `psycopg.connect` of which the server learns the name only."""
         return {
             # libpq reads 1 as 2, and a fraction not at all.
             "connect_timeout": max(2, round(self.connect)),
-            "options": " ".join([*options, "-c timezone=UTC"]),
-            "application_name": "trellis",
+            "application_name": NAME,
             # A role, a database and PGCLIENTENCODING may ask for one that lacks most letters.
             "client_encoding": "UTF8",
             # A server that vanished without a word enforces no timeout.
@@ -51,10 +71,41 @@ class Timeouts:
             "keepalives_count": 3,
         }
 
+    async def set_up(self, connection: "Connection") -> None:
+        """Set what the server has to enforce in this session.
+
+        For few and lasting connections: that is a round trip more than `options`, but also a
+        pooler that keeps sessions takes it.
+        """
+        await connection.execute(self.assignments("SET").encode())
+        await connection.commit()
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """Keyword arguments for `psycopg.connect`; the server enforces them, unless `pooled`."""
+        if self.pooled:
+            return self.client_arguments() | {"prepare_threshold": None}
+        # The server reports its `application_name`, which tells without a round trip whether
+        # `options` counted. An empty one of our own keeps the environment's from replacing it.
+        settings = self.server_settings() | {"application_name": NAME, MARK: "kept"}
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        return self.client_arguments() | {"application_name": "", "options": options}
+
     async def open(self, address: str = "", **options: Any) -> "Connection":
-        """A connection on which the server has to answer within a statement's time and a bit."""
+        """A connection on which the server has to answer within a statement's time and a bit.
+
+        `PoolerError` where a pooler does not give it the session that it needs.
+        """
         # What `options` of a URL sets as well, such as connect_timeout, is ours to decide.
-        made = await Connection.connect(address, **{**options, **self.connect_arguments()})
+        arguments = {**options, **self.connect_arguments()}
+        try:
+            made = await Connection.connect(address, **arguments)
+        except psycopg.OperationalError as error:
+            if self.pooled or not refuses_options(error):
+                raise
+            raise _pooler_error("refuses", address, options) from None
+        if not self.pooled and made.pgconn.parameter_status(b"application_name") != NAME.encode():
+            made.pgconn.finish()
+            raise _pooler_error("ignores", address, options)
         made.answer = self.statement + self.connect
         try:
             require_utf8(made.info)
@@ -70,6 +121,25 @@ def require_utf8(connected: psycopg.ConnectionInfo) -> None:
     # A pooler may not pass it on.
     if encoding not in ("UTF8", None):
         raise EncodingError(encoding)
+
+
+def refuses_options(error: psycopg.OperationalError) -> bool:
+    """Whether a pooler refused the connection because of the startup parameter `options`."""
+    return bool(re.search("startup parameter|command-line options", str(error)))
+
+
+def where(target: Mapping[str, Any]) -> str:
+    """Host and port of connection parameters, in words."""
+    host = str(target.get("host") or target.get("hostaddr") or "localhost")
+    return host if host.startswith("/") else f"{host}:{target.get('port') or 5432}"
+
+
+def _pooler_error(does: str, address: str, options: dict[str, Any]) -> PoolerError:
+    place = where({**conninfo_to_dict(address), **options})
+    return PoolerError(
+        f"The pooler at {place} {does} the startup parameter 'options', which keeps a session's "
+        f"time limits: {REMEDY}."
+    )
 
 
 class Connection(psycopg.AsyncConnection[Any]):

@@ -36,12 +36,19 @@ class Database:
             # Overflow connections would be opened and closed again under load.
             max_overflow=0,
             pool_timeout=timeouts.pool,
-            connect_args={**conninfo_to_dict(url), "async_creator_fn": timeouts.open},
+            connect_args={
+                **conninfo_to_dict(url),
+                "async_creator_fn": timeouts.open,
+                # Behind a pooler the event `begin` opens transactions, and not the driver.
+                "autocommit": timeouts.pooled,
+            },
             # Parameters are people's data; an error that is logged must not carry them.
             hide_parameters=True,
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
         event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
+        if timeouts.pooled:
+            event.listen(self._engine.sync_engine, "begin", _begin_with(timeouts))
         self.fresh = Reads(url, size=size, timeouts=timeouts)
         self.reads = Reads(replica_url, size=size, timeouts=timeouts) if replica_url else self.fresh
 
@@ -96,6 +103,16 @@ class Database:
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
     """Run `callback` once this session's transaction is committed; never if it is rolled back."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def _begin_with(timeouts: Timeouts) -> Callable[[Connection], None]:
+    """Begins a transaction with its limits, in the one round trip that BEGIN takes anyway."""
+    statements = f"BEGIN; {timeouts.assignments('SET LOCAL')}"
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statements)
+
+    return begin
 
 
 def _refuse_dead_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:

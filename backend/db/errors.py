@@ -5,6 +5,11 @@ from sqlalchemy import exc as sa
 
 # A locale of UTF-8, or PostgreSQL refuses the encoding where the server's own is another one.
 CREATE_DATABASE = "createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 NAME"
+# What a prepared statement meets where a pooler lends each transaction another server session.
+LOST_STATEMENTS = (
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.DuplicatePreparedStatement,
+)
 
 
 class DatabaseUnavailableError(Exception):
@@ -23,6 +28,10 @@ class EncodingError(DatabaseUnavailableError):
 
 class MigrationRefusedError(Exception):
     """Rows stand in the way of a migration. The text names them, and says what to do."""
+
+
+class PoolerError(DatabaseUnavailableError):
+    """A pooler that keeps no session stands where one is needed; `str()` tells the remedy."""
 
 
 class KeepsChanges:
@@ -58,10 +67,13 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     return isinstance(
         cause,
-        psycopg.OperationalError
-        | psycopg.InterfaceError
-        | psycopg.errors.IdleInTransactionSessionTimeout
-        | psycopg.errors.ReadOnlySqlTransaction,
+        (
+            *LOST_STATEMENTS,
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg.errors.IdleInTransactionSessionTimeout,
+            psycopg.errors.ReadOnlySqlTransaction,
+        ),
     )
 
 

@@ -85,6 +85,12 @@ def _wait_for_turn(connection: Connection) -> None:
         if time.monotonic() > deadline:
             raise DatabaseUnavailableError("somebody else is migrating: try again when it is done")
         time.sleep(0.1)
-    # A migration that waits for a lock makes everybody queue behind it.
-    connection.execute(text("SET lock_timeout = '4s'"))
+    # A migration that waits for a lock makes everybody queue behind it. One that works may take any
+    # time: the role's limits are meant for requests.
+    connection.execute(
+        text(
+            "SET lock_timeout = '4s'; SET statement_timeout = 0;"
+            " SET idle_in_transaction_session_timeout = 0"
+        )
+    )
     connection.commit()

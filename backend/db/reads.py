@@ -11,7 +11,8 @@ from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from backend.db.batches import Batches
-from backend.db.connections import Gate, Timeouts, is_dead
+from backend.db.connections import REMEDY, Gate, Timeouts, is_dead
+from backend.db.errors import LOST_STATEMENTS, PoolerError
 
 Row = dict[str, Any]
 _DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
@@ -42,7 +43,8 @@ class Reads:
 
     A connection is held only while a statement runs, so a handler may await other things
     between two reads without keeping others waiting. The connections are in autocommit mode:
-    no BEGIN and no ROLLBACK travel, and prepared statements survive.
+    no BEGIN and no ROLLBACK travel, and prepared statements survive. Where `timeouts.pooled`,
+    nothing is prepared, and the server's limits are those of its role.
     """
 
     def __init__(self, url: str, *, size: int, timeouts: Timeouts) -> None:
@@ -65,6 +67,8 @@ class Reads:
                 # a prepared statement selects. Only a new connection forgets the statement.
                 await self.close()
                 return await self._run(query, values)
+        except LOST_STATEMENTS as error:
+            raise PoolerError(f"A pooler lost a prepared statement: {REMEDY}.") from error
         finally:
             self._gate.leave()
 

@@ -4,18 +4,20 @@ import asyncio
 import time
 from functools import cache
 
-from sqlalchemy import literal, select
+from sqlalchemy import func, select
 
 from backend.core.context import Context, NotReadyError, ReadinessCheck
-from backend.db.errors import EncodingError
+from backend.db.connections import MARK, REMEDY
+from backend.db.errors import EncodingError, PoolerError
 from backend.db.migrations import current_revision, revisions
 from backend.db.reads import Query
 from backend.modules.health.schemas import Check, Readiness, Status
 
 # As it was when this process started: what is copied beside it later is not its own.
 _history = cache(revisions)
-_PING = Query(select(literal(1).label("one")))
+_PING = Query(select(func.current_setting(MARK, True).label("session")))
 PATIENCE_SECONDS = 3
+POOLED = f"DATABASE_URL leads to a pooler that keeps no session: {REMEDY}."
 
 
 async def readiness(context: Context) -> Readiness:
@@ -44,6 +46,9 @@ async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Ch
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await check(context)
+    except PoolerError:
+        # Its own words name the host.
+        detail = POOLED
     except (NotReadyError, EncodingError) as error:
         detail = str(error)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
@@ -54,7 +59,9 @@ async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Ch
 
 
 async def _database(context: Context) -> None:
-    await context.database.fresh.first(_PING)
+    found = await context.database.fresh.first(_PING)
+    if context.settings.database_pooler == "session" and not (found and found["session"]):
+        raise NotReadyError(POOLED)
 
 
 async def _migrations(context: Context) -> None:

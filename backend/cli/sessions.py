@@ -1,0 +1,112 @@
+"""What the addresses of the settings keep between transactions, and what they should."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier, Literal
+
+from backend.cli.terminal import CommandError
+from backend.core.settings import Settings
+from backend.db.connections import REMEDY, Timeouts
+from backend.db.errors import is_unavailable
+from backend.db.sessions import Trial, try_session
+
+KEPT = "prepared statements, session settings and LISTEN work"
+DIRECT = "set DATABASE_DIRECT_URL to the server itself, for migrations and the worker"
+
+
+def require_session(name: str, url: str) -> None:
+    """`CommandError` unless what needs a session works at this address, that of setting `name`."""
+    trial = _tried(name, url)
+    if not trial.keeps_session:
+        remedy = DIRECT if name == "DATABASE_DIRECT_URL" else f"{REMEDY}, and {DIRECT}"
+        raise CommandError(f"{_lost(name, trial)}: {remedy}.")
+
+
+def describe(name: str, url: str, settings: Settings) -> str:
+    """What setting `name` leads to, in words; `CommandError` if it does not suit the settings."""
+    if name == "DATABASE_DIRECT_URL":
+        require_session(name, url)
+        return f"{name} keeps sessions: {KEPT}"
+    trial = _tried(name, url)
+    if not trial.transactions:
+        raise CommandError(
+            f"{name} leads to a pooler that takes no transactions: set its pool_mode to "
+            "transaction."
+        )
+    if settings.database_pooler == "transaction":
+        if trial.keeps_session:
+            return f"{name} keeps sessions, which DATABASE_POOLER=transaction does not need"
+        return f"{name} leads to a transaction pooler, as DATABASE_POOLER=transaction says"
+    also = "" if settings.database_direct_url else f", and {DIRECT}"
+    if not trial.keeps_session:
+        raise CommandError(f"{_lost(name, trial)}: {REMEDY}{also}.")
+    if not trial.options:
+        raise CommandError(
+            f"{name} leads to a pooler that keeps sessions, but refuses or ignores the startup "
+            f"parameter 'options', by which statements get their time limits: {REMEDY}{also}."
+        )
+    return f"{name} keeps sessions: {KEPT}"
+
+
+def missing_limits(url: str, settings: Settings) -> str | None:
+    """Advice where the role of the pooler's sessions limits nothing; None if there is none to give.
+
+    Transactions bring their limits along. Single reads have those of the role, and here the time
+    after which their connection is closed.
+    """
+    if settings.database_pooler == "session":
+        return None
+    wanted = _timeouts(settings).server_settings()
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as one:
+        found = one.execute(
+            "SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [list(wanted)]
+        ).fetchall()
+        row = one.execute("SELECT current_user AS role, current_database() AS database").fetchone()
+    assert row is not None
+    unlimited = [each["name"] for each in found if each["setting"] == "0"]
+    if not unlimited:
+        return None
+    change = SQL("ALTER ROLE {} IN DATABASE {} SET {} = {};")
+    role, database = Identifier(row["role"]), Identifier(row["database"])
+    lines = (
+        change.format(role, database, Identifier(name), Literal(value)).as_string()
+        for name, value in wanted.items()
+    )
+    said = (
+        f"The role {row['role']} has no {', '.join(sorted(unlimited))}: the server may go on with "
+        "single reads that nobody waits for. Run this, then let the pooler reconnect:"
+    )
+    return "\n    ".join([said, *lines])
+
+
+def addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The settings that name a database, and their values."""
+    for name in ("database_url", "database_replica_url", "database_direct_url"):
+        secret = getattr(settings, name)
+        if secret is not None:
+            yield name.upper(), secret.get_secret_value()
+
+
+def _tried(name: str, url: str) -> Trial:
+    try:
+        return asyncio.run(try_session(url, Timeouts()))
+    except (psycopg.Error, OSError) as error:
+        if not is_unavailable(error):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise CommandError(f"{name} broke off while it was tried ({reason}): try again.") from None
+
+
+def _lost(name: str, trial: Trial) -> str:
+    *first, last = trial.lost or ["transactions"]
+    lost = " and ".join(filter(None, [", ".join(first), last]))
+    return f"{name} leads to a transaction pooler, where {lost} do not work"
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
+    )

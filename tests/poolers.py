@@ -1,0 +1,95 @@
+"""pgbouncer as tests need it: a real one on a port of its own, which may be killed."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from backend.db import embedded_host
+from tests.commands import eventually
+
+# Debian's is no command of an ordinary user.
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+class Pooler:
+    """One address, at which a pgbouncer runs or does not.
+
+    `settings` are added to the lines of its configuration, or replace them.
+    """
+
+    def __init__(self, folder: Path, database_url: str, settings: dict[str, Any]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        server = conninfo_to_dict(database_url)
+        self.place = f"127.0.0.1:{self.port}"
+        self.url = f"postgresql://{server['user']}@{self.place}/{server['dbname']}"
+        target = " ".join(f"{name}={server[name]}" for name in ("host", "port", "dbname"))
+        told = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            **settings,
+        }
+        lines = [f"{name} = {value}" for name, value in told.items()]
+        # With auth_type any everybody comes as the user named here.
+        databases = f"{server['dbname']} = {target} user={server['user']}"
+        self._file = folder / "pgbouncer.ini"
+        self._file.write_text("\n".join(["[databases]", databases, "[pgbouncer]", *lines, ""]))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert PROGRAM is not None
+        # Like PostgreSQL it refuses to run as root; its user must reach the server's socket.
+        self._process = subprocess.Popen(
+            [PROGRAM, "--quiet", self._file],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **embedded_host.surroundings(),
+        )
+        eventually(self._answers)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "pgbouncer has ended"
+        try:
+            with psycopg.connect(self.url, prepare_threshold=None):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+
+@contextmanager
+def pooler(database_url: str, **settings: Any) -> Iterator[Pooler]:
+    """A pooler by transaction; skips the test where none is installed, which CI must not be."""
+    if PROGRAM is None:
+        assert not os.environ.get("CI"), "pgbouncer is not installed"
+        pytest.skip("pgbouncer is not installed")
+    with tempfile.TemporaryDirectory(prefix="trellis-pooler-") as name:
+        folder = Path(name)
+        # Its user is another one when the tests run as root.
+        folder.chmod(0o755)
+        made = Pooler(folder, database_url, settings)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.kill()
