@@ -124,8 +124,14 @@ def test_doctor_knows_other_kinds_of_poolers(own_database_url: str, tmp_path: Pa
         )
 
 
-@pytest.mark.parametrize("mode", ["session", "transaction"])
-@pytest.mark.parametrize("command", [["db", "upgrade"], ["db", "check"], ["db", "downgrade", "-1"]])
+@pytest.mark.parametrize(
+    ("mode", "command"),
+    [
+        ("session", ["db", "upgrade"]),
+        ("transaction", ["db", "check"]),
+        ("transaction", ["db", "downgrade", "-1"]),
+    ],
+)
 def test_migrations_do_not_go_through_a_transaction_pooler(
     bouncer: Pooler, own_database_url: str, tmp_path: Path, mode: str, command: list[str]
 ) -> None:
