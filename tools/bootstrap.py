@@ -38,7 +38,7 @@ CAUSES = {
     ),
     r"([\w.-]+)(?:\{[^}]*\})?==\S+ has no (?:usable )?wheels": (
         "there is no wheel of {} for this Python on this machine. "
-        "Use Python 3.11 to 3.14 on Linux with glibc or on macOS, or the Docker image."
+        "Use Python 3.11 to 3.13 on Linux with glibc or on macOS, or the Docker image."
     ),
     r"()Failed to fetch|error sending request|Retrying \(|No matching distribution": (
         "the package index cannot be reached. "

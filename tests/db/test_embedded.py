@@ -369,6 +369,7 @@ def test_socket_folder_of_somebody_else_is_refused(awkward_folder: Path, tmp_pat
         sockets.unlink()
 
 
+@pytest.mark.slow
 def test_interrupt_stops_the_server(folder: Path) -> None:
     with command(folder) as process:
         ready(process)
@@ -377,6 +378,7 @@ def test_interrupt_stops_the_server(folder: Path) -> None:
     assert stopped(folder)
 
 
+@pytest.mark.slow
 def test_interrupt_of_one_command_spares_the_others(folder: Path) -> None:
     with command(folder) as process:
         born = birth(ready(process))
@@ -457,6 +459,7 @@ def test_failure_to_make_the_data_is_explained(
     assert not list(data_folder(empty_folder).glob("data*"))
 
 
+@pytest.mark.slow
 def test_server_that_dies_while_starting_is_explained(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,6 +468,7 @@ def test_server_that_dies_while_starting_is_explained(
         embedded_server(folder, fast=True).__enter__()
 
 
+@pytest.mark.slow
 def test_data_removed_while_in_use_is_explained(empty_folder: Path) -> None:
     with embedded_server(empty_folder, fast=True) as server:
         pid = server_pid(empty_folder)
