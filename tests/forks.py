@@ -132,6 +132,9 @@ def serve(connection: int) -> None:
 def _become(task: int, streams: list[int]) -> None:
     with open(task) as file:
         arguments, folder, environment = json.load(file)
+    # A test run in the background of a shell ignores these, which commands must not inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
