@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from backend.cli import databases as commands
+from backend.cli.terminal import CommandError
 from backend.db.embedded import binaries
 from tests import databases
 
@@ -56,3 +58,13 @@ def test_the_run_uses_the_version_that_was_asked_for(pytestconfig: pytest.Config
         row = connection.execute("SHOW server_version").fetchone()
     assert row is not None
     assert row[0].startswith(exact_version(programs))
+
+
+def test_older_versions_are_refused(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A server of such a version is nowhere to be had, so this one has to count as too old.
+    monkeypatch.setattr(commands, "OLDEST_VERSION", 99)
+    refusal = r"^PostgreSQL \d\d at \S+ is too old: point DATABASE_URL at PostgreSQL 99 or newer\.$"
+    with pytest.raises(CommandError, match=refusal):
+        commands.reach(databases.server_url(pytestconfig))
