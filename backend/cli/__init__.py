@@ -27,5 +27,8 @@ def _is_for_people(error: Exception) -> bool:
     from backend.core.registry import RegistryError
     from backend.core.settings import SettingsError
     from backend.db.embedded import EmbeddedError
+    from backend.db.history import HistoryError
 
-    return isinstance(error, CommandError | EmbeddedError | RegistryError | SettingsError)
+    return isinstance(
+        error, CommandError | EmbeddedError | HistoryError | RegistryError | SettingsError
+    )

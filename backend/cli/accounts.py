@@ -11,14 +11,13 @@ from pydantic import SecretStr, ValidationError
 from backend.cli import configuration
 from backend.cli.configuration import Loaded
 from backend.cli.databases import opened
-from backend.cli.schema import bring_to_head, position
+from backend.cli.schema import bring_to_head, require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
 from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.settings import Settings, SettingsBase
-from backend.db.migrations import newest_revision
 from backend.modules.roles import service as roles
 from backend.modules.users import service as users
 from backend.modules.users.exceptions import EmailAlreadyExistsError, PasswordRefusedError
@@ -42,11 +41,8 @@ def ready_context(
     with opened(settings, needs_session=False) as place:
         if place.server is not None:
             bring_to_head(place.url)
-        elif (found := position(place.url)) != newest_revision():
-            raise CommandError(
-                f"The schema is at {found or 'nothing'}, but the code needs {newest_revision()}: "
-                "run `backend db upgrade` first."
-            )
+        else:
+            require_newest(place.url)
         here = settings.model_copy(update={"database_url": SecretStr(place.url)})
         everything: dict[type[SettingsBase], SettingsBase] = {**loaded, Settings: here}
         yield create_context(modules, everything)

@@ -9,13 +9,12 @@ from pydantic import SecretStr
 
 from backend.cli import configuration
 from backend.cli.databases import opened
-from backend.cli.schema import position
+from backend.cli.schema import require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
 from backend.core.context import Context
 from backend.core.settings import Settings, SettingsBase
 from backend.db.errors import is_unavailable
-from backend.db.migrations import newest_revision
 from backend.modules.audit import service as audit
 
 SECONDS_BETWEEN_REPORTS = 2.0
@@ -26,11 +25,7 @@ def verify(logged: str | None) -> int:
     anchor = _anchor(logged) if logged else None
     settings, loaded, modules = configuration.load()
     with opened(settings, needs_session=False) as place:
-        if (found := position(place.url)) != newest_revision():
-            raise CommandError(
-                f"The schema is at {found or 'nothing'}, but the code needs {newest_revision()}: "
-                "run `backend db upgrade` first."
-            )
+        require_newest(place.url)
         here = settings.model_copy(update={"database_url": SecretStr(place.url)})
         everything: dict[type[SettingsBase], SettingsBase] = {**loaded, Settings: here}
         verdict = asyncio.run(_verify(create_context(modules, everything), anchor))

@@ -155,7 +155,7 @@ def check() -> None:
     runs all migrations on an empty database of its own, and so tests the migrations themselves.
     Exit code 1 with the differences, if there are any.
     """
-    from backend.cli.schema import check
+    from backend.cli.comparison import check
 
     check()
 
@@ -168,7 +168,7 @@ def revision(
 
     It migrates the development database first, because it compares the code with that.
     """
-    from backend.cli.schema import revision
+    from backend.cli.revision import revision
 
     revision(message)
 

@@ -16,14 +16,14 @@ from backend.cli.databases import (
     reach,
 )
 from backend.cli.ports import listen, trellis_answers
-from backend.cli.schema import UNMIGRATED, position
+from backend.cli.schema import check_imports, require_newest
 from backend.cli.terminal import CommandError, require_writable, say, shown
 from backend.core.registry import RegistryError, discover
 from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
 from backend.db.embedded import EmbeddedError, binaries, data_folder
 from backend.db.errors import CREATE_DATABASE
-from backend.db.migrations import newest_revision
+from backend.db.history import HistoryError
 
 OLDEST_PYTHON = (3, 11)
 # Whether it is good, or None for advice.
@@ -66,7 +66,7 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
 def _told(look: Callable[[], str]) -> Finding:
     try:
         return True, look()
-    except (CommandError, EmbeddedError) as error:
+    except (CommandError, EmbeddedError, HistoryError) as error:
         return False, str(error)
 
 
@@ -142,12 +142,8 @@ def _search(url: str) -> Iterator[Finding]:
 
 
 def _migrations(url: str) -> str:
-    current, newest = position(url), newest_revision()
-    if current != newest:
-        raise CommandError(
-            f"The schema is at {current or UNMIGRATED}, but the code needs {newest}: "
-            "run `backend db upgrade`."
-        )
+    current = require_newest(url)
+    check_imports(url)
     return f"The schema is at {current}, the newest revision"
 
 

@@ -24,6 +24,7 @@ from backend.core.logging import configure_logging
 from backend.core.registry import RegistryError
 from backend.core.settings import Settings, SettingsError
 from backend.core.worker import work
+from backend.db.history import HistoryError
 
 log = structlog.get_logger()
 
@@ -46,7 +47,7 @@ def main() -> None:
 
     try:
         run(Pace(patience=lifeline.DEV_PATIENCE), on_ready=tell)
-    except (CommandError, RegistryError, SettingsError) as error:
+    except (CommandError, HistoryError, RegistryError, SettingsError) as error:
         sys.exit(str(error))
     finally:
         # Another thread listens to it until the process has ended.

@@ -44,6 +44,8 @@ _BY_STATUS: dict[int, type[AppError]] = {
     )
 }
 MAX_FIELD_ERRORS = 100
+_CONFLICTS = psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation
+_REFERENCES = psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation
 # One voice for body and query. What pydantic says of some of these repeats a part of the input.
 _SENTENCES = {
     "assertion_error": "Is not acceptable.",
@@ -166,12 +168,34 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if is_unavailable(error):
         log.warning("database_unavailable", reason=type(driver_error(error)).__name__)
         return problem_response(request.scope, errors.ServiceUnavailableError())
-    match driver_error(error):
-        case psycopg.errors.UniqueViolation() | psycopg.errors.ExclusionViolation():
-            return problem_response(request.scope, errors.ConflictError())
-        case psycopg.errors.ForeignKeyViolation():
-            return problem_response(request.scope, await _gone(request))
-        case (psycopg.IntegrityError() | psycopg.DataError()) as refused:
-            log.warning("database_refused_input", reason=type(refused).__name__)
-            return problem_response(request.scope, errors.InvalidInputError())
-    raise error
+    refused = driver_error(error)
+    if not isinstance(refused, psycopg.IntegrityError | psycopg.DataError):
+        raise error
+    answer: AppError = errors.InvalidInputError()
+    if isinstance(refused, _CONFLICTS):
+        answer = errors.ConflictError()
+    elif isinstance(refused, _REFERENCES):
+        answer = await _gone(request)
+        if not isinstance(answer, errors.ConflictError):
+            return problem_response(request.scope, answer)
+    return problem_response(request.scope, answer, detail=_told_defect(request, refused, answer))
+
+
+def _told_defect(request: Request, refused: psycopg.Error, answer: AppError) -> str | None:
+    """Log that no check of the application refused a value; the detail, in development only.
+
+    Neither repeats the value: PostgreSQL's own message often does.
+    """
+    found = refused.diag
+    place = {"constraint": found.constraint_name, "table": found.table_name}
+    place |= {"column": found.column_name, "type": found.datatype_name}
+    known = {name: word for name, word in place.items() if word}
+    reason = type(refused).__name__
+    log.error("database_refused_value", reason=reason, sqlstate=refused.sqlstate, **known)
+    if context_of(request).settings.environment != "development":
+        return None
+    named = ", ".join(f"{name} {word}" for name, word in known.items()) or "no constraint named"
+    return (
+        f"{answer.detail} Only the database refused this ({reason}, SQLSTATE {refused.sqlstate}; "
+        f"{named}): check the value in the application, or translate the error in the service."
+    )

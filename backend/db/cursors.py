@@ -41,7 +41,7 @@ def decode_cursor(cursor: str, types: Sequence[type], *, binding: bytes, key: by
         raise InvalidCursorError
     # What SQLAlchemy knows no type of, or we no reader for, PostgreSQL reads from its text.
     return [
-        _READERS.get(kind, lambda text: text)(value)
+        None if value is None else _READERS.get(kind, lambda text: text)(value)
         for kind, value in zip(types, json.loads(payload), strict=True)
     ]
 

@@ -16,19 +16,16 @@ from sqlalchemy import (
     Select,
     SQLColumnExpression,
     TypeDecorator,
-    and_,
     bindparam,
     func,
-    or_,
-    tuple_,
 )
 
 from backend.db.cursors import decode_cursor, encode_cursor
+from backend.db.keyset import Term, behind, bind_name, is_nullable
 from backend.db.reads import Query, Reads, Row
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 Column = SQLColumnExpression[Any]
-Term = tuple[ColumnElement[Any], bool]  # and whether it descends
 RANK = "rank"
 
 
@@ -64,8 +61,9 @@ def containing(part: str) -> str:
 class Listing:
     """A collection as clients may ask for it.
 
-    `statement` selects the columns of a row. `key` is unique and breaks ties. `sorts` are never
-    NULL. `scopes` are conditions that only the service sets, such as who may see a row.
+    `statement` selects the columns of a row. `key` is unique, never NULL, and breaks ties. NULL
+    sorts as if larger than every value: last in ascending order and first in descending order, as
+    in a plain index. `scopes` are conditions that only the service sets, such as who may see a row.
     """
 
     name: str
@@ -112,15 +110,20 @@ async def fetch_page(reads: Reads, listing: Listing, query: ListQuery, **scopes:
         values["q"] = listing.search.prepare(query.q)
     names = tuple(sorted(values))
     sort = _effective_sort(listing, query)
-    shape = _shape(listing, names, sort, query.cursor is not None)
     binding = _binding(listing.name, sort, values)
     total = None
     if query.total:
         counted = await reads.first(_count(listing, names), **values)
         total = counted["count"] if counted else 0
+    nulls = None
     if query.cursor is not None:
-        keys = decode_cursor(query.cursor, shape.types, binding=binding, key=query.cursor_key)
-        values.update(zip(shape.binds, keys, strict=True))
+        types = _types(listing, sort)
+        keys = decode_cursor(query.cursor, types, binding=binding, key=query.cursor_key)
+        nulls = tuple(key is None for key in keys)
+        values.update(
+            (bind_name(position), key) for position, key in enumerate(keys) if key is not None
+        )
+    shape = _shape(listing, names, sort, nulls)
     rows = await reads.all(
         shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values
     )
@@ -142,8 +145,6 @@ class _Shape:
     query: Query
     columns: tuple[str, ...]
     extra_columns: tuple[str, ...]
-    types: tuple[type, ...]
-    binds: tuple[str, ...]
 
 
 def _effective_sort(listing: Listing, query: ListQuery) -> tuple[str, ...]:
@@ -170,11 +171,12 @@ def _count(listing: Listing, names: tuple[str, ...]) -> Query:
 
 
 @lru_cache(maxsize=1024)
-def _shape(listing: Listing, names: tuple[str, ...], sort: tuple[str, ...], after: bool) -> _Shape:
+def _shape(
+    listing: Listing, names: tuple[str, ...], sort: tuple[str, ...], nulls: tuple[bool, ...] | None
+) -> _Shape:
+    """`nulls` tells which keys of the cursor are NULL; None for the first page."""
     statement = _filtered(listing, names)
-    terms = [_term(listing, part) for part in sort]
-    # The tie-break runs the way of the last field, so that one index can serve both.
-    terms.append((cast("ColumnElement[Any]", listing.key), terms[-1][1]))
+    terms = _terms(listing, sort)
     columns: list[str] = []
     extra: list[str] = []
     for position, (expression, _) in enumerate(terms):
@@ -184,16 +186,26 @@ def _shape(listing: Listing, names: tuple[str, ...], sort: tuple[str, ...], afte
             extra.append(name)
             statement = statement.add_columns(expression.label(name))
         columns.append(name)
-    binds = tuple(f"after_{position}" for position in range(len(terms)))
-    if after:
-        statement = statement.where(_after(terms, binds))
+    if nulls is not None:
+        nullable = [e is not listing.key and is_nullable(e, statement) for e, _ in terms]
+        statement = statement.where(behind(terms, nulls, nullable))
     statement = (
         statement.order_by(*(e.desc() if down else e.asc() for e, down in terms))
         .limit(bindparam("page_limit"))
         .offset(bindparam("page_offset"))
     )
-    types = tuple(_python_type(expression) for expression, _ in terms)
-    return _Shape(Query(statement), tuple(columns), tuple(extra), types, binds)
+    return _Shape(Query(statement), tuple(columns), tuple(extra))
+
+
+def _terms(listing: Listing, sort: tuple[str, ...]) -> list[Term]:
+    terms = [_term(listing, part) for part in sort]
+    # The tie-break runs the way of the last field, so that one index can serve both.
+    return [*terms, (cast("ColumnElement[Any]", listing.key), terms[-1][1])]
+
+
+@lru_cache(maxsize=1024)
+def _types(listing: Listing, sort: tuple[str, ...]) -> tuple[type, ...]:
+    return tuple(_python_type(expression) for expression, _ in _terms(listing, sort))
 
 
 def _python_type(expression: ColumnElement[Any]) -> type:
@@ -206,25 +218,3 @@ def _term(listing: Listing, part: str) -> Term:
     if name == RANK and listing.search and listing.search.rank:
         return listing.search.rank(bindparam("q")), True
     return cast("ColumnElement[Any]", listing.sorts[name]), part.startswith("-")
-
-
-def _after(terms: Sequence[Term], names: Sequence[str]) -> ColumnElement[bool]:
-    """Rows that sort behind the row whose keys are bound to `names`."""
-    binds = [
-        bindparam(name, type_=expression.type)
-        for name, (expression, _) in zip(names, terms, strict=True)
-    ]
-    expressions = [expression for expression, _ in terms]
-    if len({down for _, down in terms}) == 1:
-        # One row comparison, which an index on the same columns answers directly.
-        row, bound = tuple_(*expressions), tuple_(*binds)
-        return row < bound if terms[0][1] else row > bound
-    return or_(
-        *(
-            and_(
-                *(e == b for e, b in zip(expressions[:i], binds[:i], strict=True)),
-                expressions[i] < binds[i] if terms[i][1] else expressions[i] > binds[i],
-            )
-            for i in range(len(terms))
-        )
-    )

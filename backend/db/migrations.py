@@ -4,7 +4,6 @@
 cost every server 30 MB to know no more than the newest revision.
 """
 
-import re
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, NullPool, column, create_engine, select, table, text
 
 from backend.db.errors import DatabaseUnavailableError
+from backend.db.history import read_history
 from backend.db.reads import Query, Reads
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 FOLDER = Path(__file__).resolve().parents[2] / "migrations"
-_REVISION = re.compile(r"^(revision|down_revision) = [\"'](\w+)[\"']", re.MULTILINE)
 _CURRENT = Query(select(column("version_num")).select_from(table("alembic_version")))
 # Any number will do, as long as everybody who migrates takes the same.
 _TURN = 7_265_311
@@ -31,14 +30,11 @@ _PATIENCE = 60.0
 
 
 def revisions() -> tuple[str | None, frozenset[str]]:
-    """The newest revision of the history, which this code needs, and all of them."""
-    known: set[str] = set()
-    replaced: set[str] = set()
-    for file in (FOLDER / "versions").glob("*.py"):
-        found = dict(_REVISION.findall(file.read_text()))
-        known.add(found["revision"])
-        replaced.add(found.get("down_revision", ""))
-    return next(iter(known - replaced), None), frozenset(known)
+    """The newest revision of the history, which this code needs, and all of them.
+
+    `HistoryError` if the migrations do not form one line.
+    """
+    return read_history(FOLDER / "versions")
 
 
 def newest_revision() -> str | None:
@@ -55,6 +51,19 @@ async def current_revision(reads: Reads) -> str | None:
 
 
 @contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A connection of its own, closed at the end."""
+    engine = create_engine(
+        "postgresql+psycopg://",
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={**conninfo_to_dict(url), "client_encoding": "UTF8"},
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
 def alembic_config(url: str) -> Iterator["Config"]:
     """A configuration for `alembic.command`, on a connection that has waited for its turn.
 
@@ -64,13 +73,7 @@ def alembic_config(url: str) -> Iterator["Config"]:
 
     config = Config(cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    engine = create_engine(
-        "postgresql+psycopg://",
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args={**conninfo_to_dict(url), "client_encoding": "UTF8"},
-    )
-    with engine.connect() as connection:
+    with connected(url) as connection:
         _wait_for_turn(connection)
         config.attributes["connection"] = connection
         yield config

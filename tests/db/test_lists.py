@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    case,
     cast,
     func,
     or_,
@@ -36,6 +37,13 @@ from backend.db.database import Database
 from backend.db.errors import InvalidCursorError
 from backend.db.lists import Filter, Listing, ListQuery, RowPage, Search, containing, fetch_page
 from backend.db.reads import Reads
+from backend.modules.articles.queries import ARTICLES
+from backend.modules.audit.queries import EVENTS
+from backend.modules.auth.queries import SESSIONS
+from backend.modules.items.queries import ITEMS
+from backend.modules.jobs.queries import JOBS
+from backend.modules.roles.queries import PERMISSIONS, ROLES
+from backend.modules.users.queries import USERS
 from tests import databases
 from tests.examples import examples
 
@@ -67,6 +75,11 @@ LISTING = Listing(
         "large": C.size > 1,
         "remark": func.coalesce(C.remark, ""),
         "parity": C.size % 2,
+        # Those may be NULL.
+        "raw_remark": C.remark,
+        "loud_remark": func.upper(C.remark, type_=Text()),
+        "not_one": func.nullif(C.size, 1, type_=Integer()),
+        "due_at": case((C.size > 0, C.made_at)),
     },
     default_sort="-made_at",
     filters={
@@ -85,6 +98,7 @@ RANKED = replace(
         rank=lambda words: cast((C.size + func.length(words)) % 3, Double),
     ),
 )
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 # In Python, as PostgreSQL sorts: text by code points, as in the C collation.
 ORDER: dict[str, Any] = {
     "name": lambda row: row["name"],
@@ -98,8 +112,12 @@ ORDER: dict[str, Any] = {
     "remark": lambda row: row["remark"] or "",
     # PostgreSQL keeps the sign.
     "parity": lambda row: row["size"] % 2 if row["size"] > 0 else -(row["size"] % 2),
+    # NULL comes after everything.
+    "raw_remark": lambda row: (row["remark"] is None, row["remark"] or ""),
+    "loud_remark": lambda row: (row["remark"] is None, (row["remark"] or "").upper()),
+    "not_one": lambda row: (row["size"] == 1, row["size"]),
+    "due_at": lambda row: (row["size"] <= 0, row["made_at"] if row["size"] > 0 else EPOCH),
 }
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -235,6 +253,35 @@ async def test_row_holds_the_columns_of_the_statement(shelf: Shelf, sort: tuple[
     assert [set(row) for row in page.rows] == [{"id", "name", "size", "made_at", "remark"}] * 2
 
 
+@pytest.mark.parametrize("sort", ["raw_remark", "-raw_remark"])
+async def test_rows_without_a_value_are_paged_as_well(shelf: Shelf, sort: str) -> None:
+    rows = [thing(number, remark=f"r{number}" if number % 2 else None) for number in range(6)]
+    shelf.fill(rows)
+    assert ids(await shelf.walk(sort=(sort,), limit=2)) == in_order(rows, [sort])
+
+
+@pytest.mark.parametrize("sort", ["name", "-name"])
+@pytest.mark.parametrize("full", [False, True])
+async def test_rows_that_an_outer_join_did_not_find_are_paged_as_well(
+    shelf: Shelf, sort: str, full: bool
+) -> None:
+    rows = [thing(number) for number in range(7)]
+    shelf.fill(rows)
+    nearest = THINGS.alias("nearest")
+    joined = THINGS.outerjoin(nearest, nearest.c.size == C.size + 3, full=full)
+    listing = Listing(
+        name="joined",
+        statement=select(C.id, nearest.c.name.label("nearest")).select_from(joined),
+        key=func.coalesce(C.id, nearest.c.id),
+        # NOT NULL in its table, but not here.
+        sorts={"name": nearest.c.name},
+    )
+    expected = [row["nearest"] for row in (await shelf.page(listing, sort=(sort,))).rows]
+    assert expected.count(None) == 3
+    found = await shelf.walk(listing, sort=(sort,), limit=2)
+    assert [row["nearest"] for row in found] == expected
+
+
 async def test_default_sort_and_empty_list(shelf: Shelf) -> None:
     rows = [thing(number) for number in range(5)]
     shelf.fill(rows)
@@ -358,6 +405,11 @@ def test_cursor_brings_back_its_values(values: Any, binding: bytes, key: bytes) 
     assert decode_cursor(cursor, TYPES, binding=binding, key=key) == list(values)
 
 
+def test_cursor_brings_back_a_value_that_is_missing() -> None:
+    cursor = encode_cursor([None, "None"], binding=b"", key=KEY)
+    assert decode_cursor(cursor, (datetime, str), binding=b"", key=KEY) == [None, "None"]
+
+
 @BOUNDED
 @given(text=st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 @pytest.mark.parametrize("types", [(), TYPES])
@@ -420,6 +472,23 @@ async def test_statements_are_compiled_once(shelf: Shelf) -> None:
     assert lists._shape.cache_info().hits == shapes.hits + 16
 
 
+OURS = [
+    (listing, sort)
+    for listing in (ARTICLES, EVENTS, ITEMS, JOBS, PERMISSIONS, ROLES, SESSIONS, USERS)
+    for sort in listing.sorts
+]
+
+
+@pytest.mark.parametrize(("listing", "sort"), OURS, ids=lambda part: getattr(part, "name", part))
+@pytest.mark.parametrize("down", ["", "-"])
+def test_sorts_of_ours_are_compared_as_rows(listing: Listing, sort: str, down: str) -> None:
+    """Whatever cannot be NULL keeps the form that an index answers."""
+    shape = lists._shape(listing, (), (down + sort,), (False, False))
+    first = lists._shape(listing, (), (down + sort,), None)
+    assert shape.query.sql.count(" IS NULL") == first.query.sql.count(" IS NULL")
+    assert ") < (" in shape.query.sql or ") > (" in shape.query.sql
+
+
 @pytest.mark.parametrize("generic", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("sort", ["made_at", "-made_at"])
 async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, generic: str) -> None:
@@ -432,7 +501,7 @@ async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, gene
     shelf.connection.execute("ANALYZE things")
     middle = shelf.connection.execute("SELECT made_at, id FROM things WHERE size = 10000")
     made_at, key = middle.fetchone() or (None, None)
-    shape = lists._shape(LISTING, (), (sort,), True)
+    shape = lists._shape(LISTING, (), (sort,), (False, False))
     values = {"after_0": made_at, "after_1": key, "page_limit": 21, "page_offset": 0}
     with shelf.connection.transaction():
         shelf.connection.execute(f"SET LOCAL plan_cache_mode = {generic}".encode())

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from backend.core.context import Context, NotReadyError, ReadinessCheck
 from backend.db.connections import MARK, REMEDY
 from backend.db.errors import EncodingError, PoolerError
+from backend.db.history import HistoryError
 from backend.db.migrations import current_revision, revisions
 from backend.db.reads import Query
 from backend.modules.health.schemas import Check, Readiness, Status
@@ -66,7 +67,10 @@ async def _database(context: Context) -> None:
 
 async def _migrations(context: Context) -> None:
     current = await current_revision(context.database.fresh)
-    newest, known = _history()
+    try:
+        newest, known = _history()
+    except HistoryError as error:
+        raise NotReadyError(str(error)) from None
     # A revision this code does not know is a newer one's: a rolling update migrates first.
     if current is None or (current in known and current != newest):
         raise NotReadyError("The schema is not at the newest revision: run `backend db upgrade`.")

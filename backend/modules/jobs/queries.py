@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import (
     BigInteger,
+    Column,
     DateTime,
     Integer,
     Text,
@@ -31,7 +32,7 @@ STORED = table(
     column("args", JSONB),
     column("status"),
     column("scheduled_at", DateTime(timezone=True)),
-    column("attempts", Integer),
+    Column("attempts", Integer, nullable=False),
 )
 EVENTS = table(
     "procrastinate_events", column("job_id", BigInteger), column("at", DateTime(timezone=True))

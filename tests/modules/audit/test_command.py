@@ -114,4 +114,4 @@ async def test_a_schema_that_is_behind_is_not_judged(
     finally:
         database.execute("UPDATE alembic_version SET version_num = %s", [newest_revision()])
     assert done.returncode == 1
-    assert "run `backend db upgrade` first" in done.stderr
+    assert "run `backend db upgrade`." in done.stderr

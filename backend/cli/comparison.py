@@ -1,0 +1,82 @@
+"""`backend db check`: the models beside the migrations, or beside a database."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.cli.databases import opened
+from backend.cli.schema import core_settings, move, require_newest
+from backend.cli.terminal import CommandError, say
+from backend.core.registry import discover
+from backend.db.embedded import embedded_server
+from backend.db.migrations import connected, revisions
+
+if TYPE_CHECKING:
+    from backend.db.drift import Drift
+
+NOT_ALLOWED = (
+    "The models cannot be compared with this database ({reason}): the comparison creates their "
+    "tables in a schema that it rolls back, so let the role of DATABASE_URL create schemas with "
+    "`GRANT CREATE ON DATABASE ... TO ...`, or run the check without DATABASE_URL."
+)
+
+
+def check() -> None:
+    """Compare the models with the database, or without one with the migrations."""
+    revisions()  # a broken history is explained before a server is started
+    settings = core_settings()
+    if settings.database_url is not None:
+        with opened(settings) as place:
+            head = require_newest(place.url)
+            _require_same(drift(place.url), "the database")
+        say(f"The schema of the database matches the code; it is at {head}.")
+        return
+    with _throw_away_server() as url:
+        newest = move(url, "head")
+        _require_same(drift(url), "the migrations")
+    say(f"The migrations up to {newest} make exactly the tables of the code.")
+
+
+def drift(url: str) -> "Drift":
+    """How a database differs from the models; `CommandError` if they cannot be compared."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    from backend.db.base import Base
+    from backend.db.drift import ModelsError, compare
+
+    discover()  # importing the modules fills the metadata with their tables
+    try:
+        with connected(url) as connection:
+            return compare(connection, Base.metadata)
+    except ModelsError as error:
+        raise CommandError(str(error)) from error
+    except DBAPIError as error:
+        refused = psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction
+        if not isinstance(error.orig, refused):
+            raise
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise CommandError(NOT_ALLOWED.format(reason=reason)) from error
+
+
+@contextmanager
+def _throw_away_server() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="trellis-check-") as folder:
+        server = embedded_server(Path(folder), fast=True)
+        try:
+            with server:
+                yield server.url
+        finally:
+            # For root the data lies elsewhere.
+            shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def _require_same(found: "Drift", place: str) -> None:
+    if found.differences:
+        raise CommandError(
+            f"The models and {place} differ:\n{found.told(place)}\n"
+            'Write the migration with: make migration m="what changes"'
+        )

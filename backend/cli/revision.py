@@ -1,0 +1,78 @@
+"""`backend db revision`: writes a migration for changed models."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.cli.comparison import drift
+from backend.cli.databases import opened
+from backend.cli.schema import bring_to_head, core_settings, explained
+from backend.cli.terminal import CommandError, say, shown
+from backend.db.migrations import alembic_config, newest_revision
+
+if TYPE_CHECKING:
+    from backend.db.drift import Drift
+
+
+def revision(message: str) -> None:
+    """Write a migration for what the models declare and the database does not have."""
+    if not message.strip():
+        raise CommandError('The migration needs a name: backend db revision "add invoices"')
+    head = newest_revision()
+    settings = core_settings()
+    if not settings.is_local:
+        raise CommandError("Migrations are written in development: set ENVIRONMENT=development.")
+    with opened(settings) as place:
+        bring_to_head(place.url)
+        found = drift(place.url)
+        if not found.differences:
+            say("There is nothing to migrate: the migrations make exactly the tables of the code.")
+            return
+        written = _write(place.url, head, message.strip(), found)
+    _tidy(written)
+    if left := _left_over(found):
+        say(f"These differences are not generated; write them into the migration:\n{left}")
+    say(f"Wrote {shown(written)}. Read it, then apply it with: backend db upgrade")
+
+
+def _write(url: str, head: str | None, message: str, found: "Drift") -> Path:
+    from alembic import command
+    from alembic.script import Script
+
+    from backend.db.autogenerate import complete
+
+    def completed(_context: Any, _revision: Any, directives: list[Any]) -> None:
+        complete(directives[0], found)
+
+    number = int(head) + 1 if head and head.isdecimal() else 1
+    with explained(url), alembic_config(url) as config:
+        script = command.revision(
+            config,
+            message=message,
+            autogenerate=True,
+            rev_id=f"{number:04}",
+            process_revision_directives=completed,
+        )
+    assert isinstance(script, Script)
+    return Path(script.path)
+
+
+def _left_over(found: "Drift") -> str:
+    from backend.db.autogenerate import is_written
+
+    return "\n".join(
+        line
+        for each in found.differences
+        if not is_written(each)
+        for line in each.told("the migrations")
+    )
+
+
+def _tidy(file: Path) -> None:
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    if ruff is None:
+        return
+    for command in (["check", "--fix-only"], ["format"]):
+        subprocess.run([ruff, *command, "--quiet", file], check=False)

@@ -1,0 +1,282 @@
+"""Migrations that are generated: applied, taken back and applied again they do what they say."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Text, text
+from sqlalchemy.dialects import postgresql as pg
+
+from backend.cli.comparison import drift
+from backend.cli.revision import _left_over, _write
+from backend.cli.schema import move
+from backend.cli.terminal import CommandError
+from backend.db import migrations
+from backend.db.base import NAMING_CONVENTION, Base
+from backend.db.migrations import FOLDER, newest_revision
+
+Part = Callable[[], Any]
+Shape = Sequence[Part]
+KEY = "id"
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations that may grow."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrations, "FOLDER", copy)
+    return copy / "versions"
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Declares tables gadgets_0, gadgets_1 and so on, in the place of those before."""
+    ours = Base.metadata
+
+    def make(*shapes: Shape) -> None:
+        # Each time in other metadata: an enum type stays in it when its table is removed.
+        metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
+        for table in ours.sorted_tables:
+            table.to_metadata(metadata)
+        for number, parts in enumerate(shapes):
+            if parts:
+                made = sa.MetaData(naming_convention=NAMING_CONVENTION)
+                key = Column(KEY, Integer, primary_key=True)
+                table = sa.Table(f"gadgets_{number}", made, key, *(part() for part in parts))
+                _name_apart(table, number)
+                table.to_metadata(metadata)
+        monkeypatch.setattr(Base, "metadata", metadata)
+
+    return make
+
+
+def _name_apart(table: sa.Table, number: int) -> None:
+    """Indexes and enum types share one schema."""
+    for index in table.indexes:
+        index.name = sa.quoted_name(f"{index.name}_{number}", None)
+    for each in table.columns:
+        kind = each.type.item_type if isinstance(each.type, sa.ARRAY) else each.type
+        if isinstance(kind, sa.Enum) and kind.native_enum:
+            kind.name = f"{kind.name}_{number}"
+
+
+def told(url: str) -> str:
+    return drift(url).told("the database")
+
+
+def write(url: str, message: str) -> str:
+    """The text of a new migration."""
+    return _write(url, newest_revision(), message, drift(url)).read_text()
+
+
+def mood(*members: str, **options: Any) -> sa.Enum:
+    return sa.Enum(*members, name="mood", **options)
+
+
+def column(*members: str, **options: Any) -> Part:
+    return lambda: Column("mood", mood(*members), **options)
+
+
+def moods(*members: str) -> Part:
+    return lambda: Column("moods", pg.ARRAY(mood(*members)), server_default="{a}")
+
+
+def words(*members: str) -> Part:
+    """An enum that is stored as text."""
+    kind = {"native_enum": False, "create_constraint": True, "length": 9}
+    return lambda: Column("mood", mood(*members, **kind))
+
+
+def any_(name: str, kind: Any = Text, *more: Any, **options: Any) -> Part:
+    return lambda: Column(name, kind, *more, **options)
+
+
+def check(condition: str, name: str = "mood") -> Part:
+    return lambda: CheckConstraint(condition, name=name)
+
+
+def index(*expressions: str, where: str | None = None, **options: Any) -> Part:
+    if where:
+        options["postgresql_where"] = text(where)
+    return lambda: Index("ix_gadgets", *map(text, expressions), **options)
+
+
+def owner(**options: Any) -> Part:
+    return lambda: Column("owner_id", ForeignKey("users.id", **options))
+
+
+STEPS: dict[str, tuple[Shape, Shape]] = {
+    "enum type with its table": ((), (column("a", "b", nullable=False),)),
+    "enum type with its column": ((any_("x"),), (column("a", "b", server_default="b"),)),
+    "array of an enum type": ((any_("x"),), (moods("a", "b"),)),
+    "member at the end": ((column("a", "b"),), (column("a", "b", "c"),)),
+    "member at the beginning": ((column("b", "c"),), (column("x", "y", "b", "c"),)),
+    "members in between": ((column("a", "d"),), (column("a", "b", "c", "d"),)),
+    "member that the same migration uses": (
+        (column("a"),),
+        (
+            column("a", "b", server_default="b"),
+            index(KEY, where="mood = 'b'"),
+            check("mood <> 'b'"),
+        ),
+    ),
+    "member of an array": ((moods("a"),), (moods("a", "b"),)),
+    "order, with what depends on it": (
+        (column("a", "b", server_default="a"), index(KEY, where="mood = 'a'"), check("mood > 'a'")),
+        (column("b", "a", server_default="a"), index(KEY, where="mood = 'a'"), check("mood > 'a'")),
+    ),
+    "member that conditions name": (
+        (column("a", "b"), index(KEY, where="mood = 'b'"), check("mood <> 'b'")),
+        (column("a", "c"), index(KEY, where="mood = 'c'"), check("mood <> 'c'")),
+    ),
+    "order of an array": ((moods("a", "b"),), (moods("b", "a"),)),
+    "members with quotes, colons and per cents": (
+        (column("it's", ":x"),),
+        (column("it's", ":x", "a:b 9% :y"), check(r"mood <> '\:x' AND mood::text NOT LIKE '%z'")),
+    ),
+    "text that becomes an enum": (
+        (any_("mood", Text, server_default="a"),),
+        (column("a", "b", server_default="b"),),
+    ),
+    "check": ((any_("mood"), check("mood > 'a'")), (any_("mood"), check("id > 1"))),
+    "check added": ((any_("mood"),), (any_("mood"), check(r"mood IN ('a', '\:b')"))),
+    "check of an enum as text": ((words("a"),), (words("a", "b"),)),
+    "column of an enum as text": ((any_("x"),), (any_("x"), words("a"))),
+    "table of an enum as text": ((), (words("a", "b"),)),
+    "exclusion": (
+        (any_("span", pg.INT4RANGE),),
+        (
+            any_("span", pg.INT4RANGE),
+            lambda: pg.ExcludeConstraint(("span", "&&"), name="ex_gadgets"),
+        ),
+    ),
+    "predicate": ((index(KEY, where="id > 1"),), (index(KEY, where="id > 2"),)),
+    "order of an index": (
+        (any_("name"), index("name")),
+        (any_("name"), index("name DESC", unique=True)),
+    ),
+    "operators of an index": (
+        (any_("name"), index("name")),
+        (
+            any_("name"),
+            lambda: Index("ix_gadgets", "name", postgresql_ops={"name": "text_pattern_ops"}),
+        ),
+    ),
+    "what a foreign key does": ((owner(),), (owner(ondelete="CASCADE"),)),
+    "deferrable": (
+        (any_("name"), lambda: sa.UniqueConstraint("name")),
+        (any_("name"), lambda: sa.UniqueConstraint("name", deferrable=True)),
+    ),
+    "names that need quotes": (
+        (any_("to"), check("\"to\" > 'a'", "Order")),
+        (
+            lambda: Column("to", sa.Enum("a", name="User")),
+            lambda: Index("Ix", "to", postgresql_where=text("id > 1")),
+        ),
+    ),
+    "type, default and comment": (
+        (any_("name", sa.String(50)),),
+        (any_("name", sa.String(60), server_default="x", comment="of people"),),
+    ),
+}
+SHAPES = [*zip(*STEPS.values(), strict=True)]
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[::-1]], ids=["forwards", "backwards"])
+def test_generated_migration_goes_up_down_and_up(
+    own_database_url: str, history: Path, declare: Callable[..., None], shapes: list[list[Shape]]
+) -> None:
+    url = own_database_url
+    before, after = shapes
+    declare(*before)
+    write(url, "before")
+    move(url, "head")
+    assert told(url) == ""
+    declare(*after)
+    script = write(url, "after")
+    assert "sqlmodel" not in script
+    move(url, "head")
+    assert told(url) == "", script
+    move(url, "-1", down=True)
+    declare(*before)
+    assert told(url) == "", script
+    move(url, "head")
+    declare(*after)
+    assert told(url) == "", script
+    assert len(list(history.glob("*after.py"))) == 1
+
+
+def test_rows_keep_their_members(
+    own_database_url: str, history: Path, declare: Callable[..., None]
+) -> None:
+    url = own_database_url
+    declare([column("a", "b", server_default="a")])
+    write(url, "before")
+    move(url, "head")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO gadgets_0 VALUES (1, 'b')")
+        declare([column("c", "b", "a", server_default="a")])
+        write(url, "after")
+        move(url, "head")
+        assert connection.execute("SELECT mood::text FROM gadgets_0").fetchall() == [("b",)]
+        connection.execute("UPDATE gadgets_0 SET mood = 'c'")
+        with pytest.raises(CommandError, match='invalid input value for enum mood_0: "c"'):
+            move(url, "-1", down=True)
+        assert told(url) == ""
+    assert history.exists()
+
+
+class Reversed(sa.TypeDecorator[str]):
+    """A type as a module may declare it."""
+
+    impl = sa.String
+    cache_ok = True
+
+
+class Networks(sa.TypeDecorator[list[str]]):
+    impl = pg.ARRAY(pg.CIDR)
+    cache_ok = True
+
+
+class Point(sa.types.UserDefinedType[str]):
+    cache_ok = True
+
+    def __init__(self, dimensions: int = 2) -> None:
+        self.dimensions = dimensions
+
+    def get_col_spec(self, **_: object) -> str:
+        return "point"
+
+
+def test_types_of_modules_are_written_as_plain_types(
+    own_database_url: str, history: Path, declare: Callable[..., None]
+) -> None:
+    url = own_database_url
+    declare([any_("name", Reversed(20)), any_("networks", Networks), any_("at", Point(2))])
+    script = write(url, "types").replace("'", '"')
+    assert 'sa.Column("name", sa.String(length=20), nullable=True)' in script
+    assert "postgresql.ARRAY(postgresql.CIDR())" in script
+    # There is no plain type that this one is made of.
+    assert f"import {__name__}\n" in script
+    assert f"{__name__}.Point(" in script
+    assert history.exists()
+
+
+def test_what_is_not_generated_is_told(
+    own_database_url: str, history: Path, declare: Callable[..., None]
+) -> None:
+    url = own_database_url
+    declare([any_("double", Integer, sa.Computed("id * 2"))])
+    write(url, "before")
+    move(url, "head")
+    declare([any_("double", Integer, sa.Computed("id * 3"))])
+    assert _left_over(drift(url)) == (
+        "gadgets_0.double: the generated expression is id * 2 in the migrations and id * 3 in the "
+        "models."
+    )
+    assert history.exists()
