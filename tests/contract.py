@@ -46,12 +46,13 @@ def check_problem(response: httpx.Response) -> None:
         return
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
-    assert problem.keys() - {"errors"} == PROBLEM_MEMBERS, problem
+    assert problem.keys() - {"errors", "errors_omitted"} == PROBLEM_MEMBERS, problem
     assert problem["status"] == response.status_code
     assert problem["type"] == f"/errors/{problem['error']}"
     assert problem["request_id"] == response.headers["x-request-id"]
     assert "?" not in problem["path"]
     assert ("errors" in problem) <= (response.status_code in (409, 422))
+    assert ("errors_omitted" in problem) <= (len(problem.get("errors", ())) == 100)
     if response.status_code == 401:
         assert "www-authenticate" in response.headers
     if response.status_code in (429, 503):

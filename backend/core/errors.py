@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+MAX_FIELD_ERRORS = 100
 
 
 class FieldError(BaseModel):
@@ -41,7 +42,14 @@ class Problem(BaseModel):
     path: str
     timestamp: datetime
     request_id: str = Field(description="Also in `X-Request-ID` and in the log.")
-    errors: list[FieldError] = Field(default=[], description="With 422: what is wrong, by field.")
+    errors: list[FieldError] = Field(
+        default=[],
+        max_length=MAX_FIELD_ERRORS,
+        description="With 422: what is wrong, by field; the first 100.",
+    )
+    errors_omitted: int = Field(
+        default=0, ge=0, description="How many `errors` there are beyond those; only if any."
+    )
 
 
 class AppError(Exception):
@@ -59,10 +67,12 @@ class AppError(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
+        errors_omitted: int = 0,
     ) -> None:
         super().__init__(self.code)
         self.headers = dict(headers or {})
-        self.errors = errors
+        self.errors = errors[:MAX_FIELD_ERRORS]
+        self.errors_omitted = errors_omitted + len(errors) - len(self.errors)
 
     def __init_subclass__(cls) -> None:
         missing = [name for name in ("status", "code", "detail") if not hasattr(cls, name)]
@@ -162,7 +172,10 @@ class PayloadTooLargeError(AppError):
 class UnsupportedMediaTypeError(AppError):
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
-    detail = "Send application/json in UTF-8, without a Content-Encoding."
+    detail = (
+        "Send the media type that this address takes, mostly application/json, in UTF-8 and "
+        "without a Content-Encoding."
+    )
 
 
 class RequestTimeoutError(AppError):
@@ -226,6 +239,8 @@ def problem_response(scope: Scope, error: AppError, *, detail: str | None = None
     }
     if error.errors:
         document["errors"] = [field.model_dump() for field in error.errors]
+    if error.errors_omitted:
+        document["errors_omitted"] = error.errors_omitted
     return Response(
         orjson.dumps(document),
         status_code=error.status,

@@ -43,7 +43,6 @@ _BY_STATUS: dict[int, type[AppError]] = {
         errors.InternalError,
     )
 }
-MAX_FIELD_ERRORS = 100
 _CONFLICTS = psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation
 _REFERENCES = psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation
 # One voice for body and query. What pydantic says of some of these repeats a part of the input.
@@ -78,9 +77,12 @@ def install_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-def field_errors(found: Sequence[Any]) -> list[FieldError]:
+def invalid_input(found: Sequence[Any]) -> errors.InvalidInputError:
     """pydantic's errors in the contract's form, without anything the client sent."""
-    return [_field_error(error) for error in found[:MAX_FIELD_ERRORS]]
+    told = found[: errors.MAX_FIELD_ERRORS]
+    return errors.InvalidInputError(
+        errors=[_field_error(error) for error in told], errors_omitted=len(found) - len(told)
+    )
 
 
 def _field_error(error: Any) -> FieldError:
@@ -114,7 +116,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(each["loc"][0] == "path" for each in found):
         return problem_response(request.scope, errors.NotFoundError())
-    return problem_response(request.scope, errors.InvalidInputError(errors=field_errors(found)))
+    return problem_response(request.scope, invalid_input(found))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -23,6 +23,11 @@ from backend.core.errors import AppError, NotAuthenticatedError, PermissionDenie
 from backend.core.limits import count_request
 from backend.core.principal import Principal
 
+# Security schemes of the OpenAPI document, by which callers are known.
+SIGN_IN, COOKIE, CSRF = "SignIn", "Cookie", "CSRFToken"
+REFRESH_COOKIE = "RefreshCookie"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
 
 @dataclass(frozen=True)
 class Policy:

@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI finds, and what the contract adds to every operation."""
 
+from collections.abc import Iterator, Set
 from copy import deepcopy
 from typing import Any
 
@@ -11,17 +12,53 @@ from pydantic import BaseModel
 
 from backend.core import errors
 from backend.core.errors import AppError, Problem, documented
-from backend.core.identity import Policy, policies
+from backend.core.identity import (
+    COOKIE,
+    CSRF,
+    REFRESH_COOKIE,
+    SAFE_METHODS,
+    SIGN_IN,
+    Policy,
+    policies,
+)
 from backend.core.limits import RateLimitedError
 from backend.core.registry import API_PREFIX
 
-SIGN_IN = "SignIn"
+PROBLEM_MEDIA = "application/problem+json"
 DESCRIPTION = """
 Every error is an RFC 9457 problem document; `error` is a stable code to branch on, and
 `GET /errors/{code}` explains it. Every address answers with and without a trailing slash.
 Every answer carries `X-Request-ID`; send your own to find a request in the logs again.
 Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parameters are refused.
 """
+
+_SECURITY_SCHEMES = {
+    SIGN_IN: {
+        "type": "oauth2",
+        "description": "`Authorization: Bearer` with the access token of a sign-in.",
+        "flows": {"password": {"tokenUrl": f"{API_PREFIX}/auth/login", "scopes": {}}},
+    },
+    COOKIE: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "access_token",
+        "description": "Set by `POST /auth/login?transport=cookie`. Outside development its name "
+        "is `__Host-access_token`.",
+    },
+    REFRESH_COOKIE: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "refresh_token",
+        "description": "Set beside the cookie `access_token`, and sent to `/auth` only. Outside "
+        "development its name is `__Secure-refresh_token`.",
+    },
+    CSRF: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-CSRF-Token",
+        "description": "`csrf_token` of the sign-in or refresh, beside the cookie.",
+    },
+}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -31,7 +68,11 @@ def operation_id(route: APIRoute) -> str:
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
-        title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        servers=[{"url": "/"}],
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -39,17 +80,14 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     schemas |= {**schema.pop("$defs"), "Problem": schema}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    components["securitySchemes"] = {
-        SIGN_IN: {
-            "type": "oauth2",
-            "flows": {"password": {"tokenUrl": f"{API_PREFIX}/auth/login", "scopes": {}}},
-        }
-    }
+    components["securitySchemes"] = _SECURITY_SCHEMES
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
-                _complete(operation, context.original_route)
+                _complete(operation, context.original_route, schemas)
+    for schema in _schemas(document):
+        _standardise(schema)
     return document
 
 
@@ -64,18 +102,27 @@ def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {**document, "servers": [{"url": prefix}], "components": components}
 
 
-def _complete(operation: dict[str, Any], route: APIRoute) -> None:
+def security_of(policy: Policy, methods: Set[str]) -> list[dict[str, list[str]]]:
+    """The alternatives by which callers of such a route are known; `{}` is anonymous."""
+    if policy.kind == "ignored":
+        return []
+    by_cookie: dict[str, list[str]] = {COOKIE: []}
+    if not methods <= SAFE_METHODS:
+        by_cookie[CSRF] = []
+    anonymous: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
+    return [*anonymous, {SIGN_IN: []}, by_cookie]
+
+
+def _complete(operation: dict[str, Any], route: APIRoute, schemas: dict[str, Any]) -> None:
     policy = next(iter(policies(route.dependant)), Policy("ignored"))
-    if policy.kind == "public":
-        operation["security"] = [{}, {SIGN_IN: []}]
-    elif policy.kind != "ignored":
-        operation["security"] = [{SIGN_IN: []}]
+    # Routes that look for credentials themselves declare them with `openapi_extra`.
+    operation.setdefault("security", security_of(policy, route.methods or set()))
     if policy.permission:
         note = f"Needs the permission `{policy.permission}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
     parameters = operation.setdefault("parameters", [])
     for model in _query_models(route.dependant):
-        parameters.extend(_parameters(model))
+        parameters.extend(_parameters(model, schemas))
     if not parameters:
         del operation["parameters"]
     if "requestBody" in operation:
@@ -85,9 +132,16 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         del operation["responses"]["422"]
     for status, response in documented(*_usual_errors(policy, route, operation)).items():
         known = operation["responses"].setdefault(str(status), response)
-        if known is not response:
-            media = known["content"]["application/problem+json"]
-            media["examples"] |= response["content"]["application/problem+json"]["examples"]
+        if known is not response and "$ref" not in known:
+            _add_problem(known, response["content"][PROBLEM_MEDIA])
+
+
+def _add_problem(response: dict[str, Any], problem: dict[str, Any]) -> None:
+    """Describe the problem document beside whatever else a route says of this status."""
+    media = response.setdefault("content", {}).setdefault(PROBLEM_MEDIA, {})
+    media.setdefault("schema", problem["schema"])
+    examples = {"example": {"value": media.pop("example")}} if "example" in media else {}
+    media["examples"] = media.get("examples", {}) | examples | problem["examples"]
 
 
 def _describe_optional_body(body: dict[str, Any]) -> None:
@@ -131,20 +185,71 @@ def _usual_errors(
     return list(dict.fromkeys(usual))
 
 
+_STANDARD = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+}
+_NAMED = ("$defs", "dependentSchemas", "patternProperties", "properties")
+
+
+def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every JSON Schema of the document that is not a part of another one."""
+    yield from document["components"]["schemas"].values()
+    pending: list[Any] = [document["paths"]]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, list):
+            pending.extend(current)
+        elif isinstance(current, dict):
+            for name, value in current.items():
+                if name == "schema":
+                    yield value
+                elif name not in ("example", "examples"):
+                    pending.append(value)
+
+
+def _standardise(schema: Any) -> None:
+    """Replace pydantic's own names of keywords, which a limit behind a validator keeps."""
+    if not isinstance(schema, dict):
+        return
+    for name in _STANDARD.keys() & schema.keys():
+        standard = _STANDARD[name]
+        if schema.get("type") == "array":
+            standard = standard.replace("Length", "Items")
+        schema.setdefault(standard, schema.pop(name))
+    for name, value in schema.items():
+        if name in ("const", "default", "enum", "example", "examples"):
+            continue
+        parts = value if isinstance(value, list) else [value]
+        if name in _NAMED:
+            parts = list(value.values())
+        for part in parts:
+            _standardise(part)
+
+
 def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
     calls: list[Any] = [each.call for each in dependant.dependencies]
     return [call.model for call in calls if hasattr(call, "query_parameters")]
 
 
-def _parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+def _parameters(model: type[BaseModel], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    described_model = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= described_model.get("$defs", {})
     found = []
-    for name, described in model.model_json_schema()["properties"].items():
+    for name, described in described_model["properties"].items():
         schema = {k: v for k, v in described.items() if k not in ("anyOf", "default", "title")}
-        if "type" not in schema:
-            # An absent parameter is absent: null is nothing that could be sent.
-            options = [each for each in described["anyOf"] if each.get("type") != "null"]
+        # An absent parameter is absent: null is nothing that could be sent.
+        options = [each for each in described.get("anyOf", ()) if each.get("type") != "null"]
+        if len(options) > 1:
+            schema["anyOf"] = options
+        elif options:
             schema = {**options[0], **schema}
-        if schema["type"] != "array" and "items" in schema:
+        if schema.get("type") != "array" and "items" in schema:
             # Several values in one text, separated by commas.
             del schema["items"]
         if isinstance(default := described.get("default"), bool | int):

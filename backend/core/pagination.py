@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import (
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.core.context import context_of
-from backend.core.schemas import Schema, Trimmed
+from backend.core.schemas import Id, Schema, Trimmed
 from backend.db.lists import Filter, Listing, ListQuery, RowPage
 from backend.db.reads import Row
 
@@ -145,7 +146,8 @@ class ListParameters:
             described = Field(None, description=listing.search.description)
             parameters["q"] = (Annotated[str, Trimmed(MAX_SEARCH)] | None, described)
         for name, each in listing.filters.items():
-            parameters[name] = (each.type | None, Field(None, description=each.description))
+            kind = Id if each.type is UUID else each.type
+            parameters[name] = (kind | None, Field(None, description=each.description))
         self.model = create_model(f"{schema.__name__}ListQuery", **parameters)
         self.query_parameters = frozenset(self.model.model_fields)
 

@@ -9,15 +9,16 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, params
 from fastapi.dependencies.models import Dependant
-from fastapi.params import Form
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from backend.core import strict_json
 from backend.core.errors import (
@@ -27,7 +28,16 @@ from backend.core.errors import (
     NotAcceptableError,
     UnsupportedMediaTypeError,
 )
+from backend.core.forms import (
+    FORM_TYPES,
+    MULTIPART,
+    Form,
+    FormRefusedError,
+    form_parameters,
+    read_form,
+)
 from backend.core.identity import Policy, policies
+from backend.core.rules import further_errors, rule_of
 
 MAX_BODY_BYTES = 1024 * 1024
 JSON_TYPES = frozenset({"application/json"})
@@ -37,17 +47,29 @@ _CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*(?:;|$)', re.IGNORECASE)
 
 
 class BodyRequest(Request):
-    """A request whose body is bounded while it arrives and read as strict JSON."""
+    """A request whose body is bounded while it arrives, and read strictly: JSON, or `form`."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        limit: int = MAX_BODY_BYTES,
+        form: Form | None = None,
+    ) -> None:
+        super().__init__(scope, receive)
+        self._limit = limit
+        self._described = form
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         declared = self.headers.get("content-length", "")
         # int() itself refuses thousands of digits.
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > MAX_BODY_BYTES):
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._limit):
             raise HTTPException(413)
         received = 0
         async for chunk in super().stream():
             received += len(chunk)
-            if received > MAX_BODY_BYTES:
+            if received > self._limit:
                 raise HTTPException(413)
             yield chunk
 
@@ -58,9 +80,30 @@ class BodyRequest(Request):
             # FastAPI passes on no other exception from here.
             raise HTTPException(400, str(refused)) from None
 
+    async def _get_form(
+        self,
+        *,
+        max_files: float = 1000,
+        max_fields: float = 1000,
+        max_part_size: int = MAX_BODY_BYTES,
+    ) -> FormData:
+        # What Starlette's `form()` calls, with the limits of the route.
+        if self._form is None:
+            self._form = await read_form(
+                self, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
+            )
+            if self._described is not None:
+                await self._described.check(self._form)
+        return self._form
+
 
 class Route(APIRoute):
     """A route that admits a request before FastAPI sees it."""
+
+    def __init__(self, *arguments: Any, max_body_size: int | None = None, **options: Any) -> None:
+        # Not handed on: the 413 of FastAPI's own check is no problem document.
+        self._body_limit = max_body_size or MAX_BODY_BYTES
+        super().__init__(*arguments, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -69,9 +112,12 @@ class Route(APIRoute):
         body = self.body_field
         offered = JSON_RANGES | other_ranges(self.responses)
         may_have_content = bool((self.methods or set()) - {"GET", "HEAD"})
-        media_types = None
-        if body is not None and not isinstance(body.field_info, Form):
-            media_types = PATCH_TYPES if "PATCH" in (self.methods or ()) else JSON_TYPES
+        media_types = self._media_types()
+        form = None
+        if body is not None and isinstance(body.field_info, params.Form):
+            form = Form(form_parameters(self.dependant), self._embed_body_fields)
+        limit = self._body_limit
+        rule = rule_of(self.dependant)
 
         async def admit_then_handle(request: Request) -> Response:
             await policy.admit(request)
@@ -84,24 +130,44 @@ class Route(APIRoute):
                 check_content_coding(request)
             if body is None:
                 return await handle(request)
-            if media_types is not None:
-                check_content_type(request, media_types)
-            return await handle(BodyRequest(request.scope, request.receive))
+            check_content_type(request, media_types)
+            try:
+                return await handle(
+                    BodyRequest(request.scope, request.receive, limit=limit, form=form)
+                )
+            except FormRefusedError as refused:
+                found, sent = refused.found, refused.sent
+            except RequestValidationError as refused:
+                found, sent = list(refused.errors()), refused.body
+            if rule is not None:
+                found += await further_errors(rule, request, found, sent)
+            raise RequestValidationError(found)
 
         return admit_then_handle
+
+    def _media_types(self) -> frozenset[str]:
+        """Content types of the bodies that this route takes."""
+        described = self.body_field.field_info if self.body_field else None
+        if isinstance(described, params.File):
+            return frozenset({MULTIPART})
+        if isinstance(described, params.Form):
+            return FORM_TYPES
+        return PATCH_TYPES if "PATCH" in (self.methods or ()) else JSON_TYPES
 
 
 class Router(APIRouter):
     """`APIRouter` whose routes follow the contract. The registry accepts no other."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, max_body_size: int | None = None, **options: Any) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
+        self._body_limit = max_body_size
         self.mounted_at = ""
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if options.get("status_code") == HTTPStatus.NO_CONTENT:
             # FastAPI's own choice says `application/json` of no content.
             options["response_class"] = Response
+        options["max_body_size"] = options.get("max_body_size") or self._body_limit
         super().add_api_route(path, endpoint, **options)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -164,7 +230,12 @@ def check_content_coding(request: Request) -> None:
 
 def other_ranges(responses: dict[int | str, dict[str, Any]]) -> frozenset[str]:
     """What may be asked for beside JSON, of the media types a route declares for its success."""
-    declared = responses.get(200, {}).get("content", {})
+    declared = {
+        media_type
+        for status, response in responses.items()
+        if str(status)[0] in "2dD"  # 200, "200", "2XX", "default"
+        for media_type in response.get("content") or ()
+    }
     return frozenset(declared) | {f"{name.partition('/')[0]}/*" for name in declared}
 
 

@@ -153,16 +153,21 @@ Email = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=254),
     AfterValidator(_email),
-    Field(examples=["ada@example.com"], json_schema_extra={"format": "email"}),
+    Field(examples=["ada@example.com"], json_schema_extra={"format": "idn-email"}),
 ]
 
 
-def _canonical(value: Any) -> Any:
-    if isinstance(value, str) and not _UUID.fullmatch(value):
+def _dashed(value: Any) -> Any:
+    # pydantic would also take a URN, braces and no dashes.
+    if isinstance(value, str) and not is_uuid(value):
         raise PydanticCustomError("uuid_parsing", "Must be a UUID.")
     return value
 
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-Id = Annotated[UUID, BeforeValidator(_canonical)]
-"""An id in a path. Only as we write it: one thing has one address."""
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+Id = Annotated[UUID, BeforeValidator(_dashed)]
+"""An id in a path or query: 8-4-4-4-12 hexadecimal digits in either case."""
+
+
+def is_uuid(text: str) -> bool:
+    return _UUID.fullmatch(text) is not None

@@ -259,7 +259,7 @@ ID = "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"
     [
         *("x", "0", "-1", "null", "undefined", "%20", "%00", "%FF", "%0A", "..%2F", "%2e%2e", "*"),
         *(f"{ID}x", f"%20{ID}", f"{ID}%00", f"{ID}%0A", f"{{{ID}}}", f"urn:uuid:{ID}", ID[:-1]),
-        *(ID.upper().replace("0", "A"), ID.replace("-", ""), "%D9%A0" * 36, "x" * 10_000),
+        *(ID.replace("-", ""), ID.replace("0", "G"), "%D9%A0" * 36, "x" * 10_000),
     ],
 )
 @pytest.mark.parametrize("collection", ["items", "articles", "users"])

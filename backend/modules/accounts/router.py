@@ -16,8 +16,9 @@ from backend.core.identity import (
 from backend.core.limits import RateLimitedError
 from backend.core.principal import Principal
 from backend.core.routing import Router
+from backend.core.rules import also_checks
 from backend.core.schemas import Id
-from backend.modules.accounts import passwords, service
+from backend.modules.accounts import passwords, rules, service
 from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError
 from backend.modules.accounts.schemas import (
     Accepted,
@@ -54,7 +55,7 @@ async def _registration_open(context: CurrentContext) -> None:
     status_code=201,
     response_model=UserOut,
     # Before the body is looked at: where nobody may register, no field is wrong.
-    dependencies=[public, Depends(_registration_open)],
+    dependencies=[public, Depends(_registration_open), also_checks(rules.new_account)],
     responses={
         202: {"model": Accepted, "description": "Where `REGISTRATION_MODE` is `strict`: always."},
         **documented(EmailAlreadyExistsError, UsernameAlreadyExistsError, RegistrationClosedError),
@@ -88,7 +89,7 @@ async def forgot_password(context: CurrentContext, request: LinkRequest) -> Acce
     "/auth/reset-password",
     tags=["auth"],
     status_code=204,
-    dependencies=[credentials_ignored],
+    dependencies=[credentials_ignored, also_checks(rules.new_password)],
     responses=documented(TokenInvalidError),
 )
 async def reset_password(context: CurrentContext, reset: PasswordReset) -> None:
@@ -133,7 +134,10 @@ _CHANGING = documented(
 )
 
 
-@router.patch("/users/me", tags=["users"], responses=_CHANGING)
+_OWN = [also_checks(rules.own_account)]
+
+
+@router.patch("/users/me", tags=["users"], dependencies=_OWN, responses=_CHANGING)
 async def update_me(
     principal: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate
 ) -> MeOut:
@@ -145,7 +149,7 @@ async def update_me(
     return await service.update_me(context, principal, changes)
 
 
-@router.put("/users/me", tags=["users"], responses=_CHANGING)
+@router.put("/users/me", tags=["users"], dependencies=_OWN, responses=_CHANGING)
 async def replace_me(
     principal: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate
 ) -> MeOut:
@@ -156,6 +160,7 @@ async def replace_me(
 @router.put(
     "/users/me/password",
     tags=["auth"],
+    dependencies=[also_checks(rules.another_password)],
     status_code=204,
     responses=documented(CurrentPasswordWrongError, RateLimitedError),
 )
@@ -170,6 +175,7 @@ async def change_password(
     "/users",
     tags=["users"],
     status_code=201,
+    dependencies=[also_checks(rules.new_account)],
     responses=documented(EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError),
 )
 async def create_user(
@@ -188,6 +194,7 @@ async def create_user(
 @router.patch(
     "/users/{id}",
     tags=["users"],
+    dependencies=[also_checks(rules.account)],
     responses=documented(
         UserNotFoundError, EmailAlreadyExistsError, UsernameAlreadyExistsError, LastAdminError
     ),

@@ -24,6 +24,7 @@ from backend.modules.accounts.settings import AccountSettings
 from backend.modules.accounts.tokens import Purpose
 from backend.modules.audit import service as audit
 from backend.modules.auth import service as auth
+from backend.modules.roles import service as roles
 from backend.modules.users import service as users
 from backend.modules.users.exceptions import (
     CurrentPasswordWrongError,
@@ -45,6 +46,7 @@ HOUR = 3600
 REQUESTS = Rule(30, HOUR)
 # What one mailbox gets of one kind, whoever asks for it.
 MAILS = Rule(3, HOUR)
+PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")
 # Changes of address that one account may ask for.
 CHANGES = Rule(5, HOUR)
 
@@ -83,6 +85,11 @@ async def create_user(
     password_hash = None
     if new.password is not None:
         names = (new.email, new.username)
+        found = users.password_errors(context, new.password, names=names)
+        if found and new.roles is not MISSING:
+            found += await roles.role_errors(context, new.roles)
+        if found:
+            raise InvalidInputError(errors=found)
         password_hash = await users.accept_password(context, new.password, names=names)
     async with context.database.transaction() as session:
         user = await users.create_user_as(session, by, new, password_hash)
@@ -128,18 +135,23 @@ async def request_link(context: Context, purpose: Purpose, email: str) -> None:
             await _mail_link(session, context, purpose, email)
 
 
-async def reset_password(context: Context, text: str, new_password: str) -> None:
-    """Set the password of the account that was mailed this token, and end its sessions.
-
-    `TokenInvalidError`, or `PasswordRefusedError`, which does not use the token up.
-    """
+async def password_token(context: Context, text: str) -> tuple[MailedToken, tuple[str, str | None]]:
+    """The token that sets a password, and the names of its account; `TokenInvalidError`."""
     token = await _live(context, text, *tokens.SETS_PASSWORD)
     assert token.user_id is not None
     try:
         found = await users.credentials_of(context.database.fresh, token.user_id)
     except UserNotFoundError:
         raise TokenInvalidError from None
-    names = (found.email, found.username)
+    return token, (found.email, found.username)
+
+
+async def reset_password(context: Context, text: str, new_password: str) -> None:
+    """Set the password of the account that was mailed this token, and end its sessions.
+
+    `TokenInvalidError`, or `PasswordRefusedError`, which does not use the token up.
+    """
+    token, names = await password_token(context, text)
     new_hash = await users.accept_password(context, new_password, names=names, field="new_password")
     async with context.database.transaction() as session:
         account = await _use(session, token)
@@ -213,8 +225,7 @@ async def _prove(
     context: Context, principal: Principal, changes: AccountUpdate
 ) -> users.Credentials:
     if changes.current_password is MISSING:
-        missing = FieldError(field="body.current_password", message="Is required.", code="missing")
-        raise InvalidInputError(errors=[missing])
+        raise InvalidInputError(errors=[PASSWORD_MISSING])
     return await auth.prove_password(
         context, principal.user_id, changes.current_password, action="user.update"
     )

@@ -3,13 +3,14 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression, select
 from sqlmodel import col
 
 from backend.core.origin import plain_address
 from backend.core.pagination import created_filters
+from backend.core.schemas import is_uuid
 from backend.db.lists import Filter, Listing
 from backend.modules.audit.models import AuditEvent
 from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
@@ -24,6 +25,11 @@ def _address(value: Any) -> Any:
 
 def _text(max_length: int) -> Any:
     return Annotated[str, Field(min_length=1, max_length=max_length)]
+
+
+def _as_stored(target_id: str) -> str:
+    # Ids of rows are stored in lower case.
+    return target_id.lower() if is_uuid(target_id) else target_id
 
 
 def _equal(column: SQLColumnExpression[Any], kind: Any, description: str) -> Filter:
@@ -42,7 +48,11 @@ EVENTS = Listing(
         "actor_id": _equal(col(AuditEvent.actor_id), UUID, "Done by this user."),
         "action": _equal(col(AuditEvent.action), Action, "Such as `auth.login`."),
         "target_type": _equal(col(AuditEvent.target_type), _text(50), "Such as `user`."),
-        "target_id": _equal(col(AuditEvent.target_id), _text(255), "Done to this."),
+        "target_id": _equal(
+            col(AuditEvent.target_id),
+            Annotated[_text(255), AfterValidator(_as_stored)],
+            "Done to this.",
+        ),
         "outcome": _equal(col(AuditEvent.outcome), Outcome, "What came of it."),
         "ip": _equal(col(AuditEvent.ip), Annotated[str, BeforeValidator(_address)], "From here."),
         "user_agent": _equal(col(AuditEvent.user_agent), _text(255), "By this program, exactly."),

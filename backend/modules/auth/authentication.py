@@ -4,14 +4,14 @@ from starlette.requests import Request
 
 from backend.core.context import context_of
 from backend.core.errors import InvalidTokenError, TokenExpiredError
+from backend.core.identity import SAFE_METHODS
 from backend.core.principal import Principal
 from backend.modules.auth import queries
 from backend.modules.auth.tokens import issuer_of
 from backend.modules.auth.web import (
     HEADER,
-    SAFE_METHODS,
+    access_cookie,
     check_csrf,
-    cookies_of,
     csrf_token_for,
 )
 from backend.modules.users.service import permission_set
@@ -20,9 +20,9 @@ from backend.modules.users.service import permission_set
 async def authenticate(request: Request) -> Principal | None:
     """The caller, or None without credentials. Bad credentials raise; they are never anonymous.
 
-    A request that carries the cookie is a request by cookie, whatever else it carries.
+    A request with a cookie that was issued here is a request by cookie, whatever else it carries.
     """
-    cookie, _ = cookies_of(request)
+    cookie = access_cookie(request)
     token = cookie or bearer_token(request)
     if token is None:
         return None

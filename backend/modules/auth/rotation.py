@@ -65,12 +65,14 @@ async def refresh(
 ) -> Opened:
     """Replace the session's refresh token.
 
-    `access_token`, if one came along, must be of the same generation; it may have expired.
+    `access_token`, if one came along, must be of the same generation or of the one before: of two
+    tabs that share the refresh token, one still holds the older. It may have expired.
     """
     if access_token is not None:
         issuer = issuer_of(context)
         claims = issuer.read(access_token)
-        if not issuer.is_of(claims, token.session_id, token.generation):
+        generations = {token.generation, max(0, token.generation - 1)}
+        if not any(issuer.is_of(claims, token.session_id, each) for each in generations):
             raise InvalidTokenError
     async with _turns.setdefault(token.session_id, asyncio.Lock()):
         while True:

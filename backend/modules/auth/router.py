@@ -13,7 +13,15 @@ from backend.core.errors import (
     TokenExpiredError,
     documented,
 )
-from backend.core.identity import CurrentPrincipal, credentials_ignored, require
+from backend.core.identity import (
+    COOKIE,
+    CSRF,
+    REFRESH_COOKIE,
+    SIGN_IN,
+    CurrentPrincipal,
+    credentials_ignored,
+    require,
+)
 from backend.core.limits import RateLimitedError
 from backend.core.origin import origin
 from backend.core.pagination import ListParameters, Page, PageRequest
@@ -31,7 +39,7 @@ from backend.modules.auth.exceptions import (
     RefreshTokenReusedError,
     SessionNotFoundError,
 )
-from backend.modules.auth.refresh_tokens import read_token
+from backend.modules.auth.refresh_tokens import RefreshToken, read_token
 from backend.modules.auth.rotation import Opened, Transport
 from backend.modules.auth.schemas import (
     CookieTokens,
@@ -44,6 +52,12 @@ from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
 
 router = Router()
 
+_BY_REFRESH_COOKIE: dict[str, list[str]] = {REFRESH_COOKIE: [], CSRF: []}
+# These routes look for credentials themselves; anonymous is who sends the token in the body.
+REFRESH_SECURITY = {"security": [{}, {SIGN_IN: []}, _BY_REFRESH_COOKIE]}
+LOGOUT_SECURITY = {
+    "security": [{SIGN_IN: []}, {COOKIE: [], CSRF: []}, _BY_REFRESH_COOKIE, {}],
+}
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
 
 
@@ -82,6 +96,7 @@ async def login(
     "/auth/refresh",
     tags=["auth"],
     dependencies=[credentials_ignored],
+    openapi_extra=REFRESH_SECURITY,
     responses=documented(
         RefreshTokenInvalidError, RefreshTokenReusedError, InvalidTokenError, CSRFError
     ),
@@ -92,12 +107,13 @@ async def refresh(
     """Replace the refresh token of a session, in the body or in its cookie, and get new tokens.
 
     The token that was just replaced is answered alike for some seconds. One older than that ends
-    the session. An access token that comes along must be of the same sign-in and age.
+    the session. An access token that comes along must be of the same sign-in, and as old as the
+    refresh token or one refresh older.
     """
-    access_cookie, cookie = web.cookies_of(request)
+    access_cookie, cookie = web.access_cookie(request), web.refresh_cookie(request)
     transport: Transport = "cookie" if cookie else "body"
     try:
-        token = read_token(context, cookie or (body and body.refresh_token) or "")
+        token = cookie or read_token(context, (body and body.refresh_token) or "")
         if cookie:
             web.check_csrf(request, token.session_id)
         access_token = access_cookie or bearer_token(request)
@@ -132,6 +148,7 @@ def _told(
     tags=["auth"],
     status_code=204,
     dependencies=[credentials_ignored],
+    openapi_extra=LOGOUT_SECURITY,
     responses=documented(
         NotAuthenticatedError,
         InvalidTokenError,
@@ -145,7 +162,7 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
 
     By whatever is left of it: an access token, the refresh cookie, or `refresh_token`.
     """
-    cookies = web.cookies_of(request)
+    cookies = web.access_cookie(request), web.refresh_cookie(request)
     try:
         await _end_this_session(request, context, cookies, body.refresh_token if body else None)
     except AppError as error:
@@ -157,7 +174,10 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
 
 
 async def _end_this_session(
-    request: Request, context: Context, cookies: tuple[str | None, str | None], sent: str | None
+    request: Request,
+    context: Context,
+    cookies: tuple[str | None, RefreshToken | None],
+    sent: str | None,
 ) -> None:
     access_cookie, cookie = cookies
     refused: AppError = NotAuthenticatedError()
@@ -174,7 +194,7 @@ async def _end_this_session(
             return
     if not (cookie or sent):
         raise refused
-    token = read_token(context, cookie or sent or "")
+    token = cookie or read_token(context, sent or "")
     if cookie:
         web.check_csrf(request, token.session_id)
     async with context.database.transaction() as session:

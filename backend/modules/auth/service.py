@@ -13,7 +13,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
 from backend.core.context import Context
-from backend.core.errors import AppError, InvalidTokenError, ServiceUnavailableError
+from backend.core.errors import (
+    AppError,
+    InvalidTokenError,
+    ServiceUnavailableError,
+)
 from backend.core.limits import RateLimitedError, Rule
 from backend.core.names import name_key
 from backend.core.origin import Origin

@@ -76,6 +76,16 @@ class TokenIssuer:
             raise TokenExpiredError
         return claims
 
+    def issued(self, token: str) -> bool:
+        """Whether the token was issued by this installation; it may have expired."""
+        if token in self._verified:
+            return True
+        try:
+            self.read(token)
+        except InvalidTokenError:
+            return False
+        return True
+
     def read(self, token: str) -> Claims:
         """What a token says that was issued here, also when it has expired."""
         if len(token) > MAX_TOKEN_LENGTH:

@@ -2,22 +2,25 @@
 
 import hashlib
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
 from backend.core.context import Context, context_of
 from backend.core.errors import CSRFError
 from backend.core.origin import address
 from backend.core.settings import Settings
+from backend.modules.auth.exceptions import RefreshTokenInvalidError
+from backend.modules.auth.refresh_tokens import RefreshToken, read_token
 from backend.modules.auth.rotation import Opened
+from backend.modules.auth.tokens import issuer_of
 
 HEADER = "X-CSRF-Token"
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 REFRESH_PATH = "/api/v1/auth"
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -38,13 +41,40 @@ def names_of(settings: Settings) -> CookieNames:
     return LOCAL if settings.is_local else SECURE
 
 
-def cookies_of(request: Request) -> tuple[str | None, str | None]:
-    """The access token and the refresh token among the cookies."""
+def access_cookie(request: Request) -> str | None:
+    """The access token among the cookies, expired or not; None without one issued here.
+
+    Other applications on the same host may use the same name. Of several that were issued here the
+    last counts: browsers send the cookies of longer paths first, and the path of ours is `/`.
+    """
     if "cookie" not in request.headers:
-        return None, None
-    names = names_of(context_of(request).settings)
-    cookies = request.cookies
-    return cookies.get(names.access) or None, cookies.get(names.refresh) or None
+        return None
+    context = context_of(request)
+    found = _cookies(request, names_of(context.settings).access)
+    issuer = issuer_of(context)
+    return next((each for each in reversed(found) if issuer.issued(each)), None)
+
+
+def refresh_cookie(request: Request) -> RefreshToken | None:
+    """The refresh token among the cookies, good or not; None without one issued here."""
+    if "cookie" not in request.headers:
+        return None
+    context = context_of(request)
+    for each in reversed(_cookies(request, names_of(context.settings).refresh)):
+        with suppress(RefreshTokenInvalidError):
+            return read_token(context, each)
+    return None
+
+
+def _cookies(request: Request, name: str) -> list[str]:
+    """All values under this name, in the order sent; `request.cookies` keeps one of them."""
+    return [
+        value
+        for line in request.headers.getlist("cookie")
+        for pair in line.split(";")
+        for found, value in cookie_parser(pair).items()
+        if found == name
+    ]
 
 
 def set_cookies(response: Response, context: Context, opened: Opened) -> str:
@@ -87,8 +117,9 @@ def csrf_token(context: Context, session_id: UUID) -> str:
 def csrf_token_for(request: Request, session_id: UUID) -> str:
     """The CSRF token to send with these cookies: theirs, also if a former key made it."""
     context = context_of(request)
-    cookie = request.cookies.get(names_of(context.settings).csrf, "")
-    return cookie if _is_signed(context, session_id, cookie) else csrf_token(context, session_id)
+    cookies = reversed(_cookies(request, names_of(context.settings).csrf))
+    own = (cookie for cookie in cookies if _is_signed(context, session_id, cookie))
+    return next(own, None) or csrf_token(context, session_id)
 
 
 def check_csrf(request: Request, session_id: UUID) -> None:
@@ -96,9 +127,10 @@ def check_csrf(request: Request, session_id: UUID) -> None:
     check_origin(request)
     context = context_of(request)
     sent = request.headers.get(HEADER, "")
-    cookie = request.cookies.get(names_of(context.settings).csrf, "")
-    same = hmac.compare_digest(sent.encode(), cookie.encode())
-    if not same or not _is_signed(context, session_id, sent):
+    if not _is_signed(context, session_id, sent):
+        raise CSRFError
+    # What is signed for this session is not secret to itself: any equal cookie will do.
+    if sent not in _cookies(request, names_of(context.settings).csrf):
         raise CSRFError
 
 

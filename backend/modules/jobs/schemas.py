@@ -17,7 +17,7 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-JobId = Annotated[int, BeforeValidator(_canonical), Field(ge=1, le=_BIGGEST)]
+JobId = Annotated[int, Field(ge=1, le=_BIGGEST), BeforeValidator(_canonical)]
 """An id in a path. Only as we write it: one thing has one address."""
 
 

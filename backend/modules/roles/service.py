@@ -7,6 +7,7 @@ older version must not undo what the newer one granted. It can be kept or taken 
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 from sqlalchemy import Subquery, func
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.errors import PermissionDeniedError
+from backend.core.errors import FieldError, PermissionDeniedError
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE, BUILT_IN_ROLES, Feature
 from backend.core.principal import Principal
@@ -114,6 +115,16 @@ async def lock_existing(session: AsyncSession, names: Collection[str]) -> frozen
     return frozenset(await session.exec(statement))
 
 
+async def role_errors(context: Context, roles: Sequence[str]) -> list[FieldError]:
+    """Which of these roles do not exist."""
+    async with context.database.transaction() as session:
+        try:
+            await permissions_of(session, roles)
+        except UnknownRoleError as refused:
+            return list(refused.errors)
+    return []
+
+
 async def list_permissions(
     reads: Reads, features: Iterable[Feature], query: ListQuery
 ) -> Page[FeatureOut]:
@@ -181,6 +192,17 @@ async def update_role(
     await session.flush()
     await _record(session, by, "role.update", name, before, _told(role))
     return RoleOut.from_row(role.model_dump())
+
+
+async def permission_errors(
+    reads: Reads, features: Iterable[Feature], sent: Sequence[str], role: str | None
+) -> list[FieldError]:
+    """Which of these permissions neither exist nor are held by this role."""
+    known = _declared(features)
+    with suppress(RoleNotFoundError):
+        known |= set((await get_role(reads, role)).permissions if role else ())
+    unknown = [position for position, name in enumerate(sent) if name not in known]
+    return list(UnknownPermissionError(unknown).errors)
 
 
 async def delete_role(session: AsyncSession, by: Principal, name: str) -> None:

@@ -3,12 +3,14 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 
 from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import PermissionDeniedError, documented
+from backend.core.errors import FieldError, PermissionDeniedError, documented
 from backend.core.identity import CurrentPrincipal, confirm, require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
 from backend.core.principal import Principal
 from backend.core.routing import Router
+from backend.core.rules import Refused, also_checks
 from backend.core.schemas import Id
+from backend.modules.roles import service as roles
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import queries, service
 from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
@@ -18,6 +20,10 @@ router = Router(prefix="/users", tags=["users"])
 UserAnswer = Annotated[Answer, Depends(ResourceParameters(UserOut))]
 MeAnswer = Annotated[Answer, Depends(ResourceParameters(MeOut))]
 UserPage = Annotated[PageRequest, Depends(ListParameters(queries.USERS, UserOut))]
+
+
+async def _role_errors(refused: Refused) -> list[FieldError]:
+    return await roles.role_errors(refused.context, refused.sent.get("roles", ()))
 
 
 @router.get("/me", response_model=MeOut)
@@ -68,6 +74,7 @@ async def delete_user(
 
 @router.put(
     "/{id}/roles",
+    dependencies=[also_checks(_role_errors)],
     responses=documented(UserNotFoundError, LastAdminError, UnknownRoleError),
 )
 async def set_roles(

@@ -47,7 +47,7 @@ NewPassword = Annotated[
 
 class UserOut(Schema):
     id: UUID
-    email: str = Field(examples=["ada@example.com"], json_schema_extra={"format": "email"})
+    email: str = Field(examples=["ada@example.com"], json_schema_extra={"format": "idn-email"})
     username: str | None
     full_name: str | None
     is_active: bool
@@ -61,7 +61,7 @@ class UserOut(Schema):
 class MeOut(UserOut):
     pending_email: str | None = Field(
         description="What `email` becomes once it is verified.",
-        json_schema_extra={"format": "email"},
+        json_schema_extra={"format": "idn-email"},
     )
 
 

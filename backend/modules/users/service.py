@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.errors import InvalidTokenError, PermissionDeniedError
+from backend.core.errors import FieldError, InvalidTokenError, PermissionDeniedError
 from backend.core.names import name_key
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
@@ -29,6 +29,7 @@ from backend.modules.users import queries
 from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
     OwnEmailError,
+    PasswordRefusedError,
     UsernameAlreadyExistsError,
     UserNotFoundError,
 )
@@ -140,6 +141,18 @@ async def accept_password(
     minimum = context.settings_of(UserSettings).password_min_length
     check_password(password, minimum=minimum, names=names, field=field)
     return await hasher_of(context).hash(password)
+
+
+def password_errors(
+    context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
+) -> list[FieldError]:
+    """What `accept_password` would refuse this password for; without any hashing."""
+    minimum = context.settings_of(UserSettings).password_min_length
+    try:
+        check_password(password, minimum=minimum, names=names, field=field)
+    except PasswordRefusedError as refused:
+        return list(refused.errors)
+    return []
 
 
 async def renewed_hash(context: Context, password: str, password_hash: str | None) -> str | None:

@@ -208,8 +208,6 @@ async def test_the_cookie_says_who_is_calling(ada: Actor, page: Page) -> None:
 async def test_it_says_so_whatever_else_is_sent(ada: Actor, bob: Actor, page: Page) -> None:
     me = await page.get(ME, headers=bearer(bob.token))
     assert me.json()["id"] == str(ada.id)
-    page.change_cookie(ACCESS, "broken")
-    assert outcome(await page.get(ME, headers=bearer(bob.token))) == NO_ACCESS
 
 
 async def test_an_empty_cookie_is_none(bob: Actor, page: Page) -> None:
@@ -217,15 +215,6 @@ async def test_an_empty_cookie_is_none(bob: Actor, page: Page) -> None:
     assert outcome(await page.get(ME)) == (401, "NOT_AUTHENTICATED")
     assert (await page.get(PUBLIC)).status_code == 200
     assert (await page.get(ME, headers=bearer(bob.token))).json()["id"] == str(bob.id)
-
-
-@pytest.mark.parametrize("value", ["broken", "a.b.c", "x" * 5000, '"', "%00", "é"])
-async def test_a_broken_cookie_is_never_nobody(client: Client, value: str) -> None:
-    headers = [(b"Cookie", f"{ACCESS}={value}; {CSRF}=x".encode())]
-    for path in (ME, PUBLIC):
-        assert outcome(await client.get(path, headers=headers)) == NO_ACCESS
-    headers = [(b"Cookie", f"{REFRESHING}={value}".encode())]
-    assert outcome(await client.post(REFRESH, headers=headers)) == NO_REFRESH
 
 
 async def test_an_expired_access_token_is_told_and_refreshed(
@@ -317,9 +306,7 @@ async def test_the_cookie_counts_beside_a_body(ada: Actor, page: Page, client: C
         answer = await page.post(REFRESH, json={"refresh_token": sent}, headers=page.csrf)
         assert answer.json()["session_id"] == page.session_id
         assert answer.json().keys() == TOLD
-    page.change_cookie(REFRESHING, "broken")
     body = {"refresh_token": tokens["refresh_token"]}
-    assert outcome(await page.post(REFRESH, json=body, headers=page.csrf)) == NO_REFRESH
     assert (await client.post(REFRESH, json=body)).status_code == 200
 
 

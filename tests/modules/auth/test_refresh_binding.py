@@ -54,6 +54,30 @@ async def test_the_access_token_of_the_same_generation(opened: Tokens, client: C
     )
 
 
+async def test_the_access_token_of_the_generation_before(opened: Tokens, client: Client) -> None:
+    """Of two tabs that share the refresh token, one has refreshed; the other has its old token."""
+    second = await refreshed(client, opened["refresh_token"])
+    answer = await refresh(client, second["refresh_token"], access=opened["access_token"])
+    assert outcome(answer) == GOOD
+    # Two generations are too many; nothing is revoked for it.
+    third = answer.json()
+    late = await refresh(client, third["refresh_token"], access=opened["access_token"])
+    assert outcome(late) == NO_ACCESS
+    await refreshed(client, third["refresh_token"])
+
+
+async def test_the_same_by_cookies(browser: Client, context: Context) -> None:
+    held = [take_cookies(browser)]
+    for _ in range(2):
+        browser.cookies.update(held[-1])
+        assert outcome(await browser.post(REFRESH)) == GOOD
+        held.append(take_cookies(browser))
+    for age, expected in ((2, NO_ACCESS), (1, GOOD)):
+        shown = held[-1] | {"access_token": held[-1 - age]["access_token"]}
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in shown.items())}
+        assert outcome(await browser.post(REFRESH, headers=headers)) == expected
+
+
 async def test_it_may_have_expired(
     opened: Tokens, ada: Actor, client: Client, context: Context
 ) -> None:
@@ -67,14 +91,15 @@ async def test_any_other_access_token_is_refused(
     opened: Tokens, ada: Actor, bob: Actor, client: Client, context: Context, database_url: str
 ) -> None:
     session_id = UUID(opened["session_id"])
-    current = await refreshed(client, opened["refresh_token"])
+    second = await refreshed(client, opened["refresh_token"])
+    current = await refreshed(client, second["refresh_token"])
     now, elsewhere = datetime.now(UTC), make_context("postgresql://x", secret_key="y" * 32)
     wrong = [
         ada.token,
         bob.token,
         opened["access_token"],
-        issuer_of(context).issue(ada.id, session_id, 2, issued=now, ttl=60),
-        issuer_of(elsewhere).issue(ada.id, session_id, 1, issued=now, ttl=60),
+        issuer_of(context).issue(ada.id, session_id, 3, issued=now, ttl=60),
+        issuer_of(elsewhere).issue(ada.id, session_id, 2, issued=now, ttl=60),
         current["access_token"][:-2],
         current["refresh_token"],
         "x",
@@ -85,8 +110,8 @@ async def test_any_other_access_token_is_refused(
         answer = await refresh(client, current["refresh_token"], access=token)
         assert outcome(answer) == NO_ACCESS
         assert answer.headers["www-authenticate"].startswith("Bearer")
-    # The predecessor in its grace takes its own generation's, and no other.
-    answer = await refresh(client, opened["refresh_token"], access=current["access_token"])
+    # The predecessor in its grace does not take the newer one.
+    answer = await refresh(client, second["refresh_token"], access=current["access_token"])
     assert outcome(answer) == NO_ACCESS
     assert await stored(database_url, session_id) == before
     right = current["access_token"]

@@ -1,0 +1,127 @@
+"""Forms, read as strictly as JSON: nothing unknown, nothing twice, UTF-8 without NUL."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, get_args
+from urllib.parse import parse_qsl
+
+from fastapi._compat import ModelField, field_annotation_is_sequence, lenient_issubclass
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import request_body_to_args
+from pydantic import BaseModel
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+MULTIPART = "multipart/form-data"
+FORM_TYPES = frozenset({"application/x-www-form-urlencoded", MULTIPART})
+
+
+class FormRefusedError(HTTPException):
+    """FastAPI passes on no other exception from where it reads a body."""
+
+    def __init__(self, found: list[Any], sent: FormData) -> None:
+        super().__init__(422)
+        self.found = found
+        self.sent = dict(sent)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form that a route takes: its parameters, as FastAPI describes them."""
+
+    parameters: list[ModelField]
+    embedded: bool
+
+    @property
+    def fields(self) -> dict[str, bool]:
+        """Whether a field may be repeated, by its name."""
+        return {
+            name: field_annotation_is_sequence(annotation)
+            for parameter in self.parameters
+            for name, annotation in _fields_of(parameter)
+        }
+
+    async def check(self, sent: FormData) -> None:
+        """Raise `FormRefusedError` for what FastAPI would ignore, with all that it would refuse."""
+        found = refusals(sent, self.fields)
+        if found:
+            _, more = await request_body_to_args(self.parameters, sent, self.embedded)
+            known = {(each["loc"], each["type"]) for each in found}
+            found += [each for each in more if (each["loc"], each["type"]) not in known]
+            await sent.close()
+            raise FormRefusedError(found, sent)
+
+
+def form_parameters(dependant: Dependant) -> list[ModelField]:
+    """The body parameters of a route, its dependencies' included."""
+    inner = [each for sub in dependant.dependencies for each in form_parameters(sub)]
+    return [*dependant.body_params, *inner]
+
+
+def _fields_of(parameter: ModelField) -> Iterator[tuple[str, Any]]:
+    annotation = parameter.field_info.annotation
+    models = [
+        each for each in (annotation, *get_args(annotation)) if lenient_issubclass(each, BaseModel)
+    ]
+    if not models:
+        yield parameter.alias, annotation
+    for model in models:
+        for name, info in model.model_fields.items():
+            yield info.alias or name, info.annotation
+
+
+def refusals(sent: FormData, fields: Mapping[str, bool]) -> list[Any]:
+    """What is wrong with a form whatever its fields mean, in pydantic's form.
+
+    `fields` are the names it may have, and whether each may be repeated.
+    """
+    found: list[Any] = []
+    seen: set[str] = set()
+    for name, value in sent.multi_items():
+        text = value if isinstance(value, str) else value.filename or ""
+        if name not in fields:
+            found.append(_refusal(name, "extra_forbidden", "Unknown."))
+        elif name in seen and not fields[name]:
+            found.append(_refusal(name, "repeated", "Given twice."))
+        elif "\0" in text:
+            found.append(_refusal(name, "text_nul", "Must not contain NUL."))
+        seen.add(name)
+    return found
+
+
+def _refusal(name: str, code: str, message: str) -> dict[str, Any]:
+    return {"loc": ("body", name), "type": code, "msg": message}
+
+
+async def read_form(request: Request, **limits: Any) -> FormData:
+    """The form in the body, within Starlette's `limits`; HTTPException 400 for what is none."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if media_type == MULTIPART:
+            async with aclosing(request.stream()) as stream:
+                return await _Parser(request.headers, stream, **limits).parse()
+        text = (await request.body()).decode()
+        fields = text.count("&") + 1
+        if fields > limits["max_fields"]:
+            raise HTTPException(400, "The form has too many fields.")
+        return FormData(_pairs(text))
+    except UnicodeError:
+        raise HTTPException(400, "The form is not UTF-8.") from None
+    except MultiPartException as refused:
+        raise HTTPException(400, refused.message) from None
+
+
+def _pairs(text: str) -> list[tuple[str, str | UploadFile]]:
+    return [*parse_qsl(text, keep_blank_values=True, errors="strict")]
+
+
+class _Parser(MultiPartParser):
+    """Starlette's, which would take what is not UTF-8 for Latin-1."""
+
+    def on_part_end(self) -> None:
+        if self._current_part.file is None:
+            self._current_part.data.decode()
+        super().on_part_end()

@@ -1,0 +1,32 @@
+import createClient from "openapi-fetch";
+import type { paths } from "./generated/api";
+import { type Answer, tell } from "./story";
+
+const client = createClient<paths>({ baseUrl: process.env.API_URL });
+let token: string | undefined;
+client.use({
+  onRequest({ request }) {
+    if (token) request.headers.set("Authorization", `Bearer ${token}`);
+    return request;
+  },
+});
+
+type Fetched = { response: Response; data?: unknown; error?: unknown };
+const answer = ({ response, data, error }: Fetched): Answer => ({
+  status: response.status,
+  body: data ?? error,
+});
+
+await tell("openapi-typescript", {
+  register: async (body) => answer(await client.POST("/api/v1/auth/register", { body })),
+  signIn: async (body) => answer(await client.POST("/api/v1/auth/login", { body })),
+  refresh: async (refresh_token) =>
+    answer(await client.POST("/api/v1/auth/refresh", { body: { refresh_token } })),
+  me: async () => answer(await client.GET("/api/v1/users/me")),
+  createItem: async (body) => answer(await client.POST("/api/v1/items", { body })),
+  listItems: async () => answer(await client.GET("/api/v1/items")),
+  signOut: async () => answer(await client.POST("/api/v1/auth/logout")),
+  use: (accessToken) => {
+    token = accessToken;
+  },
+});

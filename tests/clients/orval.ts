@@ -1,0 +1,22 @@
+import * as api from "./generated/api";
+import { type Answer, tell } from "./story";
+
+let token: string | undefined;
+const signedIn = (): RequestInit => ({ headers: token ? { Authorization: `Bearer ${token}` } : {} });
+const answer = ({ status, data }: { status: number; data: unknown }): Answer => ({
+  status,
+  body: data,
+});
+
+await tell("orval", {
+  register: async (body) => answer(await api.authRegister(body)),
+  signIn: async (body) => answer(await api.authLogin(body)),
+  refresh: async (refresh_token) => answer(await api.authRefresh({ refresh_token }, signedIn())),
+  me: async () => answer(await api.usersReadMe(undefined, signedIn())),
+  createItem: async (body) => answer(await api.itemsCreateItem(body, signedIn())),
+  listItems: async () => answer(await api.itemsListItems(undefined, signedIn())),
+  signOut: async () => answer(await api.authLogout(undefined, signedIn())),
+  use: (accessToken) => {
+    token = accessToken;
+  },
+});
