@@ -84,7 +84,7 @@ def expected(prefix: str, id: str) -> dict[str, Any]:
         "refresh_token": f"{prefix}/api/v1/auth",
         "openapi.json": {f"{prefix}/openapi.json"},
         **{each: {f"{prefix}/docs/assets/{each}"} for each in assets},
-        "servers": [{"url": prefix}] if prefix else None,
+        "servers": [{"url": prefix or "/"}],
         "tokenUrl": f"{prefix}/api/v1/auth/login",
         "id": id,
     }
