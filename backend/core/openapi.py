@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI finds, and what the contract adds to every operation."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from copy import deepcopy
 from typing import Any
 
@@ -21,6 +21,7 @@ from backend.core.identity import (
     Policy,
     policies,
 )
+from backend.core.json_schemas import standardise_schemas
 from backend.core.limits import RateLimitedError
 from backend.core.registry import API_PREFIX
 
@@ -86,8 +87,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
                 _complete(operation, context.original_route, schemas)
-    for schema in _schemas(document):
-        _standardise(schema)
+    standardise_schemas(document)
     return document
 
 
@@ -183,53 +183,6 @@ def _usual_errors(
         ]
     usual.append(errors.InvalidInputError)
     return list(dict.fromkeys(usual))
-
-
-_STANDARD = {
-    "ge": "minimum",
-    "gt": "exclusiveMinimum",
-    "le": "maximum",
-    "lt": "exclusiveMaximum",
-    "multiple_of": "multipleOf",
-    "min_length": "minLength",
-    "max_length": "maxLength",
-}
-_NAMED = ("$defs", "dependentSchemas", "patternProperties", "properties")
-
-
-def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every JSON Schema of the document that is not a part of another one."""
-    yield from document["components"]["schemas"].values()
-    pending: list[Any] = [document["paths"]]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, list):
-            pending.extend(current)
-        elif isinstance(current, dict):
-            for name, value in current.items():
-                if name == "schema":
-                    yield value
-                elif name not in ("example", "examples"):
-                    pending.append(value)
-
-
-def _standardise(schema: Any) -> None:
-    """Replace pydantic's own names of keywords, which a limit behind a validator keeps."""
-    if not isinstance(schema, dict):
-        return
-    for name in _STANDARD.keys() & schema.keys():
-        standard = _STANDARD[name]
-        if schema.get("type") == "array":
-            standard = standard.replace("Length", "Items")
-        schema.setdefault(standard, schema.pop(name))
-    for name, value in schema.items():
-        if name in ("const", "default", "enum", "example", "examples"):
-            continue
-        parts = value if isinstance(value, list) else [value]
-        if name in _NAMED:
-            parts = list(value.values())
-        for part in parts:
-            _standardise(part)
 
 
 def _query_models(dependant: Dependant) -> list[type[BaseModel]]:

@@ -1,4 +1,4 @@
-"""The body of a sign-in, which comes as JSON or as the OAuth2 password form."""
+"""Credentials that come in other ways than `Authorization`; how OpenAPI describes them."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from backend.core.forms import FORM_TYPES, refusals
+from backend.core.identity import COOKIE, CSRF, REFRESH_COOKIE, SIGN_IN
 from backend.core.routing import JSON_TYPES, BodyRequest, check_content_type
 from backend.modules.auth.schemas import FormLogin, Login
 
@@ -18,6 +19,12 @@ LOGIN_BODY: dict[str, Any] = {
         "required": True,
         "content": {"application/json": {"schema": Login.model_json_schema()}},
     }
+}
+_BY_REFRESH_COOKIE: dict[str, list[str]] = {REFRESH_COOKIE: [], CSRF: []}
+# These routes look for credentials themselves; anonymous is who sends the token in the body.
+REFRESH_SECURITY = {"security": [{}, {SIGN_IN: []}, _BY_REFRESH_COOKIE]}
+LOGOUT_SECURITY = {
+    "security": [{SIGN_IN: []}, {COOKIE: [], CSRF: []}, _BY_REFRESH_COOKIE, {}],
 }
 
 

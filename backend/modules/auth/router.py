@@ -13,24 +13,15 @@ from backend.core.errors import (
     TokenExpiredError,
     documented,
 )
-from backend.core.identity import (
-    COOKIE,
-    CSRF,
-    REFRESH_COOKIE,
-    SIGN_IN,
-    CurrentPrincipal,
-    credentials_ignored,
-    require,
-)
+from backend.core.identity import CurrentPrincipal, credentials_ignored, require
 from backend.core.limits import RateLimitedError
 from backend.core.origin import origin
 from backend.core.pagination import ListParameters, Page, PageRequest
 from backend.core.principal import Principal
 from backend.core.routing import Router
 from backend.core.schemas import Id
-from backend.modules.auth import queries, rotation, service, web
+from backend.modules.auth import credentials, queries, rotation, service, web
 from backend.modules.auth.authentication import authenticate, bearer_token
-from backend.modules.auth.credentials import LOGIN_BODY, read_credentials
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
     EmailNotVerifiedError,
@@ -52,12 +43,6 @@ from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
 
 router = Router()
 
-_BY_REFRESH_COOKIE: dict[str, list[str]] = {REFRESH_COOKIE: [], CSRF: []}
-# These routes look for credentials themselves; anonymous is who sends the token in the body.
-REFRESH_SECURITY = {"security": [{}, {SIGN_IN: []}, _BY_REFRESH_COOKIE]}
-LOGOUT_SECURITY = {
-    "security": [{SIGN_IN: []}, {COOKIE: [], CSRF: []}, _BY_REFRESH_COOKIE, {}],
-}
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
 
 
@@ -65,7 +50,7 @@ SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, Se
     "/auth/login",
     tags=["auth"],
     dependencies=[credentials_ignored],
-    openapi_extra=LOGIN_BODY,
+    openapi_extra=credentials.LOGIN_BODY,
     responses=documented(
         InvalidCredentialsError,
         AccountDisabledError,
@@ -85,10 +70,8 @@ async def login(
     """Sign in with JSON or with the OAuth2 password form."""
     if transport == "cookie":
         web.check_origin(request)
-    credentials = await read_credentials(request)
-    opened = await service.sign_in(
-        context, credentials.email, credentials.password, origin(), transport
-    )
+    sent = await credentials.read_credentials(request)
+    opened = await service.sign_in(context, sent.email, sent.password, origin(), transport)
     return _told(response, context, opened, transport)
 
 
@@ -96,7 +79,7 @@ async def login(
     "/auth/refresh",
     tags=["auth"],
     dependencies=[credentials_ignored],
-    openapi_extra=REFRESH_SECURITY,
+    openapi_extra=credentials.REFRESH_SECURITY,
     responses=documented(
         RefreshTokenInvalidError, RefreshTokenReusedError, InvalidTokenError, CSRFError
     ),
@@ -148,7 +131,7 @@ def _told(
     tags=["auth"],
     status_code=204,
     dependencies=[credentials_ignored],
-    openapi_extra=LOGOUT_SECURITY,
+    openapi_extra=credentials.LOGOUT_SECURITY,
     responses=documented(
         NotAuthenticatedError,
         InvalidTokenError,

@@ -3,13 +3,13 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 
 from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import FieldError, documented
+from backend.core.errors import documented
 from backend.core.identity import CurrentPrincipal, confirm, require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
 from backend.core.principal import Principal
 from backend.core.routing import Router
-from backend.core.rules import Refused, also_checks
-from backend.modules.roles import queries, service
+from backend.core.rules import also_checks
+from backend.modules.roles import queries, rules, service
 from backend.modules.roles.exceptions import (
     RoleAlreadyExistsError,
     RoleInUseError,
@@ -25,15 +25,6 @@ Writer = Annotated[Principal, require("roles:write")]
 RoleAnswer = Annotated[Answer, Depends(ResourceParameters(RoleOut))]
 RolePage = Annotated[PageRequest, Depends(ListParameters(queries.ROLES, RoleOut))]
 FeaturePage = Annotated[PageRequest, Depends(ListParameters(queries.PERMISSIONS, FeatureOut))]
-
-
-async def _permission_errors(refused: Refused) -> list[FieldError]:
-    return await service.permission_errors(
-        refused.context.database.fresh,
-        refused.context.features,
-        refused.sent.get("permissions", ()),
-        refused.path.get("name"),
-    )
 
 
 @router.get("/permissions", response_model=Page[FeatureOut])
@@ -53,7 +44,7 @@ async def list_roles(_: Reader, reads: ReadSession, page: RolePage) -> Response:
 @router.post(
     "/roles",
     status_code=201,
-    dependencies=[also_checks(_permission_errors)],
+    dependencies=[also_checks(rules.permissions)],
     responses=documented(RoleAlreadyExistsError, UnknownPermissionError),
 )
 async def create_role(
@@ -79,7 +70,7 @@ async def read_role(name: str, _: Reader, reads: ReadSession, answer: RoleAnswer
 
 @router.patch(
     "/roles/{name}",
-    dependencies=[also_checks(_permission_errors)],
+    dependencies=[also_checks(rules.permissions)],
     responses=documented(RoleNotFoundError, RoleProtectedError, UnknownPermissionError),
 )
 async def update_role(

@@ -7,7 +7,6 @@ older version must not undo what the newer one granted. It can be kept or taken 
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 
 from sqlalchemy import Subquery, func
 from sqlalchemy.exc import IntegrityError
@@ -192,17 +191,6 @@ async def update_role(
     await session.flush()
     await _record(session, by, "role.update", name, before, _told(role))
     return RoleOut.from_row(role.model_dump())
-
-
-async def permission_errors(
-    reads: Reads, features: Iterable[Feature], sent: Sequence[str], role: str | None
-) -> list[FieldError]:
-    """Which of these permissions neither exist nor are held by this role."""
-    known = _declared(features)
-    with suppress(RoleNotFoundError):
-        known |= set((await get_role(reads, role)).permissions if role else ())
-    unknown = [position for position, name in enumerate(sent) if name not in known]
-    return list(UnknownPermissionError(unknown).errors)
 
 
 async def delete_role(session: AsyncSession, by: Principal, name: str) -> None:

@@ -1,0 +1,56 @@
+"""Keywords of JSON Schema in the OpenAPI document: the standard's, not pydantic's."""
+
+from collections.abc import Iterator
+from typing import Any
+
+_STANDARD = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+}
+_NAMED = ("$defs", "dependentSchemas", "patternProperties", "properties")
+
+
+def standardise_schemas(document: dict[str, Any]) -> None:
+    """Give every limit of the document its standard name."""
+    for schema in _schemas(document):
+        _standardise(schema)
+
+
+def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every JSON Schema of the document that is not a part of another one."""
+    yield from document["components"]["schemas"].values()
+    pending: list[Any] = [document["paths"]]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, list):
+            pending.extend(current)
+        elif isinstance(current, dict):
+            for name, value in current.items():
+                if name == "schema":
+                    yield value
+                elif name not in ("example", "examples"):
+                    pending.append(value)
+
+
+def _standardise(schema: Any) -> None:
+    """Replace pydantic's own names of keywords, which a limit behind a validator keeps."""
+    if not isinstance(schema, dict):
+        return
+    for name in _STANDARD.keys() & schema.keys():
+        standard = _STANDARD[name]
+        if schema.get("type") == "array":
+            standard = standard.replace("Length", "Items")
+        schema.setdefault(standard, schema.pop(name))
+    for name, value in schema.items():
+        if name in ("const", "default", "enum", "example", "examples"):
+            continue
+        parts = value if isinstance(value, list) else [value]
+        if name in _NAMED:
+            parts = list(value.values())
+        for part in parts:
+            _standardise(part)

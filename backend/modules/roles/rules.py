@@ -1,0 +1,20 @@
+"""What else is wrong with a body that its types refuse: the rules that the service has for it."""
+
+from contextlib import suppress
+
+from backend.core.errors import FieldError
+from backend.core.rules import Refused
+from backend.modules.roles import service
+from backend.modules.roles.exceptions import RoleNotFoundError, UnknownPermissionError
+
+
+async def permissions(refused: Refused) -> list[FieldError]:
+    """Which of them are neither declared nor held by the role that is changed."""
+    context, sent = refused.context, refused.sent.get("permissions", ())
+    known = {name for feature in context.features for name in feature.permissions}
+    if "name" in refused.path:
+        with suppress(RoleNotFoundError):
+            role = await service.get_role(context.database.fresh, refused.path["name"])
+            known.update(role.permissions)
+    unknown = [position for position, name in enumerate(sent) if name not in known]
+    return list(UnknownPermissionError(unknown).errors)
