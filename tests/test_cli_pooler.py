@@ -1,5 +1,6 @@
 """Commands that work beside a pooler, or say what they need."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from backend.db.migrations import newest_revision
-from tests.commands import backend, refusal, succeeds
+from tests.commands import backend, refusal, running, succeeds
 from tests.poolers import Pooler, pooler
 
 pytestmark = pytest.mark.slow
@@ -149,8 +150,12 @@ def test_other_commands_need_transactions_only(bouncer: Pooler, tmp_path: Path) 
 
 
 def test_the_worker_needs_a_session(bouncer: Pooler, tmp_path: Path) -> None:
-    told = {"folder": tmp_path, "DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
-    assert refusal("worker", **told) == (
+    told: dict[str, Any] = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
+    assert refusal("worker", folder=tmp_path, **told) == (
         "The worker needs a session, and with DATABASE_POOLER=transaction DATABASE_URL keeps none: "
         "set DATABASE_DIRECT_URL to the server itself."
     )
+    with running("worker", folder=tmp_path, DATABASE_DIRECT_URL=bouncer.url, **told) as worker:
+        worker.says("a transaction pooler keeps none: set DATABASE_DIRECT_URL to the server itself")
+        worker.kill(signal.SIGTERM)
+        assert worker.ends() == 0
