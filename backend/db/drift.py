@@ -175,6 +175,8 @@ def _replacing(key: Key, attribute: str, attributes: Attributes) -> str | None:
         case "column", "default":
             return f"{alter} ALTER {name} SET DEFAULT {word}"
         case "column", "generated expression":
-            generated = f"{attributes['type']} GENERATED ALWAYS AS ({word}) STORED"
+            generated = (
+                f"{attributes['type']} GENERATED ALWAYS AS ({word}) {attributes['generation']}"
+            )
             return f"{alter} DROP {name} CASCADE; {alter} ADD {name} {generated}"
     return None

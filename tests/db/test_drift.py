@@ -110,12 +110,12 @@ CHANGES: dict[str, tuple[MetaData, MetaData, str]] = {
         ONE_NAME("default", "now()", "(now() + '1 day'::interval)"),
     ),
     "generated": (
-        things(Column("a", Integer), Column("name", Integer, sa.Computed("a + 1"))),
-        things(Column("a", Integer), Column("name", Integer, sa.Computed("a + 2"))),
+        things(Column("a", Integer), Column("name", Integer, sa.Computed("a + 1", persisted=True))),
+        things(Column("a", Integer), Column("name", Integer, sa.Computed("a + 2", persisted=True))),
         ONE_NAME("generated expression", "a + 1", "a + 2"),
     ),
     "generated no longer": (
-        things(Column("a", Integer), Column("name", Integer, sa.Computed("a + 1"))),
+        things(Column("a", Integer), Column("name", Integer, sa.Computed("a + 1", persisted=True))),
         things(Column("a", Integer), Column("name", Integer)),
         ONE_NAME("generated expression", "a + 1", "absent"),
     ),
