@@ -93,7 +93,8 @@ async def test_strict_registrations_are_found_in_every_spelling(
     assert (await post.verify(first)).status_code == 400
     assert (await post.verify(second)).status_code == 204
     assert (await register(post, stored)).status_code == 202
-    assert [mail["subject"] for mail in await post.arrives()][2:] == ["You already have an account"]
+    subjects = [mail["subject"] for mail in await post.arrives()]
+    assert subjects[2:] == ["Trellis: You already have an account"]
 
 
 @one_way
