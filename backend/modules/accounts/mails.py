@@ -60,13 +60,15 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
 
 
 async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
-    """What an account's owner is told of a link, so that they notice if it was not they."""
+    """What an account's owner is told of a link or a change, to notice if it was not they."""
     token = await session.get(MailedToken, token_id)
     if token is None:
         return None
     if token.purpose == "email_change" and token.former_email is not None:
         return _message(context, "email_change_notice", token.id, to=token.former_email)
-    return _message(context, "password_reset_notice", token.id, to=token.email)
+    if token.purpose == "reset":
+        return _message(context, "password_reset_notice", token.id, to=token.email)
+    return _message(context, f"{token.purpose}_notice", token.id, to=token.email)
 
 
 async def password_notice(context: Context, user_id: UUID, notice_id: str) -> Message | None:

@@ -13,7 +13,8 @@ class MailedToken(Base, Identified, table=True):
     """A link in a mail. The token in it is derived from the id; only its digest is here.
 
     Without `user_id` it is a request that nobody has looked at yet: whoever sends it must not
-    learn whose address this is, so the job that mails finds out.
+    learn whose address this is, so the job that mails finds out. Notices of a change of address
+    are rows as well, which have ended from the start: jobs are given ids, never addresses.
     """
 
     __tablename__ = "mailed_tokens"

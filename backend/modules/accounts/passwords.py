@@ -7,6 +7,7 @@ from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
 from backend.core.jobs import enqueue
 from backend.core.principal import Principal
 from backend.db.base import uuid7
+from backend.modules.accounts import tokens
 from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
 from backend.modules.accounts.schemas import PasswordChange
 from backend.modules.audit import service as audit
@@ -54,6 +55,7 @@ async def change_password(context: Context, principal: Principal, change: Passwo
         if not await users.lock_password(session, principal.user_id, account.password_hash):
             raise CurrentPasswordWrongError
         await users.set_password(session, principal.user_id, new_hash)
+        await tokens.end(session, principal.user_id, "email_change")
         await auth.end_sessions(session, principal.user_id, keep=principal.session_id)
         await audit.record(session, "auth.password_change", target=("user", principal.user_id))
         await enqueue(

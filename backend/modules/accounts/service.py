@@ -21,7 +21,7 @@ from backend.modules.accounts.jobs import MAIL_LINK, MAIL_NOTICE
 from backend.modules.accounts.models import MailedToken
 from backend.modules.accounts.schemas import AccountUpdate
 from backend.modules.accounts.settings import AccountSettings
-from backend.modules.accounts.tokens import Purpose
+from backend.modules.accounts.tokens import Notice, Purpose
 from backend.modules.audit import service as audit
 from backend.modules.auth import service as auth
 from backend.modules.roles import service as roles
@@ -104,13 +104,32 @@ async def update_user(
 ) -> UserOut:
     """Change somebody's account. An invitation follows it to another address.
 
-    It is also mailed to whoever could not use one before, because they were not active.
+    It is also mailed to whoever could not use one before, because they were not active. A new
+    address ends all sessions and mailed tokens; the old address is told, and so is the new one.
     """
     before = await users.lock_account(session, user_id=user_id)
     user = await users.update_user(session, user_id, changes, by=by)
-    if before is not None and _needs_invitation(before, user):
+    if before is None:
+        return user
+    invited = _needs_invitation(before, user)
+    if user.email != before.email:
+        await tokens.end_all(session, user_id)
+        await auth.end_sessions(session, user_id)
+        await _notify(session, context, "moved_from", before.email, user_id)
+        if not invited:
+            await _notify(session, context, "moved_to", user.email, user_id)
+    if invited:
         await invite(session, context, user)
     return user
+
+
+async def _notify(
+    session: AsyncSession, context: Context, notice: Notice, email: str, user_id: UUID
+) -> None:
+    row = tokens.make_notice(context, notice, email, user_id)
+    session.add(row)
+    await session.flush()
+    await enqueue(session, MAIL_NOTICE, token_id=str(row.id))
 
 
 def _needs_invitation(before: Account, after: UserOut) -> bool:
@@ -156,6 +175,7 @@ async def reset_password(context: Context, text: str, new_password: str) -> None
     async with context.database.transaction() as session:
         account = await _use(session, token)
         await users.set_password(session, account.user_id, new_hash)
+        await tokens.end(session, account.user_id, "email_change")
         await users.verify_email(session, account.user_id)
         await auth.forgive(context, session, account.user_id)
         await auth.end_sessions(session, account.user_id)
@@ -189,6 +209,8 @@ async def verify_email(context: Context, text: str) -> None:
         account = await _use(session, token)
         moves = token.purpose == "email_change"
         await users.verify_email(session, account.user_id, token.email if moves else None)
+        if moves:
+            await tokens.end_all(session, account.user_id)
 
 
 async def update_me(context: Context, principal: Principal, changes: AccountUpdate) -> MeOut:

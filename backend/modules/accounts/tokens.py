@@ -23,12 +23,16 @@ from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account
 
 Purpose = Literal["verify", "email_change", "reset", "invitation", "registration"]
-LIFETIMES: dict[Purpose, timedelta] = {
+# What is told to the former and to the new address after an administrator has changed it.
+Notice = Literal["moved_from", "moved_to"]
+LIFETIMES: dict[Purpose | Notice, timedelta] = {
     "verify": timedelta(hours=24),
     "email_change": timedelta(hours=24),
     "reset": timedelta(minutes=60),
     "invitation": timedelta(days=7),
     "registration": timedelta(hours=24),
+    "moved_from": timedelta(hours=24),
+    "moved_to": timedelta(hours=24),
 }
 SETS_PASSWORD: frozenset[Purpose] = frozenset({"reset", "invitation"})
 _KEY = "mailed tokens"
@@ -45,7 +49,7 @@ def text_of(context: Context, token: MailedToken) -> str | None:
     return next((text for text in texts if digest_of(text) == token.digest), None)
 
 
-def make(context: Context, purpose: Purpose, email: str) -> MailedToken:
+def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken:
     """A row that is yet to be stored, of a new token."""
     id, now = uuid7(), utc_now()
     return MailedToken(
@@ -57,6 +61,13 @@ def make(context: Context, purpose: Purpose, email: str) -> MailedToken:
         created_at=now,
         expires_at=now + LIFETIMES[purpose],
     )
+
+
+def make_notice(context: Context, notice: Notice, email: str, user_id: UUID) -> MailedToken:
+    """A row that is yet to be stored, of a mail without a link: its token is dead already."""
+    row = make(context, notice, email)
+    row.user_id, row.ended_at = user_id, row.created_at
+    return row
 
 
 def password_digest(password_hash: str | None) -> bytes:
@@ -85,6 +96,15 @@ async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
             col(MailedToken.purpose) == purpose,
             col(MailedToken.ended_at).is_(None),
         )
+        .values(ended_at=utc_now())
+    )
+
+
+async def end_all(session: AsyncSession, user_id: UUID) -> None:
+    """Kill all tokens of this account, whose address changes: they stay dead if it changes back."""
+    await session.exec(
+        update(MailedToken)
+        .where(col(MailedToken.user_id) == user_id, col(MailedToken.ended_at).is_(None))
         .values(ended_at=utc_now())
     )
 

@@ -28,7 +28,10 @@ class OwnEmailError(InvalidInputError):
 class LastAdminError(AppError):
     status = 409
     code = "LAST_ADMIN"
-    detail = "This is the last active administrator; appoint another one first."
+    detail = (
+        "This is the last active administrator with a password; appoint another one first. "
+        "Somebody who was invited counts once they have chosen a password."
+    )
 
 
 class PasswordRefusedError(InvalidInputError):

@@ -16,7 +16,7 @@ module = Module(
                 "read": "See accounts.",
                 "write": "Make and change accounts.",
                 "delete": "Delete accounts.",
-                "admin": "Give and take roles, and end sessions.",
+                "admin": "Give and take roles, change addresses, and end sessions.",
             },
         ),
     ),

@@ -36,6 +36,8 @@ _SALTED = r"\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"
 _OWN = re.compile(r"([0-9a-f]{8})(\$2b\$(?:0[4-9]|1[0-6])" + _SALTED + ")")
 # A cost of 14 takes a second; one of 31 would hold a thread for a day.
 _IMPORTED = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])" + _SALTED)
+# Hashes that a password may match, as a regular expression that PostgreSQL reads as well.
+USABLE = f"^(?:{_OWN.pattern}|{_IMPORTED.pattern})$"
 # For the log, by how such hashes begin. Only what is on this list is repeated.
 _SCHEMES = {
     "$argon2id$": "argon2id",

@@ -13,6 +13,7 @@ from backend.core.principal import Principal
 from backend.modules.roles import service as roles_service
 from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
 from backend.modules.users.models import User, UserRole
+from backend.modules.users.passwords import USABLE
 
 # Any number no other lock of this application uses.
 _ADMINS_LOCK = 7_265_313
@@ -52,27 +53,34 @@ async def check_covered(session: AsyncSession, by: Principal, roles: Sequence[st
 async def lock_admins(session: AsyncSession) -> bool:
     """Let nobody else change who is an administrator until the transaction ends.
 
-    True if there is one.
+    True if there is one who can sign in.
     """
     await session.exec(select(func.pg_advisory_xact_lock(_ADMINS_LOCK)))
     return await _has_admin(session)
 
 
 async def check_leaving(session: AsyncSession, user: User, roles: Sequence[str]) -> None:
-    """`LastAdminError` if nobody would be an administrator without this account."""
+    """`LastAdminError` if without this account no administrator could sign in any more."""
     if not user.is_active or ADMIN_ROLE not in roles:
         return
     # Without the lock two administrators could remove each other at the same moment.
-    await lock_admins(session)
-    if not await _has_admin(session, beside=user.id):
+    if await lock_admins(session) and not await _has_admin(session, beside=user.id):
         raise LastAdminError
 
 
 async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bool:
+    """Whether there is an active administrator with a password.
+
+    Neither an invitation that nobody has accepted nor a hash of an unknown scheme is one.
+    """
     statement = (
         select(User.id)
         .join(UserRole, col(UserRole.user_id) == col(User.id))
-        .where(col(UserRole.role_name) == ADMIN_ROLE, col(User.is_active))
+        .where(
+            col(UserRole.role_name) == ADMIN_ROLE,
+            col(User.is_active),
+            col(User.password_hash).regexp_match(USABLE),
+        )
     )
     if beside:
         statement = statement.where(col(User.id) != beside)

@@ -84,7 +84,9 @@ class UserCreate(Registration):
     """An account made by somebody else."""
 
     password: NewPassword | None = Field(  # type: ignore[assignment]  # registering needs one
-        None, description="Without one, an invitation to choose one is mailed."
+        None,
+        description="Needs every permission that the account gets, also by default. Without one, "
+        "an invitation to choose one is mailed.",
     )
     is_active: bool = True
     is_verified: bool = False
@@ -99,7 +101,12 @@ class MeUpdate(Schema):
 
 
 class UserUpdate(MeUpdate):
-    email: Email | MISSING = MISSING
+    email: Email | MISSING = Field(
+        MISSING,
+        description="To change it, also in its spelling, needs `users:admin`. It ends all sessions "
+        "of the account and all links mailed to it, and is told to the old and the new address. "
+        "One's own is changed at /users/me.",
+    )
     is_active: bool | MISSING = MISSING
     is_verified: bool | MISSING = Field(
         MISSING, description="To change one's own is 403: addresses are verified by a mailed link."

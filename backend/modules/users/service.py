@@ -200,9 +200,16 @@ async def create_user(
 async def create_user_as(
     session: AsyncSession, by: Principal, new: UserCreate, password_hash: str | None
 ) -> UserOut:
-    """An account for somebody else; with no roles whose permissions `by` lacks."""
+    """An account for somebody else.
+
+    `PermissionDeniedError` for roles that hold a permission which `by` lacks; with a password the
+    default role counts as well.
+    """
     if new.roles is not MISSING:
         await check_covered(session, by, new.roles)
+    elif password_hash is not None:
+        # Whoever chose the password can sign in with it.
+        await check_covered(session, by, (DEFAULT_ROLE,))
     values = new.model_dump(exclude={"password"})
     return await create_user(session, password_hash=password_hash, **values)
 
@@ -210,20 +217,27 @@ async def create_user_as(
 async def update_user(
     session: AsyncSession, user_id: UUID, changes: MeUpdate, *, by: Principal
 ) -> UserOut:
-    """Change what was sent. Others than the owner need every permission the user holds."""
+    """Change what was sent. Others than the owner need every permission the user holds.
+
+    To change the `email` of somebody else takes `users:admin`; another spelling is a change.
+    """
     user, roles = await locked_in_reach(session, user_id, by)
     values = changes.model_dump()
+    moves = values.get("email", user.email) != user.email
     if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
         raise PermissionDeniedError
-    if user_id == by.user_id and values.get("email", user.email) != user.email:
+    if moves and user_id == by.user_id:
         # There it takes the password, and counts once it is verified.
         raise OwnEmailError
+    if moves:
+        # Whoever reads mail there can set the password, and then is the user.
+        by.must("users:admin")
     if values.get("is_active") is False and user.is_active:
         await check_leaving(session, user, roles)
         # By the clock that sessions go by: those of two servers differ.
         now = await session.exec(select(func.clock_timestamp()))
         user.sessions_valid_after = now.one()
-    if values.get("email", user.email) != user.email:
+    if moves:
         values.setdefault("is_verified", False)
         user.pending_email = None
     before = {name: getattr(user, name) for name in values}

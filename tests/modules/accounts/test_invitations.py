@@ -83,12 +83,12 @@ async def test_an_invitation_follows_its_account(post: Post, admin: Actor) -> No
     # Nothing else that is changed sends another one.
     assert (await admin.patch(path, json={"full_name": "Grace"})).status_code == 200
     assert (await admin.patch(path, json={"is_active": False})).status_code == 200
-    assert len(await post.arrives()) == 2
+    assert len([mail for mail in await post.arrives() if mail["links"]]) == 2
     assert (await admin.patch(path, json={"is_active": True})).status_code == 200
     right = await post.token("hopper@example.com")
     assert (await post.reset(right)).status_code == 204
     assert (await admin.patch(path, json={"email": "g@example.com"})).status_code == 200
-    assert await post.arrives("g@example.com") == []
+    assert (await post.one("g@example.com"))["links"] == []
 
 
 async def test_roles_are_refused_before_anything_else_is(

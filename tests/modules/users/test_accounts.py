@@ -247,6 +247,46 @@ async def test_nobody_gives_a_new_account_what_they_lack(actor: Cast, context: C
     assert made.status_code == 201
 
 
+async def test_a_password_for_a_new_account_needs_what_it_may_do(
+    actor: Cast, context: Context, client: Client
+) -> None:
+    await role(context, "clerk", "users:read", "users:write")
+    clerk = await actor("clara", roles=("clerk",))
+    before = len(await listed(clerk))
+    new = {"email": "new@example.com", "password": PASSWORD}
+    flags: list[dict[str, Any]] = [{}, {"is_active": False}, {"is_verified": True}]
+    for members in flags:
+        refused = await clerk.post(USERS, json={**new, **members})
+        assert (refused.status_code, refused.json()["error"]) == (403, "PERMISSION_DENIED")
+    assert len(await listed(clerk)) == before
+    signed_in = await client.post("/api/v1/auth/login", json=new)
+    assert signed_in.status_code == 401
+    variants: list[dict[str, Any]] = [{}, {"password": None}, {"is_active": False}]
+    for members in variants:
+        email = f"invited{len(members)}{'is_active' in members}@example.com"
+        invited = await clerk.post(USERS, json={"email": email, **members})
+        assert (invited.status_code, invited.json()["roles"]) == (201, ["member"])
+    # All that a member may do, and the function itself.
+    member = await actor("mary", roles=("clerk", "member"))
+    assert (await member.post(USERS, json=new)).status_code == 201
+
+
+async def test_a_password_is_judged_by_what_the_default_role_permits_now(
+    actor: Cast, context: Context, admin: Actor
+) -> None:
+    await role(context, "clerk", "users:write", "users:admin", "items:read")
+    clerk = await actor("clara", roles=("clerk",))
+    new = {"email": "new@example.com", "password": PASSWORD}
+    assert (await clerk.post(USERS, json=new)).status_code == 403
+    # By name it is the same; without any role nothing is lacking.
+    assert (await clerk.post(USERS, json={**new, "roles": ["member"]})).status_code == 403
+    bare = {"email": "bare@example.com", "password": PASSWORD, "roles": []}
+    assert (await clerk.post(USERS, json=bare)).status_code == 201
+    narrowed = await admin.patch("/api/v1/roles/member", json={"permissions": ["items:read"]})
+    assert narrowed.status_code == 200
+    assert (await clerk.post(USERS, json=new)).status_code == 201
+
+
 async def test_an_administrator_changes_an_account(admin: Actor, ada: Actor) -> None:
     where = f"{USERS}/{ada.id}"
     user = (await admin.get(where)).json()
@@ -261,7 +301,7 @@ async def test_an_administrator_changes_an_account(admin: Actor, ada: Actor) -> 
     updated_at = changed.json()["updated_at"]
     assert updated_at > user["updated_at"]
     assert changed.json() == {**user, **changes, "updated_at": updated_at}
-    assert (await ada.get(f"{USERS}/me")).json() == {**changed.json(), "pending_email": None}
+    assert (await admin.get(where)).json() == changed.json()
     same = await admin.patch(where, json={})
     assert same.json() == changed.json()
 

@@ -89,6 +89,7 @@ class Intruder:
                 {"email": email, "password": PASSWORD, "roles": self._roles(world)},
             ),
             "make a member": ("POST", USERS, {"email": email, "password": PASSWORD}),
+            "invite a member": ("POST", USERS, {"email": email}),
             "take an address": ("PATCH", f"{USERS}/{user}", {"email": email, "is_verified": True}),
             "disable": ("PATCH", f"{USERS}/{user}", {"is_active": self.chance.random() < 0.7}),
             "delete": ("DELETE", f"{USERS}/{other}", None),
@@ -99,8 +100,12 @@ class Intruder:
                 {"roles": ["admin"], "password": PASSWORD},
             ),
         }
-        # Members can be neither changed nor used for much; the house must not fill up with them.
-        weights = [1 if way == "make a member" else 5 for way in ways]
+        # Members can be neither changed nor used; the house must not fill up with them.
+        seldom, often = (
+            {"make a member": 1, "invite a member": 2},
+            {"give roles": 12, "change a role": 12},
+        )
+        weights = [{**seldom, **often}.get(way, 5) for way in ways]
         (way,) = self.chance.choices(list(ways), weights)
         method, path, body = ways[way]
         first = self.chance.random() < 0.6
@@ -154,16 +159,19 @@ async def test_rights_never_grow(
         before, world = world.beyond_reach(), await look(database)
         made: str = answer.json()["id"] if answer.status_code == 201 and "email" in body else ""
         now = world.beyond_reach()
-        # Whoever may make accounts makes members, as anybody can who registers.
+        # Whoever may make accounts invites members, whose passwords they do not choose.
         fresh = now.pop(made, None)
-        assert fresh is None or world.held(fresh) == members, told
+        if fresh is not None:
+            assert world.held(fresh) == members, told
+            assert fresh["password"] is None, told
         assert now == before, told
-        if made:
+        if made and "password" in body:
             intruder.accounts.append(await signed_in(actor, context, body["email"]))
         await keep_going(mallory, database)
     # The walk is no proof if everything was refused.
-    some = {"make a role", "change a role", "give roles", "make an account"}
+    some = {"make a role", "change a role", "give roles", "make an account", "invite a member"}
     assert all(intruder.worked[way] for way in some), intruder.worked
+    assert not intruder.worked["make a member"]
 
 
 async def signed_in(actor: Cast, context: Context, email: str) -> Client:

@@ -52,6 +52,20 @@ async def test_the_first_start_makes_an_administrator_who_can_sign_in(
     assert (me["is_active"], me["is_verified"], me["roles"]) == (True, True, ["admin"])
 
 
+async def test_administrators_who_cannot_sign_in_are_none(
+    admin: Actor, client: Client, database_url: str
+) -> None:
+    invited = {"email": "grace@example.com", "roles": ["admin"]}
+    assert (await admin.post("/api/v1/users", json=invited)).status_code == 201
+    await start(database_url)
+    assert len(await accounts(database_url)) == 2, "one can sign in"
+    disable = "UPDATE users SET is_active = email LIKE 'grace%' WHERE is_active"
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute(disable)
+    await start(database_url, times=3)
+    assert [email for email, _ in await accounts(database_url)][2:] == [EMAIL]
+
+
 async def test_later_starts_make_no_other(database_url: str) -> None:
     await start(database_url)
     await start(database_url)

@@ -10,8 +10,11 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.roles.models import Role
+from backend.modules.users.passwords import USABLE, hasher_of
 from backend.modules.users.rights import _ADMINS_LOCK
-from tests.actors import PASSWORD, Actor, Cast
+from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.jobs import run_jobs
+from tests.modules.accounts.post import token_of
 
 USERS = "/api/v1/users"
 
@@ -138,6 +141,80 @@ async def test_a_disabled_administrator_does_not_count(admin: Actor, actor: Cast
     if way != "deleting oneself":
         # The disabled one is not the last active one, and may go.
         assert (await leave(admin, second, way)).status_code in (200, 204)
+
+
+ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA"
+# None of these can sign in with a password: nobody has chosen one yet, or no password matches.
+UNUSABLE = (
+    None,
+    "",
+    "x",
+    ARGON2,
+    "$2b$31$abcdefghijklmnopqrstuOPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+    "$2b$12$short",
+    "0123abcd$2b$12$abcdefghijklmnopqrstuOPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW more",
+)
+
+
+async def test_what_counts_as_a_password_is_what_the_hasher_accepts(
+    context: Context, database_url: str
+) -> None:
+    hasher = hasher_of(context)
+    usable = (
+        await hasher.hash(PASSWORD),
+        "$2a$10$abcdefghijklmnopqrstuOPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+        "$2y$14$abcdefghijklmnopqrstuOPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+    )
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        for stored in (*UNUSABLE, *usable):
+            found = await connection.execute("SELECT %s::text ~ %s", [stored, USABLE])
+            matches = bool((await found.fetchone() or [None])[0])
+            assert matches == (stored is not None and hasher.unusable_scheme(stored) is None)
+            assert matches == (stored in usable), stored
+
+
+@pytest.mark.parametrize("stored", [None, ARGON2], ids=["invited", "argon2"])
+@pytest.mark.parametrize("way", LEAVING)
+async def test_an_administrator_without_a_password_does_not_count(
+    admin: Actor, actor: Cast, database_url: str, way: str, stored: str | None
+) -> None:
+    second = await actor("second", roles=("admin",))
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute(
+            "UPDATE users SET password_hash = %s WHERE id = %s", [stored, second.id]
+        )
+    assert error_of(await leave(admin, admin, way)) == (409, "LAST_ADMIN")
+    if way != "deleting oneself":
+        # Who does not count is not the last one, and may go.
+        assert (await leave(admin, second, way)).status_code in (200, 204)
+
+
+@pytest.mark.parametrize("way", LEAVING)
+async def test_an_invited_administrator_counts_from_the_first_password_on(
+    admin: Actor, context: Context, client: Client, way: str
+) -> None:
+    invited = {"email": "grace@example.com", "roles": ["admin"]}
+    assert (await admin.post(USERS, json=invited)).status_code == 201
+    assert error_of(await leave(admin, admin, way)) == (409, "LAST_ADMIN")
+    await run_jobs(context)
+    mailbox = await client.get("/dev/mailbox", params={"to": "grace@example.com"})
+    token = token_of(mailbox.json()["data"][0])
+    chosen = {"token": token, "new_password": "a password of my own"}
+    assert (await client.post("/api/v1/auth/reset-password", json=chosen)).status_code == 204
+    assert (await leave(admin, admin, way)).status_code in (200, 204)
+
+
+async def test_those_without_a_password_are_not_appointed_while_two_leave(
+    admin: Actor, actor: Cast
+) -> None:
+    second = await actor("second", roles=("admin",))
+    for name in ("grace", "carol"):
+        invited = {"email": f"{name}@example.com", "roles": ["admin"]}
+        assert (await admin.post(USERS, json=invited)).status_code == 201
+    answers = await asyncio.gather(
+        *(leave(each, each, "deleting oneself") for each in (admin, second))
+    )
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
 
 
 async def test_a_change_that_leaves_the_role_is_none(admin: Actor) -> None:
