@@ -31,6 +31,8 @@ def read_host(text: str) -> str:
     name, port = split_port(text)
     check_port(port)
     name = name.removesuffix(".")
+    if name.endswith("."):
+        raise ValueError("has no valid host name")
     host = canonical_host(name.removeprefix("*."))
     if not name.startswith("*."):
         return host

@@ -223,6 +223,7 @@ def test_a_host_is_read_in_one_spelling(text: str, host: str) -> None:
         ("*.10.0.0.7", "a wildcard before an address"),
         (".example.com", "no valid host name"),
         ("api..example.com", "no valid host name"),
+        ("api.example.com..", "no valid host name"),
         ("api example.com", "no valid host name"),
         ("api.example.com:https", "a port that is not a number"),
         ("api.example.com:*", "a port that is not a number"),
