@@ -113,6 +113,25 @@ def test_brings_a_database_and_replaces_killed_workers(tmp_path: Path, data: Pat
     assert postmaster(data) is None
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
+@pytest.mark.slow
+def test_keeps_a_worker_that_gets_no_processor_for_a_while(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    options = ["--port", "0", "--workers", "2"]
+    with running("serve", *options, folder=tmp_path, DATABASE_URL=own_database_url) as serve:
+        eventually(lambda: serve.output.count("Application startup complete") == 2)
+        before = worker_pids(serve)
+        os.kill(before[0], signal.SIGSTOP)
+        # uvicorn's default is to replace it after five seconds.
+        time.sleep(8)
+        os.kill(before[0], signal.SIGCONT)
+        time.sleep(2)
+        assert worker_pids(serve) == before
+        serve.kill(signal.SIGTERM)
+        assert serve.ends() == 0
+
+
 def test_does_not_migrate_a_database_of_ones_own(
     pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:

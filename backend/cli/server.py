@@ -13,6 +13,9 @@ from backend.core.settings import Settings
 
 # Of a process beside its connections: the pools, files, and what libraries open.
 OTHER_FILES = 200
+# The parent replaces a worker that answers it nothing for this long. uvicorn's own 5 seconds are
+# less than a worker needs to start on a busy machine: it would be replaced again and again.
+WORKER_PATIENCE = 30
 
 
 def make_config(
@@ -33,6 +36,7 @@ def make_config(
         # Longer than load balancers keep connections, or they reuse one that is just closing.
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=patience,
+        timeout_worker_healthcheck=WORKER_PATIENCE,
         **options,
     )
 

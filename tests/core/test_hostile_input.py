@@ -439,11 +439,20 @@ async def test_forms_that_cannot_be_read(client: Client, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [f"{CANARY}%ED%A0%80", f"%FF%FE{CANARY}", f"%{CANARY}", "%", "%zz"]
+    ("value", "status"),
+    [
+        (f"{CANARY}%ED%A0%80", 400),
+        (f"%FF%FE{CANARY}", 400),
+        (f"%{CANARY}", 400),
+        ("%", 401),
+        ("%zz", 401),
+    ],
 )
-async def test_forms_in_other_encodings_are_wrong_credentials(client: Client, value: str) -> None:
+async def test_forms_in_other_encodings_are_refused(
+    client: Client, value: str, status: int
+) -> None:
     form = f"username={value}&password={value}"
-    assert_refused(await client.post(LOGIN, content=form, headers=FORM), 401, 422)
+    assert_refused(await client.post(LOGIN, content=form, headers=FORM), status)
 
 
 NAME = "Content-Disposition: form-data; name"

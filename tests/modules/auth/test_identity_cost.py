@@ -13,7 +13,7 @@ from backend.modules.auth.queries import IDENTITY
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor
 
-MANY = 3_000
+MANY = 1_000
 
 
 async def crowd(context: Context) -> None:

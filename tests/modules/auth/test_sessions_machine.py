@@ -383,6 +383,7 @@ def world(url: str) -> Iterator[World]:
             runner.run(context.database.close())
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 def test_the_model_and_the_api_agree(own_database_url: str) -> None:
     with world(own_database_url) as made:
