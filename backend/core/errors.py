@@ -207,8 +207,8 @@ class ServiceUnavailableError(AppError):
     code = "SERVICE_UNAVAILABLE"
     detail = "A service that is needed for this is not available. Try again shortly."
 
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    def __init__(self, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(headers={"Retry-After": "1", **(headers or {})})
 
 
 def title_of(error: type[AppError]) -> str:

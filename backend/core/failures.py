@@ -41,6 +41,7 @@ _BY_STATUS: dict[int, type[AppError]] = {
         errors.UnsupportedMediaTypeError,
         errors.InvalidInputError,
         errors.InternalError,
+        errors.ServiceUnavailableError,
     )
 }
 _CONFLICTS = psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation

@@ -5,7 +5,7 @@ parameters there are, the content type. Then the body, strictly.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -13,14 +13,12 @@ from fastapi import APIRouter, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
-from backend.core import strict_json
+from backend.core.bodies import MAX_BODY_BYTES, BodyRequest
 from backend.core.errors import (
     SAFE_NAME,
     FieldError,
@@ -34,67 +32,14 @@ from backend.core.forms import (
     Form,
     FormRefusedError,
     form_parameters,
-    read_form,
 )
 from backend.core.identity import Policy, policies
 from backend.core.rules import further_errors, rule_of
 
-MAX_BODY_BYTES = 1024 * 1024
 JSON_TYPES = frozenset({"application/json"})
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 JSON_RANGES = frozenset({"*/*", "application/*", *JSON_TYPES, "application/problem+json"})
 _CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*(?:;|$)', re.IGNORECASE)
-
-
-class BodyRequest(Request):
-    """A request whose body is bounded while it arrives, and read strictly: JSON, or `form`."""
-
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        *,
-        limit: int = MAX_BODY_BYTES,
-        form: Form | None = None,
-    ) -> None:
-        super().__init__(scope, receive)
-        self._limit = limit
-        self._described = form
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        declared = self.headers.get("content-length", "")
-        # int() itself refuses thousands of digits.
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._limit):
-            raise HTTPException(413)
-        received = 0
-        async for chunk in super().stream():
-            received += len(chunk)
-            if received > self._limit:
-                raise HTTPException(413)
-            yield chunk
-
-    async def json(self) -> Any:
-        try:
-            return strict_json.loads(await self.body())
-        except strict_json.JSONRefusedError as refused:
-            # FastAPI passes on no other exception from here.
-            raise HTTPException(400, str(refused)) from None
-
-    async def _get_form(
-        self,
-        *,
-        max_files: float = 1000,
-        max_fields: float = 1000,
-        max_part_size: int = MAX_BODY_BYTES,
-    ) -> FormData:
-        # What Starlette's `form()` calls, with the limits of the route.
-        if self._form is None:
-            self._form = await read_form(
-                self, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
-            )
-            if self._described is not None:
-                await self._described.check(self._form)
-        return self._form
 
 
 class Route(APIRoute):
@@ -132,9 +77,8 @@ class Route(APIRoute):
                 return await handle(request)
             check_content_type(request, media_types)
             try:
-                return await handle(
-                    BodyRequest(request.scope, request.receive, limit=limit, form=form)
-                )
+                with BodyRequest(request.scope, request.receive, limit=limit, form=form) as read:
+                    return await handle(read)
             except FormRefusedError as refused:
                 found, sent = refused.found, refused.sent
             except RequestValidationError as refused:

@@ -73,6 +73,26 @@ async def test_a_host_is_named(house: House) -> None:
     answer = await raw(house.app, "GET", "/health", host=False)
     assert (answer.status, answer.json()["error"]) == (400, "BAD_REQUEST")
     assert (await raw(house.app, "GET", "/health", host=False, version="1.0")).status == 200
+    for version in ("0.9", "2.0"):
+        answer = await raw(house.app, "GET", "/health", host=False, version=version)
+        assert (answer.status, answer.json()["error"]) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "chunked, chunked", "identity", "x", ""])
+async def test_transfer_codings_that_nobody_decodes(house: House, coding: str) -> None:
+    lines = [JSON, bearer(house), (b"transfer-encoding", coding.encode())]
+    answer = await raw(house.app, "POST", ITEMS, headers=lines, chunks=[b'{"title": "x"}'])
+    assert (answer.status, answer.json()["error"]) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked"])
+async def test_chunked_bodies_are_those_of_http_1_1(house: House, coding: bytes) -> None:
+    line, body = (b"transfer-encoding", coding), [b'{"title": "x"}']
+    usual = [JSON, bearer(house), line]
+    assert (await raw(house.app, "POST", ITEMS, headers=usual, chunks=body)).status == 201
+    for lines, version in ((usual, "1.0"), ([*usual, line], "1.1")):
+        answer = await raw(house.app, "POST", ITEMS, headers=lines, chunks=body, version=version)
+        assert (answer.status, answer.json()["error"]) == (400, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def _refusal(scope: Scope) -> AppError | None:
     if b"host" in names:
         if not _is_host(headers[names.index(b"host")][1]):
             return BadRequestError()
-    elif scope["http_version"] == "1.1":
+    elif scope["http_version"] != "1.0":
+        return BadRequestError()
+    if b"transfer-encoding" in names and not _is_chunked(scope, headers):
         return BadRequestError()
     return InvalidTokenError() if names.count(b"authorization") > 1 else None
 
@@ -42,3 +44,9 @@ def _refusal(scope: Scope) -> AppError | None:
 def _is_host(value: bytes) -> bool:
     found = _HOST.fullmatch(value)
     return found is not None and int(found["port"] or 0) <= _MAX_PORT
+
+
+def _is_chunked(scope: Scope, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the body has no coding but that; HTTP/1.0 has none (RFC 9112, 6.1)."""
+    found = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return found == [b"chunked"] and scope["http_version"] != "1.0"

@@ -6,9 +6,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from backend.core.bodies import BodyRequest
 from backend.core.forms import FORM_TYPES, refusals
 from backend.core.identity import COOKIE, CSRF, REFRESH_COOKIE, SIGN_IN
-from backend.core.routing import JSON_TYPES, BodyRequest, check_content_type
+from backend.core.routing import JSON_TYPES, check_content_type
 from backend.modules.auth.schemas import FormLogin, Login
 
 FORM_FIELDS = {"username", "password"}
@@ -30,12 +31,12 @@ LOGOUT_SECURITY = {
 
 async def read_credentials(request: Request) -> Login:
     """The name and password that were sent; 415 or 422 like any other body."""
-    body = BodyRequest(request.scope, request.receive)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     check_content_type(request, JSON_TYPES | FORM_TYPES)
-    if media_type not in FORM_TYPES:
-        return _validated(Login, await body.json() if await body.body() else {}, [])
-    form = await body.form(max_files=0)
+    with BodyRequest(request.scope, request.receive) as body:
+        if media_type not in FORM_TYPES:
+            return _validated(Login, await body.json() if await body.body() else {}, [])
+        form = await body.form(max_files=0)
     found = refusals(form, dict.fromkeys(FORM_FIELDS | IGNORED, False))
     refused = {each["loc"][1] for each in found}
     values = {k: v for k, v in form.items() if k in FORM_FIELDS and k not in refused}

@@ -1,0 +1,55 @@
+"""All bodies that a process works on at once are bounded together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from backend.core import bodies
+from backend.core.bodies import BodyRequest
+from tests.core.conftest import House
+
+ITEMS = "/api/v1/items"
+LOGIN = "/api/v1/auth/login"
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+LARGE = b'{"title": "x", "description": "' + b"x" * 150_000
+
+
+@pytest.fixture(autouse=True)
+def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_HELD_BYTES", 200_000)
+
+
+@pytest.mark.parametrize(("path", "headers"), [(ITEMS, JSON), (LOGIN, JSON), (LOGIN, FORM)])
+async def test_large_bodies_wait_while_others_are_held(
+    house: House, path: str, headers: dict[str, str]
+) -> None:
+    arrived, rest = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield LARGE
+        arrived.set()
+        await rest.wait()
+        yield b'"}'
+
+    slow = asyncio.create_task(house.member.post(path, content=slowly(), headers=headers))
+    await arrived.wait()
+    refused = await house.member.post(path, content=LARGE + b'"}', headers=headers)
+    assert (refused.status_code, refused.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
+    assert refused.headers["retry-after"] == "1"
+    small = await house.member.post(ITEMS, json={"title": "x"})
+    assert small.status_code == 201
+    rest.set()
+    assert (await slow).status_code == 422
+    assert BodyRequest.held_by_all == 0
+    again = await house.member.post(path, content=LARGE + b'"}', headers=headers)
+    assert again.status_code == 422
+
+
+@pytest.mark.parametrize("end", [b"", b'"}', b"x" * 1024 * 1024])
+async def test_a_body_is_held_no_longer_than_its_request(house: House, end: bytes) -> None:
+    for _ in range(3):
+        answer = await house.member.post(ITEMS, content=LARGE + end, headers=JSON)
+        assert answer.status_code in (400, 413, 422)
+        assert BodyRequest.held_by_all == 0
