@@ -1,6 +1,5 @@
 """Accounts that a file brings, all of them or none."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from backend.core.context import Context
 from backend.core.schemas import Email, Schema, Trimmed
+from backend.core.strict_json import JSONRefusedError, loads
 from backend.db.base import utc_now
 from backend.modules.roles import service as roles_service
 from backend.modules.users.bulk import NewUser, create_users
@@ -75,8 +75,8 @@ def _roles(value: Any) -> Any:
         return value
     if value.lstrip().startswith("["):
         try:
-            return json.loads(value)
-        except ValueError:
+            return loads(value.encode())
+        except JSONRefusedError:
             raise ValueError("Must be names separated by ';', or a list in JSON.") from None
     return [name for name in map(str.strip, value.split(";")) if name]
 

@@ -128,11 +128,12 @@ async def test_refused_lines_are_named_and_nothing_is_stored(
         "hash@example.com,,,,$argon2id$secret",
         "hash@example.com,,,,$2b$31$" + "a" * 53,
         "few@example.com",
+        f'deep@example.com,,"{"[" * 50_000}",,',
         '"two\nlines@example.com",a b,,,',
         ",name,,,",
     )
     report = await import_users(context, path, dry_run=False)
-    assert (report.accepted, report.refused) == (2, 11)
+    assert (report.accepted, report.refused) == (2, 12)
     found = told(report)
     assert [(line, reason.partition(":")[0]) for line, reason in found] == [
         (3, "email"),
@@ -144,9 +145,10 @@ async def test_refused_lines_are_named_and_nothing_is_stored(
         (10, "password_hash"),
         (11, "password_hash"),
         (12, "Has 1 cells, where the first line has 5."),
-        (13, "email"),
-        (13, "username"),
-        (15, "email"),
+        (13, "roles"),
+        (14, "email"),
+        (14, "username"),
+        (16, "email"),
     ]
     assert found[1][1] == "email: Another account has this e-mail address."
     assert found[3][1] == "email: An earlier row has this e-mail address."
