@@ -26,7 +26,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "migrations"
 _CURRENT = Query(select(column("version_num")).select_from(table("alembic_version")))
 # Any number will do, as long as everybody who migrates takes the same.
 _TURN = 7_265_311
-_PATIENCE = 60.0
+# A migration of large tables takes minutes, and whoever dies while migrating frees the turn.
+_PATIENCE = 600.0
 
 
 def revisions() -> tuple[str | None, frozenset[str]]:

@@ -241,10 +241,11 @@ def start_upgrade(url: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
     processes = [start_upgrade(empty_url) for _ in range(4)]
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
     assert tables(empty_url) == {"alembic_version", *Base.metadata.tables}
 
