@@ -5,12 +5,11 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.integrations.email import Message
-from backend.modules.accounts import tokens
+from backend.modules.accounts import budgets, tokens
 from backend.modules.accounts.models import MailedToken
 from backend.modules.accounts.settings import AccountSettings
 from backend.modules.auth import service as auth
@@ -29,12 +28,15 @@ log = structlog.get_logger()
 
 
 async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
-    """The mail with this token's link, or what is to be told instead; None if nothing is."""
+    """The mail with this token's link, or what is to be told instead; None if nothing is.
+
+    A mail that leaves spends the budget of its account or address in the same transaction, once
+    however often the job runs, and kills the older link. One that does not leave changes nothing.
+    """
     token = await session.get(MailedToken, token_id)
     if token is None or not tokens.is_live(token):
         return None
-    if token.purpose == "registration":
-        await tokens.take_turn(session, token.email)
+    await tokens.take_turn(session, token.email)
     # Accounts are always locked before tokens, so that nobody waits in a circle.
     if token.user_id is None:
         account = await users.lock_account(session, email=token.email)
@@ -43,12 +45,28 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     token = await session.get(MailedToken, token_id, with_for_update=True, populate_existing=True)
     if token is None or not tokens.is_live(token):
         return None
+    if token.mailed_at is not None:
+        # The job failed to deliver, or its worker ended before it was told of the delivery.
+        return await _mail_of(context, session, token, account)
+    message = None
+    if await budgets.has_room(context, session, token, account):
+        message = await _mail_of(context, session, token, account)
+    await (tokens.drop(session, token) if message is None else tokens.leave(session, token))
+    return message
+
+
+async def _mail_of(
+    context: Context, session: AsyncSession, token: MailedToken, account: Account | None
+) -> Message | None:
     if token.purpose == "registration":
         return await _registration_mail(context, session, token, account)
-    if token.user_id is None and not await _claim(session, token, account):
-        await session.delete(token)
+    if account is None or not account.is_active:
         return None
-    if account is None or not account.is_active or not tokens.fits(token, account):
+    if token.mailed_at is None and not await tokens.is_newest(session, token, account.user_id):
+        return None
+    if token.user_id is None:
+        _claim(token, account)
+    if not tokens.fits(token, account):
         return None
     if token.purpose == "verify" and account.is_verified:
         return None
@@ -80,25 +98,13 @@ async def password_notice(context: Context, user_id: UUID, notice_id: str) -> Me
     return _message(context, "password_change_notice", notice_id, to=account.email)
 
 
-async def _claim(session: AsyncSession, token: MailedToken, account: Account | None) -> bool:
-    """Make the token the account's own, unless it may not have one or has a newer one."""
-    if account is None or not account.is_active:
-        return False
-    newer = select(MailedToken.id).where(
-        col(MailedToken.user_id) == account.user_id,
-        col(MailedToken.purpose) == token.purpose,
-        col(MailedToken.created_at) > token.created_at,
-    )
-    if (await session.exec(newer.limit(1))).first() is not None:
-        return False
-    await tokens.end(session, account.user_id, token.purpose)
+def _claim(token: MailedToken, account: Account) -> None:
+    """Make the token the account's own."""
     token.user_id = account.user_id
     # As the account spells it: what was typed may be another mailbox in all but its case.
     token.email = account.email
     if token.purpose in tokens.SETS_PASSWORD:
         token.password_digest = tokens.password_digest(account.password_hash)
-    await session.flush()
-    return True
 
 
 async def _registration_mail(

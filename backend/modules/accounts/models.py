@@ -12,9 +12,11 @@ from backend.db.base import Base, Identified
 class MailedToken(Base, Identified, table=True):
     """A link in a mail. The token in it is derived from the id; only its digest is here.
 
-    Without `user_id` it is a request that nobody has looked at yet: whoever sends it must not
-    learn whose address this is, so the job that mails finds out. Notices of a change of address
-    are rows as well, which have ended from the start: jobs are given ids, never addresses.
+    Until it is mailed it opens nothing and replaces no other one. Without `user_id` it is a request
+    that nobody has looked at yet: whoever sends it must not learn whose address this is, so the job
+    that mails finds out.
+    Notices of a change of address are rows as well, which have ended from the start: jobs are given
+    ids, never addresses.
     """
 
     __tablename__ = "mailed_tokens"
@@ -24,7 +26,16 @@ class MailedToken(Base, Identified, table=True):
             "user_id",
             "purpose",
             unique=True,
-            postgresql_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL AND mailed_at IS NOT NULL"),
+        ),
+        *(
+            Index(
+                f"ix_mailed_tokens_left_{name}",
+                name,
+                "mailed_at",
+                postgresql_where=text(f"mailed_at IS NOT NULL AND {name} IS NOT NULL"),
+            )
+            for name in ("email_key", "mailbox_key")
         ),
         Index(
             "ix_mailed_tokens_registrations",
@@ -41,6 +52,8 @@ class MailedToken(Base, Identified, table=True):
     email: str = Field(max_length=254)
     # By which accounts are found; see `core.names`.
     email_key: str = Field(sa_type=String(collation="C"))
+    # Where addresses such as `name+tag@` are delivered; see `budgets`.
+    mailbox_key: str | None = Field(default=None, sa_type=String(collation="C"))
     former_email: str | None = Field(default=None, max_length=254)
     digest: bytes = Field(index=True, unique=True)
     # What it sets is a password: of the one it replaces, so that it dies when that changes.
@@ -49,5 +62,7 @@ class MailedToken(Base, Identified, table=True):
     registration: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     created_at: datetime
     expires_at: datetime = Field(index=True)
+    # When the job decided that its mail leaves. By this the budget of the mailbox is counted.
+    mailed_at: datetime | None = None
     # Used, or replaced by a newer one.
     ended_at: datetime | None = None

@@ -4,7 +4,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from backend.core.dependencies import CurrentContext, Session
+from backend.core.dependencies import CurrentContext
 from backend.core.errors import documented
 from backend.core.identity import (
     CurrentPrincipal,
@@ -58,7 +58,12 @@ async def _registration_open(context: CurrentContext) -> None:
     dependencies=[public, Depends(_registration_open), also_checks(rules.new_account)],
     responses={
         202: {"model": Accepted, "description": "Where `REGISTRATION_MODE` is `strict`: always."},
-        **documented(EmailAlreadyExistsError, UsernameAlreadyExistsError, RegistrationClosedError),
+        **documented(
+            EmailAlreadyExistsError,
+            UsernameAlreadyExistsError,
+            RegistrationClosedError,
+            RateLimitedError,
+        ),
     },
 )
 async def register(
@@ -176,7 +181,9 @@ async def change_password(
     tags=["users"],
     status_code=201,
     dependencies=[also_checks(rules.new_account)],
-    responses=documented(EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError),
+    responses=documented(
+        EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError, RateLimitedError
+    ),
 )
 async def create_user(
     principal: Annotated[Principal, require("users:write")],
@@ -196,7 +203,11 @@ async def create_user(
     tags=["users"],
     dependencies=[also_checks(rules.account)],
     responses=documented(
-        UserNotFoundError, EmailAlreadyExistsError, UsernameAlreadyExistsError, LastAdminError
+        UserNotFoundError,
+        EmailAlreadyExistsError,
+        UsernameAlreadyExistsError,
+        LastAdminError,
+        RateLimitedError,
     ),
 )
 async def update_user(
@@ -204,13 +215,10 @@ async def update_user(
     principal: Annotated[Principal, require("users:write")],
     request: Request,
     context: CurrentContext,
-    session: Session,
     changes: UserUpdate,
 ) -> UserOut:
     """Change what is sent; `is_active: false` locks the account out at once.
 
     Who has no password yet is mailed their invitation again when the address changes.
     """
-    user = await service.update_user(session, context, principal, id, changes)
-    await confirm(request)
-    return user
+    return await service.update_user(context, principal, id, changes, partial(confirm, request))

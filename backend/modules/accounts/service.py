@@ -12,7 +12,6 @@ from backend.core.context import Context
 from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
 from backend.core.jobs import enqueue
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.names import name_key
 from backend.core.origin import origin
 from backend.core.principal import Principal
 from backend.modules.accounts import queries, tokens
@@ -39,13 +38,12 @@ from backend.modules.users.schemas import (
     UserOut,
     UserUpdate,
 )
-from backend.modules.users.service import Account
+from backend.modules.users.service import Account, Credentials
 
 HOUR = 3600
-# Links that somebody who is not signed in may ask for, from one address of the network.
+# Mails with links that one client may cause, registrations and invitations included: an address of
+# the network, and for invitations the one who is signed in as well.
 REQUESTS = Rule(30, HOUR)
-# What one mailbox gets of one kind, whoever asks for it.
-MAILS = Rule(3, HOUR)
 PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")
 # Changes of address that one account may ask for.
 CHANGES = Rule(5, HOUR)
@@ -57,19 +55,23 @@ def check_registration_open(context: Context) -> None:
 
 
 async def register(context: Context, new: Registration) -> UserOut | None:
-    """The new account, which is mailed a link. None in strict mode: there nothing is told yet."""
+    """The new account, which is mailed a link. None in strict mode: there nothing is told yet.
+
+    `RateLimitedError` for too many from one client, before any hashing.
+    """
+    await _count_request(context)
     names = (new.email, new.username)
-    password_hash = await users.accept_password(context, new.password, names=names)
+    password_hash = await users.accept_password(
+        context, new.password, names=names, lane="registration"
+    )
     values = {**new.model_dump(exclude={"email", "password"}), "password_hash": password_hash}
     if _settings(context).registration_mode == "strict":
-        if await _may_mail(context, "registration", new.email):
-            async with context.database.transaction() as session:
-                await _mail_link(session, context, "registration", new.email, registration=values)
+        async with context.database.transaction() as session:
+            await _mail_link(session, context, "registration", new.email, registration=values)
         return None
-    mailable = await _may_mail(context, "verify", new.email)
     async with context.database.transaction() as session:
         user = await users.create_user(session, email=new.email, **values)
-        await _mail_link(session, context, "verify", user.email, user_id=user.id, mailable=mailable)
+        await _mail_link(session, context, "verify", user.email, user_id=user.id)
     return user
 
 
@@ -83,14 +85,18 @@ async def create_user(
     if new.roles is not MISSING:
         by.must("users:admin")
     password_hash = None
-    if new.password is not None:
+    if new.password is None:
+        await _count_invitation(context, by)
+    else:
         names = (new.email, new.username)
         found = users.password_errors(context, new.password, names=names)
         if found and new.roles is not MISSING:
             found += await roles.role_errors(context, new.roles)
         if found:
             raise InvalidInputError(errors=found)
-        password_hash = await users.accept_password(context, new.password, names=names)
+        password_hash = await users.accept_password(
+            context, new.password, names=names, lane="registration"
+        )
     async with context.database.transaction() as session:
         user = await users.create_user_as(session, by, new, password_hash)
         if password_hash is None:
@@ -100,27 +106,45 @@ async def create_user(
 
 
 async def update_user(
-    session: AsyncSession, context: Context, by: Principal, user_id: UUID, changes: UserUpdate
+    context: Context,
+    by: Principal,
+    user_id: UUID,
+    changes: UserUpdate,
+    confirm: Callable[[], Awaitable[None]],
 ) -> UserOut:
     """Change somebody's account. An invitation follows it to another address.
 
     It is also mailed to whoever could not use one before, because they were not active. A new
     address ends all sessions and mailed tokens; the old address is told, and so is the new one.
+    `confirm` raises if `by` has lost a right meanwhile.
     """
-    before = await users.lock_account(session, user_id=user_id)
-    user = await users.update_user(session, user_id, changes, by=by)
-    if before is None:
-        return user
-    invited = _needs_invitation(before, user)
+    wanted = changes.model_dump(include={"email", "is_active"})
+    if wanted:
+        # Before a connection is held: counting takes another one.
+        known = await users.credentials_of(context.database.fresh, user_id)
+        email, is_active = wanted.get("email", known.email), wanted.get("is_active", True)
+        if _needs_invitation(known, email=email, is_active=is_active):
+            await _count_invitation(context, by)
+    async with context.database.transaction() as session:
+        before = await users.lock_account(session, user_id=user_id)
+        user = await users.update_user(session, user_id, changes, by=by)
+        if before is not None:
+            await _follow(session, context, before, user)
+        await confirm()
+    return user
+
+
+async def _follow(session: AsyncSession, context: Context, before: Account, user: UserOut) -> None:
+    """End and mail what a change of address or activity does to links, sessions and notices."""
+    invited = _needs_invitation(before, email=user.email, is_active=user.is_active)
     if user.email != before.email:
-        await tokens.end_all(session, user_id)
-        await auth.end_sessions(session, user_id)
-        await _notify(session, context, "moved_from", before.email, user_id)
+        await tokens.end_all(session, user.id)
+        await auth.end_sessions(session, user.id)
+        await _notify(session, context, "moved_from", before.email, user.id)
         if not invited:
-            await _notify(session, context, "moved_to", user.email, user_id)
+            await _notify(session, context, "moved_to", user.email, user.id)
     if invited:
         await invite(session, context, user)
-    return user
 
 
 async def _notify(
@@ -132,9 +156,21 @@ async def _notify(
     await enqueue(session, MAIL_NOTICE, token_id=str(row.id))
 
 
-def _needs_invitation(before: Account, after: UserOut) -> bool:
-    reached = after.is_active and (not before.is_active or after.email != before.email)
+def _needs_invitation(before: Credentials, *, email: str, is_active: bool) -> bool:
+    reached = is_active and (not before.is_active or email != before.email)
     return reached and before.password_hash is None
+
+
+async def _count_request(context: Context) -> None:
+    """Count a mail that this client causes; `RateLimitedError` for one too many."""
+    await limits.count_address(context, "mailed links", origin().ip, REQUESTS)
+
+
+async def _count_invitation(context: Context, by: Principal) -> None:
+    await _count_request(context)
+    verdict = await limits.spend(context, f"invitations by {by.user_id}", REQUESTS)
+    if not verdict.allowed:
+        raise RateLimitedError(verdict)
 
 
 async def invite(session: AsyncSession, context: Context, user: UserOut) -> None:
@@ -148,10 +184,9 @@ async def request_link(context: Context, purpose: Purpose, email: str) -> None:
     Here the same is done for every address, so that nobody learns from the answer or from its
     time whose it is; the job finds out. `RateLimitedError` for too many from one client.
     """
-    await limits.count_address(context, "mailed links", origin().ip, REQUESTS)
-    if await _may_mail(context, purpose, email):
-        async with context.database.transaction() as session:
-            await _mail_link(session, context, purpose, email)
+    await _count_request(context)
+    async with context.database.transaction() as session:
+        await _mail_link(session, context, purpose, email)
 
 
 async def password_token(context: Context, text: str) -> tuple[MailedToken, tuple[str, str | None]]:
@@ -216,13 +251,13 @@ async def verify_email(context: Context, text: str) -> None:
 async def update_me(context: Context, principal: Principal, changes: AccountUpdate) -> MeOut:
     """Change what was sent. A new address waits until it is verified."""
     wanted = None if changes.email is MISSING else changes.email
-    proven, mailable = None, False
+    proven = None
     if wanted is not None:
         me = await users.get_me(context.database.fresh, principal.user_id)
         if wanted != me.email:
             proven = await _prove(context, principal, changes)
             await _check_free(context, principal, wanted)
-            mailable = await _may_move(context, principal, wanted)
+            await _count_move(context, principal)
     values = changes.model_dump(exclude={"email", "current_password"})
     async with context.database.transaction() as session:
         account = await users.lock_account(session, user_id=principal.user_id)
@@ -238,7 +273,7 @@ async def update_me(context: Context, principal: Principal, changes: AccountUpda
             await users.await_email(session, account.user_id, None)
         elif wanted is not None and proven is not None:
             pending = wanted
-            await _await_email(session, context, account, wanted, mailable)
+            await _await_email(session, context, account, wanted)
         user = await users.update_user(session, account.user_id, MeUpdate(**values), by=principal)
     return MeOut(**user.model_dump(), pending_email=pending)
 
@@ -261,19 +296,17 @@ async def _check_free(context: Context, principal: Principal, email: str) -> Non
         raise EmailAlreadyExistsError
 
 
-async def _may_move(context: Context, principal: Principal, email: str) -> bool:
+async def _count_move(context: Context, principal: Principal) -> None:
     verdict = await limits.spend(context, f"changes of address {principal.user_id}", CHANGES)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
-    return await _may_mail(context, "email_change", email)
 
 
 async def _await_email(
-    session: AsyncSession, context: Context, account: Account, email: str, mailable: bool
+    session: AsyncSession, context: Context, account: Account, email: str
 ) -> None:
-    if not mailable and account.pending_email == email:
-        # The link that is there already must not die for one that does not go.
-        return
+    if account.pending_email != email:
+        await tokens.end(session, account.user_id, "email_change")
     await users.await_email(session, account.user_id, email)
     await _mail_link(
         session,
@@ -282,7 +315,6 @@ async def _await_email(
         email,
         user_id=account.user_id,
         former_email=account.email,
-        mailable=mailable,
     )
 
 
@@ -293,13 +325,10 @@ async def _mail_link(
     email: str,
     *,
     user_id: UUID | None = None,
-    mailable: bool = True,
     former_email: str | None = None,
     registration: dict[str, Any] | None = None,
 ) -> None:
-    """A new token, which kills the account's older one, and the job that mails it."""
-    if user_id is not None:
-        await tokens.end(session, user_id, purpose)
+    """A new token, and the job that mails it, which kills the account's older one."""
     token = tokens.make(context, purpose, email)
     token.user_id, token.former_email, token.registration = user_id, former_email, registration
     if purpose == "invitation":
@@ -308,13 +337,7 @@ async def _mail_link(
     await session.flush()
     if former_email is not None:
         await enqueue(session, MAIL_NOTICE, token_id=str(token.id))
-    if mailable:
-        await enqueue(session, MAIL_LINK, token_id=str(token.id))
-
-
-async def _may_mail(context: Context, kind: str, email: str) -> bool:
-    key = f"mail {kind} {name_key(email)}"
-    return (await limits.spend(context, key, MAILS)).allowed
+    await enqueue(session, MAIL_LINK, token_id=str(token.id))
 
 
 async def _live(context: Context, text: str, *purposes: Purpose) -> MailedToken:

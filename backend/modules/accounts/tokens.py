@@ -19,6 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.names import name_key
 from backend.db.base import utc_now, uuid7
+from backend.modules.accounts.budgets import shared_mailbox
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account
 
@@ -57,6 +58,7 @@ def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken
         purpose=purpose,
         email=email,
         email_key=name_key(email),
+        mailbox_key=shared_mailbox(email),
         digest=digest_of(_derived(context.key(_KEY), id)),
         created_at=now,
         expires_at=now + LIFETIMES[purpose],
@@ -88,7 +90,7 @@ def fits(token: MailedToken, account: Account) -> bool:
 
 
 async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
-    """Kill the token that this account has for this purpose."""
+    """Kill what this account has for this purpose, mailed or waiting for its job."""
     await session.exec(
         update(MailedToken)
         .where(
@@ -109,6 +111,41 @@ async def end_all(session: AsyncSession, user_id: UUID) -> None:
     )
 
 
+async def is_newest(session: AsyncSession, token: MailedToken, user_id: UUID) -> bool:
+    """Whether the account has asked for nothing of this purpose since."""
+    newer = select(MailedToken.id).where(
+        col(MailedToken.user_id) == user_id,
+        col(MailedToken.purpose) == token.purpose,
+        col(MailedToken.created_at) > token.created_at,
+    )
+    return (await session.exec(newer.limit(1))).first() is None
+
+
+async def leave(session: AsyncSession, token: MailedToken) -> None:
+    """Record that the token's mail leaves, which kills the older ones of its account."""
+    now = utc_now()
+    if token.user_id is not None:
+        older = (
+            col(MailedToken.user_id) == token.user_id,
+            col(MailedToken.purpose) == token.purpose,
+            col(MailedToken.created_at) < token.created_at,
+            col(MailedToken.ended_at).is_(None),
+        )
+        await session.exec(update(MailedToken).where(*older).values(ended_at=now))
+    token.mailed_at = now
+    await session.flush()
+
+
+async def drop(session: AsyncSession, token: MailedToken) -> None:
+    """Give up a token whose mail does not leave."""
+    if token.user_id is None:
+        await session.delete(token)
+    else:
+        # A notice may have to tell of it.
+        token.ended_at = utc_now()
+    await session.flush()
+
+
 async def replace_registrations(session: AsyncSession, token: MailedToken) -> bool:
     """Kill what else would make an account of this address; False if one of those is newer."""
     others = (
@@ -125,8 +162,9 @@ async def replace_registrations(session: AsyncSession, token: MailedToken) -> bo
 
 
 async def take_turn(session: AsyncSession, email: str) -> None:
-    """Let nobody else deal with registrations of this address until the transaction ends."""
-    key = int.from_bytes(digest_of(name_key(email))[:8], signed=True)
+    """Let nobody else mail a link to this mailbox until the transaction ends."""
+    mailbox = shared_mailbox(email) or name_key(email)
+    key = int.from_bytes(digest_of(mailbox)[:8], signed=True)
     await session.exec(select(func.pg_advisory_xact_lock(key)))
 
 

@@ -45,6 +45,8 @@ from backend.modules.users.service import Credentials
 # Guesses of one account's password, and sign-ins from one address.
 GUESSES = Rule(5, 300)
 SIGN_INS = Rule(30, 60)
+# Events about sign-ins of one account, or name, that these refused: a flood fills no record.
+REFUSALS = Rule(1, 60)
 
 
 async def sign_in(
@@ -55,10 +57,15 @@ async def sign_in(
     `RateLimitedError` after too many for this name, or from this address. No connection is held
     while the password is hashed, which takes longer than all the rest.
     """
-    await limits.count_address(context, "sign-in", client.ip, SIGN_INS)
     found = await users.credentials(context.database.fresh, name)
     guess = _guess_of(context, found.user_id if found else None, name)
-    if not await _is_right(context, guess, password, found) or found is None:
+    try:
+        await limits.count_address(context, "sign-in", client.ip, SIGN_INS)
+        right = await _is_right(context, guess, password, found)
+    except RateLimitedError as error:
+        await _record_limit(context, error, _target(context, found, name))
+        raise
+    if not right or found is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)
     if not found.is_active or not (found.is_verified or not needs_verified_email(context)):
         await limits.clear(context, guess)
@@ -153,17 +160,35 @@ async def _refused(
     context: Context, error: AppError, found: Credentials | None, name: str
 ) -> AppError:
     """The error, once the failed sign-in is on record."""
-    target = ("user", found.user_id) if found else ("name", _name_digest(context, name))
-    return await _recorded(context, error, "auth.login", target)
+    return await _recorded(context, error, "auth.login", _target(context, found, name))
+
+
+async def _record_limit(context: Context, error: AppError, target: tuple[str, UUID | str]) -> None:
+    """Record that sign-ins as this account or name exceed a limit, in one event a minute.
+
+    All servers share the minute. That it has its event is remembered, so a flood of refusals
+    writes nothing, and asks the database about it once in some seconds.
+    """
+    slot = await limits.spend(context, f"refused sign-in {target[1]}", REFUSALS)
+    if slot.allowed:
+        await _recorded(context, error, "auth.login", target, outcome="denied")
+
+
+def _target(context: Context, found: Credentials | None, name: str) -> tuple[str, UUID | str]:
+    return ("user", found.user_id) if found else ("name", _name_digest(context, name))
 
 
 async def _recorded(
-    context: Context, error: AppError, action: str, target: tuple[str, UUID | str]
+    context: Context,
+    error: AppError,
+    action: str,
+    target: tuple[str, UUID | str],
+    outcome: audit.Outcome = "failure",
 ) -> AppError:
-    """The error, once it is on record why the action failed."""
+    """The error, once it is on record why the action failed or was refused."""
     async with context.database.transaction() as session:
         await audit.record(
-            session, action, target=target, outcome="failure", changes={"reason": error.code}
+            session, action, target=target, outcome=outcome, changes={"reason": error.code}
         )
     return error
 

@@ -15,20 +15,21 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import bcrypt
 
 from backend.core.context import Context
-from backend.core.errors import ServiceUnavailableError
+from backend.core.limits import address_key
 from backend.core.names import folded
+from backend.core.origin import origin
 from backend.core.processors import usable_processors
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
+from backend.modules.users.turns import Lane, Turns
 
 MAX_LENGTH = 128
-# Behind one thread per spare core, more than this would wait for longer than a client does.
-MAX_WAITING = 64
 # What bcrypt itself reads of a password.
 BCRYPT_BYTES = 72
 # Salt and digest, whose last characters have bits that carry nothing and must be zero.
@@ -66,23 +67,22 @@ def _yield_to_requests() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
+_THREADS = max(1, usable_processors() - 1)
 _pool = ThreadPoolExecutor(
-    max_workers=max(1, usable_processors() - 1),
+    max_workers=_THREADS,
     thread_name_prefix="bcrypt",
     initializer=_yield_to_requests,
 )
-
-
-_places = asyncio.Semaphore(MAX_WAITING)
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
 
 T = TypeVar("T")
 
 
-async def _in_pool(work: Callable[[], T]) -> T:
-    if _places.locked():
-        raise ServiceUnavailableError
-    async with _places:
-        return await asyncio.get_running_loop().run_in_executor(_pool, work)
+async def _in_pool(work: Callable[[], T], lane: Lane = "sign-in") -> T:
+    """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
+    loop = asyncio.get_running_loop()
+    turns = _turns.get(loop) or _turns.setdefault(loop, Turns(_pool, _THREADS))
+    return await turns.run(work, address_key(origin().ip), lane)
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,10 @@ class PasswordHasher:
     keys: tuple[bytes, ...]
     cost: int
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, lane: Lane = "sign-in") -> str:
         key = self.keys[0]
         digest, salt = _digest(key, password), bcrypt.gensalt(self.cost)
-        return key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt))).decode()
+        return key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt), lane)).decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Compare; without a hash that can be verified, do the same work and answer False."""

@@ -39,6 +39,7 @@ from backend.modules.users.passwords import check_password, hasher_of
 from backend.modules.users.rights import check_covered, check_leaving, locked, locked_in_reach
 from backend.modules.users.schemas import DEFAULT_ROLE, Author, MeOut, MeUpdate, UserCreate, UserOut
 from backend.modules.users.settings import UserSettings
+from backend.modules.users.turns import Lane
 
 # Defined in files that other modules do not see.
 __all__ = ["ImportReport", "import_users"]
@@ -135,12 +136,20 @@ async def verify_password(context: Context, password: str, found: Credentials | 
 
 
 async def accept_password(
-    context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
+    context: Context,
+    password: str,
+    *,
+    names: Iterable[str | None],
+    field: str = "password",
+    lane: Lane = "sign-in",
 ) -> str:
-    """The hash of a new password; `PasswordRefusedError` for a bad one, before any hashing."""
+    """The hash of a new password; `PasswordRefusedError` for a bad one, before any hashing.
+
+    In the lane of registrations it waits behind sign-ins.
+    """
     minimum = context.settings_of(UserSettings).password_min_length
     check_password(password, minimum=minimum, names=names, field=field)
-    return await hasher_of(context).hash(password)
+    return await hasher_of(context).hash(password, lane)
 
 
 def password_errors(

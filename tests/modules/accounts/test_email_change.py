@@ -229,4 +229,4 @@ async def test_one_mailbox_is_not_filled_by_wishes(post: Post, ada: Actor, bob: 
     assert len(await post.arrives(NEW)) == 2, "the rest was replaced before it was sent"
     for mover in (ada, bob):
         assert (await move(mover)).status_code == 200
-    assert len(await post.arrives(NEW)) == 2, "three are asked for in an hour, then none"
+    assert len(await post.arrives(NEW)) == 3, "three leave in an hour, then none"

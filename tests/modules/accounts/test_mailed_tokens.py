@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from backend.modules.accounts.budgets import MAILS
 from backend.modules.accounts.jobs import MAIL_LINK, PURGE_TOKENS
-from backend.modules.accounts.service import MAILS, REQUESTS
+from backend.modules.accounts.service import REQUESTS
 from backend.modules.accounts.tokens import LIFETIMES
 from tests.actors import PASSWORD, Actor
 from tests.modules.accounts.post import FORGOT, ME, OWN, REQUEST, RESET, VERIFY, Post, assert_dead

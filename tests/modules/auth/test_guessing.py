@@ -14,11 +14,10 @@ from backend.core.app import create_app
 from backend.core.context import Context
 from backend.modules.auth import service as auth
 from backend.modules.auth.service import GUESSES, SIGN_INS
-from backend.modules.users import passwords
 from backend.modules.users import service as users
-from backend.modules.users.passwords import MAX_WAITING
 from tests.actors import PASSWORD, Actor, Cast, Client
 from tests.applications import MODULES, make_context
+from tests.hashing import queue_full_of_others
 from tests.processes import served
 from tests.sessions import execute
 from tests.statements import Statements
@@ -178,10 +177,7 @@ async def test_a_guess_that_was_not_tried_is_none(
 
     async def change_it_and_be_busy() -> None:
         await execute(database_url, "UPDATE users SET password_hash = NULL WHERE id = %s", [ada.id])
-        waiting.extend(
-            asyncio.ensure_future(passwords._in_pool(release.wait)) for _ in range(MAX_WAITING)
-        )
-        await asyncio.sleep(0)
+        waiting.extend(await queue_full_of_others(release))
 
     statements.before("FOR UPDATE", change_it_and_be_busy)
     busy = await attempt(client, addresses, ada.email, PASSWORD)

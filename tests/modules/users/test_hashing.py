@@ -8,8 +8,10 @@ import pytest
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
 from backend.modules.users import passwords
-from backend.modules.users.passwords import MAX_WAITING, PasswordHasher
+from backend.modules.users.passwords import PasswordHasher
+from backend.modules.users.turns import MAX_WAITING
 from tests.actors import PASSWORD, Actor, Client
+from tests.hashing import queue_full_of_others
 
 KEY = b"a key for tests, thirty-two long"
 
@@ -72,12 +74,13 @@ async def test_a_hash_outlives_its_key_and_cost_and_is_renewed() -> None:
 
 async def test_more_than_can_wait_are_turned_away() -> None:
     hasher = PasswordHasher((KEY,), cost=4)
+    places = passwords._THREADS + MAX_WAITING["sign-in"]
     results = await asyncio.gather(
-        *(hasher.hash("password") for _ in range(MAX_WAITING + 5)), return_exceptions=True
+        *(hasher.hash("password") for _ in range(places + 5)), return_exceptions=True
     )
     refused = [each for each in results if isinstance(each, ServiceUnavailableError)]
     assert len(refused) == 5
-    assert sum(isinstance(each, str) for each in results) == MAX_WAITING
+    assert sum(isinstance(each, str) for each in results) == places
     assert isinstance(await hasher.hash("password"), str)
 
 
@@ -86,9 +89,7 @@ async def test_a_full_queue_is_503_and_holds_nobody_else_up(
     ada: Actor, client: Client, context: Context, path: str
 ) -> None:
     release = threading.Event()
-    waiting = [asyncio.ensure_future(passwords._in_pool(release.wait)) for _ in range(MAX_WAITING)]
-    # Each has taken its place after one turn of the loop.
-    await asyncio.sleep(0)
+    waiting = await queue_full_of_others(release)
     try:
         answer = await client.post(
             f"/api/v1/auth/{path}", json={"email": "new@example.com", "password": PASSWORD}

@@ -1,0 +1,106 @@
+"""Who hashes next: the places in the queue are shared fairly between client addresses."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Literal, TypeVar
+
+from backend.core.errors import ServiceUnavailableError
+
+# A registration costs a stranger nothing, so registrations wait in a lane of their own.
+Lane = Literal["sign-in", "registration"]
+# More hashes than this would wait for longer than a client does.
+MAX_WAITING: dict[Lane, int] = {"sign-in": 64, "registration": 32}
+# After so many sign-ins in a row a registration has its turn, so that a flood of the one does not
+# stop the other.
+SIGN_INS_IN_A_ROW = 4
+
+T = TypeVar("T")
+Turn = asyncio.Future[None]
+# By client, in the order of their next turns.
+Waiting = OrderedDict[str, deque[Turn]]
+
+
+class Turns:
+    """Hands the threads of an executor to those who wait, in one event loop.
+
+    In each lane the clients have their turns one after the other, however many hashes of each are
+    waiting. Once a lane is full, the client that has most of it gives up its newest place.
+    """
+
+    def __init__(self, executor: Executor, threads: int) -> None:
+        self._executor = executor
+        self._free = threads
+        self._sign_ins = 0
+        self._lanes: dict[Lane, Waiting] = {lane: OrderedDict() for lane in MAX_WAITING}
+
+    async def run(self, work: Callable[[], T], client: str, lane: Lane) -> T:
+        """The result of `work`; `ServiceUnavailableError` if there is no place for it."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._turn(client, lane)
+        running = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        # A caller that is cancelled does not stop the thread, which is free only when it is done.
+        running.add_done_callback(lambda _: self._hand_over())
+        return await asyncio.shield(running)
+
+    async def _turn(self, client: str, lane: Lane) -> None:
+        """Wait until a thread is handed over."""
+        waiting = self._lanes[lane]
+        if sum(map(len, waiting.values())) >= MAX_WAITING[lane]:
+            _make_room(waiting, client)
+        turn: Turn = asyncio.get_running_loop().create_future()
+        waiting.setdefault(client, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                _leave(waiting, client, turn)
+            elif turn.exception() is None:
+                self._hand_over()
+            raise
+
+    def _hand_over(self) -> None:
+        """Give a thread that has become free to whoever is next."""
+        while waiting := self._next_lane():
+            client, turns = waiting.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                waiting[client] = turns
+            # Its caller may have been cancelled just now.
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _next_lane(self) -> Waiting:
+        """The lane whose turn it is; an empty one if nobody waits."""
+        sign_ins, registrations = self._lanes["sign-in"], self._lanes["registration"]
+        if sign_ins and (self._sign_ins < SIGN_INS_IN_A_ROW or not registrations):
+            self._sign_ins += 1
+            return sign_ins
+        self._sign_ins = 0
+        return registrations
+
+
+def _make_room(waiting: Waiting, client: str) -> None:
+    """Take a place for `client` from whoever has most; `ServiceUnavailableError` if that is unfair.
+
+    It is unfair where `client` would then have more places than the other one.
+    """
+    most = max(waiting, key=lambda each: len(waiting[each]))
+    if len(waiting[most]) <= len(waiting.get(client, ())) + 1:
+        raise ServiceUnavailableError
+    newest = waiting[most].pop()
+    if not newest.done():
+        newest.set_exception(ServiceUnavailableError())
+
+
+def _leave(waiting: Waiting, client: str, turn: Turn) -> None:
+    turns = waiting.get(client)
+    if turns and turn in turns:
+        turns.remove(turn)
+        if not turns:
+            del waiting[client]

@@ -1,0 +1,35 @@
+"""A busy queue of password hashes."""
+
+import asyncio
+import threading
+
+from backend.core.origin import current_scope
+from backend.modules.users import passwords
+from backend.modules.users.turns import MAX_WAITING, Lane
+
+
+async def wait_as(
+    client: str, release: threading.Event, lane: Lane = "sign-in"
+) -> asyncio.Task[bool]:
+    """A hash for a request from this address, which takes until `release` is set."""
+
+    async def hash_something() -> bool:
+        current_scope.set({"type": "http", "client": (client, 1), "headers": [], "request_id": ""})
+        return await passwords._in_pool(release.wait, lane)
+
+    task = asyncio.ensure_future(hash_something())
+    # Each takes its place in one turn of the loop.
+    await asyncio.sleep(0)
+    return task
+
+
+async def queue_full_of_others(release: threading.Event) -> list[asyncio.Future[bool]]:
+    """Every thread busy and every place of both lanes taken, each by another client."""
+    sign_ins = passwords._THREADS + MAX_WAITING["sign-in"]
+    return [
+        *[await wait_as(f"192.0.2.{each}", release) for each in range(sign_ins)],
+        *[
+            await wait_as(f"198.51.100.{each}", release, "registration")
+            for each in range(MAX_WAITING["registration"])
+        ],
+    ]

@@ -1,0 +1,257 @@
+"""Nobody's mailbox is filled, and nobody uses up the mails that somebody else needs."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backend.core.context import Context
+from backend.modules.accounts import jobs
+from backend.modules.accounts.budgets import MAILS, shared_mailbox
+from backend.modules.accounts.jobs import MAIL_LINK
+from backend.modules.accounts.service import REQUESTS
+from tests.actors import PASSWORD, Actor, Client
+from tests.modules.accounts.post import (
+    FORGOT,
+    ME,
+    REGISTER,
+    REQUEST,
+    Post,
+    assert_dead,
+    token_of,
+)
+
+SUE = "sue@example.com"
+USERS = "/api/v1/users"
+
+
+@pytest.fixture(autouse=True)
+def limited(post: Post) -> None:
+    configure(post)
+
+
+def configure(post: Post, **settings: Any) -> None:
+    # The limit of all requests is out of the way.
+    post.configure(
+        rate_limit_enabled=True,
+        rate_limit_default="100000/minute",
+        **settings,
+    )
+
+
+async def ask(post: Post, path: str, email: str, client: str = "192.0.2.1", **more: Any) -> int:
+    async with Client(post.app, address=client) as caller:
+        return (await caller.post(path, json={"email": email, **more})).status_code
+
+
+async def register(post: Post, email: str, client: str = "192.0.2.1", **more: Any) -> int:
+    return await ask(post, REGISTER, email, client, password=PASSWORD, **more)
+
+
+async def account(post: Post, email: str = SUE, *, verified: bool = False) -> None:
+    """An account whose first mails do not count."""
+    assert await register(post, email, client="203.0.113.1") == 201
+    await post.arrives()
+    await post.empty()
+    post.sql("UPDATE mailed_tokens SET mailed_at = mailed_at - interval '1 hour'")
+    if verified:
+        post.sql("UPDATE users SET is_verified = true WHERE email = %s", email)
+
+
+async def sent(post: Post, *, to: str = "") -> int:
+    return sum(to in mail["to"] for mail in await post.arrives())
+
+
+@pytest.mark.parametrize("path", [FORGOT, REQUEST])
+@pytest.mark.parametrize("spelling", ["\u017fue@example.com", "SUE@EXAMPLE.COM", SUE])
+async def test_a_stranger_who_asks_before_there_is_an_account_uses_nothing_up(
+    post: Post, path: str, spelling: str
+) -> None:
+    for _ in range(MAILS.limit + 1):
+        assert await ask(post, path, spelling) == 202
+    assert await post.arrives() == []
+    await account(post)
+    assert await ask(post, path, SUE, client="192.0.2.2") == 202
+    assert await sent(post, to=SUE) == 1
+
+
+async def test_other_addresses_of_the_mailbox_use_up_nobodys_recovery(post: Post) -> None:
+    await account(post)
+    for number in range(8):
+        assert await ask(post, FORGOT, f"sue+{number}@example.com") == 202
+    assert await ask(post, FORGOT, SUE, client="192.0.2.2") == 202
+    assert await sent(post) == 1
+
+
+async def test_refused_registrations_use_up_no_verification(post: Post, ada: Actor) -> None:
+    for _ in range(MAILS.limit):
+        assert await register(post, SUE, username=ada.username) == 409
+    assert await register(post, SUE, client="192.0.2.2") == 201
+    assert await sent(post, to=SUE) == 1
+
+
+async def test_strict_registrations_use_up_no_recovery(post: Post) -> None:
+    await account(post, verified=True)
+    configure(post, registration_mode="strict")
+    for _ in range(MAILS.limit + 2):
+        assert await register(post, "\u017fue@example.com") == 202
+        await post.arrives()
+    assert await sent(post) == MAILS.limit, "that the address has an account"
+    await post.empty()
+    assert await ask(post, FORGOT, SUE) == 202
+    assert await sent(post) == 1
+
+
+async def test_a_link_that_does_not_leave_kills_none(post: Post) -> None:
+    await account(post)
+    for number in range(MAILS.limit):
+        assert await ask(post, FORGOT, SUE, client=f"192.0.2.{number}") == 202
+        await post.arrives()
+    token = await post.token(SUE)
+    for number in range(4):
+        assert await ask(post, FORGOT, "\u017fue@example.com", client=f"198.51.100.{number}") == 202
+    assert await sent(post) == MAILS.limit
+    assert (await post.reset(token)).status_code == 204
+
+
+async def test_a_wish_that_is_not_mailed_leaves_the_link_before(post: Post, ada: Actor) -> None:
+    wish = {"email": SUE, "current_password": PASSWORD}
+    for _ in range(MAILS.limit + 1):
+        assert (await ada.patch(ME, json=wish)).status_code == 200
+        await post.arrives()
+    assert await sent(post, to=SUE) == MAILS.limit
+    assert (await post.verify(await post.token(SUE))).status_code == 204
+
+
+async def test_after_an_hour_there_is_room_again(post: Post) -> None:
+    await account(post)
+    for _ in range(MAILS.limit + 1):
+        await ask(post, FORGOT, SUE)
+        await post.arrives()
+    post.sql("UPDATE mailed_tokens SET mailed_at = mailed_at - interval '1 hour'")
+    await ask(post, FORGOT, SUE)
+    assert await sent(post) == MAILS.limit + 1
+
+
+async def test_a_job_that_runs_again_spends_nothing_again(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await account(post)
+    await ask(post, FORGOT, SUE)
+
+    async def fail(*_: object) -> None:
+        raise ConnectionError
+
+    ((token_id,),) = post.sql("SELECT id FROM mailed_tokens WHERE purpose = 'reset'")
+    with monkeypatch.context() as broken:
+        # Fails after the transaction that has spent the budget.
+        broken.setattr(jobs, "deliver", fail)
+        for _ in range(MAILS.limit + 1):
+            with pytest.raises(ConnectionError):
+                await MAIL_LINK.run(post.context, token_id=str(token_id))
+    assert await sent(post) == 1, "it is not lost either"
+    for _ in range(MAILS.limit - 1):
+        await ask(post, FORGOT, SUE)
+        await post.arrives()
+    assert await sent(post) == MAILS.limit
+
+
+async def test_jobs_that_run_at_once_do_not_spend_more_than_there_is(post: Post) -> None:
+    for number in range(8):
+        assert await register(post, f"sue+{number}@example.com") == 201
+    ids = post.sql("SELECT id FROM mailed_tokens")
+    await asyncio.gather(*(MAIL_LINK.run(post.context, token_id=str(id)) for (id,) in ids))
+    assert await sent(post) == MAILS.limit
+
+
+@pytest.mark.parametrize("mode", ["open", "strict"])
+async def test_registrations_do_not_fill_a_mailbox(post: Post, mode: str) -> None:
+    configure(post, registration_mode=mode)
+    # From as many clients.
+    for number in range(40):
+        assert await register(post, f"Sue+{number}@example.com", f"192.0.2.{number}") in (201, 202)
+    assert await sent(post) == MAILS.limit
+    # Somebody else's addresses, and the plain one, have their own.
+    for email in ("tim+1@example.com", "sue+1@example.org", SUE):
+        await register(post, email, client="198.51.100.1")
+    assert await sent(post) == MAILS.limit + 3
+
+
+async def test_accounts_that_nobody_verified_do_not_fill_a_mailbox(post: Post) -> None:
+    for number in range(6):
+        await account(post, f"sue+{number}@example.com")
+    await account(post, "sue+own@example.com", verified=True)
+    for path in (FORGOT, REQUEST):
+        for number in range(6):
+            assert await ask(post, path, f"sue+{number}@example.com") == 202
+    assert await sent(post) == 2 * MAILS.limit, "of each kind"
+    await post.empty()
+    assert await ask(post, FORGOT, "sue+own@example.com") == 202
+    assert await sent(post) == 1
+
+
+async def test_registrations_count_for_their_client(post: Post) -> None:
+    for number in range(REQUESTS.limit):
+        assert await register(post, f"a{number}@example.com", "2001:db8::1") == 201
+    assert await register(post, "last@example.com", "2001:db8::2") == 429
+    assert await ask(post, FORGOT, SUE, "2001:db8::3") == 429
+    assert await register(post, "last@example.com", "2001:db8:0:1::1") == 201
+
+
+async def test_an_invitation_that_goes_back_and_forth_is_mailed_a_few_times(
+    post: Post, admin: Actor
+) -> None:
+    made = await admin.post(USERS, json={"email": SUE})
+    for number in range(20):
+        email = SUE if number % 2 else "tim@example.com"
+        answer = await admin.patch(f"{USERS}/{made.json()['id']}", json={"email": email})
+        assert answer.status_code == 200
+        await post.arrives()
+    mails = [mail for mail in await post.arrives() if mail["links"]]
+    assert len(mails) == MAILS.limit
+    for mail in mails:
+        assert_dead(await post.reset(token_of(mail)))
+
+
+async def test_invitations_count_for_the_client_and_for_who_invites(
+    post: Post, admin: Actor
+) -> None:
+    made = await admin.post(USERS, json={"email": SUE})
+    path = f"{USERS}/{made.json()['id']}"
+    for number in range(1, REQUESTS.limit):
+        body = {"email": f"a{number}@example.com"}
+        assert (await admin.post(USERS, json=body)).status_code == 201
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    assert await ask(post, FORGOT, SUE, client="127.0.0.1") == 429
+    async with Client(post.app, address="192.0.2.1", headers=headers) as elsewhere:
+        body = {"email": "last@example.com"}
+        refused = await elsewhere.post(USERS, json=body)
+        assert (refused.status_code, refused.json()["error"]) == (429, "RATE_LIMITED")
+        moved = await elsewhere.patch(path, json={"email": "tim@example.com"})
+        assert moved.status_code == 429
+        # Nothing is mailed because of these.
+        assert (await elsewhere.patch(path, json={"full_name": "Sue"})).status_code == 200
+        made = await elsewhere.post(USERS, json={**body, "password": PASSWORD})
+        assert made.status_code == 201
+
+
+async def test_what_nobody_has_mailed_yet_opens_nothing(post: Post, context: Context) -> None:
+    await account(post)
+    await ask(post, FORGOT, SUE)
+    token = await post.token(SUE)
+    post.sql("UPDATE mailed_tokens SET mailed_at = NULL")
+    assert_dead(await post.reset(token))
+
+
+@pytest.mark.parametrize(
+    ("email", "mailbox"),
+    [
+        ("Sue+a@Example.com", SUE),
+        ("\u017fue+a+b@example.com", SUE),
+        (SUE, None),
+        ("+a@example.com", None),
+        ("sue@a+b.example", None),
+    ],
+)
+def test_the_mailbox_of_an_address(email: str, mailbox: str | None) -> None:
+    assert shared_mailbox(email) == mailbox

@@ -1,0 +1,139 @@
+"""Who waits for a hash waits fairly, and signing in does not wait behind registrations."""
+
+import asyncio
+import threading
+from collections import Counter
+
+import pytest
+
+from backend.core.errors import ServiceUnavailableError
+from backend.modules.users import passwords
+from backend.modules.users.turns import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
+from tests.actors import PASSWORD, Actor, Client
+from tests.hashing import wait_as
+
+SHARED = MAX_WAITING["sign-in"]
+
+
+class Queue:
+    """One thread that is busy until told otherwise, and the order in which the others had it."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(passwords._pool, 1)
+        self.release = threading.Event()
+        self.order: list[str] = []
+        self.tasks = [asyncio.ensure_future(self.turns.run(self.release.wait, "busy", "sign-in"))]
+
+    async def join(self, client: str, lane: Lane = "sign-in") -> asyncio.Task[None]:
+        task = asyncio.ensure_future(
+            self.turns.run(lambda: self.order.append(client), client, lane)
+        )
+        self.tasks.append(task)  # type: ignore[arg-type]  # what it returns does not matter
+        await asyncio.sleep(0)
+        return task
+
+    async def finish(self) -> list[str]:
+        self.release.set()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        return self.order
+
+
+@pytest.fixture
+async def queue() -> Queue:
+    made = Queue()
+    await asyncio.sleep(0)
+    return made
+
+
+async def test_clients_have_their_turns_one_after_the_other(queue: Queue) -> None:
+    for client in "aaabbc":
+        await queue.join(client)
+    assert await queue.finish() == list("abcaba")
+
+
+async def test_a_sign_in_does_not_wait_behind_registrations(queue: Queue) -> None:
+    for number in range(6):
+        await queue.join(f"r{number}", "registration")
+    await queue.join("a")
+    await queue.join("b")
+    assert (await queue.finish())[:2] == ["a", "b"]
+
+
+async def test_registrations_have_turns_in_a_flood_of_sign_ins(queue: Queue) -> None:
+    for number in range(3 * SIGN_INS_IN_A_ROW):
+        await queue.join(f"s{number}")
+    await queue.join("r", "registration")
+    assert (await queue.finish()).index("r") == SIGN_INS_IN_A_ROW
+
+
+async def test_whoever_has_most_makes_room_for_others(queue: Queue) -> None:
+    greedy = [await queue.join("greedy") for _ in range(SHARED)]
+    others = [await queue.join(f"{number}") for number in range(10)]
+    assert Counter(await queue.finish())["greedy"] == SHARED - 10
+    assert all(task.exception() is None for task in others)
+    # Those that came last have waited for the shortest time.
+    refused = [task.exception() for task in greedy[-10:]]
+    assert all(isinstance(each, ServiceUnavailableError) for each in refused)
+
+
+async def test_nobody_takes_places_from_those_who_have_as_few(queue: Queue) -> None:
+    for number in range(SHARED):
+        await queue.join(f"{number % (SHARED // 2)}")
+    for client, refused in (("new", False), ("new", True), ("0", True)):
+        await queue.join(client)
+        assert isinstance(queue.tasks[-1].exception() if refused else None, Exception) == refused
+    assert Counter(await queue.finish())["new"] == 1
+
+
+async def test_registrations_leave_the_places_of_sign_ins_alone(queue: Queue) -> None:
+    for number in range(MAX_WAITING["registration"]):
+        await queue.join(f"{number}", "registration")
+    one_more = await queue.join("late", "registration")
+    assert isinstance(one_more.exception(), ServiceUnavailableError)
+    signing_in = await queue.join("late")
+    await queue.finish()
+    assert signing_in.exception() is None
+
+
+async def test_whoever_goes_away_loses_no_turn_of_others(queue: Queue) -> None:
+    gone, stays = await queue.join("a"), await queue.join("b")
+    gone.cancel()
+    queue.tasks[0].cancel()
+    await asyncio.sleep(0)
+    # The thread goes on with the hash that nobody waits for any more.
+    assert queue.order == []
+    assert not stays.done()
+    assert await queue.finish() == ["b"]
+    assert await queue.turns.run(lambda: True, "c", "sign-in")
+
+
+async def test_whoever_goes_away_at_its_turn_hands_it_on(queue: Queue) -> None:
+    first, second = await queue.join("a"), await queue.join("b")
+    await queue.join("c")
+    queue.turns._hand_over()
+    first.cancel()
+    second.cancel()
+    assert await queue.finish() == ["c"]
+
+
+async def test_registrations_from_eight_networks_turn_no_sign_in_away(
+    ada: Actor, client: Client
+) -> None:
+    release = threading.Event()
+    flood = [
+        await wait_as(f"2001:db8:0:{number % 8}::{number:x}", release, "registration")
+        for number in range(100)
+    ]
+    body = {"email": ada.email, "password": PASSWORD}
+    signing_in = asyncio.ensure_future(client.post("/api/v1/auth/login", json=body))
+    lane = passwords._turns[asyncio.get_running_loop()]._lanes["sign-in"]
+    while not lane:  # noqa: ASYNC110  # nothing tells when a place is taken
+        await asyncio.sleep(0.01)
+    release.set()
+    assert (await signing_in).status_code == 200
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    hashed = passwords._THREADS + MAX_WAITING["registration"]
+    assert Counter(type(each) for each in outcomes) == {
+        bool: hashed,
+        ServiceUnavailableError: 100 - hashed,
+    }
