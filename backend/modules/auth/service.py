@@ -62,8 +62,8 @@ async def sign_in(
     try:
         await limits.count_address(context, "sign-in", client.ip, SIGN_INS)
         right = await _is_right(context, guess, password, found)
-    except RateLimitedError as error:
-        await _record_limit(context, error, _target(context, found, name))
+    except RateLimitedError as limited:
+        await _record_limit(context, limited, _target(context, found, name))
         raise
     if not right or found is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)

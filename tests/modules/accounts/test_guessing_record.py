@@ -90,5 +90,5 @@ async def test_a_flood_of_refusals_writes_nothing(
     for number in range(10):
         assert await sign_in(post, ada.email, f"192.0.2.{number + 2}") == 429
     assert [each for each in statements if "audit" in each] == []
-    # The address, the account and its guesses, as before.
-    assert len([*statements]) == 30
+    # The account, its guesses and the address, as before; the minute's event is asked for rarely.
+    assert 30 < len([*statements]) < 35
