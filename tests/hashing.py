@@ -4,8 +4,8 @@ import asyncio
 import threading
 
 from backend.core.origin import current_scope
+from backend.core.turns import MAX_WAITING, Lane
 from backend.modules.users import passwords
-from backend.modules.users.turns import MAX_WAITING, Lane
 
 
 async def wait_as(

@@ -25,9 +25,9 @@ from backend.core.names import folded
 from backend.core.origin import origin
 from backend.core.processors import usable_processors
 from backend.core.security import key_id
+from backend.core.turns import Lane, Turns
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
-from backend.modules.users.turns import Lane, Turns
 
 MAX_LENGTH = 128
 # What bcrypt itself reads of a password.

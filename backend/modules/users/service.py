@@ -20,6 +20,7 @@ from backend.core.names import name_key
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
+from backend.core.turns import Lane
 from backend.db.base import utc_now
 from backend.db.errors import violated_constraint
 from backend.db.lists import ListQuery, fetch_page
@@ -39,7 +40,6 @@ from backend.modules.users.passwords import check_password, hasher_of
 from backend.modules.users.rights import check_covered, check_leaving, locked, locked_in_reach
 from backend.modules.users.schemas import DEFAULT_ROLE, Author, MeOut, MeUpdate, UserCreate, UserOut
 from backend.modules.users.settings import UserSettings
-from backend.modules.users.turns import Lane
 
 # Defined in files that other modules do not see.
 __all__ = ["ImportReport", "import_users"]

@@ -7,9 +7,9 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
+from backend.core.turns import MAX_WAITING
 from backend.modules.users import passwords
 from backend.modules.users.passwords import PasswordHasher
-from backend.modules.users.turns import MAX_WAITING
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import queue_full_of_others
 

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from backend.core.errors import ServiceUnavailableError
+from backend.core.turns import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
 from backend.modules.users import passwords
-from backend.modules.users.turns import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import wait_as
 
