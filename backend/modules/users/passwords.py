@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import bcrypt
 
 from backend.core.context import Context
+from backend.core.errors import FieldError
 from backend.core.limits import address_key
 from backend.core.names import folded
 from backend.core.origin import origin
@@ -182,6 +183,40 @@ def check_password(
         raise PasswordRefusedError(field, "too_personal", "Must not be your own name or address.")
     if lowered in common_passwords():
         raise PasswordRefusedError(field, "too_common", "Is one of the most common passwords.")
+
+
+async def accept_password(
+    context: Context,
+    password: str,
+    *,
+    names: Iterable[str | None],
+    field: str = "password",
+    lane: Lane = "sign-in",
+) -> str:
+    """The hash of a new password; `PasswordRefusedError` for a bad one, before any hashing.
+
+    In the lane of registrations it waits behind sign-ins.
+    """
+    minimum = context.settings_of(UserSettings).password_min_length
+    check_password(password, minimum=minimum, names=names, field=field)
+    return await hasher_of(context).hash(password, lane)
+
+
+def password_errors(
+    context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
+) -> list[FieldError]:
+    """What `accept_password` would refuse this password for; without any hashing."""
+    minimum = context.settings_of(UserSettings).password_min_length
+    try:
+        check_password(password, minimum=minimum, names=names, field=field)
+    except PasswordRefusedError as refused:
+        return list(refused.errors)
+    return []
+
+
+async def renewed_hash(context: Context, password: str, password_hash: str | None) -> str | None:
+    """A new hash of this right password, where the old one is made by yesterday's rules."""
+    return await hasher_of(context).renewed(password, password_hash) if password_hash else None
 
 
 @cache

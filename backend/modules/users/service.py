@@ -1,6 +1,6 @@
 """Accounts: the use cases. Reads take `Reads`, changes a session; neither commits."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -15,12 +15,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.errors import FieldError, InvalidTokenError, PermissionDeniedError
+from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.names import name_key
 from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
-from backend.core.turns import Lane
 from backend.db.base import utc_now
 from backend.db.errors import violated_constraint
 from backend.db.lists import ListQuery, fetch_page
@@ -30,19 +29,22 @@ from backend.modules.users import queries
 from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
     OwnEmailError,
-    PasswordRefusedError,
     UsernameAlreadyExistsError,
     UserNotFoundError,
 )
 from backend.modules.users.imports import ImportReport, import_users
 from backend.modules.users.models import User, UserRole
-from backend.modules.users.passwords import check_password, hasher_of
+from backend.modules.users.passwords import (
+    accept_password,
+    hasher_of,
+    password_errors,
+    renewed_hash,
+)
 from backend.modules.users.rights import check_covered, check_leaving, locked, locked_in_reach
 from backend.modules.users.schemas import DEFAULT_ROLE, Author, MeOut, MeUpdate, UserCreate, UserOut
-from backend.modules.users.settings import UserSettings
 
 # Defined in files that other modules do not see.
-__all__ = ["ImportReport", "import_users"]
+__all__ = ["ImportReport", "accept_password", "import_users", "password_errors", "renewed_hash"]
 
 # Whoever is deleted has a right to be forgotten, and the record is never changed: it does not tell
 # what they were called.
@@ -133,40 +135,6 @@ async def verify_password(context: Context, password: str, found: Credentials | 
     if found and stored is not None and (scheme := hasher.unusable_scheme(stored)):
         log.warning("password_hash_unusable", user_id=str(found.user_id), scheme=scheme)
     return False
-
-
-async def accept_password(
-    context: Context,
-    password: str,
-    *,
-    names: Iterable[str | None],
-    field: str = "password",
-    lane: Lane = "sign-in",
-) -> str:
-    """The hash of a new password; `PasswordRefusedError` for a bad one, before any hashing.
-
-    In the lane of registrations it waits behind sign-ins.
-    """
-    minimum = context.settings_of(UserSettings).password_min_length
-    check_password(password, minimum=minimum, names=names, field=field)
-    return await hasher_of(context).hash(password, lane)
-
-
-def password_errors(
-    context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
-) -> list[FieldError]:
-    """What `accept_password` would refuse this password for; without any hashing."""
-    minimum = context.settings_of(UserSettings).password_min_length
-    try:
-        check_password(password, minimum=minimum, names=names, field=field)
-    except PasswordRefusedError as refused:
-        return list(refused.errors)
-    return []
-
-
-async def renewed_hash(context: Context, password: str, password_hash: str | None) -> str | None:
-    """A new hash of this right password, where the old one is made by yesterday's rules."""
-    return await hasher_of(context).renewed(password, password_hash) if password_hash else None
 
 
 @lru_cache(maxsize=1024)
