@@ -133,7 +133,6 @@ async def test_registrations_from_eight_networks_turn_no_sign_in_away(
     assert (await signing_in).status_code == 200
     outcomes = await asyncio.gather(*flood, return_exceptions=True)
     hashed = passwords._THREADS + MAX_WAITING["registration"]
-    assert Counter(type(each) for each in outcomes) == {
-        bool: hashed,
-        ServiceUnavailableError: 100 - hashed,
-    }
+    refused = [each for each in outcomes if isinstance(each, ServiceUnavailableError)]
+    assert outcomes.count(True) == hashed
+    assert len(refused) == 100 - hashed
