@@ -283,6 +283,7 @@ def test_writes_a_migration_for_changed_tables(project: Path, empty_url: str) ->
     assert succeeds("db", "check", **here).endswith(f"it is at {number}.\n")
 
 
+@pytest.mark.slow
 def test_check_runs_the_migrations_on_an_empty_database(project: Path) -> None:
     here = {"folder": project, "project": project}
     head = succeeds("db", "check", **here)

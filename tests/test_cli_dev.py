@@ -69,6 +69,7 @@ def panel(dev: Running) -> str:
     return dev.output
 
 
+@pytest.mark.slow
 def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATA_DIR="data") as dev:
         shown = panel(dev)

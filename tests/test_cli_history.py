@@ -139,6 +139,7 @@ def url(pytestconfig: pytest.Config) -> Iterator[str]:
 @pytest.mark.parametrize(
     "command", ["db upgrade", "db check", "db revision x", "db downgrade -1", "worker"]
 )
+@pytest.mark.slow
 def test_every_command_explains_a_broken_history(project: Path, url: str, command: str) -> None:
     (project / "migrations" / "versions" / "9998_b.py").write_text(migration("9998", "9997"))
     here: dict[str, Any] = {"folder": project, "project": project, "DATABASE_URL": url}
@@ -147,6 +148,7 @@ def test_every_command_explains_a_broken_history(project: Path, url: str, comman
     assert "\n" not in said
 
 
+@pytest.mark.slow
 def test_doctor_explains_a_broken_history(project: Path, url: str) -> None:
     here: dict[str, Any] = {"folder": project, "project": project, "DATABASE_URL": url}
     file = project / "migrations" / "versions" / f"{NEXT}_b.py"
@@ -168,6 +170,7 @@ def succeeds_at_newest(url: str, revision: str) -> None:
         connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
 
 
+@pytest.mark.slow
 def test_migration_that_fails_is_explained(project: Path, url: str) -> None:
     here: dict[str, Any] = {"folder": project, "project": project, "DATABASE_URL": url}
     file = project / "migrations" / "versions" / f"{NEXT}_b.py"
@@ -189,6 +192,7 @@ def test_migration_that_fails_is_explained(project: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["db upgrade", "db check", "db revision x"])
+@pytest.mark.slow
 def test_revision_of_another_code_is_explained(tmp_path: Path, url: str, command: str) -> None:
     succeeds_at_newest(url, "9998")
     here: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": url}
@@ -198,6 +202,7 @@ def test_revision_of_another_code_is_explained(tmp_path: Path, url: str, command
         assert f"✗ {unknown}" in backend("doctor", "--port", "0", **here).stdout
 
 
+@pytest.mark.slow
 def test_check_needs_the_right_to_create_a_schema(tmp_path: Path, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE ROLE drift_reader LOGIN")

@@ -277,6 +277,7 @@ def test_a_broken_module_is_told_once(tmp_path: Path) -> None:
     assert said.startswith("Module 'jobs', job 'jobs.clean': 'at night' is no time for cron;")
 
 
+@pytest.mark.slow
 def test_the_api_does_not_carry_what_only_workers_need(tmp_path: Path) -> None:
     program = (
         "import sys; import backend.main; "

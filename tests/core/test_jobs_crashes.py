@@ -22,6 +22,7 @@ def ledger(own_database_url: str) -> Ledger:
     return Ledger(own_database_url).open()
 
 
+@pytest.mark.slow
 def test_a_killed_workers_job_is_run_by_another(ledger: Ledger, tmp_path: Path) -> None:
     ledger.later(WAIT, "tea")
     with crew_member(ledger, tmp_path, **HASTY) as victim:
@@ -62,6 +63,7 @@ def _are(ledger: Ledger, job: tuple[str, int]) -> bool:
     return ledger.jobs() == [job]
 
 
+@pytest.mark.slow
 def test_asked_to_stop_it_finishes_what_runs(ledger: Ledger, tmp_path: Path) -> None:
     ledger.later(WAIT, "tea")
     with crew_member(ledger, tmp_path) as worker:

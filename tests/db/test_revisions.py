@@ -188,6 +188,7 @@ SHAPES = [*zip(*STEPS.values(), strict=True)]
 
 
 @pytest.mark.parametrize("shapes", [SHAPES, SHAPES[::-1]], ids=["forwards", "backwards"])
+@pytest.mark.slow
 def test_generated_migration_goes_up_down_and_up(
     own_database_url: str, history: Path, declare: Callable[..., None], shapes: list[list[Shape]]
 ) -> None:
