@@ -435,11 +435,13 @@ def ordinary_user() -> Iterator[None]:
 
 def test_unwritable_folder_is_named(empty_folder: Path) -> None:
     empty_folder.parent.chmod(0o500)
+    # An ordinary user need not be able to look for them where root has installed them.
+    programs = embedded.binaries()
     with (
         ordinary_user(),
         pytest.raises(EmbeddedError, match=r"cannot be used \(Permission denied: .* DATABASE_URL"),
     ):
-        embedded_server(empty_folder).__enter__()
+        embedded_server(empty_folder, programs=programs).__enter__()
 
 
 def test_data_of_another_version_is_refused(empty_folder: Path) -> None:
