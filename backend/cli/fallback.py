@@ -1,4 +1,4 @@
-"""What answers in place of an API that does not start: 503 with the reason, to every request."""
+"""A server that replaces an API that does not start: it answers 503 with the reason."""
 
 import html
 import socket

@@ -42,7 +42,7 @@ CLOSE = (b"connection", b"close")
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one connection, and all connections of one process, may take. Sizes are in bytes.
+    """Limits of one connection, and of all connections of one process. Sizes are in bytes.
 
     head_bytes      request line and headers; also what stands between the chunks of a body
     headers         header lines

@@ -1,4 +1,4 @@
-"""What the addresses of the settings keep between transactions, and what they should."""
+"""Checks which session features each database address of the settings provides and needs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def require_session(name: str, url: str) -> None:
 
 
 def describe(name: str, url: str, settings: Settings) -> str:
-    """What setting `name` leads to, in words; `CommandError` if it does not suit the settings."""
+    """A sentence on the address of setting `name`; `CommandError` if it is unsuitable."""
     if name == "DATABASE_DIRECT_URL":
         require_session(name, url)
         return f"{name} keeps sessions: {KEPT}"

@@ -81,7 +81,7 @@ class BodyRequest(Request):
         max_fields: float = 1000,
         max_part_size: int = MAX_BODY_BYTES,
     ) -> FormData:
-        # What Starlette's `form()` calls, with the limits of the route.
+        # Starlette's `form()` calls this; the limits are those of the route.
         if self._form is None:
             self._form = await read_form(
                 self, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size

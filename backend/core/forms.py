@@ -74,7 +74,7 @@ def _fields_of(parameter: ModelField) -> Iterator[tuple[str, Any]]:
 
 
 def refusals(sent: FormData, fields: Mapping[str, bool]) -> list[Any]:
-    """What is wrong with a form whatever its fields mean, in pydantic's form.
+    """Errors of a form that do not depend on its fields' meaning, in pydantic's form.
 
     `fields` are the names it may have, and whether each may be repeated.
     """

@@ -59,7 +59,7 @@ def rule_of(dependant: Dependant) -> Rule | None:
 async def further_errors(
     rule: Rule, request: Request, found: Sequence[Any], body: Any
 ) -> list[dict[str, Any]]:
-    """What the rule finds in the members that pydantic's errors `found` do not name."""
+    """Errors that the rule finds in members that pydantic's errors `found` do not name."""
     if not isinstance(body, dict | FormData) or any(each["loc"][0] == "path" for each in found):
         return []
     refused = {each["loc"][1] for each in found if len(each["loc"]) > 1}

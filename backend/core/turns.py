@@ -1,4 +1,4 @@
-"""Who hashes next: the places in the queue are shared fairly between client addresses."""
+"""A queue for password hashes, shared fairly between client addresses."""
 
 import asyncio
 from collections import OrderedDict, deque

@@ -1,4 +1,4 @@
-"""What Alembic's autogenerate leaves out of a migration, taken from the catalogs.
+"""Operations that Alembic's autogenerate leaves out, derived from the catalogs.
 
 Alembic neither creates, alters nor drops enum types, and does not see changed CHECK and exclusion
 constraints or the predicate of an index. Only `migrations/env.py` and the command that writes a
@@ -143,7 +143,7 @@ class _Steps:
         yield f"DROP TYPE {former}"
 
     def _take_over_conditions(self) -> None:
-        """What names members of a type must be gone before the type is replaced."""
+        """Drop everything that names members of a type before the type is replaced."""
         enums = [key for key in self.keys if self._is_recreated(key)]
         taken = {
             key.name

@@ -1,4 +1,4 @@
-"""What a schema holds, as PostgreSQL itself describes it.
+"""The objects of a schema, as PostgreSQL describes them.
 
 PostgreSQL stores expressions parsed and prints them in one form, so two schemas on one server can
 be compared by these texts.

@@ -39,7 +39,7 @@ def sentences(
 
 
 def _names(key: Key) -> tuple[str, str]:
-    """What a sentence is about, and how it calls the object."""
+    """The subject of a sentence: an object and its name."""
     if key.kind == "column":
         return f"{key.owner}.{key.name}", "the column"
     if key.owner:

@@ -25,7 +25,7 @@ NOTICE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Trial:
-    """What was found to work at an address.
+    """Features that were found to work at an address.
 
     transactions  transactions of several statements
     options       the startup parameter `options`, by which connections ask for their time limits
@@ -46,7 +46,7 @@ class Trial:
 
     @property
     def lost(self) -> list[str]:
-        """What a session has and this address has not."""
+        """Session features that this address lacks."""
         named = {
             "prepared statements": self.prepared,
             "session settings": self.settings,

@@ -17,7 +17,7 @@ def settings(**values: object) -> Settings:
 
 
 def problem(**values: object) -> str:
-    """What is said of the one setting that is refused."""
+    """The sentence about the one setting that is refused."""
     with pytest.raises(ValidationError) as caught:
         settings(**values)
     (found,) = caught.value.errors(include_input=False)

@@ -1,4 +1,4 @@
-"""What else is wrong with a body that its types refuse: the rules that the service has for it."""
+"""Rules of the service, applied to a body that its types refuse: all errors come together."""
 
 from contextlib import suppress
 

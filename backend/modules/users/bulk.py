@@ -148,7 +148,7 @@ def _values(row: NewUser) -> dict[str, Any]:
 async def _refusals(
     session: AsyncSession, skipped: Mapping[int, Mapping[str, Any]], moment: datetime
 ) -> list[RowError]:
-    """What stands in the way of each of these rows."""
+    """Errors by row: reasons why the row cannot be stored."""
     wanted: dict[str, Any] = {
         f"{key}s": [row[key] for row in skipped.values() if row[key] is not None]
         for key in ("email_key", "username_key")
