@@ -98,19 +98,26 @@ class Trimmed:
         return core_schema.no_info_after_validator_function(_visible, text)
 
 
-# Printable by their category, and yet nothing to see: joiners, fillers, variation selectors.
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
+# Nothing to see: white space and signs of format, and of what is printable by its category joiners,
+# fillers and variation selectors. Unassigned characters are not listed: they are too many ranges.
+_UNSEEN = (
+    r"\s\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
+_PERHAPS_SEEN = re.compile(f"[^{_UNSEEN}]")
+_UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
 
 
-def _is_seen(character: str) -> bool:
-    return character.isprintable() and not character.isspace() and not _UNSEEN.fullmatch(character)
+def _is_visible(text: str) -> bool:
+    """Whether it holds a character that can be seen. Nothing is called once per character."""
+    first = _PERHAPS_SEEN.search(text)
+    if first is None or first[0].isprintable():
+        return first is not None
+    return any(map(str.isprintable, _UNSEEN_RUN.sub("", text)))
 
 
 def _visible(text: str) -> str:
-    if not any(map(_is_seen, text)):
+    if not _is_visible(text):
         raise PydanticCustomError("text_blank", "Must contain something visible.")
     return text
 

@@ -7,6 +7,10 @@ from typing import Any, NoReturn
 
 # Each unknown member is an error of its own to whoever validates.
 MAX_MEMBERS = 1000
+# For many of its values a document costs a call of Python each; a body of bulk has some thousands.
+MAX_VALUES = 50_000
+# Never fails once begun, and so never looks at a character twice.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class JSONRefusedError(ValueError):
@@ -17,11 +21,14 @@ def loads(body: bytes) -> Any:
     """Parse a JSON document; `JSONRefusedError` for anything that could be read in two ways.
 
     Refused beside plain syntax errors: encodings other than UTF-8, duplicate members, objects of
-    more than 1000 members, NaN and infinities, numbers beyond a double or 64 bits, NUL, lone
-    surrogates, nesting beyond the stack.
+    more than 1000 members, more than 50,000 values in all, NaN and infinities, numbers beyond a
+    double or 64 bits, NUL, lone surrogates, nesting beyond the stack.
     """
     try:
         text = body.decode()
+        # Commas are counted, because values beyond the depth of nesting stand between them.
+        if text.count(",") > MAX_VALUES and _STRING.sub("", text).count(",") > MAX_VALUES:
+            raise JSONRefusedError("The body has too many values.")
         value = json.loads(
             text,
             object_pairs_hook=_unique_members,
