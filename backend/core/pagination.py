@@ -132,7 +132,7 @@ class ListParameters:
     def __init__(self, listing: Listing, schema: type[BaseModel]) -> None:
         self.filters = tuple(listing.filters)
         parameters: dict[str, Any] = {
-            "limit": (Integer, Field(20, ge=1, le=MAX_LIMIT, description="Rows of a page.")),
+            "limit": (Integer, Field(20, ge=1, le=MAX_LIMIT, description="Most rows of a page.")),
             "cursor": (str | None, Field(None, description="`next_cursor` of the page before.")),
             "offset": (
                 Integer,
@@ -163,6 +163,7 @@ class ListParameters:
             total=values["total"],
             q=values.get("q"),
             filters={name: values[name] for name in self.filters if values[name] is not None},
+            fields=values["fields"],
             cursor_key=context_of(request).cursor_key,
         )
         return PageRequest(query, values["fields"], request)

@@ -5,7 +5,7 @@ whose text depends only on which parameters are present and is therefore compile
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
 )
 
+from backend.db import page_bytes
 from backend.db.cursors import decode_cursor, encode_cursor
 from backend.db.keyset import Term, behind, bind_name, is_nullable
 from backend.db.reads import Query, Reads, Row
@@ -64,6 +65,8 @@ class Listing:
     `statement` selects the columns of a row. `key` is unique, never NULL, and breaks ties. NULL
     sorts as if larger than every value: last in ascending order and first in descending order, as
     in a plain index. `scopes` are conditions that only the service sets, such as who may see a row.
+    `large` names columns with long texts, and how many characters those have at most: pages end
+    early where they are too many bytes.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Listing:
     filters: Mapping[str, Filter] = field(default_factory=dict)
     scopes: Mapping[str, Condition] = field(default_factory=dict)
     search: Search | None = None
+    large: Mapping[str, int] = field(default_factory=dict)
 
     def condition(self, name: str) -> ColumnElement[bool]:
         if name == "q" and self.search:
@@ -84,7 +88,11 @@ class Listing:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """One request for a page. `sort` names fields, a leading `-` meaning descending."""
+    """One request for a page. `sort` names fields, a leading `-` meaning descending.
+
+    `fields` are those that the answer shows, None meaning all: large ones that it does not show
+    are not loaded, and are None in the rows.
+    """
 
     cursor_key: bytes
     limit: int = 20
@@ -94,10 +102,13 @@ class ListQuery:
     total: bool = False
     q: str | None = None
     filters: Mapping[str, Any] = field(default_factory=dict)
+    fields: Collection[str] | None = None
 
 
 @dataclass(frozen=True)
 class RowPage:
+    """Rows, fewer than asked for where they are the last, or more would be too many bytes."""
+
     rows: list[Row]
     next_cursor: str | None
     total: int | None
@@ -123,13 +134,18 @@ async def fetch_page(reads: Reads, listing: Listing, query: ListQuery, **scopes:
         values.update(
             (bind_name(position), key) for position, key in enumerate(keys) if key is not None
         )
-    shape = _shape(listing, names, sort, nulls)
+    shown = tuple(n for n in listing.large if query.fields is None or n in query.fields)
+    bounded = page_bytes.may_exceed({name: listing.large[name] for name in shown}, query.limit)
+    shape = _shape(listing, names, sort, nulls, shown, bounded=bounded)
     rows = await reads.all(
         shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values
     )
-    next_cursor = None
+    more = bounded and page_bytes.cut(rows, shown)
     if len(rows) > query.limit:
+        more = True
         rows.pop()
+    next_cursor = None
+    if more:
         last = [rows[-1][column] for column in shape.columns]
         next_cursor = encode_cursor(last, binding=binding, key=query.cursor_key)
     for column in shape.extra_columns:
@@ -172,9 +188,18 @@ def _count(listing: Listing, names: tuple[str, ...]) -> Query:
 
 @lru_cache(maxsize=1024)
 def _shape(
-    listing: Listing, names: tuple[str, ...], sort: tuple[str, ...], nulls: tuple[bool, ...] | None
+    listing: Listing,
+    names: tuple[str, ...],
+    sort: tuple[str, ...],
+    nulls: tuple[bool, ...] | None,
+    shown: tuple[str, ...],
+    *,
+    bounded: bool,
 ) -> _Shape:
-    """`nulls` tells which keys of the cursor are NULL; None for the first page."""
+    """`nulls` tells which keys of the cursor are NULL; None for the first page.
+
+    `shown` are the large columns to load, in a page that is `bounded` in bytes or not.
+    """
     statement = _filtered(listing, names)
     terms = _terms(listing, sort)
     columns: list[str] = []
@@ -189,11 +214,16 @@ def _shape(
     if nulls is not None:
         nullable = [e is not listing.key and is_nullable(e, statement) for e, _ in terms]
         statement = statement.where(behind(terms, nulls, nullable))
+    if omitted := listing.large.keys() - set(shown):
+        statement = page_bytes.without(statement, omitted)
     statement = (
         statement.order_by(*(e.desc() if down else e.asc() for e, down in terms))
         .limit(bindparam("page_limit"))
         .offset(bindparam("page_offset"))
     )
+    if bounded:
+        order = [(name, down) for name, (_, down) in zip(columns, terms, strict=True)]
+        statement = page_bytes.bounded(statement, order, shown)
     return _Shape(Query(statement), tuple(columns), tuple(extra))
 
 

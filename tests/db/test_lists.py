@@ -483,8 +483,8 @@ OURS = [
 @pytest.mark.parametrize("down", ["", "-"])
 def test_sorts_of_ours_are_compared_as_rows(listing: Listing, sort: str, down: str) -> None:
     """Whatever cannot be NULL keeps the form that an index answers."""
-    shape = lists._shape(listing, (), (down + sort,), (False, False))
-    first = lists._shape(listing, (), (down + sort,), None)
+    shape = lists._shape(listing, (), (down + sort,), (False, False), (), bounded=False)
+    first = lists._shape(listing, (), (down + sort,), None, (), bounded=False)
     assert shape.query.sql.count(" IS NULL") == first.query.sql.count(" IS NULL")
     assert ") < (" in shape.query.sql or ") > (" in shape.query.sql
 
@@ -501,7 +501,7 @@ async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, gene
     shelf.connection.execute("ANALYZE things")
     middle = shelf.connection.execute("SELECT made_at, id FROM things WHERE size = 10000")
     made_at, key = middle.fetchone() or (None, None)
-    shape = lists._shape(LISTING, (), (sort,), (False, False))
+    shape = lists._shape(LISTING, (), (sort,), (False, False), (), bounded=False)
     values = {"after_0": made_at, "after_1": key, "page_limit": 21, "page_offset": 0}
     with shelf.connection.transaction():
         shelf.connection.execute(f"SET LOCAL plan_cache_mode = {generic}".encode())

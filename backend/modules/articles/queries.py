@@ -12,7 +12,7 @@ from backend.core.pagination import created_filters
 from backend.db.lists import Filter, Listing, Search
 from backend.db.reads import Query
 from backend.modules.articles.models import Article
-from backend.modules.articles.schemas import Status
+from backend.modules.articles.schemas import MAX_CONTENT, Status
 
 # Articles that were never published sort as if published before all others.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -67,4 +67,5 @@ ARTICLES = Listing(
         prepare=_searchable,
         description='Words of title and content; "a phrase", `or` and `-without` work.',
     ),
+    large={"content": MAX_CONTENT},
 )

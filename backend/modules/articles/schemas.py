@@ -6,9 +6,10 @@ from pydantic import MISSING, Field
 from backend.core.schemas import Schema, Timestamp, Trimmed
 from backend.modules.users.schemas import Author
 
+MAX_CONTENT = 500_000  # characters
 Status = Literal["draft", "published", "archived"]
 Title = Annotated[str, Trimmed(255), Field(examples=["On computable numbers"])]
-Content = Annotated[str, Trimmed(500_000), Field(examples=["Once upon a time."])]
+Content = Annotated[str, Trimmed(MAX_CONTENT), Field(examples=["Once upon a time."])]
 
 
 class ArticleOut(Schema):

@@ -9,6 +9,7 @@ from backend.core.pagination import created_filters
 from backend.db.lists import Filter, Listing, Search, containing
 from backend.db.reads import Query
 from backend.modules.items.models import Item
+from backend.modules.items.schemas import MAX_DESCRIPTION
 
 _ITEM = select(
     col(Item.id),
@@ -40,4 +41,5 @@ ITEMS = Listing(
         prepare=containing,
         description="Part of the title or description, without regard to case.",
     ),
+    large={"description": MAX_DESCRIPTION},
 )

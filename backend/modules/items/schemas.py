@@ -5,8 +5,11 @@ from pydantic import MISSING, Field
 
 from backend.core.schemas import Schema, Timestamp, Trimmed
 
+MAX_DESCRIPTION = 10_000  # characters
 Title = Annotated[str, Trimmed(255), Field(examples=["Milk"])]
-Description = Annotated[str, Trimmed(10_000, min_length=0), Field(examples=["Two litres."])]
+Description = Annotated[
+    str, Trimmed(MAX_DESCRIPTION, min_length=0), Field(examples=["Two litres."])
+]
 
 
 class ItemOut(Schema):

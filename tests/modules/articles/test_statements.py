@@ -1,5 +1,6 @@
 """How many statements a list costs: never more for more rows. And what happens between them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ async def fill(context: Context, owner: Actor, rows: int) -> None:
 
 def tables_read(statements: list[str]) -> list[str]:
     """The table each statement is about."""
-    return [statement.partition("FROM ")[2].split()[0].strip(",") for statement in statements]
+    return [re.findall(r"FROM (\w+)", statement)[0] for statement in statements]
 
 
 @pytest.mark.parametrize(
