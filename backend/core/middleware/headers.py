@@ -14,7 +14,11 @@ _MAX_PORT = 65535
 
 
 class HeadersMiddleware:
-    """400 for a doubtful or missing header, 401 for two `Authorization` lines."""
+    """400 for a doubtful or missing header, 401 for two `Authorization` lines.
+
+    Cookies with a backslash are removed: RFC 6265 allows none, and what reads them undoes escapes
+    in time that grows with their square (CVE-2024-7592), which stops all other requests.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,6 +35,11 @@ def _refusal(scope: Scope) -> AppError | None:
     names = [name for name, _ in headers]
     if any(names.count(name) > 1 for name in _SINGLE):
         return BadRequestError()
+    if b"cookie" in names:
+        scope["headers"] = [
+            (name, _without_escapes(value) if name == b"cookie" else value)
+            for name, value in headers
+        ]
     if b"host" in names:
         if not _is_host(headers[names.index(b"host")][1]):
             return BadRequestError()
@@ -39,6 +48,12 @@ def _refusal(scope: Scope) -> AppError | None:
     if b"transfer-encoding" in names and not _is_chunked(scope, headers):
         return BadRequestError()
     return InvalidTokenError() if names.count(b"authorization") > 1 else None
+
+
+def _without_escapes(cookies: bytes) -> bytes:
+    if b"\\" not in cookies:
+        return cookies
+    return b";".join(each for each in cookies.split(b";") if b"\\" not in each)
 
 
 def _is_host(value: bytes) -> bool:
