@@ -1,11 +1,13 @@
 """The bounds of connections in whole processes, as `backend serve` starts them."""
 
+import select
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.commands import ask
@@ -102,6 +104,48 @@ def test_idle_connections_leave_room(own_database_url: str) -> None:
             assert end_of(each) == b""
             each.close()
         assert time.monotonic() - began < 20
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads memory from /proc")
+def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: str) -> None:
+    with psycopg.connect(own_database_url) as connection:
+        connection.execute(
+            "INSERT INTO users (id, email, email_key, is_active, is_verified, created_at, "
+            "updated_at, sessions_valid_after) SELECT gen_random_uuid(), 'ada@example.com', "
+            "'ada@example.com', true, true, now(), now(), now()"
+        )
+        connection.execute(
+            "INSERT INTO articles (id, title, content, status, author_id, created_at, updated_at) "
+            "SELECT gen_random_uuid(), 'Tree', repeat('x ', 245000), 'published', users.id, "
+            "now(), now() FROM users, generate_series(1, 100)"
+        )
+    path = "/api/v1/articles?limit=100"
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    with served(own_database_url, workers=1) as server, ExitStack() as stack:
+        for _ in range(3):
+            assert len(ask(server.url, path)[1]["data"]) == 4
+        before = resident(server)
+        crowd = []
+        for number in range(100):
+            crowd.append(stack.enter_context(connect(server)))
+            crowd[-1].sendall(request)
+            if number % 10 == 0:
+                assert ask(server.url, "/health/ready")[0] == 200
+        for _ in range(5):
+            assert ask(server.url, path)[0] == 200
+        # 64 MiB of answers, and what the allocator keeps of those that were made.
+        assert resident(server) - before < 160
+        deadline = time.monotonic() + 40
+        assert all(server_has_left(each, deadline) for each in crowd)
+        assert ask(server.url, path)[0] == 200
+
+
+def server_has_left(connection: socket.socket, deadline: float) -> bool:
+    """Whether the server ends the connection in time, although nothing is read from it."""
+    poll = select.poll()
+    # Reported in any case: an error, and a hang-up of both sides.
+    poll.register(connection, 0)
+    return bool(poll.poll(max(0, deadline - time.monotonic()) * 1000))
 
 
 def test_half_bodies_do_not_keep_others_out(own_database_url: str) -> None:

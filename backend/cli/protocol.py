@@ -7,7 +7,6 @@ of a header block or a body, and at most one is pending for a connection.
 
 import asyncio
 import re
-from dataclasses import dataclass
 from heapq import nsmallest
 from secrets import token_hex
 from typing import Any
@@ -15,12 +14,10 @@ from typing import Any
 import httptools
 import structlog
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from backend.cli.bounds import Bounds
+from backend.cli.sending import SendingProtocol
 from backend.core.errors import (
     AppError,
     BadRequestError,
@@ -40,43 +37,11 @@ _UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 CLOSE = (b"connection", b"close")
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """Limits of one connection, and of all connections of one process. Sizes are in bytes.
-
-    head_bytes      request line and headers; also what stands between the chunks of a body
-    headers         header lines
-    pipelined       requests that wait for the answers to those before them
-    head_seconds    from the first byte of a request to the end of its headers
-    body_seconds    without a byte of the body
-    slow_seconds    of a body, after which it must have had `slow_rate` bytes in each second more
-    linger_seconds  in which a refused client may read the answer and is not listened to
-    connections     beyond these, those that wait longest for their client are closed
-    spare           connections beyond `connections` that are answered 503, health apart
-    """
-
-    head_bytes: int = 64 * 1024
-    headers: int = 1000
-    pipelined: int = 64
-    head_seconds: float = 10
-    body_seconds: float = 30
-    slow_seconds: float = 300
-    slow_rate: float = 1024
-    linger_seconds: float = 5
-    connections: int = 1000
-    spare: int = 100
-    # Closed together, so that a flood does not sort all connections for each of its own.
-    closed_at_once: int = 32
-    # A client that was heard of so lately is not taken for idle.
-    fresh_seconds: float = 1
-
-
-class Protocol(HttpToolsProtocol):
+class Protocol(SendingProtocol):
     """One connection. What it refuses by itself is answered like any other error."""
 
     def __init__(self, *arguments: Any, bounds: Bounds, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.bounds = bounds
+        super().__init__(*arguments, bounds=bounds, **options)
         self._max_head_bytes, self._max_headers = bounds.head_bytes, bounds.headers
         self._refused = False
         self._fault: AppError | None = None
@@ -262,7 +227,10 @@ class Protocol(HttpToolsProtocol):
             if (since := each.waiting_since()) < latest
         ]
         for *_, longest in nsmallest(self.bounds.closed_at_once, waiting):
-            longest.transport.close()
+            if longest.flow.write_paused:
+                longest.give_up()
+            else:
+                longest.transport.close()
         if waiting:
             return
         if len(self.connections) > self.bounds.connections + self.bounds.spare:
@@ -271,8 +239,10 @@ class Protocol(HttpToolsProtocol):
             self.app = self._answer_one_too_many
 
     def waiting_since(self) -> float:
-        """Since when the client could have sent something; infinite while it is not its turn."""
+        """Since when the client could have sent or read something; infinite if not its turn."""
         never = float("inf")
+        if self.flow.write_paused:
+            return self.stalled_since()
         if self.transport.is_closing() or self.transport.get_write_buffer_size():
             return never
         if self.timeout_keep_alive_task is not None:

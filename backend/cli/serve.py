@@ -10,9 +10,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from backend.cli import configuration
+from backend.cli.bounds import Bounds
 from backend.cli.databases import opened
 from backend.cli.ports import listen, url_of
-from backend.cli.protocol import Bounds
 from backend.cli.schema import bring_to_head
 from backend.cli.server import Server, bounds_of, make_config
 from backend.cli.terminal import CommandError

@@ -8,7 +8,8 @@ from typing import Any, cast
 import structlog
 import uvicorn
 
-from backend.cli.protocol import Bounds, Protocol
+from backend.cli.bounds import Bounds
+from backend.cli.protocol import Protocol
 from backend.core.settings import Settings
 
 # Of a process beside its connections: the pools, files, and what libraries open.
