@@ -1,9 +1,15 @@
-"""How many mails with links leave for one mailbox. What has left is counted where it is recorded,
-in the rows of the tokens, so a job that runs twice spends nothing twice."""
+"""How many mails leave for one account or mailbox.
 
+What has left is counted where it is recorded, in the rows of the tokens, so a job that runs twice
+spends nothing twice. Rows of an account go with it; those that count for the mailbox belong to
+none, or registering, deleting and registering again would fill it.
+"""
+
+import hashlib
 from datetime import timedelta
+from uuid import NAMESPACE_OID, UUID, uuid5
 
-from sqlalchemy import func, or_
+from sqlalchemy import ColumnElement, and_, false, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -28,6 +34,17 @@ def shared_mailbox(email: str) -> str | None:
     return f"{name}@{domain}" if name and plus else None
 
 
+def is_its_own(token: MailedToken, account: Account | None) -> bool:
+    """Whether the mails of this account alone count, and not those to others at its mailbox.
+
+    The recovery of an account whose address is verified is nobody else's matter, and what an
+    administrator does to others must not keep its owner from being told.
+    """
+    if token.purpose == "moved_from":
+        return True
+    return token.purpose == "reset" and account is not None and account.is_verified
+
+
 async def has_room(
     context: Context, session: AsyncSession, token: MailedToken, account: Account | None
 ) -> bool:
@@ -39,16 +56,67 @@ async def has_room(
         return True
     # A registration that made its account has become a token that verifies its address.
     kinds = {token.purpose, "verify"} if token.purpose == "registration" else {token.purpose}
+    own: ColumnElement[bool] = false()
+    if account is not None and token.purpose != "email_change":
+        own = col(MailedToken.user_id) == account.user_id
+    mailbox: ColumnElement[bool] = false() if is_its_own(token, account) else _to_mailbox(token)
+    left = select(func.count().filter(own), func.count().filter(mailbox)).where(
+        or_(own, mailbox), col(MailedToken.purpose).in_(kinds), _lately()
+    )
+    return max((await session.exec(left)).one()) < MAILS.limit
+
+
+async def spend_on_notice(
+    context: Context, session: AsyncSession, kind: str, email: str, mail_id: str
+) -> bool:
+    """Whether this notice may leave for an address that its account has not verified.
+
+    `kind` has at most 12 characters. The mail is spent once, however often its job runs.
+    """
+    if context.limits is None:
+        return True
+    id = uuid5(NAMESPACE_OID, mail_id)
+    if await session.get(MailedToken, id) is not None:
+        return True
+    trace = trace_of(kind, email, id)
+    left = select(func.count()).where(
+        _to_mailbox(trace), col(MailedToken.purpose) == kind, _lately()
+    )
+    if (await session.exec(left)).one() >= MAILS.limit:
+        return False
+    session.add(trace)
+    await session.flush()
+    return True
+
+
+def trace_of(kind: str, email: str, id: UUID) -> MailedToken:
+    """A row that says that a mail of this kind leaves for the address now. It opens nothing.
+
+    It belongs to no account, so it counts for the mailbox also when the account is deleted.
+    """
+    now = utc_now()
+    return MailedToken(
+        id=id,
+        purpose=kind,
+        email=email,
+        email_key=name_key(email),
+        mailbox_key=shared_mailbox(email),
+        digest=hashlib.sha256(id.bytes).digest(),
+        created_at=now,
+        expires_at=now,
+        ended_at=now,
+        mailed_at=now,
+    )
+
+
+def _to_mailbox(token: MailedToken) -> ColumnElement[bool]:
+    """Of the mails that left, those to the same address or mailbox, whichever account asked."""
     same = [col(MailedToken.email_key) == token.email_key]
-    owner = None if token.purpose == "email_change" else account
-    if owner is not None:
-        same.append(col(MailedToken.user_id) == owner.user_id)
-    if token.mailbox_key is not None and not (owner and owner.is_verified):
+    if token.mailbox_key is not None:
         # Accounts that nobody has verified cost a stranger nothing, and all fill one mailbox.
         same.append(col(MailedToken.mailbox_key) == token.mailbox_key)
-    left = select(func.count()).where(
-        or_(*same),
-        col(MailedToken.purpose).in_(kinds),
-        col(MailedToken.mailed_at) > utc_now() - timedelta(seconds=MAILS.window),
-    )
-    return (await session.exec(left)).one() < MAILS.limit
+    return and_(col(MailedToken.user_id).is_(None), or_(*same))
+
+
+def _lately() -> ColumnElement[bool]:
+    return col(MailedToken.mailed_at) > utc_now() - timedelta(seconds=MAILS.window)

@@ -35,7 +35,9 @@ async def mail_notice(context: Context, token_id: str) -> None:
 
 async def mail_password_notice(context: Context, user_id: str, notice_id: str) -> None:
     """Tell the owner of the account that its password was changed; `notice_id` names the mail."""
-    await _send(context, await mails.password_notice(context, UUID(user_id), notice_id))
+    async with context.database.transaction() as session:
+        message = await mails.password_notice(context, session, UUID(user_id), notice_id)
+    await _send(context, message)
 
 
 async def _send(context: Context, message: Message | None) -> None:

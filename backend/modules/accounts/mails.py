@@ -51,7 +51,11 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     message = None
     if await budgets.has_room(context, session, token, account):
         message = await _mail_of(context, session, token, account)
-    await (tokens.drop(session, token) if message is None else tokens.leave(session, token))
+    if message is None:
+        await tokens.drop(session, token)
+    else:
+        alone = budgets.is_its_own(token, account)
+        await tokens.leave(session, token, counts_alone=alone)
     return message
 
 
@@ -82,20 +86,54 @@ async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -
     token = await session.get(MailedToken, token_id)
     if token is None:
         return None
+    if token.purpose in tokens.MOVED:
+        return await _moved_notice(context, session, token)
     if token.purpose == "email_change" and token.former_email is not None:
-        return _message(context, "email_change_notice", token.id, to=token.former_email)
+        message = _message(context, "email_change_notice", token.id, to=token.former_email)
+        return await _notice(context, session, message, token.user_id, "leaving")
     if token.purpose == "reset":
         return _message(context, "password_reset_notice", token.id, to=token.email)
     return _message(context, f"{token.purpose}_notice", token.id, to=token.email)
 
 
-async def password_notice(context: Context, user_id: UUID, notice_id: str) -> Message | None:
+async def password_notice(
+    context: Context, session: AsyncSession, user_id: UUID, notice_id: str
+) -> Message | None:
     """What an account's owner is told after its password was changed; None if it is gone."""
     try:
         account = await users.credentials_of(context.database.fresh, user_id)
     except UserNotFoundError:
         return None
-    return _message(context, "password_change_notice", notice_id, to=account.email)
+    message = _message(context, "password_change_notice", notice_id, to=account.email)
+    return await _notice(context, session, message, user_id, "password")
+
+
+async def _notice(
+    context: Context, session: AsyncSession, message: Message, user_id: UUID | None, kind: str
+) -> Message | None:
+    """The message, unless it goes to an address that is not known to be the account's own and has
+    had its share: who registers with the address of a stranger could else fill their mailbox."""
+    await tokens.take_turn(session, message.to)
+    account = await users.lock_account(session, user_id=user_id)
+    if account is not None and account.is_verified and account.email == message.to:
+        return message
+    left = await budgets.spend_on_notice(context, session, kind, message.to, message.id)
+    return message if left else None
+
+
+async def _moved_notice(
+    context: Context, session: AsyncSession, token: MailedToken
+) -> Message | None:
+    """What an administrator's change of address is told by, a few times an hour."""
+    await tokens.take_turn(session, token.email)
+    account = await users.lock_account(session, user_id=token.user_id)
+    await session.refresh(token, with_for_update=True)
+    if token.mailed_at is None:
+        if not await budgets.has_room(context, session, token, account):
+            return None
+        alone = budgets.is_its_own(token, account)
+        await tokens.leave(session, token, counts_alone=alone)
+    return _message(context, f"{token.purpose}_notice", token.id, to=token.email)
 
 
 def _claim(token: MailedToken, account: Account) -> None:

@@ -1,6 +1,10 @@
 """Nobody's mailbox is filled, and nobody uses up the mails that somebody else needs."""
 
 import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from backend.modules.accounts.service import REQUESTS
 from tests.actors import PASSWORD, Actor, Client
 from tests.modules.accounts.post import (
     FORGOT,
+    LOGIN,
     ME,
     REGISTER,
     REQUEST,
@@ -56,6 +61,17 @@ async def account(post: Post, email: str = SUE, *, verified: bool = False) -> No
     post.sql("UPDATE mailed_tokens SET mailed_at = mailed_at - interval '1 hour'")
     if verified:
         post.sql("UPDATE users SET is_verified = true WHERE email = %s", email)
+
+
+@asynccontextmanager
+async def signed_in(post: Post, email: str) -> AsyncIterator[Client]:
+    """A new account, from a client of its own."""
+    address = f"192.0.2.{zlib.crc32(email.encode()) % 250 + 2}"
+    assert await register(post, email, client=address) == 201
+    async with Client(post.app, address=address) as caller:
+        answer = await caller.post(LOGIN, json={"email": email, "password": PASSWORD})
+        caller.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield caller
 
 
 async def sent(post: Post, *, to: str = "") -> int:
@@ -145,7 +161,9 @@ async def test_a_job_that_runs_again_spends_nothing_again(
     async def fail(*_: object) -> None:
         raise ConnectionError
 
-    ((last,),) = post.sql("SELECT id FROM mailed_tokens ORDER BY created_at DESC LIMIT 1")
+    ((last,),) = post.sql(
+        "SELECT id FROM mailed_tokens WHERE user_id IS NOT NULL ORDER BY created_at DESC LIMIT 1"
+    )
     with monkeypatch.context() as broken:
         # Fails after the transaction that has spent the budget.
         broken.setattr(jobs, "deliver", fail)
@@ -189,6 +207,80 @@ async def test_accounts_that_nobody_verified_do_not_fill_a_mailbox(post: Post) -
     await post.empty()
     assert await ask(post, FORGOT, "sue+own@example.com") == 202
     assert await sent(post) == 1
+
+
+@pytest.mark.parametrize("email", [SUE, "sue+{}@example.com"])
+async def test_accounts_that_come_and_go_do_not_fill_a_mailbox(post: Post, email: str) -> None:
+    for number in range(5):
+        async with signed_in(post, email.format(number)) as own:
+            await post.arrives()
+            assert (await own.delete(ME)).status_code == 204
+    assert await sent(post) == MAILS.limit
+
+
+async def test_accounts_of_others_do_not_fill_a_mailbox_with_changes(post: Post) -> None:
+    for number in range(5):
+        async with signed_in(post, f"eve{number}@example.com") as own:
+            body = {"email": SUE, "current_password": PASSWORD}
+            assert (await own.patch(ME, json=body)).status_code == 200
+            await post.arrives()
+            assert (await own.delete(ME)).status_code == 204
+    assert await sent(post, to=SUE) == MAILS.limit
+
+
+async def test_notices_of_an_account_that_nobody_verified_do_not_fill_a_mailbox(
+    post: Post,
+) -> None:
+    for number in range(2):
+        async with signed_in(post, SUE) as own:
+            passwords = [PASSWORD, *(f"another {each} of mine" for each in range(3))]
+            for current, new in pairwise(passwords):
+                body = {"current_password": current, "new_password": new}
+                assert (await own.put(f"{ME}/password", json=body)).status_code == 204
+            for each in range(3):
+                body = {"email": f"{number}.{each}@example.com", "current_password": new}
+                assert (await own.patch(ME, json=body)).status_code == 200
+            await post.arrives()
+            assert (await own.delete(ME)).status_code == 204
+    mails = await post.arrives(SUE)
+    # Of each kind: links, changed passwords, changes of address.
+    assert len(mails) == 2 + 2 * MAILS.limit
+
+
+async def test_a_verified_owner_is_told_of_every_password(post: Post) -> None:
+    async with signed_in(post, SUE) as own:
+        assert (await post.verify(await post.token(SUE))).status_code == 204
+        await post.empty()
+        passwords = [PASSWORD, *(f"another {each} of mine" for each in range(5))]
+        for current, new in pairwise(passwords):
+            body = {"current_password": current, "new_password": new}
+            assert (await own.put(f"{ME}/password", json=body)).status_code == 204
+    assert await sent(post) == 5
+
+
+async def test_an_account_that_is_moved_back_and_forth_is_told_of_a_few_times(
+    post: Post, ada: Actor, admin: Actor
+) -> None:
+    there, back = "countess@example.com", ada.email
+    for email in [there, back] * 5:
+        answer = await admin.patch(f"{USERS}/{ada.id}", json={"email": email})
+        assert answer.status_code == 200
+        await post.arrives()
+    mails = await post.arrives()
+    assert {mail["to"] for mail in mails[:2]} == {there, back}
+    assert len(mails) == 2 * MAILS.limit, "to whom it was moved from, and to whom it was moved"
+
+
+async def test_an_invited_account_that_is_turned_off_and_on_is_mailed_a_few_times(
+    post: Post, admin: Actor
+) -> None:
+    made = await admin.post(USERS, json={"email": SUE})
+    for number in range(10):
+        body = {"is_active": bool(number % 2)}
+        answer = await admin.patch(f"{USERS}/{made.json()['id']}", json=body)
+        assert answer.status_code == 200
+        await post.arrives()
+    assert await sent(post) == MAILS.limit
 
 
 async def test_registrations_count_for_their_client(post: Post) -> None:
