@@ -62,6 +62,7 @@ def create_context(
         timeouts=Timeouts(
             pool=settings.database_pool_timeout,
             statement=settings.database_statement_timeout,
+            expensive_read=settings.database_expensive_read_timeout,
             pooled=settings.database_pooler == "transaction",
         ),
     )

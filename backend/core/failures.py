@@ -23,6 +23,7 @@ from backend.core.limits import RateLimitedError, tell_refusal
 from backend.db.errors import (
     DatabaseUnavailableError,
     InvalidCursorError,
+    TooManyReadsError,
     driver_error,
     is_unavailable,
 )
@@ -71,6 +72,7 @@ def install_error_handlers(app: FastAPI) -> None:
         HTTPException: _http_exception,
         ClientDisconnect: _client_gone,
         InvalidCursorError: _invalid_cursor,
+        TooManyReadsError: _too_many_reads,
         DatabaseUnavailableError: _database_error,
         sa.SQLAlchemyError: _database_error,
         psycopg.Error: _database_error,
@@ -156,6 +158,11 @@ def _methods_of(request: Request) -> list[str]:
 
 async def _invalid_cursor(request: Request, _: Exception) -> Response:
     return problem_response(request.scope, errors.CursorRefusedError())
+
+
+async def _too_many_reads(request: Request, _: Exception) -> Response:
+    told = "Too many searches, counts or other expensive reads of yours at once; wait for some."
+    return problem_response(request.scope, RateLimitedError(), detail=told)
 
 
 async def _gone(request: Request) -> AppError:

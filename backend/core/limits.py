@@ -52,10 +52,16 @@ class RateLimitedError(AppError):
     code = "RATE_LIMITED"
     detail = "Too many requests; `Retry-After` says in how many seconds to try again."
 
-    def __init__(self, verdict: Verdict, *, of_address: bool = False) -> None:
-        """`of_address`: whatever is asked from there is refused, whoever and whatever is named."""
+    def __init__(self, verdict: Verdict | None = None, *, of_address: bool = False) -> None:
+        """`of_address`: whatever is asked from there is refused, whoever and whatever is named.
+
+        Without a `verdict` it is for what the caller has under way, and soon over.
+        """
         self.verdict = verdict
         self.of_address = of_address
+        if verdict is None:
+            super().__init__(headers={"Retry-After": "1"})
+            return
         headers = {
             "Retry-After": str(verdict.retry_after),
             "RateLimit-Policy": verdict.policy,
@@ -96,7 +102,7 @@ def tell_refusal(context: Context, scope: Scope, error: RateLimitedError) -> Non
         header for header in scope["answer_headers"] if header[0] not in (POLICY, STATE)
     ]
     caller = scope.get("anonymous")
-    if caller is not None and error.of_address and context.limits is not None:
+    if caller is not None and error.of_address and context.limits and error.verdict:
         context.limits.refused.remember(caller, error.verdict)
 
 

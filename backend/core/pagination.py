@@ -1,7 +1,7 @@
 """Lists and single resources over HTTP: query parameters in, one envelope out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -23,8 +23,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.core.context import context_of
+from backend.core.limits import address_key
+from backend.core.origin import client_address
+from backend.core.principal import Principal
 from backend.core.schemas import Id, Schema, Trimmed
-from backend.db.lists import Filter, Listing, ListQuery, RowPage
+from backend.db.lists import MAX_WORDS, Filter, Listing, ListQuery, RowPage
 from backend.db.reads import Row
 
 T = TypeVar("T", bound=BaseModel)
@@ -74,8 +77,12 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
     """The filters that every collection of dated rows offers."""
     return {
-        "created_after": Filter(Moment, lambda since: column >= since, "At or after this time."),
-        "created_before": Filter(Moment, lambda until: column < until, "Before this time."),
+        "created_after": Filter(
+            Moment, lambda since: column >= since, "At or after this time.", span=True
+        ),
+        "created_before": Filter(
+            Moment, lambda until: column < until, "Before this time.", span=True
+        ),
     }
 
 
@@ -143,7 +150,8 @@ class ListParameters:
             "fields": _fields_parameter(schema),
         }
         if listing.search:
-            described = Field(None, description=listing.search.description)
+            told = f"{listing.search.description} The first {MAX_WORDS} words count."
+            described = Field(None, description=told)
             parameters["q"] = (Annotated[str, Trimmed(MAX_SEARCH)] | None, described)
         for name, each in listing.filters.items():
             kind = Id if each.type is UUID else each.type
@@ -164,9 +172,16 @@ class ListParameters:
             q=values.get("q"),
             filters={name: values[name] for name in self.filters if values[name] is not None},
             fields=values["fields"],
+            caller=_caller_of(request),
             cursor_key=context_of(request).cursor_key,
         )
         return PageRequest(query, values["fields"], request)
+
+
+def _caller_of(request: Request) -> Hashable:
+    """The user, or of anonymous callers the address."""
+    principal: Principal | None = request.scope["principal"]
+    return principal.user_id if principal else address_key(client_address(request.scope))
 
 
 def _fields_parameter(schema: type[BaseModel]) -> Any:

@@ -99,6 +99,12 @@ class Settings(SettingsBase):
     database_statement_timeout: float = Field(
         15, gt=0, description="Seconds one statement may run; then 503."
     )
+    database_expensive_read_timeout: float = Field(
+        3,
+        gt=0,
+        description="Seconds that a statement of a search, a count or another expensive read may "
+        "run, if DATABASE_STATEMENT_TIMEOUT is not shorter; then 503.",
+    )
     redis_url: RedisURL | None = Field(
         None,
         description="`redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix://`: where "

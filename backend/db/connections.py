@@ -31,11 +31,14 @@ class Timeouts:
     `pooled` says that a transaction pooler may lend each transaction another server session. Then
     nothing is left in a session: no startup parameter `options`, which poolers refuse, no prepared
     statement, and limits that `begin` sets for a transaction alone.
+
+    An `expensive_read` is one that a client may make long; it gets no more than `statement`.
     """
 
     connect: float = 5
     pool: float = 5
     statement: float = 15
+    expensive_read: float = 3
     lock: float = 5
     idle_in_transaction: float = 30
     pooled: bool = False
@@ -50,6 +53,10 @@ class Timeouts:
         }
         milliseconds = {name: f"{seconds * 1000:.0f}" for name, seconds in limits.items()}
         return {**milliseconds, "timezone": "UTC"}
+
+    def beginning(self) -> str:
+        """Begins a transaction with these limits, in the one round trip that BEGIN takes anyway."""
+        return f"BEGIN; {self.assignments('SET LOCAL')}"
 
     def assignments(self, command: str) -> str:
         """Statements such as `SET LOCAL` for all of them, sent in one round trip."""

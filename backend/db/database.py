@@ -106,8 +106,7 @@ def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
 
 
 def _begin_with(timeouts: Timeouts) -> Callable[[Connection], None]:
-    """Begins a transaction with its limits, in the one round trip that BEGIN takes anyway."""
-    statements = f"BEGIN; {timeouts.assignments('SET LOCAL')}"
+    statements = timeouts.beginning()
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(statements)

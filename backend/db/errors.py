@@ -16,6 +16,10 @@ class DatabaseUnavailableError(Exception):
     """The database is down, starting, or busy beyond the wait it was given: try again later."""
 
 
+class TooManyReadsError(Exception):
+    """A caller asks for more expensive reads at once than anybody may."""
+
+
 class EncodingError(DatabaseUnavailableError):
     """The database is not encoded in UTF-8; `str()` tells the remedy and names no host."""
 

@@ -5,7 +5,8 @@ whose text depends only on which parameters are present and is therefore compile
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
@@ -20,36 +21,59 @@ from sqlalchemy import (
     func,
 )
 
-from backend.db import page_bytes
+from backend.db import page_bytes, ranking
 from backend.db.cursors import decode_cursor, encode_cursor
 from backend.db.keyset import Term, behind, bind_name, is_nullable
-from backend.db.reads import Query, Reads, Row
+from backend.db.reads import Ask, Query, Reads, Row
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 Column = SQLColumnExpression[Any]
 RANK = "rank"
+# Of a search, so much counts. A word is a run of letters and digits, other scripts' signs included;
+# `or` between words is none.
+MAX_WORDS = 32
+MAX_CHARACTERS = 2000
+_GAP = r"[\0-/:-@\[-`{-\x7f\s]"
+_WORD = r"[^\0-/:-@\[-`{-\x7f\s]"
+_FIRST_WORDS = re.compile(
+    rf"(?:{_GAP}*+(?:or{_GAP}++)*+{_WORD}++){{{MAX_WORDS}}}{_GAP}*+", re.IGNORECASE
+)
+# Skipping so many rows of an index takes about as long as a page does otherwise.
+SHALLOW = 1000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A query parameter: its type as the client writes it, and the condition it sets."""
+    """A query parameter: its type as the client writes it, and the condition it sets.
+
+    A `span` is a part of the default order, and no further from an index than the whole.
+    """
 
     type: Any
     condition: Condition
     description: str = ""
+    span: bool = False
 
 
 @dataclass(frozen=True)
 class Search:
-    """What `q` does. With a `rank` (a float; best first) results come in rank order.
+    """What `q` does. With a `rank` (a float from 0 on; best first) results come in rank order.
 
-    `prepare` makes the value that the condition and the rank are given.
+    Then the list's default order has to be descending, and never NULL. `prepare` makes the value
+    that the condition and the rank are given.
     """
 
     condition: Condition
     rank: Callable[[BindParameter[Any]], ColumnElement[float]] | None = None
     prepare: Callable[[str], Any] = str
     description: str = "Search."
+
+
+def first_words(text: str) -> str:
+    """What counts of a search: its first `MAX_WORDS` words in its first `MAX_CHARACTERS`."""
+    text = text[:MAX_CHARACTERS]
+    found = _FIRST_WORDS.match(text)
+    return text if found is None else found[0].rstrip()
 
 
 def containing(part: str) -> str:
@@ -67,6 +91,9 @@ class Listing:
     in a plain index. `scopes` are conditions that only the service sets, such as who may see a row.
     `large` names columns with long texts, and how many characters those have at most: pages end
     early where they are too many bytes.
+
+    `indexed` are the filters each of which an index answers in the default order; most other reads
+    are expensive.
     """
 
     name: str
@@ -78,6 +105,7 @@ class Listing:
     scopes: Mapping[str, Condition] = field(default_factory=dict)
     search: Search | None = None
     large: Mapping[str, int] = field(default_factory=dict)
+    indexed: Collection[str] = ()
 
     def condition(self, name: str) -> ColumnElement[bool]:
         if name == "q" and self.search:
@@ -85,13 +113,27 @@ class Listing:
         made = self.filters[name].condition if name in self.filters else self.scopes[name]
         return made(bindparam(name))
 
+    def is_expensive(self, query: "ListQuery") -> bool:
+        """Whether a client may make this read long.
+
+        Cheap are pages that an index gives in order: by the default sort, in either direction, not
+        far from the beginning or behind a cursor, with at most one filter beside spans.
+        """
+        if query.q is not None or query.total or query.offset > SHALLOW:
+            return True
+        default = self.default_sort.removeprefix("-")
+        if query.sort and query.sort not in ((default,), (f"-{default}",)):
+            return True
+        filters = [name for name in query.filters if not self.filters[name].span]
+        return len(filters) > 1 or any(name not in self.indexed for name in filters)
+
 
 @dataclass(frozen=True)
 class ListQuery:
     """One request for a page. `sort` names fields, a leading `-` meaning descending.
 
     `fields` are those that the answer shows, None meaning all: large ones that it does not show
-    are not loaded, and are None in the rows.
+    are not loaded, and are None in the rows. `caller` stands for whom expensive reads are counted.
     """
 
     cursor_key: bytes
@@ -103,6 +145,7 @@ class ListQuery:
     q: str | None = None
     filters: Mapping[str, Any] = field(default_factory=dict)
     fields: Collection[str] | None = None
+    caller: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -115,38 +158,51 @@ class RowPage:
 
 
 async def fetch_page(reads: Reads, listing: Listing, query: ListQuery, **scopes: Any) -> RowPage:
-    """The asked page. `InvalidCursorError` for a cursor of another list, sort, filter or scope."""
+    """The asked page. `InvalidCursorError` for a cursor of another list, sort, filter or scope.
+
+    `TooManyReadsError` if it is expensive and its caller asks for too many such at once.
+    """
     values = {**query.filters, **scopes}
     if query.q is not None and listing.search:
-        values["q"] = listing.search.prepare(query.q)
+        values["q"] = listing.search.prepare(first_words(query.q))
+    if not listing.is_expensive(query):
+        return await _page(reads.all, listing, query, values)
+    async with reads.expensive(query.caller) as ask:
+        return await _page(ask, listing, query, values)
+
+
+async def _page(ask: Ask, listing: Listing, query: ListQuery, values: dict[str, Any]) -> RowPage:
     names = tuple(sorted(values))
     sort = _effective_sort(listing, query)
     binding = _binding(listing.name, sort, values)
     total = None
     if query.total:
-        counted = await reads.first(_count(listing, names), **values)
-        total = counted["count"] if counted else 0
+        total = (await ask(_count(listing, names), **values))[0]["count"]
+    edges = ranking.edge_names(_newest(listing)) if _is_ranked(sort) else []
     nulls = None
     if query.cursor is not None:
         types = _types(listing, sort)
         keys = decode_cursor(query.cursor, types, binding=binding, key=query.cursor_key)
+        keys, kept = keys[: len(keys) - len(edges)], keys[len(keys) - len(edges) :]
         nulls = tuple(key is None for key in keys)
-        values.update(
-            (bind_name(position), key) for position, key in enumerate(keys) if key is not None
-        )
+        values |= {bind_name(i): key for i, key in enumerate(keys) if key is not None}
+        values |= zip(edges, kept, strict=True)
+    elif edges:
+        found = await ask(_edges(listing, names), **values)
+        if not found:
+            return RowPage([], None, total)
+        values |= found[0]
     shown = tuple(n for n in listing.large if query.fields is None or n in query.fields)
     bounded = page_bytes.may_exceed({name: listing.large[name] for name in shown}, query.limit)
     shape = _shape(listing, names, sort, nulls, shown, bounded=bounded)
-    rows = await reads.all(
-        shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values
-    )
+    rows = await ask(shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
     more = bounded and page_bytes.cut(rows, shown)
     if len(rows) > query.limit:
         more = True
         rows.pop()
     next_cursor = None
     if more:
-        last = [rows[-1][column] for column in shape.columns]
+        last = [*(rows[-1][column] for column in shape.columns), *(values[name] for name in edges)]
         next_cursor = encode_cursor(last, binding=binding, key=query.cursor_key)
     for column in shape.extra_columns:
         for row in rows:
@@ -167,7 +223,15 @@ def _effective_sort(listing: Listing, query: ListQuery) -> tuple[str, ...]:
     if query.sort:
         return query.sort
     ranked = query.q is not None and listing.search and listing.search.rank
-    return (f"-{RANK}",) if ranked else (listing.default_sort,)
+    return (f"-{RANK}", listing.default_sort) if ranked else (listing.default_sort,)
+
+
+def _is_ranked(sort: Sequence[str]) -> bool:
+    return sort[0] == f"-{RANK}"
+
+
+def _newest(listing: Listing) -> tuple[ColumnElement[Any], ...]:
+    return tuple(expression for expression, _ in _terms(listing, (listing.default_sort,)))
 
 
 def _binding(name: str, sort: Sequence[str], values: Mapping[str, Any]) -> bytes:
@@ -186,6 +250,11 @@ def _count(listing: Listing, names: tuple[str, ...]) -> Query:
     return Query(statement)
 
 
+@lru_cache(maxsize=256)
+def _edges(listing: Listing, names: tuple[str, ...]) -> Query:
+    return Query(ranking.edges(_filtered(listing, names), _newest(listing)))
+
+
 @lru_cache(maxsize=1024)
 def _shape(
     listing: Listing,
@@ -201,6 +270,8 @@ def _shape(
     `shown` are the large columns to load, in a page that is `bounded` in bytes or not.
     """
     statement = _filtered(listing, names)
+    if _is_ranked(sort):
+        statement = statement.where(ranking.no_newer(_newest(listing)))
     terms = _terms(listing, sort)
     columns: list[str] = []
     extra: list[str] = []
@@ -235,7 +306,10 @@ def _terms(listing: Listing, sort: tuple[str, ...]) -> list[Term]:
 
 @lru_cache(maxsize=1024)
 def _types(listing: Listing, sort: tuple[str, ...]) -> tuple[type, ...]:
-    return tuple(_python_type(expression) for expression, _ in _terms(listing, sort))
+    keys = [expression for expression, _ in _terms(listing, sort)]
+    if _is_ranked(sort):
+        keys += 2 * _newest(listing)
+    return tuple(map(_python_type, keys))
 
 
 def _python_type(expression: ColumnElement[Any]) -> type:
@@ -246,5 +320,5 @@ def _python_type(expression: ColumnElement[Any]) -> type:
 def _term(listing: Listing, part: str) -> Term:
     name = part.removeprefix("-")
     if name == RANK and listing.search and listing.search.rank:
-        return listing.search.rank(bindparam("q")), True
+        return ranking.bounded_rank(listing.search.rank(bindparam("q")), _newest(listing)), True
     return cast("ColumnElement[Any]", listing.sorts[name]), part.startswith("-")

@@ -1,6 +1,8 @@
 """Reads that need no transaction: one statement, one connection for as long as it runs."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -13,9 +15,13 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from backend.db.batches import Batches
 from backend.db.connections import REMEDY, Gate, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
+from backend.db.shares import Share
 
 Row = dict[str, Any]
+Rows = Coroutine[Any, Any, list[Row]]
+Ask = Callable[..., Rows]
 _DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+_IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 class Query:
@@ -51,22 +57,45 @@ class Reads:
         self._url = url
         self._timeouts = timeouts
         self._gate = Gate(size, timeouts.pool)
+        self._share = Share(size, timeouts.pool)
+        brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
+        self._begin_briefly = brief.beginning().encode()
         self._idle: list[psycopg.AsyncCursor[Row]] = []
         self._shared: WeakValueDictionary[Hashable, Batches[Hashable, list[Row]]] = (
             WeakValueDictionary()
         )
 
-    async def all(self, query: Query, /, **values: Any) -> list[Row]:
+    def all(self, query: Query, /, **values: Any) -> Rows:
         """Every row, as a dictionary by column name."""
+        return self._ask(query, values)
+
+    @asynccontextmanager
+    async def expensive(self, caller: Hashable) -> AsyncIterator[Ask]:
+        """Like `all` inside the block, for reads that may take long.
+
+        They have less time, and a share of the connections that callers use in turn.
+        `TooManyReadsError` if this one is in too many such blocks.
+        """
+
+        def ask(query: Query, /, **values: Any) -> Rows:
+            return self._ask(query, values, self._begin_briefly)
+
+        async with self._share.place(caller):
+            yield ask
+
+    async def _ask(
+        self, query: Query, values: Mapping[str, Any], begin: bytes | None = None
+    ) -> list[Row]:
+        """`begin` begins a transaction around the query; without, it runs in none."""
         await self._gate.enter()
         try:
             try:
-                return await self._run(query, values)
+                return await self._run(query, values, begin)
             except psycopg.errors.FeatureNotSupported:
                 # "Cached plan must not change result type": a migration has changed a column that
                 # a prepared statement selects. Only a new connection forgets the statement.
                 await self.close()
-                return await self._run(query, values)
+                return await self._run(query, values, begin)
         except LOST_STATEMENTS as error:
             raise PoolerError(f"A pooler lost a prepared statement: {REMEDY}.") from error
         finally:
@@ -95,9 +124,11 @@ class Reads:
         while self._idle:
             await self._idle.pop().connection.close()
 
-    async def _run(self, query: Query, values: Mapping[str, Any]) -> list[Row]:
+    async def _run(self, query: Query, values: Mapping[str, Any], begin: bytes | None) -> list[Row]:
         cursor = await self._cursor()
         try:
+            if begin is not None:
+                await cursor.execute(begin, prepare=False)
             await cursor.execute(query.sql, query.parameters(values))
             return await cursor.fetchall()
         finally:
@@ -114,6 +145,9 @@ class Reads:
         return connection.cursor()
 
     async def _give_back(self, cursor: psycopg.AsyncCursor[Row]) -> None:
+        if cursor.connection.pgconn.transaction_status in _IN_TRANSACTION:
+            with suppress(psycopg.OperationalError):
+                await cursor.execute(b"ROLLBACK", prepare=False)
         # A cancelled or broken statement may leave its answer on the wire.
         if cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE:
             self._idle.append(cursor)

@@ -339,7 +339,7 @@ async def test_best_matches_come_first(shelf: Shelf) -> None:
     rows = [thing(number) for number in range(30)]
     shelf.fill(rows)
     found = await shelf.walk(RANKED, q="thing", limit=4)
-    expected = sorted(rows, key=lambda row: ((row["size"] + 5) % 3, row["id"].bytes), reverse=True)
+    expected = sorted(rows, key=lambda row: ((row["size"] + 5) % 3, row["made_at"]), reverse=True)
     assert ids(found) == ids(expected)
     sorted_by_size = await shelf.walk(RANKED, q="thing", limit=4, sort=("size",))
     assert [row["size"] for row in sorted_by_size] == list(range(30))

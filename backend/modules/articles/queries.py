@@ -16,10 +16,8 @@ from backend.modules.articles.schemas import MAX_CONTENT, Status
 
 # Articles that were never published sort as if published before all others.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
-# PostgreSQL fails on more than 32 signs that exclude nothing, and on phrases of far more words
-# than this holds.
+# PostgreSQL fails on more than 32 signs that exclude nothing.
 _LONE_MINUS = re.compile(r'(?<!\w)-(?![\w"])')
-_SEARCHED_CHARACTERS = 10_000
 _ARTICLE = select(
     col(Article.id),
     col(Article.title),
@@ -37,11 +35,17 @@ def _visible_to(caller: BindParameter[Any]) -> ColumnElement[bool]:
 
 
 def _searchable(q: str) -> str:
-    return _LONE_MINUS.sub(" ", q[:_SEARCHED_CHARACTERS])
+    return _LONE_MINUS.sub(" ", q)
 
 
 def _tsquery(words: BindParameter[Any]) -> ColumnElement[Any]:
     return func.websearch_to_tsquery("english", words)
+
+
+def _rank(words: BindParameter[Any]) -> ColumnElement[float]:
+    # A subquery is computed once, and not for each row of a prepared statement.
+    wanted = select(_tsquery(words)).scalar_subquery()
+    return cast(func.ts_rank(col(Article.search), wanted), Double)
 
 
 ARTICLE = Query(_ARTICLE.where(col(Article.id) == bindparam("id")))
@@ -61,9 +65,10 @@ ARTICLES = Listing(
         **created_filters(col(Article.created_at)),
     },
     scopes={"visible_to": _visible_to},
+    indexed=("author_id",),
     search=Search(
         lambda words: col(Article.search).op("@@")(_tsquery(words)),
-        rank=lambda words: cast(func.ts_rank(col(Article.search), _tsquery(words)), Double),
+        rank=_rank,
         prepare=_searchable,
         description='Words of title and content; "a phrase", `or` and `-without` work.',
     ),

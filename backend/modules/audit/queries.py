@@ -61,4 +61,5 @@ EVENTS = Listing(
         "occurred_before": _IN_TIME["created_before"],
         **_IN_TIME,
     },
+    indexed=("id", "actor_id", "action", "target_id", "ip", "request_id"),
 )

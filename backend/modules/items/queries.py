@@ -35,6 +35,7 @@ ITEMS = Listing(
         ),
         **created_filters(col(Item.created_at)),
     },
+    indexed=("owner_id",),
     scopes={"only_owner": lambda owner: col(Item.owner_id) == owner},
     search=Search(
         lambda part: or_(col(Item.title).ilike(part), col(Item.description).ilike(part)),

@@ -31,7 +31,12 @@ async def fill(context: Context, owner: Actor, rows: int) -> None:
 
 def tables_read(statements: list[str]) -> list[str]:
     """The table each statement is about."""
-    return [re.findall(r"FROM (\w+)", statement)[0] for statement in statements]
+    return [re.findall(r"FROM (\w+)", statement)[0] for statement in queries(statements)]
+
+
+def queries(statements: list[str]) -> list[str]:
+    """Without the limits that are set around expensive reads."""
+    return [each for each in statements if not re.match(r"b['\"](BEGIN|ROLLBACK)", each)]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ async def test_a_list_costs_the_same_for_any_number_of_rows(
         statements.clear()
         answer = await admin.get(path, params={"limit": 100} if "?" not in path else None)
         assert len(answer.json()["data"]) >= min(rows, 20)
-        assert len(statements) == len(expected), statements
+        assert len(queries(statements)) == len(expected), statements
         if path != "/api/v1/users" and "role=" not in path:
             assert tables_read(statements) == expected
 

@@ -1,0 +1,66 @@
+"""Best matches first, of a bounded number of matches.
+
+A rank is computed from all that a row holds, so only the newest `RANKED_ROWS` matches are ranked;
+older ones follow, the newest of them first. Which rows are ranked is settled by the first page and
+kept in its cursors: what is written meanwhile moves no row into or out of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Select,
+    bindparam,
+    case,
+    literal_column,
+    select,
+    tuple_,
+)
+
+RANKED_ROWS = 1000
+# Ranks themselves are not negative.
+_UNRANKED = literal_column("-1.0", Double)
+Newest = Sequence[ColumnElement[Any]]  # What sorts the newest first, all of it descending.
+
+
+def edge_names(newest: Newest) -> list[str]:
+    """The parameters that hold the first and the last row that are ranked."""
+    return _names("newest", newest) + _names("oldest", newest)
+
+
+def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[Any, ...]]:
+    """One row of `edge_names`; none where nothing matches."""
+    keys = [key.label(f"key_{position}") for position, key in enumerate(newest)]
+    recent = (
+        matches.with_only_columns(*keys, maintain_column_froms=True)
+        .order_by(*(key.desc() for key in newest))
+        .limit(literal_column(str(RANKED_ROWS)))
+        .cte("recent")
+    )
+    first = select(recent).order_by(*(key.desc() for key in recent.c)).limit(1).subquery("first")
+    last = select(recent).order_by(*(key.asc() for key in recent.c)).limit(1).subquery("last")
+    named = zip(edge_names(newest), [*first.c, *last.c], strict=True)
+    return select(*(key.label(name) for name, key in named))
+
+
+def bounded_rank(rank: ColumnElement[float], newest: Newest) -> ColumnElement[float]:
+    """The rank of a row between the edges; less than any rank for an older one."""
+    return case((tuple_(*newest) >= _edge("oldest", newest), rank), else_=_UNRANKED)
+
+
+def no_newer(newest: Newest) -> ColumnElement[bool]:
+    """The condition that a row is not newer than those that are ranked."""
+    no_newer: ColumnElement[bool] = tuple_(*newest) <= _edge("newest", newest)
+    return no_newer
+
+
+def _names(end: str, newest: Newest) -> list[str]:
+    return [f"{end}_{position}" for position in range(len(newest))]
+
+
+def _edge(end: str, newest: Newest) -> Any:
+    names = _names(end, newest)
+    binds = (bindparam(name, type_=key.type) for name, key in zip(names, newest, strict=True))
+    return tuple_(*binds)
