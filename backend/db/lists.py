@@ -121,9 +121,12 @@ class Listing:
         """
         if query.q is not None or query.total or query.offset > SHALLOW:
             return True
-        default = self.default_sort.removeprefix("-")
-        if query.sort and query.sort not in ((default,), (f"-{default}",)):
-            return True
+        if query.sort:
+            default = self.default_sort.removeprefix("-")
+            if query.sort not in ((default,), (f"-{default}",)):
+                return True
+        if not query.filters:
+            return False
         filters = [name for name in query.filters if not self.filters[name].span]
         return len(filters) > 1 or any(name not in self.indexed for name in filters)
 

@@ -14,7 +14,7 @@ from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
 PART = 5
 # Expensive reads of one caller that run or wait. One runs at a time, so that of two callers each
 # has every other turn, however many reads of the one wait.
-PER_CALLER = 8
+PER_CALLER = 32
 
 
 @dataclass

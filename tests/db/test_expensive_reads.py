@@ -264,7 +264,7 @@ async def small(
 ) -> AsyncIterator[Database]:
     """The application goes on with two connections for reads."""
     await context.database.close()
-    timeouts = replace(TIMEOUTS, pool=60, expensive_read=0.1)
+    timeouts = replace(TIMEOUTS, pool=60, expensive_read=0.03)
     made = Database(database_url, size=2, timeouts=timeouts)
     app.state.context = replace(context, database=made)
     yield made
