@@ -7,7 +7,7 @@ _OWN = ("read", "write", "publish", "delete")
 module = Module(
     name="articles",
     router=router,
-    depends_on=("audit", "users"),
+    depends_on=("audit", "storage", "users"),
     features=(
         Feature(
             "articles",

@@ -1,8 +1,9 @@
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 
-from backend.core.dependencies import ReadSession, Session
+from backend.core.context import context_of
+from backend.core.dependencies import CurrentContext, ReadSession, Session
 from backend.core.errors import documented
 from backend.core.identity import OptionalPrincipal, require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
@@ -18,6 +19,7 @@ from backend.modules.articles.exceptions import (
     ArticleWithoutContentError,
 )
 from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleUpdate
+from backend.modules.storage.exceptions import StorageQuotaExceededError
 
 router = Router(prefix="/articles", tags=["articles"])
 Writer = Annotated[Principal, require("articles:write")]
@@ -35,12 +37,17 @@ async def list_articles(
     return page.of(await service.list_articles(reads, caller, page.query))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=documented(StorageQuotaExceededError))
 async def create_article(
-    author: Writer, session: Session, reads: ReadSession, response: Response, new: ArticleCreate
+    author: Writer,
+    session: Session,
+    reads: ReadSession,
+    request: Request,
+    response: Response,
+    new: ArticleCreate,
 ) -> ArticleOut:
     """Begin a draft."""
-    article = await service.create_article(session, reads, author, new)
+    article = await service.create_article(context_of(request), session, reads, author, new)
     response.headers["Location"] = f"/api/v1/articles/{article.id}"
     return article
 
@@ -53,18 +60,30 @@ async def read_article(
     return answer.of(await service.get_article(reads, caller, id))
 
 
-@router.patch("/{id}", responses=documented(ArticleNotFoundError, ArticleWithoutContentError))
+@router.patch(
+    "/{id}",
+    responses=documented(
+        ArticleNotFoundError, ArticleWithoutContentError, StorageQuotaExceededError
+    ),
+)
 async def update_article(
-    id: Id, caller: Writer, session: Session, reads: ReadSession, changes: ArticleUpdate
+    id: Id,
+    caller: Writer,
+    context: CurrentContext,
+    session: Session,
+    reads: ReadSession,
+    changes: ArticleUpdate,
 ) -> ArticleOut:
     """Change what is sent; `null` clears the content, unless the article is published."""
-    return await service.update_article(session, reads, caller, id, changes)
+    return await service.update_article(context, session, reads, caller, id, changes)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(ArticleNotFoundError))
-async def delete_article(id: Id, caller: Deleter, session: Session) -> None:
+async def delete_article(
+    id: Id, caller: Deleter, context: CurrentContext, session: Session
+) -> None:
     """Delete an article."""
-    await service.delete_article(session, caller, id)
+    await service.delete_article(context, session, caller, id)
 
 
 @router.post(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
 from backend.core.pagination import Page
 from backend.core.principal import Principal
@@ -27,6 +28,7 @@ from backend.modules.articles.exceptions import (
 from backend.modules.articles.models import Article
 from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleUpdate
 from backend.modules.audit import service as audit
+from backend.modules.storage import service as storage
 from backend.modules.users import service as users
 from backend.modules.users.schemas import Author
 
@@ -57,9 +59,10 @@ async def get_article(reads: Reads, caller: Principal | None, article_id: UUID) 
 
 
 async def create_article(
-    session: AsyncSession, reads: Reads, author: Principal, new: ArticleCreate
+    context: Context, session: AsyncSession, reads: Reads, author: Principal, new: ArticleCreate
 ) -> ArticleOut:
     """A draft."""
+    await storage.keep(context, session, author.user_id, new=(new.title, new.content))
     article = Article(title=new.title, content=new.content, author_id=author.user_id)
     article.updated_at = article.created_at
     session.add(article)
@@ -67,6 +70,7 @@ async def create_article(
 
 
 async def update_article(
+    context: Context,
     session: AsyncSession,
     reads: Reads,
     caller: Principal,
@@ -76,18 +80,23 @@ async def update_article(
     article = await _own(session, caller, article_id)
     sent = changes.model_dump()
     told = audit.changes_of({name: getattr(article, name) for name in sent}, sent, hidden=LONG)
+    old = _texts(article)
     for name, value in sent.items():
         setattr(article, name, value)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
+    await storage.keep(context, session, article.author_id, old=old, new=_texts(article))
     saved = await _saved(session, reads, article)
     if told and article.author_id != caller.user_id:
         await _record(session, caller, "article.update", article_id, told)
     return saved
 
 
-async def delete_article(session: AsyncSession, caller: Principal, article_id: UUID) -> None:
+async def delete_article(
+    context: Context, session: AsyncSession, caller: Principal, article_id: UUID
+) -> None:
     article = await _own(session, caller, article_id)
+    await storage.keep(context, session, article.author_id, old=_texts(article))
     await session.delete(article)
     await session.flush()
     gone = {"author_id": article.author_id, "status": article.status}
@@ -166,6 +175,10 @@ async def _saved(session: AsyncSession, reads: Reads, article: Article) -> Artic
     await session.flush()
     row = article.model_dump(exclude={"search"})
     return _told(row, await users.authors(reads, [article.author_id]))
+
+
+def _texts(article: Article) -> storage.Texts:
+    return article.title, article.content
 
 
 def _is_admin(caller: Principal | None) -> bool:

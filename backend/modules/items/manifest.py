@@ -5,7 +5,7 @@ from backend.modules.items.router import router
 module = Module(
     name="items",
     router=router,
-    depends_on=("audit", "users"),
+    depends_on=("audit", "storage", "users"),
     features=(
         Feature(
             "items",

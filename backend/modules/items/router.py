@@ -1,8 +1,9 @@
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 
-from backend.core.dependencies import ReadSession, Session
+from backend.core.context import context_of
+from backend.core.dependencies import CurrentContext, ReadSession, Session
 from backend.core.errors import documented
 from backend.core.identity import require
 from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
@@ -12,6 +13,7 @@ from backend.core.schemas import Id
 from backend.modules.items import queries, service
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
+from backend.modules.storage.exceptions import StorageQuotaExceededError
 
 router = Router(prefix="/items", tags=["items"])
 Reader = Annotated[Principal, require("items:read")]
@@ -27,12 +29,12 @@ async def list_items(principal: Reader, reads: ReadSession, page: ItemPage) -> R
     return page.of(await service.list_items(reads, principal, page.query))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=documented(StorageQuotaExceededError))
 async def create_item(
-    principal: Writer, session: Session, response: Response, new: ItemCreate
+    principal: Writer, session: Session, request: Request, response: Response, new: ItemCreate
 ) -> ItemOut:
     """Make an item of one's own."""
-    item = await service.create_item(session, principal, new)
+    item = await service.create_item(context_of(request), session, principal, new)
     response.headers["Location"] = f"/api/v1/items/{item.id}"
     return item
 
@@ -43,13 +45,17 @@ async def read_item(id: Id, principal: Reader, reads: ReadSession, answer: ItemA
     return answer.of(await service.get_item(reads, principal, id))
 
 
-@router.patch("/{id}", responses=documented(ItemNotFoundError))
-async def update_item(id: Id, principal: Writer, session: Session, changes: ItemUpdate) -> ItemOut:
+@router.patch("/{id}", responses=documented(ItemNotFoundError, StorageQuotaExceededError))
+async def update_item(
+    id: Id, principal: Writer, context: CurrentContext, session: Session, changes: ItemUpdate
+) -> ItemOut:
     """Change what is sent; `null` clears the description."""
-    return await service.update_item(session, principal, id, changes)
+    return await service.update_item(context, session, principal, id, changes)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(ItemNotFoundError))
-async def delete_item(id: Id, principal: Deleter, session: Session) -> None:
+async def delete_item(
+    id: Id, principal: Deleter, context: CurrentContext, session: Session
+) -> None:
     """Delete an item."""
-    await service.delete_item(session, principal, id)
+    await service.delete_item(context, session, principal, id)

@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
 from backend.core.pagination import Page
 from backend.core.principal import Principal
@@ -16,6 +17,7 @@ from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.models import Item
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
+from backend.modules.storage import service as storage
 
 ADMIN = "items:admin"
 LONG = ("description",)
@@ -40,7 +42,10 @@ async def get_item(reads: Reads, principal: Principal, item_id: UUID) -> ItemOut
     return ItemOut.from_row(row)
 
 
-async def create_item(session: AsyncSession, principal: Principal, new: ItemCreate) -> ItemOut:
+async def create_item(
+    context: Context, session: AsyncSession, principal: Principal, new: ItemCreate
+) -> ItemOut:
+    await storage.keep(context, session, principal.user_id, new=(new.title, new.description))
     now = utc_now()
     item = ItemOut(
         id=uuid7(),
@@ -56,13 +61,19 @@ async def create_item(session: AsyncSession, principal: Principal, new: ItemCrea
 
 
 async def update_item(
-    session: AsyncSession, principal: Principal, item_id: UUID, changes: ItemUpdate
+    context: Context,
+    session: AsyncSession,
+    principal: Principal,
+    item_id: UUID,
+    changes: ItemUpdate,
 ) -> ItemOut:
     item = await _locked(session, principal, item_id)
     sent = changes.model_dump()
     told = audit.changes_of({name: getattr(item, name) for name in sent}, sent, hidden=LONG)
+    old = _texts(item)
     for name, value in sent.items():
         setattr(item, name, value)
+    await storage.keep(context, session, item.owner_id, old=old, new=_texts(item))
     await session.flush()
     if told and item.owner_id != principal.user_id:
         await audit.record(
@@ -75,8 +86,11 @@ async def update_item(
     return _told(item)
 
 
-async def delete_item(session: AsyncSession, principal: Principal, item_id: UUID) -> None:
+async def delete_item(
+    context: Context, session: AsyncSession, principal: Principal, item_id: UUID
+) -> None:
     item = await _locked(session, principal, item_id)
+    await storage.keep(context, session, item.owner_id, old=_texts(item))
     await session.delete(item)
     await session.flush()
     await audit.record(
@@ -97,6 +111,10 @@ async def _locked(session: AsyncSession, principal: Principal, item_id: UUID) ->
 
 def _sees(principal: Principal, owner_id: UUID) -> bool:
     return owner_id == principal.user_id or principal.may(ADMIN)
+
+
+def _texts(item: Item) -> storage.Texts:
+    return item.title, item.description
 
 
 def _told(item: Item) -> ItemOut:

@@ -1,0 +1,1 @@
+"""How much each user stores, and how much they may."""
