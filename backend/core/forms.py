@@ -16,6 +16,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 MULTIPART = "multipart/form-data"
+# Each is a step of Python to read.
+MAX_ESCAPES = 50_000
 FORM_TYPES = frozenset({"application/x-www-form-urlencoded", MULTIPART})
 
 
@@ -107,6 +109,8 @@ async def read_form(request: Request, **limits: Any) -> FormData:
         fields = text.count("&") + 1
         if fields > limits["max_fields"]:
             raise HTTPException(400, "The form has too many fields.")
+        if text.count("%") > MAX_ESCAPES:
+            raise HTTPException(400, "The form has too many escapes; send multipart/form-data.")
         return FormData(_pairs(text))
     except UnicodeError:
         raise HTTPException(400, "The form is not UTF-8.") from None

@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from backend.core.bodies import MAX_BODY_BYTES, BodyRequest
 from backend.core.errors import (
+    MAX_FIELD_ERRORS,
     SAFE_NAME,
     FieldError,
     InvalidInputError,
@@ -39,6 +40,8 @@ from backend.core.rules import further_errors, rule_of
 JSON_TYPES = frozenset({"application/json"})
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 JSON_RANGES = frozenset({"*/*", "application/*", *JSON_TYPES, "application/problem+json"})
+# Of an Accept header so many media types count; each costs some steps of Python.
+MAX_RANGES = 100
 _CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*(?:;|$)', re.IGNORECASE)
 
 
@@ -132,18 +135,26 @@ def query_parameters(dependant: Dependant) -> Iterator[str]:
 
 def _check_query(request: Request, known: frozenset[str]) -> None:
     seen: set[str] = set()
-    found = []
+    found: list[FieldError] = []
+    omitted = 0
     for name, value in request.query_params.multi_items():
-        field = f"query.{name}" if SAFE_NAME.fullmatch(name) else "query"
-        if name not in known:
-            found.append(FieldError(field=field, message="Unknown.", code="extra_forbidden"))
-        elif name in seen:
-            found.append(FieldError(field=field, message="Given twice.", code="repeated"))
-        elif "\0" in value:
-            found.append(FieldError(field=field, message="Must not contain NUL.", code="text_nul"))
-        seen.add(name)
+        if name in known and name not in seen and "\0" not in value:
+            seen.add(name)
+        elif len(found) < MAX_FIELD_ERRORS:
+            found.append(_query_error(name, known, seen))
+        else:
+            omitted += 1
     if found:
-        raise InvalidInputError(errors=found)
+        raise InvalidInputError(errors=found, errors_omitted=omitted)
+
+
+def _query_error(name: str, known: frozenset[str], seen: set[str]) -> FieldError:
+    field = f"query.{name}" if SAFE_NAME.fullmatch(name) else "query"
+    if name not in known:
+        return FieldError(field=field, message="Unknown.", code="extra_forbidden")
+    if name in seen:
+        return FieldError(field=field, message="Given twice.", code="repeated")
+    return FieldError(field=field, message="Must not contain NUL.", code="text_nul")
 
 
 def check_content_type(request: Request, accepted: frozenset[str]) -> None:
@@ -185,7 +196,7 @@ def other_ranges(responses: dict[int | str, dict[str, Any]]) -> frozenset[str]:
 
 def accepts(accept: str, offered: frozenset[str]) -> bool:
     """False only where the Accept header (RFC 9110, 12.5.1) excludes all that is offered."""
-    for part in accept.lower().split(","):
+    for part in accept.lower().split(",", MAX_RANGES)[:MAX_RANGES]:
         media_type, *parameters = (piece.strip() for piece in part.split(";"))
         refused = any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
         if media_type in offered and not refused:

@@ -10,9 +10,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from backend.core import schemas, strict_json
+from backend.core.forms import MAX_ESCAPES
+from backend.core.routing import accepts
 from backend.core.schemas import Trimmed
 from backend.core.strict_json import MAX_VALUES, JSONRefusedError
-from tests.actors import Actor
+from tests.actors import Actor, Client
 
 MAXIMUM = 500_000
 CONTENT = TypeAdapter[str](Annotated[str, Trimmed(MAXIMUM)])
@@ -105,3 +107,20 @@ async def test_such_a_document_is_a_bad_request(ada: Actor) -> None:
     )
     assert refused.status_code == 400
     assert refused.json()["detail"] == "The body has too many values."
+
+
+async def test_a_form_of_too_many_escapes_is_not_read(client: Client) -> None:
+    refused = await client.post(
+        "/api/v1/auth/login",
+        content="username=" + "%41" * (MAX_ESCAPES + 1),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert refused.status_code == 400
+    assert "too many escapes" in refused.json()["detail"]
+
+
+def test_of_a_list_of_media_types_the_first_hundred_count() -> None:
+    offered = frozenset({"application/json"})
+    assert accepts("text/html," * 99 + "application/json", offered)
+    assert not accepts("text/html," * 100 + "application/json", offered)
+    assert calls(lambda: accepts("," * 60_000, offered)) < 1000
