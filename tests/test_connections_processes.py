@@ -21,6 +21,7 @@ BODY = (
     b"Content-Length: 100\r\n\r\n{"
 )
 MIB = 1024 * 1024
+LARGE_PAGE = "/api/v1/articles?limit=100"
 
 
 def connect(server: Server) -> socket.socket:
@@ -106,9 +107,9 @@ def test_idle_connections_leave_room(own_database_url: str) -> None:
         assert time.monotonic() - began < 20
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads memory from /proc")
-def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: str) -> None:
-    with psycopg.connect(own_database_url) as connection:
+def publish_much(url: str) -> None:
+    """A hundred articles of 490 kB."""
+    with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO users (id, email, email_key, is_active, is_verified, created_at, "
             "updated_at, sessions_valid_after) SELECT gen_random_uuid(), 'ada@example.com', "
@@ -119,7 +120,12 @@ def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: 
             "SELECT gen_random_uuid(), 'Tree', repeat('x ', 245000), 'published', users.id, "
             "now(), now() FROM users, generate_series(1, 100)"
         )
-    path = "/api/v1/articles?limit=100"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads memory from /proc")
+def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: str) -> None:
+    publish_much(own_database_url)
+    path = LARGE_PAGE
     request = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
     with served(own_database_url, workers=1) as server, ExitStack() as stack:
         for _ in range(3):
@@ -138,6 +144,27 @@ def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: 
         deadline = time.monotonic() + 40
         assert all(server_has_left(each, deadline) for each in crowd)
         assert ask(server.url, path)[0] == 200
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads memory from /proc")
+def test_many_large_pages_at_once_take_little_memory(own_database_url: str) -> None:
+    publish_much(own_database_url)
+    request = f"GET {LARGE_PAGE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    with served(own_database_url, workers=1) as server, ExitStack() as stack:
+        for _ in range(3):
+            assert ask(server.url, LARGE_PAGE)[0] == 200
+        before = peak = resident(server)
+        crowd = [stack.enter_context(connect(server)) for _ in range(150)]
+        for each in crowd:
+            each.sendall(request)
+        with ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(end_of, each) for each in crowd]
+            while not all(answer.done() for answer in answers):
+                peak = max(peak, resident(server))
+                time.sleep(0.02)
+        # Who has waited for too long is told to come again; who was not read in time is given up.
+        assert any(answer.result().startswith(b"HTTP/1.1 200 ") for answer in answers)
+        assert peak - before < 160
 
 
 def server_has_left(connection: socket.socket, deadline: float) -> bool:

@@ -12,8 +12,11 @@ from backend.core.permissions import Feature
 from backend.core.principal import Principal
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
+from backend.db.connections import Gate
 from backend.db.database import Database
 
+# Pages of up to 2 MiB, whose rows, models and text take several times that while they are told.
+LARGE_PAGES = 8
 S = TypeVar("S", bound=SettingsBase)
 Authenticator = Callable[[Request], Awaitable[Principal | None]]
 ReadinessCheck = Callable[["Context"], Awaitable[None]]
@@ -46,7 +49,7 @@ class Context:
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `limits` is None where
-    limits are off.
+    limits are off. `large_pages` admits those whose rows are in memory at once.
     """
 
     settings: Settings
@@ -59,6 +62,7 @@ class Context:
     limits: Limits | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     state: State = field(default_factory=State)
+    large_pages: Gate = field(default_factory=lambda: Gate(LARGE_PAGES, 5, "place for a page"))
 
     def settings_of(self, kind: type[S]) -> S:
         return cast(S, self.module_settings[kind])

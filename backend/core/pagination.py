@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Hashable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -173,9 +175,17 @@ class ListParameters:
             filters={name: values[name] for name in self.filters if values[name] is not None},
             fields=values["fields"],
             caller=_caller_of(request),
+            room=partial(_wait_for_room, request),
             cursor_key=context_of(request).cursor_key,
         )
         return PageRequest(query, values["fields"], request)
+
+
+async def _wait_for_room(request: Request) -> None:
+    """Wait for a place among the large pages in this process; it is kept until the page is told."""
+    # FastAPI leaves this stack before it sends the answer, whose bytes the connection counts.
+    stack: AsyncExitStack = request.scope["fastapi_function_astack"]
+    await stack.enter_async_context(context_of(request).large_pages.place())
 
 
 def _caller_of(request: Request) -> Hashable:

@@ -182,9 +182,10 @@ class Gate:
     for more than a second while others are served repeatedly.
     """
 
-    def __init__(self, size: int, wait: float) -> None:
+    def __init__(self, size: int, wait: float, what: str = "database connection") -> None:
         self._free = size
         self._wait = wait
+        self._what = what
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
@@ -217,7 +218,7 @@ class Gate:
 
     def _refuse(self, turn: "asyncio.Future[None]") -> None:
         if not turn.done():
-            message = f"no database connection was free within {self._wait:g} s"
+            message = f"no {self._what} was free within {self._wait:g} s"
             turn.set_exception(DatabaseUnavailableError(message))
 
     @asynccontextmanager

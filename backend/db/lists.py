@@ -6,7 +6,7 @@ whose text depends only on which parameters are present and is therefore compile
 
 import json
 import re
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
@@ -137,6 +137,7 @@ class ListQuery:
 
     `fields` are those that the answer shows, None meaning all: large ones that it does not show
     are not loaded, and are None in the rows. `caller` stands for whom expensive reads are counted.
+    `room` waits for the memory of a page that may be large, just before it is read.
     """
 
     cursor_key: bytes
@@ -149,6 +150,7 @@ class ListQuery:
     filters: Mapping[str, Any] = field(default_factory=dict)
     fields: Collection[str] | None = None
     caller: Hashable = None
+    room: Callable[[], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,8 @@ async def _page(ask: Ask, listing: Listing, query: ListQuery, values: dict[str, 
     shown = tuple(n for n in listing.large if query.fields is None or n in query.fields)
     bounded = page_bytes.may_exceed({name: listing.large[name] for name in shown}, query.limit)
     shape = _shape(listing, names, sort, nulls, shown, bounded=bounded)
+    if bounded and query.room:
+        await query.room()
     rows = await ask(shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
     more = bounded and page_bytes.cut(rows, shown)
     if len(rows) > query.limit:

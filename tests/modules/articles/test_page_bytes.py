@@ -1,13 +1,17 @@
 """Pages of large rows: they end early, and nothing beyond their end is read."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from fastapi import FastAPI
 
 from backend.core.context import Context
+from backend.db.connections import Gate
 from backend.modules.articles.models import Article
 from backend.modules.items.models import Item
 from tests.actors import Actor, Client
@@ -156,3 +160,28 @@ async def test_pages_of_items(ada: Actor, context: Context, statements: Statemen
     statements.clear()
     assert [len(page["data"]) for page in await pages_of(ada, ITEMS, limit=20, offset=90)] == [20]
     assert not any("page_bytes" in each for each in statements)
+
+
+async def test_so_many_large_pages_are_in_memory_at_once(
+    ada: Actor, context: Context, app: FastAPI, statements: Statements
+) -> None:
+    app.state.context = replace(context, large_pages=Gate(1, 5))
+    await publish(context, ada.id, ["x" * 1000] * 3)
+    second: list[asyncio.Task[Any]] = []
+
+    def reads() -> int:
+        return sum("page_bytes" in each for each in statements)
+
+    async def ask_again() -> None:
+        """While the rows of the first page wait for their authors."""
+        second.append(asyncio.create_task(ada.get(ARTICLES)))
+        for small in ({"fields": "id"}, {"limit": 1}):
+            assert (await ada.get(ARTICLES, params=small)).status_code == 200
+        await asyncio.sleep(0.1)
+        assert reads() == 1
+
+    statements.before("any(%(ids)s)", ask_again)
+    assert (await ada.get(ARTICLES)).status_code == 200
+    assert (await second[0]).status_code == 200
+    assert reads() == 2
+    assert not statements.waiting
