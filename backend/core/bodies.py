@@ -1,7 +1,8 @@
 """Bodies of requests: bounded while they arrive, each by itself and all together."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -10,11 +11,15 @@ from starlette.types import Receive, Scope
 
 from backend.core import strict_json
 from backend.core.forms import Form, read_form
+from backend.core.limits import address_key
+from backend.core.origin import client_address
 
 MAX_BODY_BYTES = 1024 * 1024
 # All bodies that this process is reading or working on, apart from the first bytes of each. A
-# thousand connections could else hold a gigabyte.
+# thousand connections could else hold a gigabyte. One client has a quarter, so that nobody turns
+# away everybody else's.
 MAX_HELD_BYTES = 64 * 1024 * 1024
+MAX_HELD_OF_ONE = MAX_HELD_BYTES // 4
 UNCOUNTED_BYTES = 64 * 1024
 
 
@@ -24,7 +29,7 @@ class BodyRequest(Request):
     To be used in a `with` block, at whose end its body counts no more among those that are held.
     """
 
-    held_by_all = 0
+    held_by: ClassVar[Counter[str]] = Counter()
 
     def __init__(
         self,
@@ -38,19 +43,25 @@ class BodyRequest(Request):
         self._limit = limit
         self._described = form
         self._held = 0
+        self._holder = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        BodyRequest.held_by_all -= self._held
-        self._held = 0
+        if self._held:
+            self.held_by[self._holder] -= self._held
+            self._held = 0
+            if not self.held_by[self._holder]:
+                del self.held_by[self._holder]
 
     def _hold(self, size: int) -> None:
-        if BodyRequest.held_by_all + size > MAX_HELD_BYTES:
+        self._holder = self._holder or address_key(client_address(self.scope))
+        full = self.held_by.total() + size > MAX_HELD_BYTES
+        if full or self.held_by[self._holder] + size > MAX_HELD_OF_ONE:
             # FastAPI passes on no other exception from where it reads a body.
             raise HTTPException(503)
-        BodyRequest.held_by_all += size
+        self.held_by[self._holder] += size
         self._held += size
 
     async def stream(self) -> AsyncGenerator[bytes, None]:

@@ -148,8 +148,11 @@ async def clear_in(session: AsyncSession, context: Context, key: str) -> None:
 
 
 @lru_cache(1024)
-def address_key(ip: str | None) -> str:
-    """What stands for a caller's address: a household has 2^64 addresses of IPv6."""
+def address_key(ip: str | None, *, network: int = IPV6_NETWORK) -> str:
+    """What stands for a caller's address: a household has 2^64 addresses of IPv6.
+
+    `network` is the length of their common prefix in bits.
+    """
     if ip is None:
         return "unknown"
     try:
@@ -160,4 +163,4 @@ def address_key(ip: str | None) -> str:
         return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    return str(IPv6Network((address, IPV6_NETWORK), strict=False))
+    return str(IPv6Network((address, network), strict=False))

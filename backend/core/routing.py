@@ -42,6 +42,7 @@ PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 JSON_RANGES = frozenset({"*/*", "application/*", *JSON_TYPES, "application/problem+json"})
 # Of an Accept header so many media types count; each costs some steps of Python.
 MAX_RANGES = 100
+_REFUSED = re.compile(r"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
 _CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*(?:;|$)', re.IGNORECASE)
 
 
@@ -197,8 +198,7 @@ def other_ranges(responses: dict[int | str, dict[str, Any]]) -> frozenset[str]:
 def accepts(accept: str, offered: frozenset[str]) -> bool:
     """False only where the Accept header (RFC 9110, 12.5.1) excludes all that is offered."""
     for part in accept.lower().split(",", MAX_RANGES)[:MAX_RANGES]:
-        media_type, *parameters = (piece.strip() for piece in part.split(";"))
-        refused = any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
-        if media_type in offered and not refused:
+        media_type, _, parameters = part.partition(";")
+        if media_type.strip() in offered and not _REFUSED.search(parameters):
             return True
     return False

@@ -7,6 +7,7 @@ import pytest
 
 from backend.core import bodies
 from backend.core.bodies import BodyRequest
+from tests.actors import Client
 from tests.core.conftest import House
 
 ITEMS = "/api/v1/items"
@@ -19,6 +20,7 @@ LARGE = b'{"title": "x", "description": "' + b"x" * 150_000
 @pytest.fixture(autouse=True)
 def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "MAX_HELD_BYTES", 200_000)
+    monkeypatch.setattr(bodies, "MAX_HELD_OF_ONE", 200_000)
 
 
 @pytest.mark.parametrize(("path", "headers"), [(ITEMS, JSON), (LOGIN, JSON), (LOGIN, FORM)])
@@ -42,9 +44,33 @@ async def test_large_bodies_wait_while_others_are_held(
     assert small.status_code == 201
     rest.set()
     assert (await slow).status_code == 422
-    assert BodyRequest.held_by_all == 0
+    assert not BodyRequest.held_by
     again = await house.member.post(path, content=LARGE + b'"}', headers=headers)
     assert again.status_code == 422
+
+
+async def test_one_client_does_not_hold_all(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_HELD_BYTES", 400_000)
+    monkeypatch.setattr(bodies, "MAX_HELD_OF_ONE", 200_000)
+    arrived, rest = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield LARGE
+        arrived.set()
+        await rest.wait()
+        yield b'"}'
+
+    async def send(address: str, content: AsyncIterator[bytes] | bytes) -> int:
+        async with Client(house.app, address=address) as client:
+            return (await client.post(LOGIN, content=content, headers=JSON)).status_code
+
+    slow = asyncio.create_task(send("2001:db8::1", slowly()))
+    await arrived.wait()
+    assert await send("2001:db8::2", LARGE + b'"}') == 503
+    assert await send("2001:db8:0:1::1", LARGE + b'"}') == 422
+    rest.set()
+    assert await slow == 422
+    assert not BodyRequest.held_by
 
 
 @pytest.mark.parametrize("end", [b"", b'"}', b"x" * 1024 * 1024])
@@ -52,4 +78,4 @@ async def test_a_body_is_held_no_longer_than_its_request(house: House, end: byte
     for _ in range(3):
         answer = await house.member.post(ITEMS, content=LARGE + end, headers=JSON)
         assert answer.status_code in (400, 413, 422)
-        assert BodyRequest.held_by_all == 0
+        assert not BodyRequest.held_by

@@ -31,6 +31,9 @@ from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
 MAX_LENGTH = 128
+# Bits of the prefix of IPv6 that one customer is given at most (RFC 6177). By shorter networks one
+# customer would have 65,536 turns of hashes to everybody else's one.
+SITE_NETWORK = 48
 # What bcrypt itself reads of a password.
 BCRYPT_BYTES = 72
 # Salt and digest, whose last characters have bits that carry nothing and must be zero.
@@ -83,7 +86,7 @@ async def _in_pool(work: Callable[[], T], lane: Lane = "sign-in") -> T:
     """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
     loop = asyncio.get_running_loop()
     turns = _turns.get(loop) or _turns.setdefault(loop, Turns(_pool, _THREADS))
-    return await turns.run(work, address_key(origin().ip), lane)
+    return await turns.run(work, address_key(origin().ip, network=SITE_NETWORK), lane)
 
 
 @dataclass(frozen=True)

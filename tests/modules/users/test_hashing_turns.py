@@ -116,6 +116,21 @@ async def test_whoever_goes_away_at_its_turn_hands_it_on(queue: Queue) -> None:
     assert await queue.finish() == ["c"]
 
 
+async def test_the_networks_of_one_site_share_a_turn() -> None:
+    release = threading.Event()
+    tasks = [await wait_as(f"192.0.2.{each}", release) for each in range(passwords._THREADS)]
+    tasks += [await wait_as(f"2001:db8:0:{each:x}::1", release) for each in range(SHARED)]
+    waiting = passwords._turns[asyncio.get_running_loop()]._lanes["sign-in"]
+    clients = [len(waiting)]
+    # Everybody else finds a place in the full queue.
+    tasks.append(await wait_as("2001:db8:1::1", release))
+    clients.append(len(waiting))
+    release.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert clients == [1, 2]
+    assert [each for each in outcomes if each is not True] == [outcomes[-2]]
+
+
 async def test_registrations_from_eight_networks_turn_no_sign_in_away(
     ada: Actor, client: Client
 ) -> None:
