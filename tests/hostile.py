@@ -44,6 +44,7 @@ async def raw(
     breaks_off: bool = False,
     host: bool = True,
     version: str = "1.1",
+    query: bytes = b"",
 ) -> RawAnswer:
     """A request as a server would hand it over, whatever its client has sent.
 
@@ -72,7 +73,7 @@ async def raw(
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query,
         "root_path": "",
         "headers": [*([(b"host", b"testserver")] if host else []), *headers],
         "client": ("127.0.0.1", 1234),
