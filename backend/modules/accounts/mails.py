@@ -49,7 +49,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
         # The job failed to deliver, or its worker ended before it was told of the delivery.
         return await _mail_of(context, session, token, account)
     message = None
-    if await budgets.has_room(context, session, token, account):
+    if token.purpose == "registration" or await budgets.has_room(context, session, token, account):
         message = await _mail_of(context, session, token, account)
     if message is None:
         await tokens.drop(session, token)
@@ -62,7 +62,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
 async def _mail_of(
     context: Context, session: AsyncSession, token: MailedToken, account: Account | None
 ) -> Message | None:
-    if token.purpose == "registration":
+    if token.purpose in {"registration", tokens.TAKEN}:
         return await _registration_mail(context, session, token, account)
     if account is None or not account.is_active:
         return None
@@ -150,22 +150,38 @@ async def _registration_mail(
 ) -> Message | None:
     """Where nothing is told to who registers, this is where it is found out."""
     if owner is not None:
-        return _address_taken(context, token, owner.email) if owner.is_active else None
+        if not owner.is_active:
+            return None
+        return await _taken(context, session, token, _address_taken(context, token, owner.email))
     assert token.registration is not None
+    username_taken = _message(context, "username_taken", token.id, to=token.email)
     username = token.registration["username"]
     if username and await users.credentials(context.database.fresh, username):
-        return _message(context, "username_taken", token.id, to=token.email)
+        return await _taken(context, session, token, username_taken)
+    if token.mailed_at is None and not await budgets.has_room(context, session, token, None):
+        return None
     if not auth.needs_verified_email(context):
         try:
             user = await users.create_user(session, email=token.email, **token.registration)
         except EmailAlreadyExistsError:
-            return _address_taken(context, token, token.email)
+            taken = _address_taken(context, token, token.email)
+            return await _taken(context, session, token, taken)
         except UsernameAlreadyExistsError:
-            return _message(context, "username_taken", token.id, to=token.email)
+            return await _taken(context, session, token, username_taken)
         token.purpose, token.user_id, token.registration = "verify", user.id, None
     elif not await tokens.replace_registrations(session, token):
         return None
     return _with_link(context, token)
+
+
+async def _taken(
+    context: Context, session: AsyncSession, token: MailedToken, message: Message
+) -> Message | None:
+    """Have the mail say what is taken. Strangers cause such mails as they like, so these have a
+    budget of their own, and leave that of links to whoever reads mail at the address."""
+    token.purpose = tokens.TAKEN
+    room = token.mailed_at is not None or await budgets.has_room(context, session, token, None)
+    return message if room else None
 
 
 def _with_link(context: Context, token: MailedToken) -> Message | None:

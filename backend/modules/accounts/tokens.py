@@ -35,6 +35,8 @@ LIFETIMES: dict[Purpose | Notice, timedelta] = {
     "moved_from": timedelta(hours=24),
     "moved_to": timedelta(hours=24),
 }
+# What becomes of a registration whose address or username is somebody's: it opens nothing.
+TAKEN = "taken"
 MOVED: frozenset[str] = frozenset({"moved_from", "moved_to"})
 SETS_PASSWORD: frozenset[Purpose] = frozenset({"reset", "invitation"})
 _KEY = "mailed tokens"

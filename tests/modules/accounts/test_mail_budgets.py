@@ -118,6 +118,21 @@ async def test_strict_registrations_use_up_no_recovery(post: Post) -> None:
     assert await sent(post) == 1
 
 
+@pytest.mark.parametrize("verified_first", [False, True])
+async def test_registrations_with_a_taken_username_use_up_no_link(
+    post: Post, ada: Actor, verified_first: bool
+) -> None:
+    configure(post, registration_mode="strict", require_verified_email=verified_first)
+    for _ in range(5):
+        assert await register(post, SUE, username="ada") == 202
+        await post.arrives()
+    assert await sent(post) == MAILS.limit
+    await post.empty()
+    assert await register(post, SUE, client="198.51.100.1") == 202
+    assert (await post.verify(await post.token(SUE))).status_code == 204
+    assert await post.signs_in(SUE, PASSWORD)
+
+
 async def test_a_link_that_does_not_leave_kills_none(post: Post) -> None:
     await account(post)
     for number in range(MAILS.limit):
