@@ -3,13 +3,17 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.datastructures import State
 
-from backend.core.app import create_context
+from backend.core.app import create_app, create_context
 from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.registry import discover
@@ -54,6 +58,24 @@ def make_context(url: str, modules: tuple[Module, ...] = MODULES, **settings: An
         for kind in setting_kinds(modules)
     }
     return create_context(modules, loaded)
+
+
+_built: dict[object, tuple[FastAPI, Sequence[Module]]] = {}
+
+
+def make_app(context: Context, modules: Sequence[Module] = MODULES) -> FastAPI:
+    """An application on `context`.
+
+    Applications of equal modules and settings share routes, middleware and OpenAPI document, since
+    building those takes longer than most tests. Each has a state of its own.
+    """
+    key = *map(id, modules), repr(context.settings.model_dump(exclude={"database_url"}))
+    if key not in _built:
+        # The modules are kept too: no other may get their ids.
+        _built[key] = create_app(context, modules), modules
+    made = copy(_built[key][0])
+    made.state = State({"context": context})
+    return made
 
 
 def run_startup(url: str, modules: tuple[Module, ...] = MODULES) -> None:

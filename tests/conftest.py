@@ -9,12 +9,11 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.db.database import Database
 from tests import databases
 from tests.actors import PASSWORD, Actor, Cast, Client
-from tests.applications import DEFAULTS, MODULES, make_context
+from tests.applications import DEFAULTS, make_app, make_context
 from tests.browsers import browser, browser_context
 from tests.canaries import WATCH, WatchingHandler, keys_of
 from tests.databases import (  # pytest finds its hooks by name, here
@@ -105,18 +104,11 @@ async def context(
         await made.database.close()
 
 
-@pytest.fixture(scope="session")
-def _shared_app() -> FastAPI:
-    # Building it takes longer than most tests; only its context is each test's own.
-    return create_app(make_context("postgresql://nowhere"), MODULES)
-
-
 @pytest.fixture
-def app(_shared_app: FastAPI, context: Context) -> FastAPI:
+def app(context: Context) -> FastAPI:
     """The application on this test's database, as it is after its start."""
     context.state.started = True
-    _shared_app.state.context = context
-    return _shared_app
+    return make_app(context)
 
 
 @pytest.fixture

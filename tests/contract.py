@@ -74,13 +74,28 @@ def check_documented(app: FastAPI, response: httpx.Response) -> None:
 def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
     """The OpenAPI operation that answers this request; None for an undocumented address."""
     method = "GET" if method == "HEAD" else method
-    for route in iter_route_contexts(app.routes):
-        if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
-            continue
-        if route.path_regex.fullmatch(path.rstrip("/") or "/") and method in (route.methods or ()):
-            found: dict[str, Any] = app.openapi()["paths"][route.path_format][method.lower()]
-            return found
+    path = path.rstrip("/") or "/"
+    if app.openapi not in _documented:
+        _documented[app.openapi] = _operations(app)
+    for pattern, methods, operations in _documented[app.openapi]:
+        if method in methods and pattern.fullmatch(path):
+            return operations[method.lower()]
     return None
+
+
+# The pattern of a path, its methods, and its operations by method in lower case.
+Operations = list[tuple[re.Pattern[str], set[str], dict[str, dict[str, Any]]]]
+# By the function that makes the document: applications that share their routes share it.
+_documented: dict[object, Operations] = {}
+
+
+def _operations(app: FastAPI) -> Operations:
+    paths = app.openapi()["paths"]
+    return [
+        (route.path_regex, route.methods or set(), paths[route.path_format])
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute) and route.include_in_schema
+    ]
 
 
 def body_of(response: httpx.Response) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from typer.testing import CliRunner, Result
 from backend.cli.commands import app as commands
 from backend.cli.databases import reach
 from backend.cli.terminal import CommandError
-from backend.core.app import create_app, running
+from backend.core.app import running
 from backend.core.worker import work
 from backend.db.migrations import alembic_config
 from tests import databases
 from tests.actors import Actor, Cast, Client
-from tests.applications import MODULES, make_context, run_startup
+from tests.applications import MODULES, make_app, make_context, run_startup
 
 OTHERS = ("SQL_ASCII", "LATIN1", "EUC_JP")
 REMEDY = "`createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 NAME`"
@@ -116,7 +116,7 @@ async def test_server_on_another_encoding_is_not_ready_and_says_why(
     ascii_url: str, log: list[structlog.typing.EventDict]
 ) -> None:
     context = make_context(ascii_url)
-    app = create_app(context, MODULES)
+    app = make_app(context)
     async with running(context, MODULES), Client(app) as client:
         answer = await client.get("/health/ready")
         assert answer.status_code == 503
@@ -164,7 +164,7 @@ async def test_client_encoding_is_ours_to_choose(
             name = connection.info.dbname
             connection.execute(f"ALTER DATABASE {name} SET client_encoding = 'LATIN1'".encode())
     context = make_context(own_database_url)
-    app = create_app(context, MODULES)
+    app = make_app(context)
     async with running(context, MODULES), Client(app) as client:
         body = {
             "email": "ada@example.com",
@@ -193,7 +193,7 @@ async def test_search_folds_what_the_locale_folds(
     """What doctor says about such a database is what happens there."""
     for url, expected in ((own_database_url, [1, 1]), (folds_ascii_only, [0, 0])):
         context = make_context(url)
-        app = create_app(context, MODULES)
+        app = make_app(context)
         async with running(context, MODULES):
             cast, ada = await signed_in(app, context)
             async with cast.stack:

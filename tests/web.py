@@ -8,10 +8,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from tests.actors import PASSWORD, Client
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 from tests.sessions import LOGIN
 
 ACCESS, REFRESHING, CSRF = "access_token", "refresh_token", "csrf_token"
@@ -97,7 +96,7 @@ async def elsewhere(url: str, *, base_url: str = OWN, **settings: Any) -> AsyncI
     context = make_context(url, **settings)
     context.state.started = True
     try:
-        async with Client(create_app(context, MODULES)) as client:
+        async with Client(make_app(context)) as client:
             client.base_url = httpx.URL(base_url)
             yield client
     finally:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import pytest
 from fastapi import FastAPI
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from tests import databases
 from tests.actors import Actor, Cast, Client
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
         # Thousands of requests by one user are what these tests are about.
         context = make_context(url, rate_limit_enabled=False)
         context.state.started = True
-        app = create_app(context, MODULES)
+        app = make_app(context)
         cast = Cast(app, context)
         async with cast.stack, Client(app) as nobody:
             member, admin = await cast("ada"), await cast("root", roles=("admin",))

@@ -15,13 +15,12 @@ import structlog
 from fastapi import FastAPI, HTTPException
 from starlette.responses import StreamingResponse
 
-from backend.core.app import create_app
 from backend.core.errors import all_errors, documented
 from backend.core.identity import public
 from backend.core.module import Module
 from backend.core.routing import Router
 from backend.db.errors import DatabaseUnavailableError
-from tests.applications import MODULES, make_context
+from tests.applications import MODULES, make_app, make_context
 from tests.contract import PROBLEM_MEMBERS
 from tests.core.conftest import House
 from tests.hostile import CANARY, raw
@@ -78,7 +77,7 @@ ODD = Module("odd", router=odd, versioned=False)
 
 def app_of(**settings: Any) -> FastAPI:
     """An application whose database does not exist."""
-    return create_app(make_context("postgresql://127.0.0.1:1/none", **settings), [*MODULES, ODD])
+    return make_app(make_context("postgresql://127.0.0.1:1/none", **settings), [*MODULES, ODD])
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ import pytest
 from fastapi import FastAPI, File, Form, UploadFile
 from pydantic import Field
 
-from backend.core.app import create_app
 from backend.core.errors import FieldError
 from backend.core.identity import public
 from backend.core.module import Module
@@ -18,7 +17,7 @@ from backend.core.routing import Router
 from backend.core.rules import Refused, also_checks
 from backend.core.schemas import Email, Schema, Trimmed
 from tests.actors import Client
-from tests.applications import MODULES, make_context
+from tests.applications import MODULES, make_app, make_context
 from tests.sessions import LOGIN, outcome
 
 URL_ENCODED = "application/x-www-form-urlencoded"
@@ -82,7 +81,7 @@ async def of_a_size_of_its_own(file: UploadFile) -> int:
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     modules = ordered([*MODULES, Module(name="forms", router=router)])
-    return create_app(make_context("postgresql://nowhere", modules), modules)
+    return make_app(make_context("postgresql://nowhere", modules), modules)
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.core.app import create_app
 from backend.core.registry import API_PREFIX
-from tests.applications import MODULES, make_context
+from tests.applications import MODULES, make_app, make_context
 from tests.core.conftest import House
 from tests.examples import examples
 from tests.hostile import CANARY
 
-DOCUMENT = create_app(make_context("postgresql://nowhere"), MODULES).openapi()
+DOCUMENT = make_app(make_context("postgresql://nowhere"), MODULES).openapi()
 BODIES = ("POST", "PUT", "PATCH")
 
 
@@ -75,7 +74,7 @@ def known_names(members: list[str]) -> st.SearchStrategy[str]:
 
 
 def test_every_route_with_a_body_is_among_them() -> None:
-    app = create_app(make_context("postgresql://nowhere"), MODULES)
+    app = make_app(make_context("postgresql://nowhere"), MODULES)
     taking = {
         (method, route.path_format)
         for route in iter_route_contexts(app.routes)

@@ -9,14 +9,13 @@ import httpx
 import pytest
 from pydantic import AwareDatetime, Field
 
-from backend.core.app import create_app
 from backend.core.errors import documented
 from backend.core.identity import public
 from backend.core.module import Module
 from backend.core.routing import Router
 from backend.core.schemas import Schema
 from tests.actors import PASSWORD, Actor, Client
-from tests.applications import MODULES
+from tests.applications import MODULES, make_app
 from tests.core.conftest import House
 from tests.hostile import CANARY, assert_refused
 
@@ -254,7 +253,7 @@ async def take(probe: Probe) -> Probe:
 async def probe(house: House) -> AsyncIterator[Client]:
     """A route whose body has members of every type."""
     modules = [*MODULES, Module("probe", router=probe_router)]
-    async with Client(create_app(house.context, modules)) as made:
+    async with Client(make_app(house.context, modules)) as made:
         yield made
 
 

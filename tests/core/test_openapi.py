@@ -9,10 +9,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from backend.core.app import create_app
 from backend.core.errors import all_errors
 from backend.core.identity import policies
-from tests.applications import MODULES, make_context
+from tests.applications import MODULES, make_app, make_context
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -22,7 +21,7 @@ Operation = dict[str, Any]
 
 
 def build(**settings: Any) -> FastAPI:
-    return create_app(make_context("postgresql://nowhere", **settings), MODULES)
+    return make_app(make_context("postgresql://nowhere", **settings), MODULES)
 
 
 APP = build()

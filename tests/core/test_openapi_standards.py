@@ -9,14 +9,13 @@ from fastapi import FastAPI, Path, Query
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, BeforeValidator, Field
 
-from backend.core.app import create_app
 from backend.core.errors import documented
 from backend.core.identity import SAFE_METHODS, CurrentPrincipal, public
 from backend.core.module import Module
 from backend.core.registry import ordered
 from backend.core.routing import Router
 from backend.modules.users.exceptions import UserNotFoundError
-from tests.applications import make_context
+from tests.applications import make_app, make_context
 from tests.core.test_openapi import DOCUMENT, OPERATIONS
 
 # The vocabularies of JSON Schema 2020-12, and what OpenAPI 3.1 adds to them.
@@ -215,7 +214,7 @@ RESPONSES: list[dict[int | str, dict[str, Any]]] = [
 
 def grown(router: Router) -> FastAPI:
     modules = ordered([Module(name="odd", router=router)])
-    return create_app(make_context("postgresql://nowhere", modules), modules)
+    return make_app(make_context("postgresql://nowhere", modules), modules)
 
 
 def declared_status(status: int | str) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.settings import Settings, SettingsError, load_settings
 from tests.actors import PASSWORD, Actor
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 from tests.web import cookies_set
 
 PREFIX = "/backend"
@@ -30,7 +29,7 @@ async def proxied(database_url: str, ada: Actor) -> AsyncIterator[Proxied]:
             context: Context = make_context(database_url, **settings)
             stack.push_async_callback(context.database.close)
             context.state.started = True
-            transport = httpx.ASGITransport(create_app(context, MODULES), client=(peer, 1))
+            transport = httpx.ASGITransport(make_app(context), client=(peer, 1))
             client = httpx.AsyncClient(transport=transport, base_url="http://testserver")
             client.headers["Authorization"] = f"Bearer {ada.token}"
             return await stack.enter_async_context(client)

@@ -9,12 +9,11 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.middleware.proxies import ProxiesMiddleware
 from backend.core.settings import SettingsError, load_settings
 from tests.actors import BASE_URL
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 
 TRUSTED = ("10.0.0.0/8", "192.0.2.1", "fd00::/8")
 PROXY = "10.0.0.1"
@@ -105,7 +104,7 @@ async def behind_proxy(database_url: str) -> AsyncIterator[FastAPI]:
         rate_limit_default="1/minute",
     )
     context.state.started = True
-    yield create_app(context, MODULES)
+    yield make_app(context)
     await context.database.close()
 
 

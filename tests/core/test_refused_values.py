@@ -6,12 +6,11 @@ import pytest
 import structlog
 from sqlalchemy import text
 
-from backend.core.app import create_app
 from backend.core.dependencies import Session
 from backend.core.identity import public
 from backend.core.module import Module
 from backend.core.routing import Router
-from tests.applications import MODULES, make_context
+from tests.applications import MODULES, make_app, make_context
 
 VALUES = "what was sent", "4711"
 TABLES = """
@@ -77,7 +76,7 @@ async def test_refused_value_is_told(
     with psycopg.connect(own_database_url, autocommit=True) as connection:
         connection.execute(TABLES)
     context = make_context(own_database_url, environment=environment)
-    app = create_app(context, [*MODULES, Module("gauges", router)])
+    app = make_app(context, [*MODULES, Module("gauges", router)])
     app.state.context = context
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:

@@ -16,7 +16,6 @@ from sqlalchemy import String, bindparam, column, func, insert, literal, select,
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.dependencies import ReadSession, Session
 from backend.core.errors import ConflictError, documented
@@ -30,7 +29,7 @@ from backend.db.reads import Query
 from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor, Client
-from tests.applications import MODULES
+from tests.applications import MODULES, make_app
 from tests.databases import proxy
 
 ONE = Query(select(literal(1).label("one")))
@@ -502,7 +501,7 @@ async def probe(context: Context) -> AsyncIterator[Client]:
         assert row is not None
         return int(row["quotient"])
 
-    app = create_app(context, (*MODULES, Module(name="raw", router=router)))
+    app = make_app(context, (*MODULES, Module(name="raw", router=router)))
     async with Client(app) as client:
         yield client
 

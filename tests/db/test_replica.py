@@ -3,10 +3,9 @@
 import pytest
 from pydantic import SecretStr
 
-from backend.core.app import create_app
 from tests import databases
 from tests.actors import Cast
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 
 
 async def test_who_is_calling_is_never_asked_of_a_replica(
@@ -16,7 +15,7 @@ async def test_who_is_calling_is_never_asked_of_a_replica(
     with databases.cloned_database(server) as lagging:
         context = make_context(own_database_url, database_replica_url=SecretStr(lagging))
         context.state.started = True
-        cast = Cast(create_app(context, MODULES), context)
+        cast = Cast(make_app(context), context)
         async with cast.stack:
             ada = await cast("ada")
             # The replica has heard neither of the account nor of the session.

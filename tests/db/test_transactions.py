@@ -15,7 +15,6 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.dependencies import Session
 from backend.core.errors import AppError, ConflictError, documented
@@ -26,7 +25,7 @@ from backend.db.connections import Timeouts
 from backend.db.database import AfterCommit, Database, after_commit
 from backend.db.errors import KeepsChanges
 from tests.actors import Actor, Client
-from tests.applications import MODULES
+from tests.applications import MODULES, make_app
 
 NOTES = Table("notes", MetaData(), Column("number", Integer))
 # Each write succeeds, and then the COMMIT of its transaction fails.
@@ -375,7 +374,7 @@ async def probe(context: Context, sent: list[str]) -> AsyncIterator[Client]:
         await write_note(session, number)
         return "no number"  # type: ignore[return-value]  # on purpose
 
-    app = create_app(context, (*MODULES, Module(name="notes", router=router)))
+    app = make_app(context, (*MODULES, Module(name="notes", router=router)))
     async with Client(app) as client:
         yield client
 

@@ -10,13 +10,12 @@ import httpx
 import psycopg
 import pytest
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.modules.auth import service as auth
 from backend.modules.auth.service import GUESSES, SIGN_INS
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Cast, Client
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 from tests.hashing import queue_full_of_others
 from tests.processes import served
 from tests.sessions import execute
@@ -43,7 +42,7 @@ async def context(database_url: str) -> AsyncIterator[Context]:
 @pytest.fixture
 async def client(context: Context) -> AsyncIterator[Client]:
     context.state.started = True
-    async with Client(create_app(context, MODULES)) as made:
+    async with Client(make_app(context)) as made:
         yield made
 
 

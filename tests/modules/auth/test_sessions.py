@@ -7,9 +7,8 @@ import httpx
 import psycopg
 import pytest
 
-from backend.core.app import create_app
 from tests.actors import PASSWORD, Actor, Client
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 from tests.contract import is_uuid7
 
 SESSIONS = "/api/v1/auth/sessions"
@@ -184,7 +183,7 @@ async def test_nobody_anonymous(client: Client, path: str) -> None:
 async def test_another_worker_knows_at_once(ada: Actor, database_url: str) -> None:
     context = make_context(database_url)
     headers = {"Authorization": f"Bearer {ada.token}"}
-    async with Client(create_app(context, MODULES), headers=headers) as elsewhere:
+    async with Client(make_app(context), headers=headers) as elsewhere:
         # The other worker has seen the token, and may remember that it is well signed.
         assert (await elsewhere.get(ME)).status_code == 200
         assert (await ada.post("/api/v1/auth/logout")).status_code == 204

@@ -19,10 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from backend.core.app import create_app
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Client
-from tests.applications import MODULES, make_context
+from tests.applications import make_app, make_context
 from tests.examples import examples
 from tests.sessions import (
     LOGIN,
@@ -371,7 +370,7 @@ def world(url: str) -> Iterator[World]:
             await users.create_user(
                 session, email="root@example.com", password_hash=password_hash, roles=("admin",)
             )
-        return Client(create_app(context, MODULES))
+        return Client(make_app(context))
 
     # A loop of its own, which does not become that of the other tests.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:

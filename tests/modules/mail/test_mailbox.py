@@ -9,14 +9,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select
 
-from backend.core.app import create_app
 from backend.core.context import Context
 from backend.integrations.email import Message
 from backend.modules.mail import mailbox, service
 from backend.modules.mail.models import Mail
 from backend.modules.mail.router import prefers_html
 from tests.actors import BASE_URL, Client
-from tests.applications import MODULES, make_context
+from tests.applications import MODULES, make_app, make_context
 from tests.contract import is_uuid7
 
 URL = "/dev/mailbox"
@@ -204,7 +203,7 @@ async def test_a_broken_token_does_not_matter(client: Client) -> None:
 def outside(request: pytest.FixtureRequest, context: Context) -> FastAPI:
     made = make_context("postgresql://nowhere", environment=request.param)
     made.state.started = True
-    return create_app(replace(made, database=context.database), MODULES)
+    return make_app(replace(made, database=context.database), MODULES)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS"])
@@ -240,7 +239,7 @@ def test_no_document_names_it(app: FastAPI, outside: FastAPI) -> None:
 async def test_it_is_not_limited(database_url: str) -> None:
     context = make_context(database_url, rate_limit_enabled=True, rate_limit_default="2/minute")
     context.state.started = True
-    app = create_app(context, MODULES)
+    app = make_app(context)
     try:
         async with Client(app) as client:
             answers = [await client.get("/api/v1/articles") for _ in range(3)]
