@@ -10,7 +10,10 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 	echo 'Setup stopped: there is no "$(PYTHON)". Install Python 3.11 or newer.' >&2; exit 1; } \
 	&& "$(PYTHON)" tools/bootstrap.py
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+# Bytecode is kept whatever the environment says: each of the many processes that tests start would
+# compile all that it imports, which takes longer than most tests.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE \
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench lock clean
 

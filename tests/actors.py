@@ -11,8 +11,10 @@ from fastapi import FastAPI
 
 from backend.core.context import Context
 from backend.core.origin import Origin
+from backend.modules.audit import service as audit
 from backend.modules.auth import service as auth
 from backend.modules.users import service as users
+from backend.modules.users.settings import UserSettings
 from tests.canaries import WATCH
 from tests.contract import check_contract
 
@@ -57,6 +59,17 @@ class Actor:
         return getattr(self.client, name)
 
 
+_hashes: dict[tuple[int, bytes], str] = {}
+
+
+async def _password_hash(context: Context) -> str:
+    """The hash of `PASSWORD` by these settings; hashing takes a while."""
+    settings = context.settings_of(UserSettings).bcrypt_cost, context.secret_keys[0]
+    if settings not in _hashes:
+        _hashes[settings] = await users.accept_password(context, PASSWORD, names=())
+    return _hashes[settings]
+
+
 MakeActor = Callable[..., Awaitable[Actor]]
 
 
@@ -72,13 +85,22 @@ class Cast:
         self, username: str = "ada", *, roles: tuple[str, ...] = ("member",)
     ) -> Actor:
         email = f"{username}@example.com"
-        password_hash = await users.accept_password(self.context, PASSWORD, names=())
+        client = Origin(ip="127.0.0.1", user_agent="tests")
+        # As registering and signing in would, without comparing the password.
         async with self.context.database.transaction() as session:
             user = await users.create_user(
-                session, email=email, username=username, password_hash=password_hash, roles=roles
+                session,
+                email=email,
+                username=username,
+                password_hash=await _password_hash(self.context),
+                roles=roles,
             )
-        client = Origin(ip="127.0.0.1", user_agent="tests")
-        opened = await auth.sign_in(self.context, email, PASSWORD, client)
+            opened = await auth._open_session(session, self.context, user.id, client, "body")
+            target = ("session", opened.session_id)
+            changes = {"transport": "body"}
+            await audit.record(
+                session, "auth.login", target=target, actor_id=user.id, changes=changes
+            )
         http = Client(self.app, headers={"Authorization": f"Bearer {opened.access_token}"})
         await self.stack.enter_async_context(http)
         return Actor(user.id, email, username, opened.session_id, opened.access_token, http)
