@@ -19,12 +19,16 @@ pytestmark = pytest.mark.slow
 PAGE = "http://localhost:5173"
 
 
-@contextmanager
-def developing(project: Path, url: str, **settings: Any) -> Iterator[Running]:
-    """`backend dev` on a copy of the code; everything it started ends with the block."""
+def copy_to(project: Path) -> None:
     for name in ("backend", "migrations"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, project / name, ignore=ignored)
+
+
+@contextmanager
+def developing(project: Path, url: str, **settings: Any) -> Iterator[Running]:
+    """`backend dev` on a copy of the code; everything it started ends with the block."""
+    copy_to(project)
     settings["DATABASE_URL"] = url
     with running("dev", "--port", "0", folder=project, project=project, **settings) as dev:
         dev.says("Stop +Ctrl-C")
@@ -140,3 +144,54 @@ def test_it_stops_at_a_signal_while_the_code_is_broken(
         (tmp_path / "backend" / "main.py").write_text("raise SystemExit('Broken.')")
         refused(dev, 1)
         assert json.loads(request(dev, "GET", "/")[2])["detail"] == "Broken."
+
+
+@pytest.mark.parametrize("mistake", ["this is no <Python>", "raise RuntimeError('broken')"])
+def test_code_may_be_broken_at_the_first_start(
+    own_database_url: str, tmp_path: Path, mistake: str
+) -> None:
+    copy_to(tmp_path)
+    service = tmp_path / "backend" / "modules" / "items" / "service.py"
+    right = service.read_text()
+    service.write_text(f"{mistake}\n{right}")
+    options: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": own_database_url}
+    with running("dev", "--port", "0", project=tmp_path, **options) as dev:
+        sentence = dev.says(r"Module 'items' does not load: .+\n").strip()
+        url = dev.says(r"(http://127.0.0.1:\d+) answers with this sentence until the code changes.")
+        for path in ("/", "/api/v1/items", "/health/ready"):
+            status, _, body = request(dev, "GET", path)
+            assert (status, json.loads(body)["detail"]) == (503, sentence)
+        service.write_text(right)
+        dev.says("Stop +Ctrl-C")
+        assert f"API        {url}/api/v1\n" in dev.output
+        works_again(dev)
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0
+
+
+def test_it_stops_at_a_signal_before_its_first_start(tmp_path: Path) -> None:
+    copy_to(tmp_path)
+    (tmp_path / "backend" / "modules" / "items" / "manifest.py").unlink()
+    with running("dev", "--port", "0", folder=tmp_path, project=tmp_path) as dev:
+        dev.says("until the code changes")
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_api_that_does_not_start_the_first_time_is_waited_for(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    copy_to(tmp_path)
+    main = tmp_path / "backend" / "main.py"
+    right = main.read_text()
+    main.write_text("raise SystemExit('Broken.')")
+    options: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": own_database_url}
+    with running("dev", "--port", "0", project=tmp_path, **options) as dev:
+        refused(dev, 1)
+        assert "Trellis waits for its API." in dev.output
+        assert json.loads(request(dev, "GET", "/")[2])["detail"] == "Broken."
+        main.write_text(right)
+        works_again(dev)
+        dev.kill(signal.SIGINT)
+        assert dev.ends() == 0

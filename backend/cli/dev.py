@@ -1,9 +1,12 @@
 """`backend dev`: a database, its migrations, the API, a worker, and an eye on all of them."""
 
+import os
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NoReturn
 
 from backend.cli import configuration
 from backend.cli.children import Child, Files
@@ -21,13 +24,14 @@ from backend.cli.terminal import (
     undisturbed,
 )
 from backend.core.host_names import is_local_host
+from backend.core.registry import RegistryError
 from backend.core.security import stored_secret
-from backend.core.settings import Settings
+from backend.core.settings import Settings, load_settings
 from backend.modules.users.settings import UserSettings
 
 START_PATIENCE = 30.0
 PANEL = """
-Trellis is running.
+{state}
 
   API        {url}/api/v1
   Docs       {url}/docs
@@ -52,7 +56,10 @@ class Admin:
 
 def run(host: str, port: int) -> int:
     """Everything until the person stops it; the exit code."""
-    settings, loaded, _ = configuration.load()
+    try:
+        settings, loaded, _ = configuration.load()
+    except RegistryError as error:
+        begin_anew_when_mended(error, host, port)
     if not settings.is_local:
         raise CommandError(
             f"`backend dev` is for development, and ENVIRONMENT is {settings.environment}: "
@@ -77,13 +84,34 @@ def run(host: str, port: int) -> int:
         fallback = stack.enter_context(Fallback(sockets, settings))
         with step("API") as tell:
             api.start()
-            tell("ready" if api.is_ready(START_PATIENCE) else "not ready yet")
-        if (code := api.ended()) is not None:
-            return _told_end(code)
+            ready = api.is_ready(START_PATIENCE)
+            tell("ready" if ready else "not ready yet")
+        state = "Trellis is running." if ready else "Trellis waits for its API."
         url, data = url_of(sockets[0]), _data(settings, place)
         panel = {"origins": origins(settings), "email": admin.email, "password": admin.shown}
-        say(PANEL.format(url=url, data=data, **panel))
+        say(PANEL.format(state=state, url=url, data=data, **panel))
         return Supervision(api, worker, fallback, files, place).run()
+
+
+def begin_anew_when_mended(error: RegistryError, host: str, port: int) -> NoReturn:
+    """Answer every request with the reason until the code changes, then replace this process.
+
+    What it has imported of the broken code would else stay.
+    """
+    core = load_settings([])[Settings]
+    assert isinstance(core, Settings)
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(each) for each in listen(host, port)]
+        files = Files()
+        fallback = stack.enter_context(Fallback(sockets, core))
+        fallback.start(str(error))
+        url, port = url_of(sockets[0]), sockets[0].getsockname()[1]
+        say(f"{error}\n{url} answers with this sentence until the code changes.")
+        while (changed := files.changed()) is None:
+            time.sleep(0.25)
+    say(f"{changed} changed: starting.")
+    # Of a repeated option the last one counts: the port stays, also where the system chose it.
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--port", str(port)])
 
 
 def first_admin(settings: Settings, users: UserSettings) -> Admin:
@@ -141,7 +169,6 @@ class Supervision:
         self._fallback = fallback
         self._files = files
         self._place = place
-        self._changed_once = False
         self._worker_is_broken = False
 
     def run(self) -> int:
@@ -152,7 +179,7 @@ class Supervision:
             with undisturbed():
                 changed = self._renew()
             if not changed and (code := self._api.ended()) is not None:
-                if code < 0 or not self._changed_once:
+                if code <= 0:
                     return _told_end(code)
                 ended = f"The API ended with exit code {code}."
                 say(f"{ended} It starts again when its code changes.")
@@ -173,7 +200,7 @@ class Supervision:
         self._fallback.stop()
         self._api.start()
         self._worker.stop()
-        self._changed_once, self._worker_is_broken = True, False
+        self._worker_is_broken = False
         return True
 
     def _look_after_worker(self) -> None:
