@@ -468,41 +468,46 @@ async def test_database_that_is_not_there_is_unavailable() -> None:
 # What PostgreSQL refuses, as the application tells it where no module has a word for it
 
 
+# One more module, whose routes leave all to PostgreSQL.
+raw = Router(prefix="/raw", tags=["raw"], dependencies=[public])
+WITH_RAW = (*MODULES, Module(name="raw", router=raw))
+both_began = asyncio.Barrier(2)
+
+
+@raw.post("/users/{name}", status_code=204, responses=documented(ConflictError))
+async def add_user(name: str, session: Session) -> None:
+    session.add(User(email=f"{name}@example.com", username=name))
+
+
+@raw.post("/roles/{name}", status_code=204, responses=documented(ConflictError))
+async def add_role(name: str, session: Session) -> None:
+    session.add(UserRole(user_id=uuid4(), role_name=name))
+
+
+@raw.post("/items/{title}", status_code=204)
+async def add_item(title: str, session: Session) -> None:
+    await session.exec(insert(Item).values(title=title * 300, owner_id=uuid4()))
+
+
+@raw.post("/locks/{first}/{second}", status_code=204)
+async def lock(first: UUID, second: UUID, session: Session) -> None:
+    await session.get(User, first, with_for_update=True)
+    await both_began.wait()
+    await session.get(User, second, with_for_update=True)
+
+
+@raw.get("/quotients/{number}")
+async def divide(number: int, reads: ReadSession) -> int:
+    row = await reads.first(
+        Query(select((literal(1) / bindparam("number")).label("quotient"))), number=number
+    )
+    assert row is not None
+    return int(row["quotient"])
+
+
 @pytest.fixture
 async def probe(context: Context) -> AsyncIterator[Client]:
-    """Calls an application with one more module, whose routes leave all to PostgreSQL."""
-    router = Router(prefix="/raw", tags=["raw"], dependencies=[public])
-
-    @router.post("/users/{name}", status_code=204, responses=documented(ConflictError))
-    async def add_user(name: str, session: Session) -> None:
-        session.add(User(email=f"{name}@example.com", username=name))
-
-    @router.post("/roles/{name}", status_code=204, responses=documented(ConflictError))
-    async def add_role(name: str, session: Session) -> None:
-        session.add(UserRole(user_id=uuid4(), role_name=name))
-
-    @router.post("/items/{title}", status_code=204)
-    async def add_item(title: str, session: Session) -> None:
-        await session.exec(insert(Item).values(title=title * 300, owner_id=uuid4()))
-
-    both_began = asyncio.Barrier(2)
-
-    @router.post("/locks/{first}/{second}", status_code=204)
-    async def lock(first: UUID, second: UUID, session: Session) -> None:
-        await session.get(User, first, with_for_update=True)
-        await both_began.wait()
-        await session.get(User, second, with_for_update=True)
-
-    @router.get("/quotients/{number}")
-    async def divide(number: int, reads: ReadSession) -> int:
-        row = await reads.first(
-            Query(select((literal(1) / bindparam("number")).label("quotient"))), number=number
-        )
-        assert row is not None
-        return int(row["quotient"])
-
-    app = make_app(context, (*MODULES, Module(name="raw", router=router)))
-    async with Client(app) as client:
+    async with Client(make_app(context, WITH_RAW)) as client:
         yield client
 
 

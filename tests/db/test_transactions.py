@@ -339,43 +339,46 @@ async def test_write_whose_commit_fails_is_not_acknowledged(
     assert stored() != before
 
 
-@pytest.fixture
-def sent() -> list[str]:
-    return []
+# One more module, whose routes write notes, and what they have sent.
+sent: list[str] = []
+notes = Router(prefix="/notes", tags=["notes"], dependencies=[public])
+WITH_NOTES = (*MODULES, Module(name="notes", router=notes))
+
+
+async def write_note(session: AsyncSession, number: int) -> None:
+    after_commit(session, recorder(sent))
+    await note(session, number)
+
+
+@notes.post("/{number}", status_code=204, responses=documented(ConflictError))
+async def add_note(number: int, session: Session) -> None:
+    await write_note(session, number)
+
+
+@notes.post("/{number}/refused", status_code=204, responses=documented(PlainRefusal))
+async def refuse_note(number: int, session: Session) -> None:
+    await write_note(session, number)
+    raise PlainRefusal
+
+
+@notes.post(
+    "/{number}/counted", status_code=204, responses=documented(CountedRefusal, ConflictError)
+)
+async def count_note(number: int, session: Session) -> None:
+    await write_note(session, number)
+    raise CountedRefusal
+
+
+@notes.post("/{number}/unserialisable")
+async def tell_note(number: int, session: Session) -> int:
+    await write_note(session, number)
+    return "no number"  # type: ignore[return-value]  # on purpose
 
 
 @pytest.fixture
-async def probe(context: Context, sent: list[str]) -> AsyncIterator[Client]:
-    """Calls an application with one more module, whose routes write notes."""
-    router = Router(prefix="/notes", tags=["notes"], dependencies=[public])
-
-    async def write_note(session: AsyncSession, number: int) -> None:
-        after_commit(session, recorder(sent))
-        await note(session, number)
-
-    @router.post("/{number}", status_code=204, responses=documented(ConflictError))
-    async def add(number: int, session: Session) -> None:
-        await write_note(session, number)
-
-    @router.post("/{number}/refused", status_code=204, responses=documented(PlainRefusal))
-    async def refuse(number: int, session: Session) -> None:
-        await write_note(session, number)
-        raise PlainRefusal
-
-    @router.post(
-        "/{number}/counted", status_code=204, responses=documented(CountedRefusal, ConflictError)
-    )
-    async def count(number: int, session: Session) -> None:
-        await write_note(session, number)
-        raise CountedRefusal
-
-    @router.post("/{number}/unserialisable")
-    async def tell(number: int, session: Session) -> int:
-        await write_note(session, number)
-        return "no number"  # type: ignore[return-value]  # on purpose
-
-    app = make_app(context, (*MODULES, Module(name="notes", router=router)))
-    async with Client(app) as client:
+async def probe(context: Context) -> AsyncIterator[Client]:
+    sent.clear()
+    async with Client(make_app(context, WITH_NOTES)) as client:
         yield client
 
 
@@ -390,7 +393,7 @@ async def probe(context: Context, sent: list[str]) -> AsyncIterator[Client]:
 )
 @pytest.mark.usefixtures("log")
 async def test_route_stores_and_sends_as_it_answers(
-    db: psycopg.Connection, probe: Client, sent: list[str], path: str, status: int, kept: bool
+    db: psycopg.Connection, probe: Client, path: str, status: int, kept: bool
 ) -> None:
     answer = await probe.post(path)
     assert answer.status_code == status
@@ -415,7 +418,6 @@ async def test_route_stores_and_sends_as_it_answers(
 async def test_failing_commit_is_told_by_its_reason_and_sends_nothing(
     db: psycopg.Connection,
     probe: Client,
-    sent: list[str],
     path: str,
     sqlstate: str,
     status: int,
