@@ -85,17 +85,24 @@ def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
 
 # The pattern of a path, its methods, and its operations by method in lower case.
 Operations = list[tuple[re.Pattern[str], set[str], dict[str, dict[str, Any]]]]
-# By the function that makes the document: applications that share their routes share it.
+# By the function that makes an application's document, and by the routes in it: applications of
+# the same modules describe them alike, and making the document takes longer than most tests.
 _documented: dict[object, Operations] = {}
 
 
 def _operations(app: FastAPI) -> Operations:
-    paths = app.openapi()["paths"]
-    return [
-        (route.path_regex, route.methods or set(), paths[route.path_format])
+    routes = [
+        route
         for route in iter_route_contexts(app.routes)
         if isinstance(route.original_route, APIRoute) and route.include_in_schema
     ]
+    key = tuple(id(route.original_route) for route in routes)
+    if key not in _documented:
+        paths = app.openapi()["paths"]
+        _documented[key] = [
+            (route.path_regex, route.methods or set(), paths[route.path_format]) for route in routes
+        ]
+    return _documented[key]
 
 
 def body_of(response: httpx.Response) -> dict[str, Any]:

@@ -106,7 +106,12 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     lines = succeeds("module", "list", **options).splitlines()
     assert lines[0].split("  ")[0] == "MODULE"
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
-    assert rows["items"][1:] == ["audit, users", "5", "items", "items:read|write|delete|admin"]
+    assert rows["items"][1:] == [
+        "audit, storage, users",
+        "5",
+        "items",
+        "items:read|write|delete|admin",
+    ]
     assert rows["health"][1] == "-"
 
     lines = succeeds("routes", **options).splitlines()[1:]
