@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -38,6 +39,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
+
+# httpx asks for it before each request, and looking for what is not there takes longer than a
+# route's whole own work.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # means that there is none
 
 SECRET = DEFAULTS["secret_key"].get_secret_value()
 KEYS = keys_of(SECRET)

@@ -216,6 +216,7 @@ def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_p
         assert dev.ends() == 0
 
 
+@pytest.mark.slow
 def test_works_on_a_database_of_ones_own(own_database_url: str, tmp_path: Path) -> None:
     secret = "correct horse battery"
     settings: dict[str, Any] = {

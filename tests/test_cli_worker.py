@@ -267,6 +267,7 @@ def test_unusable_settings_are_told_once(tmp_path: Path) -> None:
         assert said.count(f"  {name} ") == 1
 
 
+@pytest.mark.slow
 def test_a_broken_module_is_told_once(tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(ROOT / "backend", project / "backend")

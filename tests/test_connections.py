@@ -313,6 +313,7 @@ async def test_the_rest_of_a_refused_body_is_not_waited_for(app: FastAPI) -> Non
     assert [each.status for each in answers] == [401]
 
 
+@pytest.mark.slow
 async def test_time_that_the_application_takes_is_not_the_clients() -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(4 * SHORT)

@@ -110,6 +110,7 @@ async def test_a_slow_reader_gets_its_answer() -> None:
 
 
 @linux
+@pytest.mark.slow
 async def test_an_answer_that_only_the_kernel_holds_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -481,6 +481,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_production_logs_json_without_local_variables() -> None:
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60

@@ -64,6 +64,7 @@ def test_a_text_without_anything_visible_is_looked_at_at_once(text: str) -> None
     assert calls(lambda: CONTENT.validate_python(whole[1:] + "x")) < 1000
 
 
+@pytest.mark.slow
 def test_what_is_visible_is_so_by_its_category() -> None:
     for number in range(sys.maxunicode + 1):
         character = chr(number)

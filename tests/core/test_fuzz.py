@@ -88,7 +88,7 @@ def test_every_route_with_a_body_is_among_them() -> None:
 
 
 @settings(
-    max_examples=examples(300),
+    max_examples=examples(150),
     deadline=None,
     derandomize=True,
     database=None,
@@ -113,7 +113,7 @@ async def test_no_json_is_our_failure(house: House, request: tuple[str, str, Any
 
 
 @settings(
-    max_examples=examples(200),
+    max_examples=examples(100),
     deadline=None,
     derandomize=True,
     database=None,

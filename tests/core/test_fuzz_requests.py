@@ -81,7 +81,7 @@ FORMS = st.lists(st.tuples(FIELDS | TEXTS, TEXTS), max_size=6).map(
 ) | st.binary(max_size=60)
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 slowly = settings(
-    max_examples=examples(200),
+    max_examples=examples(100),
     deadline=None,
     derandomize=True,
     database=None,

@@ -299,6 +299,7 @@ async def test_what_the_clock_starts_runs_again_and_again(house: House) -> None:
     assert runs.arguments[:2] == [{}, {}]
 
 
+@pytest.mark.slow
 async def test_the_clock_has_slots_of_its_own(house: House) -> None:
     hang, runs = Job("made.hang", forever), Runs()
     async with house.worker(hang, Job("made.second", runs, cron="* * * * * *")):
@@ -353,6 +354,7 @@ async def at_least(log: Log, event: str, count: int) -> bool:
     return len(named(log, event)) >= count
 
 
+@pytest.mark.slow
 async def test_times_that_were_slept_through_are_made_up_for_once(house: House) -> None:
     slept = 8
     begun: list[float] = []
@@ -437,6 +439,7 @@ async def test_an_outcome_that_is_refused_does_not_leave_the_job_running(
     assert await own_house.execute("SELECT 1 FROM procrastinate_workers") == []
 
 
+@pytest.mark.slow
 async def test_lost_connections_are_replaced(own_house: House) -> None:
     runs = Runs()
     job = Job("made.job", runs)
@@ -454,6 +457,7 @@ async def test_lost_connections_are_replaced(own_house: House) -> None:
         await own_house.finish()
 
 
+@pytest.mark.slow
 async def test_a_worker_that_was_taken_for_dead_begins_anew(house: House, log: Log) -> None:
     runs = Runs()
     job = Job("made.job", runs)

@@ -95,6 +95,7 @@ async def test_counts_are_shared(
     await other.database.close()
 
 
+@pytest.mark.slow
 async def test_redis_may_be_killed_and_started_again(
     limited: Context, client: Client, app: FastAPI, redis: RedisServer, log: Log
 ) -> None:
@@ -134,6 +135,7 @@ async def test_redis_may_come_late(
     assert told(log) == ["redis_away", "redis_back"]
 
 
+@pytest.mark.slow
 async def test_redis_may_hang(
     redis: RedisServer, limited: Context, client: Client, app: FastAPI, log: Log
 ) -> None:

@@ -13,6 +13,7 @@ MARKS = "".join(
 )
 
 
+@pytest.mark.slow
 def test_folding_twice_changes_nothing_whatever_the_character() -> None:
     assert [each for each in CHARACTERS if folded(folded(each)) != folded(each)] == []
     # Nor does an accent change that, with which a folded letter may compose anew.
@@ -22,6 +23,7 @@ def test_folding_twice_changes_nothing_whatever_the_character() -> None:
     assert len(pairs) > 100_000
 
 
+@pytest.mark.slow
 def test_how_a_letter_is_composed_does_not_count() -> None:
     decomposed = ((each, unicodedata.normalize("NFD", each)) for each in CHARACTERS)
     assert [each for each, parts in decomposed if folded(each) != folded(parts)] == []

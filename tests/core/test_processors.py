@@ -26,6 +26,7 @@ def counted(tmp_path: Path, membership: str) -> int:
 
 
 @pytest.mark.parametrize("program", [PRINT, POOL])
+@pytest.mark.slow
 def test_of_a_process_that_is_bound_to_one_processor(program: str) -> None:
     bound = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); {program}"
     done = subprocess.run(

@@ -259,6 +259,7 @@ def test_a_value_that_needs_a_refused_one_is_told_as_well(env: Env) -> None:
     assert names(env.problems()) == ["SMTP_URL", "EMAIL_PROVIDER"]
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_the_list(tmp_path: Path) -> None:
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "ENVIRONMENT": "production"}
     run = subprocess.run(

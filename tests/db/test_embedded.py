@@ -20,6 +20,8 @@ import sqlalchemy
 from backend.db import embedded, embedded_host
 from backend.db.embedded import EmbeddedError, data_folder, embedded_server
 
+# Each starts servers of its own; that of the test run shows the rest.
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 COMMAND = """
 import signal
@@ -201,7 +203,6 @@ def test_only_the_user_of_the_server_reaches_the_socket(folder: Path) -> None:
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
 
 
-@pytest.mark.slow
 def test_racing_commands_share_a_server_and_the_last_one_out_stops_it(empty_folder: Path) -> None:
     with ExitStack() as stack:
         processes = [stack.enter_context(command(empty_folder)) for _ in range(3)]
@@ -224,7 +225,6 @@ def test_commands_that_leave_together_stop_the_server(folder: Path) -> None:
     assert stopped(folder)
 
 
-@pytest.mark.slow
 def test_killed_command_leaves_a_server_that_the_next_one_joins_and_stops(folder: Path) -> None:
     with command(folder) as process:
         born = birth(ready(process))
@@ -236,7 +236,6 @@ def test_killed_command_leaves_a_server_that_the_next_one_joins_and_stops(folder
     assert stopped(folder)
 
 
-@pytest.mark.slow
 def test_killed_server_is_restarted_with_what_was_committed(folder: Path) -> None:
     with embedded_server(folder) as server:
         assert ask(server.url, "SHOW fsync") == "on"
@@ -250,7 +249,6 @@ def test_killed_server_is_restarted_with_what_was_committed(folder: Path) -> Non
     assert stopped(folder)
 
 
-@pytest.mark.slow
 def test_command_that_only_joined_restarts_the_server(folder: Path) -> None:
     with command(folder) as process, embedded_server(folder, fast=True) as server:
         # The first command does not reap its child, so the killed server stays as a zombie.
@@ -289,7 +287,6 @@ def dead() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("process", [stranger, zombie, dead])
-@pytest.mark.slow
 def test_start_survives_the_pid_of_a_killed_server(
     folder: Path, process: Callable[[], Any]
 ) -> None:
@@ -308,7 +305,6 @@ def test_start_survives_the_pid_of_a_killed_server(
     assert stopped(folder)
 
 
-@pytest.mark.slow
 def test_start_survives_an_empty_pid_file(folder: Path) -> None:
     with embedded_server(folder, fast=True):
         pass
@@ -369,7 +365,6 @@ def test_socket_folder_of_somebody_else_is_refused(awkward_folder: Path, tmp_pat
         sockets.unlink()
 
 
-@pytest.mark.slow
 def test_interrupt_stops_the_server(folder: Path) -> None:
     with command(folder) as process:
         ready(process)
@@ -378,7 +373,6 @@ def test_interrupt_stops_the_server(folder: Path) -> None:
     assert stopped(folder)
 
 
-@pytest.mark.slow
 def test_interrupt_of_one_command_spares_the_others(folder: Path) -> None:
     with command(folder) as process:
         born = birth(ready(process))
@@ -390,7 +384,6 @@ def test_interrupt_of_one_command_spares_the_others(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pause", [0, 0.003, 0.01])
-@pytest.mark.slow
 def test_second_interrupt_leaves_nothing_that_cannot_be_healed(folder: Path, pause: float) -> None:
     with command(folder) as process:
         ready(process)
@@ -404,7 +397,6 @@ def test_second_interrupt_leaves_nothing_that_cannot_be_healed(folder: Path, pau
     assert stopped(folder)
 
 
-@pytest.mark.slow
 def test_interrupted_first_start_is_forgotten(empty_folder: Path) -> None:
     home = data_folder(empty_folder)
     with command(empty_folder) as process:
@@ -461,7 +453,6 @@ def test_failure_to_make_the_data_is_explained(
     assert not list(data_folder(empty_folder).glob("data*"))
 
 
-@pytest.mark.slow
 def test_server_that_dies_while_starting_is_explained(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,7 +461,6 @@ def test_server_that_dies_while_starting_is_explained(
         embedded_server(folder, fast=True).__enter__()
 
 
-@pytest.mark.slow
 def test_data_removed_while_in_use_is_explained(empty_folder: Path) -> None:
     with embedded_server(empty_folder, fast=True) as server:
         pid = server_pid(empty_folder)

@@ -27,7 +27,7 @@ TOKEN = (
 )
 
 
-@pytest.fixture(scope="module", params=["default", "C"])
+@pytest.fixture(scope="module", params=["default", pytest.param("C", marks=pytest.mark.slow)])
 def template(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[str]:
     """The name of a database from before the keys, in each kind of locale."""
     server = databases.server_url(pytestconfig)

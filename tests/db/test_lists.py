@@ -224,7 +224,7 @@ ROWS = st.lists(
 
 
 BOUNDED = settings(
-    max_examples=examples(150),
+    max_examples=examples(75),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -250,6 +250,7 @@ def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
     assert tables(empty_url) == {"alembic_version", *Base.metadata.tables}
 
 
+@pytest.mark.slow
 def test_who_waits_for_their_turn_is_in_nobodys_way(empty_url: str) -> None:
     """An index that is built concurrently waits for every transaction there is."""
     with alembic_config(empty_url) as config:

@@ -235,6 +235,7 @@ async def test_statement_that_waits_too_long_is_503(
     assert (await ada.request(method, path, json=body)).status_code in (200, 201, 204)
 
 
+@pytest.mark.slow
 async def test_a_database_that_does_not_answer_is_503(
     database_url: str, use: Use, ada: Actor
 ) -> None:
@@ -254,6 +255,7 @@ async def test_a_database_that_does_not_answer_is_503(
         await database.close()
 
 
+@pytest.mark.slow
 async def test_a_transaction_that_gets_no_answer_ends(database_url: str) -> None:
     flows = asyncio.Event()
     flows.set()
@@ -360,6 +362,7 @@ async def test_reads_outlive_a_changed_column(
         assert found == [[{"title": "Milk"}]] * 3
 
 
+@pytest.mark.slow
 async def test_dead_idle_connections_are_noticed_before_use(
     make_database: MakeDatabase, use: Use, ada: Actor, db: psycopg.Connection
 ) -> None:
@@ -408,6 +411,7 @@ async def test_connections_never_exceed_twice_the_size(
     assert len(seen) > 20
 
 
+@pytest.mark.slow
 async def test_cancelled_reads_end_on_the_server_and_poison_nothing(
     make_database: MakeDatabase, db: psycopg.Connection
 ) -> None:

@@ -41,7 +41,7 @@ def database_of_c_locale(pytestconfig: pytest.Config) -> Iterator[databases.Reus
         database.close()
 
 
-@pytest.fixture(params=["default", "C"])
+@pytest.fixture(params=["default", pytest.param("C", marks=pytest.mark.slow)])
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     wanted = "_reused_database" if request.param == "default" else "database_of_c_locale"
     database: databases.ReusedDatabase = request.getfixturevalue(wanted)

@@ -87,6 +87,7 @@ async def test_a_wrong_key_is_named(context: Context, write: Write, verify: Veri
     assert "SECRET_KEY_PREVIOUS" in done.stdout
 
 
+@pytest.mark.slow
 async def test_a_seal_from_the_log_can_be_named(
     context: Context, write: Write, intruder: psycopg.Connection, verify: Verify
 ) -> None:

@@ -186,6 +186,7 @@ async def test_nothing_secret_shows() -> None:
         assert KEY not in shown
 
 
+@pytest.mark.slow
 def test_a_server_imports_none_of_what_only_a_worker_needs() -> None:
     code = (
         "import sys; from backend.core.registry import discover; import backend.core.app; "

@@ -134,7 +134,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield connection
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 async def test_rights_never_grow(
     actor: Cast, context: Context, database: Database, seed: int
 ) -> None:
