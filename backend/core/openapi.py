@@ -157,7 +157,12 @@ def _usual_errors(
     policy: Policy, route: APIRoute, operation: dict[str, Any]
 ) -> list[type[AppError]]:
     """Errors that follow from the shape of an operation, beside those its route declares."""
-    usual: list[type[AppError]] = [errors.InternalError, errors.NotAcceptableError]
+    usual: list[type[AppError]] = [
+        errors.BadRequestError,
+        errors.InternalError,
+        errors.HeadersTooLargeError,
+        errors.NotAcceptableError,
+    ]
     if policy.kind != "ignored":
         usual += [
             errors.InvalidTokenError,
@@ -176,8 +181,8 @@ def _usual_errors(
         usual.append(errors.CursorRefusedError)
     if "requestBody" in operation:
         usual += [
-            errors.BadRequestError,
             errors.PayloadTooLargeError,
+            errors.RequestTimeoutError,
             errors.UnsupportedMediaTypeError,
             errors.ServiceUnavailableError,
         ]
