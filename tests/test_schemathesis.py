@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,9 @@ SPARED = r"/auth/(logout|sessions|refresh)|/users/me|/users/\{id\}|password"
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("caller", ["admin", "nobody"])
-async def test_every_answer_is_as_described(context: Context, admin: Actor, caller: str) -> None:
+async def test_every_answer_is_as_described(
+    context: Context, admin: Actor, caller: str, tmp_path: Path
+) -> None:
     token = ["--header", f"Authorization: Bearer {admin.token}"] if caller == "admin" else []
     protocol = partial(Protocol, bounds=Bounds())
     async with serving(make_app(context), http=protocol, proxy_headers=False) as url:
@@ -34,6 +37,7 @@ async def test_every_answer_is_as_described(context: Context, admin: Actor, call
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--checks", CHECKS, "--max-examples", "20", "--phases", "examples,coverage,fuzzing"),
             *("--exclude-path-regex", SPARED, "--continue-on-failure", "--no-color", *token),
+            cwd=tmp_path,  # keeps a record of its own there
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
