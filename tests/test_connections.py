@@ -343,6 +343,7 @@ async def test_time_that_the_application_takes_is_not_the_clients() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", HEALTH + b"\r\n"], ids=["never used", "used"])
+@pytest.mark.slow
 async def test_an_idle_connection_is_kept_so_long_and_no_longer(app: FastAPI, sent: bytes) -> None:
     async with door(app, keep_alive=1, head_seconds=SHORT) as server:
         connection = await server.connect(sent)
@@ -398,6 +399,7 @@ async def test_without_idle_ones_only_health_is_answered(app: FastAPI) -> None:
         assert (await (await server.connect(HEALTH + b"\r\n")).answer()).status == 200
 
 
+@pytest.mark.slow
 async def test_connections_that_wait_for_their_client_give_way(app: FastAPI) -> None:
     """Half a head or half a body does not hold a place for as long as its deadline."""
     for half in (b"GET / HT", CHUNKED):

@@ -98,6 +98,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(header: bytes) -> None:
         assert await reader.read(4 * MIB) < MIB
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_gets_its_answer() -> None:
     size = 3 * MIB
     async with answering(size, write_seconds=2 * SHORT) as server:

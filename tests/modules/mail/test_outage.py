@@ -60,6 +60,7 @@ async def none_left(context: Context, query: TextClause, *, within: float = 60) 
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_an_outage_delays_mail_and_nothing_else(
     client: Client, context: Context, database_url: str
 ) -> None:
@@ -129,6 +130,7 @@ async def test_half_a_minute_without_a_mail_server_holds_up_no_answer(
     assert max(times) < max(usual) + 2
 
 
+@pytest.mark.slow
 async def test_events_are_sealed_while_all_mails_hang(
     client: Client, context: Context, database_url: str
 ) -> None:
