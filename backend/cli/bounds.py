@@ -1,4 +1,4 @@
-"""What one client, and all of them together, may take up of a server process."""
+"""Limits on what one client, and all of them together, take up of a server process."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from backend.cli.bounds import Bounds
 
 log = structlog.get_logger("requests")
-# So often a client that has something to read is looked at while it may read nothing.
+# A client with something to read is looked at so often in the time that it may read nothing.
 LOOKS = 6
 # Later than ours, which the client is told of.
 KERNEL_SECONDS = 5
@@ -30,7 +30,7 @@ class SendingProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self.bounds = bounds
         self.given_up = False
-        # What the client has not read, and when that was last seen to become less.
+        # The bytes that the client has not read, and when they were last seen to become fewer.
         self.unread_bytes = 0
         self._read_at = 0.0
         self._reader_timer: asyncio.TimerHandle | None = None

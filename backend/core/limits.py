@@ -149,7 +149,7 @@ async def clear_in(session: AsyncSession, context: Context, key: str) -> None:
 
 @lru_cache(1024)
 def address_key(ip: str | None, *, network: int = IPV6_NETWORK) -> str:
-    """What stands for a caller's address: a household has 2^64 addresses of IPv6.
+    """The key of a caller's address, or of its network: a household has 2^64 addresses of IPv6.
 
     `network` is the length of their common prefix in bits.
     """

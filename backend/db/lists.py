@@ -57,7 +57,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Search:
-    """What `q` does. With a `rank` (a float from 0 on; best first) results come in rank order.
+    """The effect of `q`. With a `rank` (a float from 0 on; best first) results come in rank order.
 
     Then the list's default order has to be descending, and never NULL. `prepare` makes the value
     that the condition and the rank are given.
@@ -70,7 +70,7 @@ class Search:
 
 
 def first_words(text: str) -> str:
-    """What counts of a search: its first `MAX_WORDS` words in its first `MAX_CHARACTERS`."""
+    """The part of a search that counts: `MAX_WORDS` words of its first `MAX_CHARACTERS`."""
     text = text[:MAX_CHARACTERS]
     found = _FIRST_WORDS.match(text)
     return text if found is None else found[0].rstrip()

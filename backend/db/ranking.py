@@ -22,7 +22,7 @@ from sqlalchemy import (
 RANKED_ROWS = 1000
 # Ranks themselves are not negative.
 _UNRANKED = literal_column("-1.0", Double)
-Newest = Sequence[ColumnElement[Any]]  # What sorts the newest first, all of it descending.
+Newest = Sequence[ColumnElement[Any]]  # Sort keys, all descending: the newest first.
 
 
 def edge_names(newest: Newest) -> list[str]:

@@ -23,19 +23,21 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "MAX_HELD_OF_ONE", 200_000)
 
 
+async def slowly(arrived: asyncio.Event, rest: asyncio.Event) -> AsyncIterator[bytes]:
+    """A large body whose end waits for `rest`; `arrived` tells that the server reads on."""
+    yield LARGE
+    arrived.set()
+    await rest.wait()
+    yield b'"}'
+
+
 @pytest.mark.parametrize(("path", "headers"), [(ITEMS, JSON), (LOGIN, JSON), (LOGIN, FORM)])
 async def test_large_bodies_wait_while_others_are_held(
     house: House, path: str, headers: dict[str, str]
 ) -> None:
     arrived, rest = asyncio.Event(), asyncio.Event()
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield LARGE
-        arrived.set()
-        await rest.wait()
-        yield b'"}'
-
-    slow = asyncio.create_task(house.member.post(path, content=slowly(), headers=headers))
+    content = slowly(arrived, rest)
+    slow = asyncio.create_task(house.member.post(path, content=content, headers=headers))
     await arrived.wait()
     refused = await house.member.post(path, content=LARGE + b'"}', headers=headers)
     assert (refused.status_code, refused.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
@@ -54,17 +56,11 @@ async def test_one_client_does_not_hold_all(house: House, monkeypatch: pytest.Mo
     monkeypatch.setattr(bodies, "MAX_HELD_OF_ONE", 200_000)
     arrived, rest = asyncio.Event(), asyncio.Event()
 
-    async def slowly() -> AsyncIterator[bytes]:
-        yield LARGE
-        arrived.set()
-        await rest.wait()
-        yield b'"}'
-
     async def send(address: str, content: AsyncIterator[bytes] | bytes) -> int:
         async with Client(house.app, address=address) as client:
             return (await client.post(LOGIN, content=content, headers=JSON)).status_code
 
-    slow = asyncio.create_task(send("2001:db8::1", slowly()))
+    slow = asyncio.create_task(send("2001:db8::1", slowly(arrived, rest)))
     await arrived.wait()
     assert await send("2001:db8::2", LARGE + b'"}') == 503
     assert await send("2001:db8:0:1::1", LARGE + b'"}') == 422

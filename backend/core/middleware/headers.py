@@ -35,7 +35,7 @@ def _refusal(scope: Scope) -> AppError | None:
     names = [name for name, _ in headers]
     if any(names.count(name) > 1 for name in _SINGLE):
         return BadRequestError()
-    if b"cookie" in names:
+    if b"cookie" in names and any(map(_has_escapes, headers)):
         scope["headers"] = [
             (name, _without_escapes(value) if name == b"cookie" else value)
             for name, value in headers
@@ -50,9 +50,11 @@ def _refusal(scope: Scope) -> AppError | None:
     return InvalidTokenError() if names.count(b"authorization") > 1 else None
 
 
+def _has_escapes(header: tuple[bytes, bytes]) -> bool:
+    return header[0] == b"cookie" and b"\\" in header[1]
+
+
 def _without_escapes(cookies: bytes) -> bytes:
-    if b"\\" not in cookies:
-        return cookies
     return b";".join(each for each in cookies.split(b";") if b"\\" not in each)
 
 

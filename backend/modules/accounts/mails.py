@@ -54,8 +54,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     if message is None:
         await tokens.drop(session, token)
     else:
-        alone = budgets.is_its_own(token, account)
-        await tokens.leave(session, token, counts_alone=alone)
+        await tokens.leave(session, token, account)
     return message
 
 
@@ -124,15 +123,14 @@ async def _notice(
 async def _moved_notice(
     context: Context, session: AsyncSession, token: MailedToken
 ) -> Message | None:
-    """What an administrator's change of address is told by, a few times an hour."""
+    """The notice of an administrator's change of address, which leaves a few times an hour."""
     await tokens.take_turn(session, token.email)
     account = await users.lock_account(session, user_id=token.user_id)
     await session.refresh(token, with_for_update=True)
     if token.mailed_at is None:
         if not await budgets.has_room(context, session, token, account):
             return None
-        alone = budgets.is_its_own(token, account)
-        await tokens.leave(session, token, counts_alone=alone)
+        await tokens.leave(session, token, account)
     return _message(context, f"{token.purpose}_notice", token.id, to=token.email)
 
 

@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.names import name_key
 from backend.db.base import utc_now, uuid7
-from backend.modules.accounts.budgets import shared_mailbox, trace_of
+from backend.modules.accounts.budgets import is_its_own, shared_mailbox, trace_of
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account
 
@@ -35,7 +35,7 @@ LIFETIMES: dict[Purpose | Notice, timedelta] = {
     "moved_from": timedelta(hours=24),
     "moved_to": timedelta(hours=24),
 }
-# What becomes of a registration whose address or username is somebody's: it opens nothing.
+# The purpose of a registration whose address or username is somebody's: it opens nothing.
 TAKEN = "taken"
 MOVED: frozenset[str] = frozenset({"moved_from", "moved_to"})
 SETS_PASSWORD: frozenset[Purpose] = frozenset({"reset", "invitation"})
@@ -124,10 +124,10 @@ async def is_newest(session: AsyncSession, token: MailedToken, user_id: UUID) ->
     return (await session.exec(newer.limit(1))).first() is None
 
 
-async def leave(session: AsyncSession, token: MailedToken, *, counts_alone: bool) -> None:
+async def leave(session: AsyncSession, token: MailedToken, account: Account | None) -> None:
     """Record that the token's mail leaves, which kills the older ones of its account.
 
-    Unless it `counts_alone`, it counts for the mailbox also when its account is gone.
+    It counts for the mailbox also when its `account` is gone, unless that is counted alone.
     """
     now = utc_now()
     if token.user_id is not None:
@@ -139,7 +139,7 @@ async def leave(session: AsyncSession, token: MailedToken, *, counts_alone: bool
         )
         await session.exec(update(MailedToken).where(*older).values(ended_at=now))
     token.mailed_at = now
-    if token.user_id is not None and not counts_alone:
+    if token.user_id is not None and not is_its_own(token, account):
         session.add(trace_of(token.purpose, token.email, uuid7()))
     await session.flush()
 
