@@ -11,8 +11,8 @@ from alembic import command
 from sqlalchemy import NullPool, create_engine, make_url
 from sqlmodel import Session, select
 
-from backend.db.embedded import data_folder, embedded_server
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
+from backend.dev.embedded_server import data_folder, embedded_server
 from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.schemas import DEFAULT_ROLE

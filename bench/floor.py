@@ -24,9 +24,9 @@ from backend.core.registry import discover
 from backend.core.settings import load_settings
 from backend.db.base import utc_now, uuid7
 from backend.db.connections import Timeouts
-from backend.db.cursors import encode_cursor
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Query, Reads, Row
+from backend.db.lists.cursors import encode_cursor
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import Query, QueryRunner, Row
 from backend.modules.auth.queries import IDENTITY
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.auth.tokens import ALGORITHM, REQUIRED
@@ -42,7 +42,7 @@ INSERT_ITEM = insert(Item).compile(dialect=_DIALECT).string
 EMPTY_ITEM = Item(title="", owner_id=UUID(int=0)).model_dump()
 
 
-class Recorder(Reads):
+class Recorder(QueryRunner):
     """Tells which statement a list sends, instead of sending it."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class Floor:
             rows.pop()
             binding = f'["items", ["-created_at"], {{"only_owner": "{user_id}"}}]'.encode()
             last = (rows[-1]["created_at"], rows[-1]["id"])
-            next_cursor = encode_cursor(last, binding=binding, key=self.context.cursor_key)
+            next_cursor = encode_cursor(last, scope=binding, key=self.context.cursor_key)
             link = f'<{scope["path"]}?limit={limit}&cursor={next_cursor}>; rel="next"'
             header = (b"link", link.encode())
         body = to_json({"data": rows, "next_cursor": next_cursor, "total": None})

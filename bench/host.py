@@ -5,7 +5,7 @@ python -m bench.host APPLICATION PORT
 
 import sys
 
-from backend.cli.server import Server, make_config
+from backend.server.config import Server, make_config
 
 if __name__ == "__main__":
     Server(make_config(sys.argv[1], patience=5, port=int(sys.argv[2]))).run()

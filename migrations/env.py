@@ -4,8 +4,8 @@ from alembic import context
 
 from backend.core.registry import discover
 from backend.db.base import Base
-from backend.db.catalogs import is_described
-from backend.db.rendering import render_item
+from backend.db.schema.catalogs import is_described
+from backend.db.schema.rendering import render_item
 
 # Importing the modules fills the metadata with their tables.
 discover()

@@ -9,14 +9,14 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI
 
+from backend.core.client_info import ClientInfo
 from backend.core.context import Context
-from backend.core.origin import Origin
 from backend.modules.audit import service as audit
 from backend.modules.auth import service as auth
 from backend.modules.users import service as users
 from backend.modules.users.settings import UserSettings
-from tests.canaries import WATCH
 from tests.contract import check_contract
+from tests.secret_leaks import WATCH
 
 PASSWORD = "NewUser123!"
 BASE_URL = "http://testserver"
@@ -73,7 +73,7 @@ async def _password_hash(context: Context) -> str:
 MakeActor = Callable[..., Awaitable[Actor]]
 
 
-class Cast:
+class ActorFactory:
     """Makes actors, and lets go of their clients at the end."""
 
     def __init__(self, app: FastAPI, context: Context) -> None:
@@ -85,7 +85,7 @@ class Cast:
         self, username: str = "ada", *, roles: tuple[str, ...] = ("member",)
     ) -> Actor:
         email = f"{username}@example.com"
-        client = Origin(ip="127.0.0.1", user_agent="tests")
+        client = ClientInfo(ip="127.0.0.1", user_agent="tests")
         # As registering and signing in would, without comparing the password.
         async with self.context.database.transaction() as session:
             user = await users.create_user(

@@ -21,7 +21,18 @@ DependsOn = Mapping[str, Collection[str]]
 TablesOf = Mapping[str, Collection[sa.Table]]
 
 # Lowest first. Each imports itself and what is before it.
-LAYERS = ("db", "core", "integrations", "modules", "main", "cli")
+LAYERS = (
+    *("db", "ratelimit", "integrations", "core", "modules", "worker", "server"),
+    *("dev", "main", "cli"),
+)
+# Processes that serve requests must not load what only a worker needs, and production nothing of
+# development; `core` reads HTTP's parts only where it puts the application together.
+MAY_IMPORT = {
+    "backend.worker": ("backend.cli",),
+    "backend.dev": ("backend.cli",),
+    "backend.server": ("backend.cli",),
+}
+PUTS_TOGETHER = {"backend.core.app", "backend.core.registry"}
 FILES = {
     *("__init__", "manifest", "router", "service", "schemas", "models", "exceptions"),
     *("dependencies", "settings", "jobs", "events", "queries"),
@@ -47,7 +58,9 @@ HTTP = {"fastapi", "starlette"}
 READS_ENVIRONMENT = {
     "backend.core.settings",
     # No setting: the server's programs get PATH and nothing else of our environment.
-    "backend.db.embedded_host",
+    "backend.dev.embedded_host",
+    # Child processes inherit the whole environment.
+    "backend.dev.processes",
 }
 MAX_FUNCTION, USUAL_FUNCTION = 60, 30
 MAX_FILE, USUAL_FILE, MAX_TEST_FILE = 400, 250, 600
@@ -149,6 +162,31 @@ def layer_breaches(sources: Iterable[Source]) -> Breaches:
                     f"{short(source.name)} imports {short(imported)}; imports go "
                     f"{' -> '.join(reversed(LAYERS))}"
                 )
+
+
+def package_breaches(sources: Iterable[Source]) -> Breaches:
+    """Packages that only some others may import, whatever the order of the layers allows."""
+    for source in sources:
+        for imported in source.imports:
+            for package, importers in MAY_IMPORT.items():
+                if _is_below(imported, package) and not any(
+                    _is_below(source.name, each) for each in (package, *importers)
+                ):
+                    yield (
+                        f"{short(source.name)} imports {short(imported)}; only "
+                        f"{', '.join(short(each) for each in importers)} may"
+                    )
+            if (
+                _is_below(imported, "backend.core.http")
+                and source.is_in("core")
+                and not _is_below(source.name, "backend.core.http")
+                and source.name not in PUTS_TOGETHER
+            ):
+                yield f"{short(source.name)} imports {imported}; core.http imports core"
+
+
+def _is_below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
 
 
 def module_breaches(sources: Iterable[Source], depends_on: DependsOn) -> Breaches:

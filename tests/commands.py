@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backend.core.settings import Settings
-from backend.db import embedded_host
-from backend.db.embedded import data_folder
+from backend.dev import embedded_host
+from backend.dev.embedded_server import data_folder
 from backend.modules.mail.settings import MailSettings
 from backend.modules.users.settings import UserSettings
 from tests.forks import Forked, fork

@@ -14,16 +14,16 @@ from fastapi import FastAPI
 from backend.core.context import Context
 from backend.db.database import Database
 from tests import databases
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import DEFAULTS, make_app, make_context
 from tests.browsers import browser, browser_context
-from tests.canaries import WATCH, WatchingHandler, keys_of
 from tests.databases import (  # pytest finds its hooks by name, here
     pytest_addoption,
     pytest_configure,
     pytest_configure_node,
     pytest_unconfigure,
 )
+from tests.secret_leaks import WATCH, WatchingHandler, keys_of
 from tests.statements import statements
 
 
@@ -133,32 +133,32 @@ async def client(app: FastAPI) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def actor(app: FastAPI, context: Context) -> AsyncIterator[Cast]:
+async def actor(app: FastAPI, context: Context) -> AsyncIterator[ActorFactory]:
     """Makes signed-in users: `await actor("ada", roles=("editor",))`."""
-    cast = Cast(app, context)
+    cast = ActorFactory(app, context)
     async with cast.stack:
         yield cast
 
 
 @pytest.fixture
-async def ada(actor: Cast) -> Actor:
+async def ada(actor: ActorFactory) -> Actor:
     """A member."""
     return await actor("ada")
 
 
 @pytest.fixture
-async def bob(actor: Cast) -> Actor:
+async def bob(actor: ActorFactory) -> Actor:
     """Another member."""
     return await actor("bob")
 
 
 @pytest.fixture
-async def editor(actor: Cast) -> Actor:
+async def editor(actor: ActorFactory) -> Actor:
     return await actor("edith", roles=("editor",))
 
 
 @pytest.fixture
-async def admin(actor: Cast) -> Actor:
+async def admin(actor: ActorFactory) -> Actor:
     return await actor("root", roles=("admin",))
 
 

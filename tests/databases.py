@@ -20,9 +20,9 @@ from alembic import command
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Identifier
 
-from backend.db.embedded import EmbeddedError, EmbeddedServer, binaries, embedded_server
-from backend.db.embedded_host import data_folder, major_version
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
+from backend.dev.embedded_host import data_folder, major_version
+from backend.dev.embedded_server import EmbeddedError, EmbeddedServer, binaries, embedded_server
 from tests.applications import run_startup
 from tests.mail_servers import scripted_server
 

@@ -3,8 +3,8 @@
 import asyncio
 import threading
 
-from backend.core.origin import current_scope
-from backend.core.turns import MAX_WAITING, Lane
+from backend.core.client_info import current_scope
+from backend.core.hash_queue import MAX_WAITING, Lane
 from backend.modules.users import passwords
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from backend.core.attempts import Pace, is_last, pause_after
 from backend.core.context import Context
 from backend.core.module import Module
+from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
 from tests.applications import MODULES
 
 _FETCH = text(
@@ -44,7 +44,7 @@ async def run_jobs(context: Context, modules: tuple[Module, ...] = MODULES) -> N
             if is_last(job, attempt, error):
                 await _execute(context, _FINISH, id=found.id, status="failed", gone=False)
             else:
-                pause = timedelta(seconds=pause_after(attempt, Pace().first_pause))
+                pause = timedelta(seconds=backoff_delay(attempt, WorkerConfig().first_pause))
                 await _execute(context, _RETRY, id=found.id, pause=pause)
             raise
         await _execute(context, _FINISH, id=found.id, status="succeeded", gone=True)

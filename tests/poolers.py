@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from backend.db import embedded_host
+from backend.dev import embedded_host
 from tests.commands import eventually
 
 # Debian's is no command of an ordinary user.

@@ -11,7 +11,7 @@ Act = Callable[[], object]
 
 
 class Statements(list[str]):
-    """Every statement that was sent, by SQLAlchemy or by `Reads`."""
+    """Every statement that was sent, by SQLAlchemy or by `QueryRunner`."""
 
     waiting: tuple[str, Act] | None = None
 

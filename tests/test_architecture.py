@@ -25,6 +25,7 @@ from tests.architecture import (
     layer_breaches,
     middleware_breaches,
     module_breaches,
+    package_breaches,
     path_breaches,
     print_breaches,
     read,
@@ -63,6 +64,10 @@ def hold(breaches: Iterator[str]) -> None:
 
 def test_imports_go_down_the_layers() -> None:
     hold(layer_breaches(BACKEND))
+
+
+def test_some_packages_are_for_some_others_only() -> None:
+    hold(package_breaches(BACKEND))
 
 
 def test_modules_know_only_the_public_files_of_declared_dependencies() -> None:
@@ -135,7 +140,7 @@ def tree(**texts: str) -> list[Source]:
         (
             "core.app",
             "if TYPE_CHECKING:\n from backend.modules.users.service import x",
-            "core.app imports users.service; imports go cli -> main -> modules -> integrations",
+            "core.app imports users.service; imports go cli -> main -> dev -> server -> worker -> ",
         ),
         ("core.app", "from backend import modules", "core.app imports modules;"),
         ("core.app", "from ..modules.users import service", "imports users.service;"),
@@ -143,12 +148,45 @@ def tree(**texts: str) -> list[Source]:
         ("core.app", "importlib.import_module('backend.main')", "core.app imports main;"),
         ("modules.users.service", "from backend.main import app", "users.service imports main.app"),
         ("main", "from backend.cli import main", "main imports cli.main;"),
-        ("helpers.text", "", "helpers.text is in none of the layers db, core"),
+        (
+            "helpers.text",
+            "",
+            "helpers.text is in none of the layers db, ratelimit, integrations, core",
+        ),
     ],
 )
 def test_an_upward_import_is_named(name: str, text: str, sentence: str) -> None:
     (breach,) = layer_breaches([Source(f"backend.{name}", text)])
     assert sentence in breach
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        (
+            "server.config",
+            "from backend.worker.supervisor import work",
+            "server.config imports worker.supervisor; only cli may",
+        ),
+        ("main", "from backend.dev import lifeline", "main imports dev.lifeline; only cli may"),
+        (
+            "core.identity",
+            "def f():\n from backend.core.http.routing import Router",
+            "core.identity imports backend.core.http.routing.Router; core.http imports core",
+        ),
+    ],
+)
+def test_an_import_of_a_package_for_others_is_named(name: str, text: str, sentence: str) -> None:
+    assert list(package_breaches([Source(f"backend.{name}", text)])) == [sentence]
+
+
+def test_packages_may_be_imported_where_they_are_meant_to_be() -> None:
+    sources = [
+        Source("backend.cli.worker", "from backend.worker.supervisor import work"),
+        Source("backend.core.app", "from backend.core.http import docs"),
+        Source("backend.dev.processes", "from backend.dev import lifeline"),
+    ]
+    assert list(package_breaches(sources)) == []
 
 
 @pytest.mark.parametrize(

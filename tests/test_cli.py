@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from backend.cli.commands import app, audit, db, module, users
-from backend.db.migrations import newest_revision
+from backend.db.schema.migrations import newest_revision
 from tests import databases
 from tests.commands import ROOT, backend, data_dir, environment, postmaster, refusal, succeeds
 

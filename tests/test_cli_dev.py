@@ -29,7 +29,7 @@ from tests.commands import (
     succeeds,
 )
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> N
     assert postmaster(data) is None
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 @pytest.mark.parametrize(("group", "times"), [(False, 1), (True, 2)], ids=["parent", "all_twice"])
 @pytest.mark.slow
 def test_stops_all_at_the_first_signal(

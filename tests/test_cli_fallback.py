@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from backend.cli.fallback import Fallback, application
 from backend.core.settings import Settings
+from backend.dev.fallback import Fallback, application
 from tests.hostile import raw
 
 REASON = "Module 'items' does not load: <b>"

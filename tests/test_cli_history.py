@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from backend.db.history import HistoryError, read_history
-from backend.db.migrations import FOLDER, newest_revision
+from backend.db.schema.history import HistoryError, read_history
+from backend.db.schema.migrations import FOLDER, newest_revision
 from tests import databases
 from tests.commands import ROOT, backend, refusal, succeeds
 

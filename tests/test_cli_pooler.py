@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from backend.db.migrations import newest_revision
+from backend.db.schema.migrations import newest_revision
 from tests.commands import backend, refusal, running, succeeds
 from tests.poolers import Pooler, pooler
 

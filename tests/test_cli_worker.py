@@ -16,10 +16,10 @@ import psycopg
 import pytest
 from alembic import command
 
-from backend.core.worker import DATABASE, SCHEMA
-from backend.db import embedded_host
-from backend.db.embedded import data_folder, embedded_server, server_url
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
+from backend.dev import embedded_host
+from backend.dev.embedded_server import data_folder, embedded_server, server_url
+from backend.worker.supervisor import DATABASE, SCHEMA
 from tests import databases
 from tests.commands import ROOT, Running, data_dir, eventually, postmaster, refusal, running
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests import databases
 from tests.commands import ROOT
-from tests.core.test_openapi import DOCUMENT
+from tests.core.http.test_openapi import DOCUMENT
 from tests.processes import Server, served
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from backend.cli.bounds import Bounds
-from backend.cli.protocol import Protocol
+from backend.server.bounds import Bounds
+from backend.server.protocol import Protocol
 from tests.servers import serving
 
 LIMIT = 64 * 1024

@@ -17,10 +17,10 @@ from backend.cli.commands import app as commands
 from backend.cli.databases import reach
 from backend.cli.terminal import CommandError
 from backend.core.app import running
-from backend.core.worker import work
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
+from backend.worker.supervisor import work
 from tests import databases
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context, run_startup
 
 OTHERS = ("SQL_ASCII", "LATIN1", "EUC_JP")
@@ -176,8 +176,8 @@ async def test_client_encoding_is_ours_to_choose(
         assert answer.json()["full_name"] == body["full_name"]
 
 
-async def signed_in(app: FastAPI, context: Any) -> tuple[Cast, Actor]:
-    cast = Cast(app, context)
+async def signed_in(app: FastAPI, context: Any) -> tuple[ActorFactory, Actor]:
+    cast = ActorFactory(app, context)
     return cast, await cast("ada")
 
 

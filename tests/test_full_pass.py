@@ -10,14 +10,14 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from backend.core.worker import work
 from backend.modules.audit import service as audit
 from backend.modules.audit.sealing import seal_waiting
-from tests.actors import Actor, Cast, Client
+from backend.worker.supervisor import work
+from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
-from tests.house import FAST
 from tests.modules.accounts.post import token_of
 from tests.pages import walk
+from tests.worker_harness import FAST
 
 API = "/api/v1"
 PERSON = {"email": "ada@example.com", "username": "ada", "password": "correct horse battery"}
@@ -27,7 +27,7 @@ PERSON = {"email": "ada@example.com", "username": "ada", "password": "correct ho
 async def worker(url: str) -> AsyncIterator[None]:
     """`backend worker`, on a database that another context serves."""
     stopping = asyncio.Event()
-    working = asyncio.create_task(work(make_context(url), MODULES, stopping, pace=FAST))
+    working = asyncio.create_task(work(make_context(url), MODULES, stopping, config=FAST))
     yield
     stopping.set()
     await working
@@ -126,7 +126,9 @@ async def test_the_record_is_written_sealed_and_kept(
                 connection.execute(change)
 
 
-async def test_limits_hold_in_postgresql(ada: Actor, actor: Cast, database_url: str) -> None:
+async def test_limits_hold_in_postgresql(
+    ada: Actor, actor: ActorFactory, database_url: str
+) -> None:
     limited = make_context(
         database_url,
         rate_limit_enabled=True,

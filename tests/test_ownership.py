@@ -10,14 +10,14 @@ from uuid import UUID
 import httpx
 import pytest
 
+from backend.core.client_info import ClientInfo
 from backend.core.context import Context
-from backend.core.origin import Origin
 from backend.core.registry import discover
 from backend.db.base import Base
 from backend.modules.articles.models import Article
 from backend.modules.auth import service as auth
 from backend.modules.items.models import Item
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.test_permissions import NEVER, ROLES, RULES, Rule, admitted, holds
 from tools.permissions import COLUMNS, COMMAND, PAGE, render
 
@@ -49,7 +49,7 @@ async def published_article_of(context: Context, owner: Actor) -> UUID:
 
 
 async def session_of(context: Context, owner: Actor) -> UUID:
-    opened = await auth.sign_in(context, owner.email, PASSWORD, Origin())
+    opened = await auth.sign_in(context, owner.email, PASSWORD, ClientInfo())
     return opened.session_id
 
 
@@ -85,7 +85,7 @@ async def outcome(caller: Actor | Client, rule: Rule, id: UUID) -> str:
 
 @pytest.mark.parametrize("rule", OWNED, ids=lambda rule: rule.route)
 async def test_every_role_on_own_things_and_on_other_peoples(
-    rule: Rule, client: Client, actor: Cast, context: Context
+    rule: Rule, client: Client, actor: ActorFactory, context: Context
 ) -> None:
     make, owner = maker(rule), await actor("owner")
     for role in CALLERS:
@@ -103,7 +103,7 @@ async def test_every_role_on_own_things_and_on_other_peoples(
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 async def test_what_is_public_is_seen_and_not_changed(
-    method: str, client: Client, actor: Cast, context: Context
+    method: str, client: Client, actor: ActorFactory, context: Context
 ) -> None:
     (rule,) = (each for each in RULES if each.route == f"{method} /api/v1/articles/{{id}}")
     owner = await actor("owner")

@@ -13,7 +13,7 @@ import pytest
 
 from backend.core.identity import policies
 from backend.core.registry import prefix_of, routes_of
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES
 
 
@@ -176,7 +176,7 @@ async def call(caller: Actor | Client, rule: Rule, body: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.route)
-async def test_every_role_on_every_route(rule: Rule, client: Client, actor: Cast) -> None:
+async def test_every_role_on_every_route(rule: Rule, client: Client, actor: ActorFactory) -> None:
     callers: dict[str, Actor | Client] = {"anonymous": client}
     for role in (*ROLES, "admin"):
         roles = () if role == "nobody" else (role,)

@@ -15,10 +15,10 @@ from psycopg.sql import SQL, Identifier
 from backend.db.connections import Timeouts
 from tests import databases
 from tests.actors import PASSWORD
-from tests.callers import Answer, Caller, call_all
 from tests.commands import ask, eventually, running
 from tests.poolers import Pooler, pooler
 from tests.processes import Server, served
+from tests.raw_client import Answer, Caller, call_all
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 
 from backend.cli import databases as commands
 from backend.cli.terminal import CommandError
-from backend.db.embedded import binaries
+from backend.dev.embedded_server import binaries
 from tests import databases
 
 ROOT = Path(__file__).parents[1]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.cli.bounds import Bounds
-from backend.cli.protocol import Protocol
 from backend.core.context import Context
+from backend.server.bounds import Bounds
+from backend.server.protocol import Protocol
 from tests.actors import Actor
 from tests.applications import make_app
 from tests.servers import serving

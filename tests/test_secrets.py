@@ -2,7 +2,7 @@
 
 The whole application as in production, told made-up secrets that can be recognised, is used rightly
 and wrongly, while its mail server and Redis are away and its database is interrupted. Then all that
-it wrote is searched. (`canaries.py` does the same, in passing, for every other test.)
+it wrote is searched. (`secret_leaks.py` does the same, in passing, for every other test.)
 """
 
 import json
@@ -16,9 +16,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from backend.modules.auth import web
-from tests.canaries import FORMS, keys_of
 from tests.commands import eventually, running
 from tests.processes import Server, served
+from tests.secret_leaks import FORMS, keys_of
 
 TABLES = ("audit_events", "procrastinate_jobs", "procrastinate_events", "mailed_tokens", "mailbox")
 

@@ -26,8 +26,8 @@ def _is_for_people(error: Exception) -> bool:
     from backend.cli.terminal import CommandError
     from backend.core.registry import RegistryError
     from backend.core.settings import SettingsError
-    from backend.db.embedded import EmbeddedError
-    from backend.db.history import HistoryError
+    from backend.db.schema.history import HistoryError
+    from backend.dev.embedded_server import EmbeddedError
 
     return isinstance(
         error, CommandError | EmbeddedError | HistoryError | RegistryError | SettingsError

@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 
 from backend.cli import configuration
 from backend.cli.configuration import Loaded
-from backend.cli.databases import opened
+from backend.cli.databases import reachable_database
 from backend.cli.schema import bring_to_head, require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
@@ -38,7 +38,7 @@ def ready_context(
 ) -> Iterator[Context]:
     """A context on a migrated database; `CommandError` if it is not, unless it is embedded."""
     settings, loaded, modules = configured or configuration.load()
-    with opened(settings, needs_session=False) as place:
+    with reachable_database(settings, needs_session=False) as place:
         if place.server is not None:
             bring_to_head(place.url)
         else:

@@ -8,7 +8,7 @@ import time
 from pydantic import SecretStr
 
 from backend.cli import configuration
-from backend.cli.databases import opened
+from backend.cli.databases import reachable_database
 from backend.cli.schema import require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
@@ -24,14 +24,14 @@ def verify(logged: str | None) -> int:
     """Print what was found; 0 only if nothing is wrong."""
     anchor = _anchor(logged) if logged else None
     settings, loaded, modules = configuration.load()
-    with opened(settings, needs_session=False) as place:
+    with reachable_database(settings, needs_session=False) as place:
         require_newest(place.url)
         here = settings.model_copy(update={"database_url": SecretStr(place.url)})
         everything: dict[type[SettingsBase], SettingsBase] = {**loaded, Settings: here}
-        verdict = asyncio.run(_verify(create_context(modules, everything), anchor))
-    for sentence in (*verdict.findings, *verdict.notes, _summary(verdict)):
+        result = asyncio.run(_verify(create_context(modules, everything), anchor))
+    for sentence in (*result.findings, *result.notes, _summary(result)):
         say(sentence)
-    return 1 if verdict.findings else 0
+    return 1 if result.findings else 0
 
 
 def _anchor(logged: str) -> audit.Anchor:
@@ -44,7 +44,7 @@ def _anchor(logged: str) -> audit.Anchor:
     return audit.Anchor(int(found[1]), found[2])
 
 
-async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verdict:
+async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.VerificationResult:
     reported = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -65,21 +65,21 @@ async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verdic
         await context.database.close()
 
 
-def _summary(verdict: audit.Verdict) -> str:
-    if verdict.findings:
-        more = ", and there may be more" if verdict.is_full else ""
-        wrong = _counted(len(verdict.findings), "thing")
+def _summary(result: audit.VerificationResult) -> str:
+    if result.findings:
+        more = ", and there may be more" if result.is_full else ""
+        wrong = _counted(len(result.findings), "thing")
         return f"The record is not as it was sealed: {wrong} found wrong{more}."
-    events, seals, waiting = verdict.events, verdict.seals, verdict.waiting
+    events, seals, waiting = result.events, result.seals, result.waiting
     summary = (
         f"{_counted(events, 'event')} in {_counted(seals, 'seal')} "
         f"{'is' if events == 1 else 'are'} unchanged, "
         f"{_counted(waiting, 'event')} {'is' if waiting == 1 else 'are'} not sealed yet."
     )
-    if verdict.overdue:
-        wait = "waits" if verdict.overdue == 1 else "wait"
+    if result.overdue:
+        wait = "waits" if result.overdue == 1 else "wait"
         summary += (
-            f" {verdict.overdue} of them {wait} for more than a minute: start `backend worker`."
+            f" {result.overdue} of them {wait} for more than a minute: start `backend worker`."
         )
     return summary
 

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.cli.databases import opened
+from backend.cli.databases import reachable_database
 from backend.cli.schema import core_settings, move, require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.registry import discover
-from backend.db.embedded import embedded_server
-from backend.db.migrations import connected, revisions
+from backend.db.schema.migrations import connected, revisions
+from backend.dev.embedded_server import embedded_server
 
 if TYPE_CHECKING:
-    from backend.db.drift import Drift
+    from backend.db.schema.drift import Drift
 
 NOT_ALLOWED = (
     "The models cannot be compared with this database ({reason}): the comparison creates their "
@@ -29,7 +29,7 @@ def check() -> None:
     revisions()  # a broken history is explained before a server is started
     settings = core_settings()
     if settings.database_url is not None:
-        with opened(settings) as place:
+        with reachable_database(settings) as place:
             head = require_newest(place.url)
             _require_same(drift(place.url), "the database")
         say(f"The schema of the database matches the code; it is at {head}.")
@@ -46,7 +46,7 @@ def drift(url: str) -> "Drift":
     from sqlalchemy.exc import DBAPIError
 
     from backend.db.base import Base
-    from backend.db.drift import ModelsError, compare
+    from backend.db.schema.drift import ModelsError, compare
 
     discover()  # importing the modules fills the metadata with their tables
     try:
@@ -77,6 +77,6 @@ def _throw_away_server() -> Iterator[str]:
 def _require_same(found: "Drift", place: str) -> None:
     if found.differences:
         raise CommandError(
-            f"The models and {place} differ:\n{found.told(place)}\n"
+            f"The models and {place} differ:\n{found.described(place)}\n"
             'Write the migration with: make migration m="what changes"'
         )

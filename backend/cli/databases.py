@@ -13,14 +13,14 @@ from backend.cli.sessions import require_session
 from backend.cli.terminal import CommandError, require_writable, undisturbed
 from backend.core.settings import Settings
 from backend.db.connections import require_utf8, where
-from backend.db.embedded import EmbeddedServer, embedded_server
 from backend.db.errors import EncodingError
+from backend.dev.embedded_server import EmbeddedServer, embedded_server
 
 OLDEST_VERSION = 15
 
 
 @dataclass(frozen=True)
-class Place:
+class ReachableDatabase:
     """A database that answers. `server` is the embedded one, if that is what it is."""
 
     url: str
@@ -38,7 +38,9 @@ def name_of_session_url(settings: Settings) -> str:
 
 
 @contextmanager
-def opened(settings: Settings, *, needs_session: bool = True) -> Iterator[Place]:
+def reachable_database(
+    settings: Settings, *, needs_session: bool = True
+) -> Iterator[ReachableDatabase]:
     """Join or start the embedded server, or make sure that the database can be reached.
 
     `CommandError` where a pooler keeps no session, though one is needed. A command whose work is
@@ -49,7 +51,7 @@ def opened(settings: Settings, *, needs_session: bool = True) -> Iterator[Place]
         version = reach(url, name)
         if needs_session or settings.database_pooler == "session":
             require_session(name, url)
-        yield Place(url, version)
+        yield ReachableDatabase(url, version)
         return
     require_writable(settings.data_dir)
     with ExitStack() as stack:
@@ -57,7 +59,7 @@ def opened(settings: Settings, *, needs_session: bool = True) -> Iterator[Place]
         with undisturbed():
             server = stack.enter_context(embedded_server(embedded_folder(settings)))
         try:
-            yield Place(server.url, reach(server.url), server)
+            yield ReachableDatabase(server.url, reach(server.url), server)
         finally:
             with undisturbed():
                 stack.close()

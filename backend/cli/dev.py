@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from backend.cli import configuration
-from backend.cli.children import Child, Files
-from backend.cli.databases import Place, opened
-from backend.cli.fallback import Fallback
+from backend.cli.databases import ReachableDatabase, reachable_database
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.terminal import (
@@ -27,6 +25,8 @@ from backend.core.host_names import is_local_host
 from backend.core.registry import RegistryError
 from backend.core.security import stored_secret
 from backend.core.settings import Settings, load_settings
+from backend.dev.fallback import Fallback
+from backend.dev.processes import Child, Files
 from backend.modules.users.settings import UserSettings
 
 START_PATIENCE = 30.0
@@ -72,14 +72,14 @@ def run(host: str, port: int) -> int:
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in listen(host, port)]
         with step("Database") as tell:
-            place = stack.enter_context(opened(settings))
+            place = stack.enter_context(reachable_database(settings))
             tell(f"PostgreSQL {place.version}")
         with step("Migrations") as tell:
             tell(bring_to_head(place.url))
         with undisturbed():
             files = Files()
         environment = {**_environment(place, admin), **hosts(settings, host)}
-        api = stack.enter_context(Child("backend.cli.api", environment, sockets))
+        api = stack.enter_context(Child("backend.cli.dev_api", environment, sockets))
         worker = stack.enter_context(Child("backend.cli.worker", environment))
         fallback = stack.enter_context(Fallback(sockets, settings))
         with step("API") as tell:
@@ -109,7 +109,7 @@ def begin_anew_when_mended(error: RegistryError, host: str, port: int) -> NoRetu
         say(f"{error}\n{url} answers with this sentence until the code changes.")
         while (changed := files.changed()) is None:
             time.sleep(0.25)
-    say(f"{changed} changed: starting.")
+    say(f"{shown(changed)} changed: starting.")
     # Of a repeated option the last one counts: the port stays, also where the system chose it.
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--port", str(port)])
 
@@ -142,7 +142,7 @@ def hosts(settings: Settings, host: str) -> dict[str, str]:
     return {"ALLOWED_HOSTS": f"{host},localhost,*.localhost,127.0.0.1,::1"}
 
 
-def _environment(place: Place, admin: Admin) -> Mapping[str, str]:
+def _environment(place: ReachableDatabase, admin: Admin) -> Mapping[str, str]:
     return {
         **({"DATABASE_URL": place.url} if place.server else {}),
         "FIRST_ADMIN_EMAIL": admin.email,
@@ -152,7 +152,7 @@ def _environment(place: Place, admin: Admin) -> Mapping[str, str]:
     }
 
 
-def _data(settings: Settings, place: Place) -> str:
+def _data(settings: Settings, place: ReachableDatabase) -> str:
     if place.server is None:
         return f"the database of DATABASE_URL, and {shown(settings.data_dir)}"
     return shown(place.server.folder)
@@ -162,7 +162,7 @@ class Supervision:
     """Heals the database, and starts the API and the worker again when their code changes."""
 
     def __init__(
-        self, api: Child, worker: Child, fallback: Fallback, files: Files, place: Place
+        self, api: Child, worker: Child, fallback: Fallback, files: Files, place: ReachableDatabase
     ) -> None:
         self._api = api
         self._worker = worker
@@ -196,7 +196,7 @@ class Supervision:
         changed = self._files.changed()
         if changed is None:
             return False
-        say(f"{changed} changed: starting the API again.")
+        say(f"{shown(changed)} changed: starting the API again.")
         self._fallback.stop()
         self._api.start()
         self._worker.stop()

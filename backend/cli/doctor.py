@@ -12,8 +12,8 @@ from backend.cli.databases import (
     OLDEST_VERSION,
     embedded_folder,
     name_of_session_url,
-    opened,
     reach,
+    reachable_database,
 )
 from backend.cli.ports import listen, trellis_answers
 from backend.cli.schema import check_imports, require_newest
@@ -21,9 +21,9 @@ from backend.cli.terminal import CommandError, require_writable, say, shown
 from backend.core.registry import RegistryError, discover
 from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
-from backend.db.embedded import EmbeddedError, binaries, data_folder
 from backend.db.errors import CREATE_DATABASE
-from backend.db.history import HistoryError
+from backend.db.schema.history import HistoryError
+from backend.dev.embedded_server import EmbeddedError, binaries, data_folder
 
 OLDEST_PYTHON = (3, 11)
 # Whether it is good, or None for advice.
@@ -58,12 +58,12 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
         yield False, "Mend the settings first, then run this again to see the rest."
         return
     yield True, f"The settings are usable; ENVIRONMENT is {settings.environment}"
-    yield _told(lambda: _data(settings))
+    yield _finding(lambda: _data(settings))
     yield from _database(settings)
-    yield _told(lambda: _port(host, port))
+    yield _finding(lambda: _port(host, port))
 
 
-def _told(look: Callable[[], str]) -> Finding:
+def _finding(look: Callable[[], str]) -> Finding:
     try:
         return True, look()
     except (CommandError, EmbeddedError, HistoryError) as error:
@@ -86,7 +86,7 @@ def _data(settings: Settings) -> str:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     if settings.database_url is None:
-        found = _told(lambda: f"The embedded PostgreSQL is in {shown(binaries())}")
+        found = _finding(lambda: f"The embedded PostgreSQL is in {shown(binaries())}")
         yield found
         if not found[0]:
             return
@@ -94,10 +94,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield True, "The database will be made by the first `backend dev`"
             return
         try:
-            with opened(settings) as place:
+            with reachable_database(settings) as place:
                 yield True, _answers(place.version)
                 yield from _search(place.url)
-                yield _told(lambda: _migrations(place.url))
+                yield _finding(lambda: _migrations(place.url))
         except (CommandError, EmbeddedError) as error:
             yield False, str(error)
         return
@@ -115,12 +115,12 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         except CommandError as error:
             yield False, str(error)
             continue
-        yield _told(partial(sessions.describe, name, url, settings))
+        yield _finding(partial(sessions.describe, name, url, settings))
         if name == "DATABASE_URL" and (advice := sessions.missing_limits(url, settings)):
             yield None, advice
         if name == name_of_session_url(settings):
             yield from _search(url)
-            yield _told(partial(_migrations, url))
+            yield _finding(partial(_migrations, url))
     if settings.database_pooler == "transaction" and settings.database_direct_url is None:
         yield False, f"DATABASE_POOLER=transaction leaves no session: {sessions.DIRECT}."
 

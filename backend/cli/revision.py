@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.cli.comparison import drift
-from backend.cli.databases import opened
+from backend.cli.databases import reachable_database
 from backend.cli.schema import bring_to_head, core_settings, explained
 from backend.cli.terminal import CommandError, say, shown
-from backend.db.migrations import alembic_config, newest_revision
+from backend.db.schema.migrations import alembic_config, newest_revision
 
 if TYPE_CHECKING:
-    from backend.db.drift import Drift
+    from backend.db.schema.drift import Drift
 
 
 def revision(message: str) -> None:
@@ -24,7 +24,7 @@ def revision(message: str) -> None:
     settings = core_settings()
     if not settings.is_local:
         raise CommandError("Migrations are written in development: set ENVIRONMENT=development.")
-    with opened(settings) as place:
+    with reachable_database(settings) as place:
         bring_to_head(place.url)
         found = drift(place.url)
         if not found.differences:
@@ -41,7 +41,7 @@ def _write(url: str, head: str | None, message: str, found: "Drift") -> Path:
     from alembic import command
     from alembic.script import Script
 
-    from backend.db.autogenerate import complete
+    from backend.db.schema.autogenerate import complete
 
     def completed(_context: Any, _revision: Any, directives: list[Any]) -> None:
         complete(directives[0], found)
@@ -60,13 +60,13 @@ def _write(url: str, head: str | None, message: str, found: "Drift") -> Path:
 
 
 def _left_over(found: "Drift") -> str:
-    from backend.db.autogenerate import is_written
+    from backend.db.schema.autogenerate import is_written
 
     return "\n".join(
         line
         for each in found.differences
         if not is_written(each)
-        for line in each.told("the migrations")
+        for line in each.described("the migrations")
     )
 
 

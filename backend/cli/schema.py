@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psycopg
 
-from backend.cli.databases import opened
+from backend.cli.databases import reachable_database
 from backend.cli.terminal import CommandError, say
 from backend.core.settings import Settings, load_settings
 from backend.db.errors import DatabaseUnavailableError, MigrationRefusedError
-from backend.db.migrations import FOLDER, alembic_config, newest_revision, revisions
+from backend.db.schema.migrations import FOLDER, alembic_config, newest_revision, revisions
 
 UNMIGRATED = "nothing, as before the first migration"
 
@@ -64,7 +64,7 @@ def move(url: str, revision: str, *, down: bool = False) -> str | None:
 
 
 def upgrade(revision: str) -> None:
-    with opened(core_settings()) as place:
+    with reachable_database(core_settings()) as place:
         before = after = position(place.url)
         # Every deployment asks, and few have something to migrate: Alembic takes a second.
         if revision != "head" or before != newest_revision():
@@ -73,7 +73,7 @@ def upgrade(revision: str) -> None:
 
 
 def downgrade(revision: str) -> None:
-    with opened(core_settings()) as place:
+    with reachable_database(core_settings()) as place:
         after = move(place.url, revision, down=True)
     say(f"The schema is at {after or UNMIGRATED}.")
 

@@ -10,13 +10,13 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from backend.cli import configuration
-from backend.cli.bounds import Bounds
-from backend.cli.databases import opened
+from backend.cli.databases import reachable_database
 from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
-from backend.cli.server import Server, bounds_of, make_config
 from backend.cli.terminal import CommandError
 from backend.core.logging import configure_logging
+from backend.server.bounds import Bounds
+from backend.server.config import Server, bounds_of, make_config
 
 # Longer than a statement may run, shorter than the 30 seconds of most orchestrators.
 STOP_PATIENCE = 20
@@ -36,7 +36,7 @@ def run(host: str, port: int, workers: int) -> None:
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in listen(host, port)]
         if settings.database_url is None:
-            place = stack.enter_context(opened(settings))
+            place = stack.enter_context(reachable_database(settings))
             bring_to_head(place.url)
             os.environ["DATABASE_URL"] = place.url
         structlog.get_logger().info("serving", url=url_of(sockets[0]), workers=workers)

@@ -11,7 +11,7 @@ from backend.cli.terminal import CommandError
 from backend.core.settings import Settings
 from backend.db.connections import REMEDY, Timeouts
 from backend.db.errors import is_unavailable
-from backend.db.sessions import Trial, try_session
+from backend.db.session_features import Trial, try_session
 
 KEPT = "prepared statements, session settings and LISTEN work"
 DIRECT = "set DATABASE_DIRECT_URL to the server itself, for migrations and the worker"
@@ -19,7 +19,7 @@ DIRECT = "set DATABASE_DIRECT_URL to the server itself, for migrations and the w
 
 def require_session(name: str, url: str) -> None:
     """`CommandError` unless what needs a session works at this address, that of setting `name`."""
-    trial = _tried(name, url)
+    trial = _refund_if_untried(name, url)
     if not trial.keeps_session:
         remedy = DIRECT if name == "DATABASE_DIRECT_URL" else f"{REMEDY}, and {DIRECT}"
         raise CommandError(f"{_lost(name, trial)}: {remedy}.")
@@ -30,7 +30,7 @@ def describe(name: str, url: str, settings: Settings) -> str:
     if name == "DATABASE_DIRECT_URL":
         require_session(name, url)
         return f"{name} keeps sessions: {KEPT}"
-    trial = _tried(name, url)
+    trial = _refund_if_untried(name, url)
     if not trial.transactions:
         raise CommandError(
             f"{name} leads to a pooler that takes no transactions: set its pool_mode to "
@@ -90,7 +90,7 @@ def addresses(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name.upper(), secret.get_secret_value()
 
 
-def _tried(name: str, url: str) -> Trial:
+def _refund_if_untried(name: str, url: str) -> Trial:
     try:
         return asyncio.run(try_session(url, Timeouts()))
     except (psycopg.Error, OSError) as error:

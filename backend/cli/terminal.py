@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from backend.dev.lifeline import STOP_SIGNALS
 
 
 class CommandError(Exception):
@@ -46,7 +46,7 @@ def shown(path: Path) -> str:
 
 
 def exit_on_signals(
-    signals: Sequence[signal.Signals] = STOPPING, *, code: int | None = None
+    signals: Sequence[signal.Signals] = STOP_SIGNALS, *, code: int | None = None
 ) -> None:
     """Leave through every `with` block at the first of these signals; ignore further ones.
 
@@ -66,7 +66,7 @@ def exit_on_signals(
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let a signal to stop wait until the block is done."""
-    handlers = {each: signal.getsignal(each) for each in STOPPING}
+    handlers = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     arrived: list[int] = []
     for each, handler in handlers.items():
         if handler is not signal.SIG_IGN:

@@ -14,17 +14,19 @@ from types import FrameType
 import structlog
 from pydantic import SecretStr
 
-from backend.cli import configuration, lifeline
-from backend.cli.databases import opened
+from backend.cli import configuration
+from backend.cli.databases import reachable_database
 from backend.cli.schema import bring_to_head
-from backend.cli.terminal import STOPPING, CommandError
+from backend.cli.terminal import CommandError
 from backend.core.app import create_context
-from backend.core.attempts import Pace
 from backend.core.logging import configure_logging
 from backend.core.registry import RegistryError
 from backend.core.settings import Settings, SettingsError
-from backend.core.worker import work
-from backend.db.history import HistoryError
+from backend.db.schema.history import HistoryError
+from backend.dev import lifeline
+from backend.dev.lifeline import STOP_SIGNALS
+from backend.worker.job_execution import WorkerConfig
+from backend.worker.supervisor import work
 
 log = structlog.get_logger()
 
@@ -46,7 +48,7 @@ def main() -> None:
             line.send(lifeline.READY)
 
     try:
-        run(Pace(patience=lifeline.DEV_PATIENCE), on_ready=tell)
+        run(WorkerConfig(patience=lifeline.DEV_PATIENCE), on_ready=tell)
     except (CommandError, HistoryError, RegistryError, SettingsError) as error:
         sys.exit(str(error))
     finally:
@@ -54,9 +56,9 @@ def main() -> None:
         line.detach()
 
 
-def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:
+def run(config: WorkerConfig | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """Run jobs until a signal to stop."""
-    pace = pace or Pace()
+    config = config or WorkerConfig()
     settings, loaded, modules = configuration.load()
     if (
         settings.database_pooler == "transaction"
@@ -67,15 +69,15 @@ def run(pace: Pace | None = None, *, on_ready: Callable[[], None] = lambda: None
     configure_logging(settings)
     with ExitStack() as stack:
         if settings.database_url is None:
-            place = stack.enter_context(opened(settings))
+            place = stack.enter_context(reachable_database(settings))
             bring_to_head(place.url)
             settings = settings.model_copy(update={"database_url": SecretStr(place.url)})
         context = create_context(modules, {**loaded, Settings: settings})
 
         async def until_signalled() -> None:
             stopping = asyncio.Event()
-            with _set_by_signals(stopping, pace.patience + LAST_SECONDS):
-                await work(context, modules, stopping, pace=pace, on_ready=on_ready)
+            with _set_by_signals(stopping, config.patience + LAST_SECONDS):
+                await work(context, modules, stopping, config=config, on_ready=on_ready)
 
         try:
             asyncio.run(until_signalled())
@@ -90,7 +92,7 @@ def _set_by_signals(stopping: asyncio.Event, limit: float) -> Iterator[None]:
     After it the process has so many seconds to end by itself.
     """
     loop = asyncio.get_running_loop()
-    handlers = {each: signal.getsignal(each) for each in STOPPING}
+    handlers = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     wanted = [each for each, handler in handlers.items() if handler is not signal.SIG_IGN]
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -13,31 +13,33 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 
-from backend.core import docs
 from backend.core.context import Context, nobody, unobserved
-from backend.core.draining import drains_before_stop
-from backend.core.failures import install_error_handlers
 from backend.core.host_names import admission
+from backend.core.http import docs
+from backend.core.http.draining import drains_before_stop
+from backend.core.http.exception_handlers import install_error_handlers
+from backend.core.http.middleware.ambiguous_headers import AmbiguousHeadersMiddleware
+from backend.core.http.middleware.anonymous_throttle import AnonymousThrottleMiddleware
+from backend.core.http.middleware.cors import CORSMiddleware
+from backend.core.http.middleware.normalize_path import NormalizePathMiddleware
+from backend.core.http.middleware.proxy_headers import ProxyHeadersMiddleware
+from backend.core.http.middleware.request_context import RequestContextMiddleware
+from backend.core.http.middleware.root_path import RootPathMiddleware
+from backend.core.http.middleware.server_error import ServerErrorMiddleware
+from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
+from backend.core.http.openapi import openapi_document, operation_id
+from backend.core.http.routing import Router
 from backend.core.identity import policies
-from backend.core.limiting.setup import limits_of, redis_check
-from backend.core.middleware.cors import CORSMiddleware
-from backend.core.middleware.failures import FailuresMiddleware
-from backend.core.middleware.floods import FloodsMiddleware
-from backend.core.middleware.headers import HeadersMiddleware
-from backend.core.middleware.hosts import HostsMiddleware
-from backend.core.middleware.paths import PathsMiddleware
-from backend.core.middleware.prefixes import PrefixMiddleware
-from backend.core.middleware.proxies import ProxiesMiddleware
-from backend.core.middleware.requests import RequestsMiddleware
 from backend.core.module import Module
-from backend.core.openapi import openapi_document, operation_id
 from backend.core.registry import prefix_of
-from backend.core.routing import Router
 from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import EncodingError, PoolerError, driver_error, is_unavailable
+from backend.db.query_runner import QueryRunner
+from backend.ratelimit.limiter import RateLimiter, make_limiter, redis_check
+from backend.ratelimit.rules import parse_rules
 
 log = structlog.get_logger()
 
@@ -78,9 +80,26 @@ def create_context(
         features=tuple(feature for module in modules for feature in module.features),
         authenticate=next((each.authenticate for each in modules if each.authenticate), nobody),
         on_refusal=next((each.on_refusal for each in modules if each.on_refusal), unobserved),
-        limits=limits_of(settings, derive_key(keys[0], "limits"), database.fresh),
+        limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
         checks=checks,
     )
+
+
+def _limiter(settings: Settings, secret: bytes, reader: QueryRunner) -> RateLimiter | None:
+    if not settings.rate_limit_enabled:
+        return None
+    try:
+        return make_limiter(
+            settings.limit_storage,
+            parse_rules(settings.rate_limit_default),
+            secret=secret,
+            reader=reader,
+            redis_url=settings.redis_url,
+        )
+    except ValueError:
+        raise SettingsError(
+            ["REDIS_URL: must be like redis://user:password@host:6379/0, with known options."]
+        ) from None
 
 
 def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
@@ -135,24 +154,24 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         if "POST" in (context.methods or ()) and _ignores_credentials(context.original_route)
     }
     # Innermost first.
-    app.add_middleware(FloodsMiddleware, endpoints=anonymous)
-    app.add_middleware(PathsMiddleware)
+    app.add_middleware(AnonymousThrottleMiddleware, endpoints=anonymous)
+    app.add_middleware(NormalizePathMiddleware)
     # Else pages of a foreign name that leads to this machine could use what runs here.
     admits = admission(settings.allowed_hosts, local_only=settings.is_development)
     if admits is not None:
-        app.add_middleware(HostsMiddleware, admits=admits)
-    app.add_middleware(HeadersMiddleware)
-    app.add_middleware(FailuresMiddleware, tells_details=settings.is_development)
+        app.add_middleware(TrustedHostMiddleware, admits=admits)
+    app.add_middleware(AmbiguousHeadersMiddleware)
+    app.add_middleware(ServerErrorMiddleware, tells_details=settings.is_development)
     calls_from_elsewhere = settings.cors_origins or settings.is_development
     app.add_middleware(
         CORSMiddleware, allows=settings.allows_origin if calls_from_elsewhere else None
     )
     if settings.root_path or settings.trusted_proxies:
         roots = {str(context.path_format).split("/", 2)[1] for context in contexts}
-        app.add_middleware(PrefixMiddleware, root_path=settings.root_path, roots=roots)
+        app.add_middleware(RootPathMiddleware, root_path=settings.root_path, roots=roots)
     if settings.trusted_proxies:
-        app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
-    app.add_middleware(RequestsMiddleware, hsts=settings.hsts, template_of=templates.get)
+        app.add_middleware(ProxyHeadersMiddleware, trusted=settings.trusted_proxies)
+    app.add_middleware(RequestContextMiddleware, hsts=settings.hsts, template_of=templates.get)
 
 
 def _ignores_credentials(route: Any) -> bool:

@@ -7,13 +7,13 @@ from typing import TypeVar, cast
 
 from starlette.requests import Request
 
-from backend.core.limiting.setup import Limits
 from backend.core.permissions import Feature
 from backend.core.principal import Principal
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
-from backend.db.connections import Gate
+from backend.db.connections import FairSemaphore
 from backend.db.database import Database
+from backend.ratelimit.limiter import RateLimiter
 
 # Pages of up to 2 MiB, whose rows, models and text take several times that while they are told.
 LARGE_PAGES = 8
@@ -59,10 +59,12 @@ class Context:
     features: tuple[Feature, ...] = ()
     authenticate: Authenticator = nobody
     on_refusal: RefusalObserver = unobserved
-    limits: Limits | None = None
+    limits: RateLimiter | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     state: State = field(default_factory=State)
-    large_pages: Gate = field(default_factory=lambda: Gate(LARGE_PAGES, 5, "place for a page"))
+    large_pages: FairSemaphore = field(
+        default_factory=lambda: FairSemaphore(LARGE_PAGES, 5, "place for a page")
+    )
 
     def settings_of(self, kind: type[S]) -> S:
         return cast(S, self.module_settings[kind])

@@ -249,7 +249,7 @@ def problem_response(scope: Scope, error: AppError, *, detail: str | None = None
     )
 
 
-def documented(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that may raise these."""
     by_status: dict[int, list[type[AppError]]] = {}
     for error in errors:

@@ -7,8 +7,8 @@
     dependencies=[credentials_ignored]                               anybody, tokens not looked at
     dependencies=[unlimited]                                         the same, and not counted
 
-`backend.core.routing` applies the policy before the body is read, so a caller who may not learn
-anything learns nothing from validation either.
+`backend.core.http.routing` applies the policy before the body is read, so a caller who may not
+learn anything learns nothing from validation either.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def require(permission: str) -> Any:
     return Depends(Policy("permission", permission))
 
 
-async def confirm(request: Request) -> None:
+async def reauthorize(request: Request) -> None:
     """Ask once more who is calling, at the end of a change of rights.
 
     It may have waited for somebody who was just taking the caller's own rights away; then it must

@@ -1,16 +1,16 @@
-"""Limits: how often something may be done in a time, wherever in it one begins to count.
+"""Rate limits: at most so many actions of one key in any window of time.
 
-`count_request` is for every request. For what somebody could guess by trying, count the attempts:
+`count_request` counts every request. Attempts at a secret are counted one by one:
 
-    verdict = await take(context, f"code {user_id}", Rule(5, 300))
-    if not verdict.allowed:
-        raise RateLimitedError(verdict)
+    result = await hit(context, f"code {user_id}", Rule(5, 300))
+    if not result.allowed:
+        raise RateLimitedError(result)
 
 These counts are durable, exact for any number of processes, and cost a round trip. An attempt is
-counted before it is made, so parallel ones cannot pass together; what turns out to be none is given
-back, and a success clears them all. What is never forgiven, such as mails sent, is counted by
-`spend` in the place of `take`: then a refusal is known to hold until its time, and costs nothing
-more. A key always goes with the same windows, and is stored as a keyed hash.
+counted before it is made, so that parallel attempts cannot pass together; `refund` takes back one
+that was not made, and `clear` forgets all of them after a success. `hit_cached` counts actions that
+are never refunded or cleared, such as mails sent: it remembers a refusal, so that a repetition
+costs no round trip. A key is always used with the same rules, and is stored as a keyed hash.
 """
 
 import math
@@ -20,27 +20,27 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.types import Scope
 
+from backend.core.client_info import client_address
 from backend.core.context import Context
 from backend.core.errors import AppError
-from backend.core.limiting.rules import ALLOWED, Rule, Verdict, parse_rules
-from backend.core.origin import client_address
 from backend.core.principal import Principal
-from backend.db import limits as counts
+from backend.ratelimit import postgres as counts
+from backend.ratelimit.rules import ALLOWED, LimitResult, Rule, parse_rules
 
 __all__ = [
+    "LimitResult",
     "RateLimitedError",
     "Rule",
-    "Verdict",
     "address_key",
     "clear",
     "clear_in",
-    "count_address",
     "count_request",
-    "give_back",
+    "hit",
+    "hit_address",
+    "hit_cached",
     "parse_rules",
-    "spend",
-    "take",
-    "tell_refusal",
+    "refund",
+    "set_refusal_headers",
 ]
 
 IPV6_NETWORK = 64
@@ -52,20 +52,20 @@ class RateLimitedError(AppError):
     code = "RATE_LIMITED"
     detail = "Too many requests; `Retry-After` says in how many seconds to try again."
 
-    def __init__(self, verdict: Verdict | None = None, *, of_address: bool = False) -> None:
+    def __init__(self, result: LimitResult | None = None, *, of_address: bool = False) -> None:
         """`of_address`: whatever is asked from there is refused, whoever and whatever is named.
 
-        Without a `verdict` it is for what the caller has under way, and soon over.
+        Without a `result` it is for what the caller has under way, and soon over.
         """
-        self.verdict = verdict
+        self.result = result
         self.of_address = of_address
-        if verdict is None:
+        if result is None:
             super().__init__(headers={"Retry-After": "1"})
             return
         headers = {
-            "Retry-After": str(verdict.retry_after),
-            "RateLimit-Policy": verdict.policy,
-            "RateLimit": _state(verdict),
+            "Retry-After": str(result.retry_after),
+            "RateLimit-Policy": result.policy,
+            "RateLimit": _state(result),
         }
         super().__init__(headers=headers)
 
@@ -82,7 +82,7 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
         name = f"address {address_key(client_address(scope))}"
     else:
         name = f"user {principal.user_id}"
-    found = await limits.quotas.take(limits.key(name))
+    found = await limits.quotas.hit(limits.key(name))
     if not found.allowed:
         raise RateLimitedError(found, of_address=principal is None)
     scope["answer_headers"] += [
@@ -91,54 +91,54 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
     ]
 
 
-def _state(verdict: Verdict) -> str:
-    assert verdict.rule is not None
-    return f'"{verdict.rule.name}";r={verdict.remaining};t={math.ceil(verdict.reset)}'
+def _state(result: LimitResult) -> str:
+    assert result.rule is not None
+    return f'"{result.rule.name}";r={result.remaining};t={math.ceil(result.reset)}'
 
 
-def tell_refusal(context: Context, scope: Scope, error: RateLimitedError) -> None:
+def set_refusal_headers(context: Context, scope: Scope, error: RateLimitedError) -> None:
     """Have the answer speak of the limit that refused, and remember it where that is possible."""
     scope["answer_headers"][:] = [
         header for header in scope["answer_headers"] if header[0] not in (POLICY, STATE)
     ]
     caller = scope.get("anonymous")
-    if caller is not None and error.of_address and context.limits and error.verdict:
-        context.limits.refused.remember(caller, error.verdict)
+    if caller is not None and error.of_address and context.limits and error.result:
+        context.limits.refused.remember(caller, error.result)
 
 
-async def take(context: Context, key: str, *rules: Rule) -> Verdict:
+async def hit(context: Context, key: str, *rules: Rule) -> LimitResult:
     """Count an attempt at what `key` names, unless one of the rules does not allow it."""
     limits = context.limits
     if limits is None:
         return ALLOWED
-    return await limits.guess(key, rules, context.database.fresh)
+    return await limits.hit(key, rules, context.database.primary)
 
 
-async def spend(context: Context, key: str, *rules: Rule) -> Verdict:
-    """`take` for what is never given back or cleared."""
+async def hit_cached(context: Context, key: str, *rules: Rule) -> LimitResult:
+    """`hit` for what is never given back or cleared."""
     limits = context.limits
     if limits is None:
         return ALLOWED
-    return await limits.spend(key, rules, context.database.fresh)
+    return await limits.hit_cached(key, rules, context.database.primary)
 
 
-async def count_address(context: Context, what: str, ip: str | None, *rules: Rule) -> None:
-    """`spend` for this address, which is to do no more of it; raises `RateLimitedError`."""
-    verdict = await spend(context, f"{what} {address_key(ip)}", *rules)
-    if not verdict.allowed:
-        raise RateLimitedError(verdict, of_address=True)
+async def hit_address(context: Context, what: str, ip: str | None, *rules: Rule) -> None:
+    """`hit_cached` for this address, which is to do no more of it; raises `RateLimitedError`."""
+    result = await hit_cached(context, f"{what} {address_key(ip)}", *rules)
+    if not result.allowed:
+        raise RateLimitedError(result, of_address=True)
 
 
-async def give_back(context: Context, key: str) -> None:
+async def refund(context: Context, key: str) -> None:
     """Take back the newest attempt: it was none."""
     if context.limits is not None:
-        await counts.give_back(context.database.fresh, context.limits.key(key))
+        await counts.refund(context.database.primary, context.limits.key(key))
 
 
 async def clear(context: Context, key: str) -> None:
     """Forget all attempts."""
     if context.limits is not None:
-        await counts.clear(context.database.fresh, context.limits.key(key))
+        await counts.clear(context.database.primary, context.limits.key(key))
 
 
 async def clear_in(session: AsyncSession, context: Context, key: str) -> None:

@@ -12,10 +12,10 @@ from types import ModuleType
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
+from backend.core.http.routing import Route
 from backend.core.identity import policies
 from backend.core.module import Module
 from backend.core.permissions import BUILT_IN_ROLES, Feature
-from backend.core.routing import Route
 
 API_PREFIX = "/api/v1"
 
@@ -181,7 +181,7 @@ def _guarded(where: str, route: RouteContext) -> Route:
         return found
     if isinstance(found, APIRoute):
         raise RegistryError(
-            f"{where} make the router with backend.core.routing.Router instead of "
+            f"{where} make the router with backend.core.http.routing.Router instead of "
             "APIRouter, so that it follows the HTTP contract."
         )
     raise RegistryError(

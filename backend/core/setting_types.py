@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from backend.core.client_info import parse_prefix
 from backend.core.host_names import read_host
-from backend.core.origin import parse_prefix
 from backend.core.server_urls import check_database_url, check_redis_url
 from backend.core.web_origins import read_origin
 

@@ -14,7 +14,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from backend.core.limiting.rules import parse_rules
 from backend.core.setting_types import (
     DatabaseURL,
     Hosts,
@@ -25,9 +24,9 @@ from backend.core.setting_types import (
     RedisURL,
 )
 from backend.core.web_origins import allows_origin
+from backend.ratelimit.rules import Storage, parse_rules
 
 Environment = Literal["development", "test", "staging", "production"]
-LimitStorage = Literal["memory", "postgres", "redis"]
 Pooler = Literal["session", "transaction"]
 LOCAL: frozenset[Environment] = frozenset({"development", "test"})
 SECRET_KEY_BYTES = 32
@@ -167,7 +166,7 @@ class Settings(SettingsBase):
         "60/minute;1000/hour",
         description="Requests of a user, or of an address without one; also `10/5 minutes`.",
     )
-    rate_limit_storage: LimitStorage | None = Field(
+    rate_limit_storage: Storage | None = Field(
         None,
         description="Where they are counted: memory (of a single worker), postgres or redis. "
         "Unset: redis with REDIS_URL; else memory for a single worker in development and test, "
@@ -219,7 +218,7 @@ class Settings(SettingsBase):
 
     @field_validator("rate_limit_storage")
     @classmethod
-    def _has_redis(cls, value: LimitStorage | None, others: ValidationInfo) -> LimitStorage | None:
+    def _has_redis(cls, value: Storage | None, others: ValidationInfo) -> Storage | None:
         if value == "redis" and others.data.get("redis_url", "unusable") is None:
             raise ValueError("redis needs a REDIS_URL")
         return value
@@ -252,7 +251,7 @@ class Settings(SettingsBase):
         return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
 
     @property
-    def limit_storage(self) -> LimitStorage:
+    def limit_storage(self) -> Storage:
         """Where a single worker counts requests; several cannot share memory."""
         if self.rate_limit_storage is not None:
             return self.rate_limit_storage

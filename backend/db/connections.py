@@ -175,7 +175,7 @@ class Connection(psycopg.AsyncConnection[Any]):
             raise
 
 
-class Gate:
+class FairSemaphore:
     """At most `size` holders at once, served in the order they came.
 
     SQLAlchemy's own pool queue is not fair: with 32 clients on 10 connections the unlucky wait
@@ -188,7 +188,7 @@ class Gate:
         self._what = what
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self) -> None:
+    async def acquire(self) -> None:
         """Wait for a place; `DatabaseUnavailableError` when none is free in time."""
         if self._free:
             self._free -= 1
@@ -203,12 +203,12 @@ class Gate:
         except asyncio.CancelledError:
             # Cancelled in the moment between being called and coming?
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave()
+                self.release()
             raise
         finally:
             timer.cancel()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -223,11 +223,11 @@ class Gate:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        await self.enter()
+        await self.acquire()
         try:
             yield
         finally:
-            self.leave()
+            self.release()
 
 
 def is_dead(pgconn: psycopg.pq.abc.PGconn) -> bool:

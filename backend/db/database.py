@@ -10,9 +10,9 @@ from sqlalchemy import Connection, event, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.connections import Gate, Timeouts, is_dead
-from backend.db.errors import KeepsChanges
-from backend.db.reads import Reads
+from backend.db.connections import FairSemaphore, Timeouts, is_dead
+from backend.db.errors import CommitAndRaise
+from backend.db.query_runner import QueryRunner
 
 AfterCommit = Callable[[], Awaitable[None]]
 _AFTER_COMMIT = "after_commit"
@@ -22,13 +22,13 @@ class Database:
     """Opens connections when first used, so it can be made while PostgreSQL is still down.
 
     `size` bounds writers and readers each: one process holds at most twice as many connections.
-    `reads` may lag behind where there is a replica; `fresh` knows every commit.
+    `replica` may lag behind where there is a replica; `primary` knows every commit.
     """
 
     def __init__(
         self, url: str, *, replica_url: str | None = None, size: int, timeouts: Timeouts
     ) -> None:
-        self._gate = Gate(size, timeouts.pool)
+        self._gate = FairSemaphore(size, timeouts.pool)
         self._engine = create_async_engine(
             # libpq reads the URL: it may name several hosts, of which SQLAlchemy reads one.
             "postgresql+psycopg://",
@@ -49,23 +49,25 @@ class Database:
         event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
         if timeouts.pooled:
             event.listen(self._engine.sync_engine, "begin", _begin_with(timeouts))
-        self.fresh = Reads(url, size=size, timeouts=timeouts)
-        self.reads = Reads(replica_url, size=size, timeouts=timeouts) if replica_url else self.fresh
+        self.primary = QueryRunner(url, size=size, timeouts=timeouts)
+        self.replica = (
+            QueryRunner(replica_url, size=size, timeouts=timeouts) if replica_url else self.primary
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Commit on a clean exit, roll back otherwise; then run what `after_commit` registered.
 
-        An exception marked `KeepsChanges` commits as well, and is raised again.
+        An exception marked `CommitAndRaise` commits as well, and is raised again.
         """
         async with self._gate.place():
             session = AsyncSession(self._engine, expire_on_commit=False)
-            refusal: KeepsChanges | None = None
+            refusal: CommitAndRaise | None = None
             try:
                 try:
                     yield session
                 except Exception as error:
-                    if not isinstance(error, KeepsChanges):
+                    if not isinstance(error, CommitAndRaise):
                         raise
                     refusal = error
                 await session.commit()
@@ -82,7 +84,7 @@ class Database:
             raise refusal
 
     @asynccontextmanager
-    async def unhurried(self) -> AsyncIterator[AsyncSession]:
+    async def without_timeouts(self) -> AsyncIterator[AsyncSession]:
         """A transaction in which statements may take any time."""
         async with self.transaction() as session:
             connection = await session.connection()
@@ -96,8 +98,8 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
-        await self.fresh.close()
-        await self.reads.close()
+        await self.primary.close()
+        await self.replica.close()
 
 
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:

@@ -38,7 +38,7 @@ class PoolerError(DatabaseUnavailableError):
     """A pooler that keeps no session stands where one is needed; `str()` tells the remedy."""
 
 
-class KeepsChanges:
+class CommitAndRaise:
     """Marks an exception that refuses the request but keeps what its transaction wrote.
 
     A counted failure or a revoked token family must outlive the answer that reports it.

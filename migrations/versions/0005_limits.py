@@ -1,6 +1,6 @@
 """limits: what counts requests and guesses
 
-`rate_limit_count` is the algorithm of `backend.core.limiting.memory`, for one key.
+`rate_limit_count` is the algorithm of `backend.ratelimit.memory`, for one key.
 """
 
 from alembic import op

@@ -8,12 +8,12 @@ from fastapi import FastAPI
 
 from backend.core.context import Context
 from tests import databases
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.applications import make_app, make_context
 
 
 @dataclass(frozen=True)
-class House:
+class Served:
     """The application, and who calls it."""
 
     app: FastAPI
@@ -24,14 +24,14 @@ class House:
 
 
 @pytest.fixture(scope="module")
-async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     with databases.cloned_database(databases.server_url(request.config)) as url:
         # Thousands of requests by one user are what these tests are about.
         context = make_context(url, rate_limit_enabled=False)
         context.state.started = True
         app = make_app(context)
-        cast = Cast(app, context)
+        cast = ActorFactory(app, context)
         async with cast.stack, Client(app) as nobody:
             member, admin = await cast("ada"), await cast("root", roles=("admin",))
-            yield House(app, context, member, admin, nobody)
+            yield Served(app, context, member, admin, nobody)
         await context.database.close()

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from backend.core import schemas, strict_json
-from backend.core.forms import MAX_ESCAPES
-from backend.core.routing import accepts
+from backend.core import schemas
+from backend.core.http import strict_json
+from backend.core.http.forms import MAX_ESCAPES
+from backend.core.http.routing import accepts
+from backend.core.http.strict_json import MAX_VALUES, JSONRefusedError
 from backend.core.schemas import Trimmed
-from backend.core.strict_json import MAX_VALUES, JSONRefusedError
 from tests.actors import Actor, Client
 
 MAXIMUM = 500_000

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.actors import PASSWORD, Actor
-from tests.core.test_answers import API, PREFLIGHT, app_of, calling
+from tests.core.http.test_answers import API, PREFLIGHT, app_of, calling
 from tests.hostile import raw
 from tests.web import COOKIE_LOGIN, elsewhere, opened
 

@@ -18,10 +18,10 @@ from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.registry import discover
 from backend.db.base import Base
-from backend.db.migrations import FOLDER, alembic_config
+from backend.db.schema.migrations import FOLDER, alembic_config
 from backend.modules.roles import service as roles
 from tests import architecture, databases
-from tests.actors import Cast, Client
+from tests.actors import ActorFactory, Client
 from tests.applications import MODULES, make_context
 
 FILES = {
@@ -99,10 +99,10 @@ class TooManyNotesError(AppError):
 from sqlalchemy import select
 from sqlmodel import col
 
-from backend.db.lists import Listing
+from backend.db.lists.pages import ListSpec
 from backend.modules.notes.models import Note
 
-NOTES = Listing(
+NOTES = ListSpec(
     name="notes",
     statement=select(col(Note.id), col(Note.text), col(Note.author_id)),
     key=col(Note.id),
@@ -114,19 +114,19 @@ NOTES = Listing(
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.pagination import Page
+from backend.core.http.pagination import Page
 from backend.core.principal import Principal
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.notes import queries
 from backend.modules.notes.exceptions import TooManyNotesError
 from backend.modules.notes.models import Note
 from backend.modules.notes.schemas import NoteCreate, NoteOut
 
 
-async def list_notes(reads: Reads, author: Principal, query: ListQuery) -> Page[NoteOut]:
-    page = await fetch_page(reads, queries.NOTES, query, author=author.user_id)
-    return Page.of(page, NoteOut.from_row)
+async def list_notes(reader: QueryRunner, author: Principal, query: ListQuery) -> Page[NoteOut]:
+    page = await fetch_page(reader, queries.NOTES, query, author=author.user_id)
+    return Page.from_rows(page, NoteOut.from_row)
 
 
 async def write_note(
@@ -145,12 +145,12 @@ from typing import Annotated
 
 from fastapi import Depends, Response
 
-from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import documented
+from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.errors import error_responses
 from backend.core.identity import require
-from backend.core.pagination import ListParameters, Page, PageRequest
+from backend.core.http.pagination import ListParameters, Page, PageRequest
 from backend.core.principal import Principal
-from backend.core.routing import Router
+from backend.core.http.routing import Router
 from backend.modules.notes import queries, service
 from backend.modules.notes.exceptions import TooManyNotesError
 from backend.modules.notes.schemas import NoteCreate, NoteOut
@@ -162,13 +162,13 @@ NotePage = Annotated[PageRequest, Depends(ListParameters(queries.NOTES, NoteOut)
 
 @router.get("", response_model=Page[NoteOut])
 async def list_notes(
-    author: Annotated[Principal, require("notes:read")], reads: ReadSession, page: NotePage
+    author: Annotated[Principal, require("notes:read")], reader: Reader, page: NotePage
 ) -> Response:
     """The caller's notes."""
-    return page.of(await service.list_notes(reads, author, page.query))
+    return page.render(await service.list_notes(reader, author, page.query))
 
 
-@router.post("", status_code=201, responses=documented(TooManyNotesError))
+@router.post("", status_code=201, responses=error_responses(TooManyNotesError))
 async def write_note(
     author: Annotated[Principal, require("notes:write")],
     session: Session,
@@ -251,8 +251,8 @@ def app(grown: Context, modules: tuple[Module, ...]) -> FastAPI:
 
 
 @pytest.fixture
-async def actor(app: FastAPI, grown: Context) -> AsyncIterator[Cast]:
-    cast = Cast(app, grown)
+async def actor(app: FastAPI, grown: Context) -> AsyncIterator[ActorFactory]:
+    cast = ActorFactory(app, grown)
     async with cast.stack:
         yield cast
 
@@ -305,7 +305,7 @@ async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
     assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"notes:read"}}
 
 
-async def test_an_administrator_needs_nothing_to_use_it(actor: Cast) -> None:
+async def test_an_administrator_needs_nothing_to_use_it(actor: ActorFactory) -> None:
     admin = await actor("root", roles=("admin",))
     assert (await admin.post(NOTES, json={"text": "Milk"})).status_code == 201
     listed = (await admin.get("/api/v1/permissions", params={"limit": 100})).json()["data"]
@@ -332,7 +332,7 @@ async def test_its_errors_are_explained(app: FastAPI) -> None:
     assert explained.json()["status"] == 409
 
 
-async def test_a_member_uses_it(actor: Cast) -> None:
+async def test_a_member_uses_it(actor: ActorFactory) -> None:
     ada, bob = await actor("ada"), await actor("bob")
     written = await ada.post(NOTES, json={"text": " Milk "})
     assert written.status_code == 201
@@ -343,14 +343,14 @@ async def test_a_member_uses_it(actor: Cast) -> None:
     assert unknown.json()["errors"][0]["field"] == "body.colour"
 
 
-async def test_its_setting_counts(actor: Cast) -> None:
+async def test_its_setting_counts(actor: ActorFactory) -> None:
     carl = await actor("carl")
     answers = [await carl.post(NOTES, json={"text": "Milk"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 409]
     assert answers[-1].json()["error"] == "TOO_MANY_NOTES"
 
 
-async def test_others_use_it_as_their_roles_say(actor: Cast, app: FastAPI) -> None:
+async def test_others_use_it_as_their_roles_say(actor: ActorFactory, app: FastAPI) -> None:
     viewer = await actor("vera", roles=("viewer",))
     editor = await actor("edith", roles=("editor",))
     assert (await viewer.get(NOTES)).status_code == 200
@@ -360,7 +360,7 @@ async def test_others_use_it_as_their_roles_say(actor: Cast, app: FastAPI) -> No
         assert (await nobody.get(NOTES)).status_code == 401
 
 
-async def test_what_was_there_before_works_on(actor: Cast) -> None:
+async def test_what_was_there_before_works_on(actor: ActorFactory) -> None:
     dora = await actor("dora")
     made = await dora.post("/api/v1/items", json={"title": "Milk"})
     assert (await dora.get(made.headers["location"])).json() == made.json()

@@ -27,7 +27,7 @@ from backend.core.identity import CurrentPrincipal, credentials_ignored, public,
 from backend.core.module import Module
 from backend.core.permissions import Feature
 from backend.core.principal import Principal
-from backend.core.routing import Router
+from backend.core.http.routing import Router
 
 router = Router(prefix="/{name}")
 {routes}
@@ -281,8 +281,8 @@ def test_a_permission_that_another_module_declares_will_do() -> None:
 def test_a_plain_router(package: Package) -> None:
     package.routes("notes", "router = APIRouter(prefix='/notes')\n" + route(""))
     assert package.refusal() == (
-        "Module 'notes', GET /notes: make the router with backend.core.routing.Router instead of "
-        "APIRouter, so that it follows the HTTP contract."
+        "Module 'notes', GET /notes: make the router with backend.core.http.routing.Router instead "
+        "of APIRouter, so that it follows the HTTP contract."
     )
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Identity, Index, Int
 from sqlalchemy.dialects import postgresql as pg
 
 from backend.db.base import NAMING_CONVENTION, Base
-from backend.db.drift import ModelsError, compare
-from backend.db.migrations import connected
+from backend.db.schema.drift import ModelsError, compare
+from backend.db.schema.migrations import connected
 from tests import databases
 
 
@@ -34,7 +34,7 @@ def connection(empty_url: str) -> Iterator[sa.Connection]:
 
 def told(connection: sa.Connection, metadata: MetaData) -> list[str]:
     found = compare(connection, metadata)
-    return found.told("the database").splitlines()
+    return found.described("the database").splitlines()
 
 
 def things(*parts: sa.schema.SchemaItem, **options: Any) -> MetaData:

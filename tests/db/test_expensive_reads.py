@@ -14,13 +14,13 @@ from fastapi import FastAPI
 from sqlalchemy import bindparam, func, select
 
 from backend.core.context import Context
-from backend.db import lists
-from backend.db.connections import Gate, Timeouts
+from backend.db.connections import FairSemaphore, Timeouts
 from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
-from backend.db.lists import Listing, ListQuery
-from backend.db.reads import Query
-from backend.db.shares import PER_CALLER, Share
+from backend.db.expensive_reads import PER_CALLER, Share
+from backend.db.lists import pages as lists
+from backend.db.lists.pages import ListQuery, ListSpec
+from backend.db.query_runner import Query
 from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
 from backend.modules.items.queries import ITEMS
@@ -52,15 +52,15 @@ async def database(request: pytest.FixtureRequest, database_url: str) -> AsyncIt
 # Which they are
 
 
-def named(part: Listing | dict[str, Any]) -> str:
-    return part.name if isinstance(part, Listing) else str(part)
+def named(part: ListSpec | dict[str, Any]) -> str:
+    return part.name if isinstance(part, ListSpec) else str(part)
 
 
 def asked(**query: Any) -> ListQuery:
     return ListQuery(cursor_key=b"", **query)
 
 
-CHEAP: list[tuple[Listing, dict[str, Any]]] = [
+CHEAP: list[tuple[ListSpec, dict[str, Any]]] = [
     (ARTICLES, {}),
     (ARTICLES, {"limit": 100, "offset": 1000}),
     (ARTICLES, {"cursor": "of any depth"}),
@@ -75,7 +75,7 @@ CHEAP: list[tuple[Listing, dict[str, Any]]] = [
     (EVENTS, {"filters": {"actor_id": UUID(int=1)}}),
     (EVENTS, {"filters": {"action": "auth.login", "occurred_after": MOMENT}}),
 ]
-EXPENSIVE: list[tuple[Listing, dict[str, Any]]] = [
+EXPENSIVE: list[tuple[ListSpec, dict[str, Any]]] = [
     (ARTICLES, {"q": "a"}),
     (ARTICLES, {"total": True}),
     (ARTICLES, {"offset": 1001}),
@@ -94,23 +94,25 @@ EXPENSIVE: list[tuple[Listing, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("listing", "query"), CHEAP, ids=named)
-def test_what_an_index_gives_in_order_is_cheap(listing: Listing, query: dict[str, Any]) -> None:
+def test_what_an_index_gives_in_order_is_cheap(listing: ListSpec, query: dict[str, Any]) -> None:
     assert not listing.is_expensive(asked(**query))
 
 
 @pytest.mark.parametrize(("listing", "query"), EXPENSIVE, ids=named)
-def test_all_else_is_expensive(listing: Listing, query: dict[str, Any]) -> None:
+def test_all_else_is_expensive(listing: ListSpec, query: dict[str, Any]) -> None:
     assert listing.is_expensive(asked(**query))
 
 
 @pytest.mark.parametrize("listing", [ARTICLES, EVENTS, ITEMS], ids=lambda each: each.name)
-def test_filters_that_are_cheap_have_an_index(listing: Listing, database_url: str) -> None:
+def test_filters_that_are_cheap_have_an_index(listing: ListSpec, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
         for name in listing.indexed:
             kind = listing.filters[name].type
             value = uuid4() if kind is UUID else "auth.login"
-            shape = lists._shape(listing, (name,), (listing.default_sort,), None, (), bounded=False)
+            shape = lists._compiled_page(
+                listing, (name,), (listing.default_sort,), None, (), bounded=False
+            )
             values = shape.query.parameters({name: value, "page_limit": 21, "page_offset": 0})
             found = connection.execute(f"EXPLAIN {shape.query.sql}".encode(), values)
             plan = "\n".join(line for (line,) in found)
@@ -198,7 +200,7 @@ async def test_who_stops_waiting_takes_no_place_along() -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert not share._callers
-        gate: Gate = share._places
+        gate: FairSemaphore = share._places
         assert gate._free == 1
 
 
@@ -206,36 +208,36 @@ async def test_who_stops_waiting_takes_no_place_along() -> None:
 
 
 async def test_they_have_less_time_and_leave_nothing_behind(database: Database) -> None:
-    before = await database.reads.first(SHOWN)
+    before = await database.replica.first(SHOWN)
     assert before is not None
-    async with database.reads.expensive("ada") as ask:
+    async with database.replica.expensive("ada") as ask:
         for _ in range(8):
             ((limit, pid, zone),) = [row.values() for row in await ask(SHOWN)]
             assert (limit, pid, zone) == ("300ms", before["pid"], "UTC")
-            assert await database.reads.first(SHOWN) == before
+            assert await database.replica.first(SHOWN) == before
     assert before["limit"] in ("10s", "0")
 
 
 async def test_what_takes_longer_ends_and_its_connection_goes_on(database: Database) -> None:
-    before = await database.reads.first(SHOWN)
-    async with database.reads.expensive("ada") as ask:
+    before = await database.replica.first(SHOWN)
+    async with database.replica.expensive("ada") as ask:
         for _ in range(2):
             with pytest.raises(psycopg.errors.QueryCanceled):
                 await ask(SLEEP, seconds=5)
-        assert await database.reads.first(SHOWN) == before
-    await database.reads.first(SLEEP, seconds=0.5)
+        assert await database.replica.first(SHOWN) == before
+    await database.replica.first(SLEEP, seconds=0.5)
 
 
 async def test_they_never_have_more_time_than_others(database_url: str) -> None:
     short = Database(database_url, size=1, timeouts=Timeouts(statement=0.2, expensive_read=60))
-    async with short.reads.expensive("ada") as ask:
+    async with short.replica.expensive("ada") as ask:
         assert (await ask(SHOWN))[0]["limit"] == "200ms"
     await short.close()
 
 
 async def test_one_that_is_given_up_is_ended(database: Database) -> None:
     async def sleep() -> None:
-        async with database.reads.expensive("ada") as ask:
+        async with database.replica.expensive("ada") as ask:
             await ask(SLEEP, seconds=0.2)
 
     for pause in (0, 0.001, 0.01, 0.05):
@@ -244,7 +246,7 @@ async def test_one_that_is_given_up_is_ended(database: Database) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        found = await database.reads.first(SHOWN)
+        found = await database.replica.first(SHOWN)
         assert found is not None
         assert found["limit"] in ("10s", "0")
 

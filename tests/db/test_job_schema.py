@@ -9,7 +9,7 @@ from alembic import command
 from alembic.util import CommandError
 from procrastinate.schema import SchemaManager
 
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
 from tests import databases
 
 # Everything whose name begins like this, whatever it is: (kind, name, definition).

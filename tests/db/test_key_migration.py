@@ -11,7 +11,7 @@ from alembic import command
 from backend.core.names import name_key
 from backend.db.base import uuid7
 from backend.db.errors import MigrationRefusedError
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
 from tests import databases
 from tests.commands import backend, refusal
 

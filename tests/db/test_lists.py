@@ -30,13 +30,21 @@ from sqlalchemy import (
     select,
 )
 
-from backend.db import lists
 from backend.db.connections import Timeouts
-from backend.db.cursors import decode_cursor, encode_cursor
 from backend.db.database import Database
 from backend.db.errors import InvalidCursorError
-from backend.db.lists import Filter, Listing, ListQuery, RowPage, Search, containing, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists import pages as lists
+from backend.db.lists.cursors import decode_cursor, encode_cursor
+from backend.db.lists.pages import (
+    Filter,
+    ListQuery,
+    ListSpec,
+    RowPage,
+    Search,
+    containing,
+    fetch_page,
+)
+from backend.db.query_runner import QueryRunner
 from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
 from backend.modules.auth.queries import SESSIONS
@@ -60,7 +68,7 @@ THINGS = Table(
     Index("ix_things_made_at_id", "made_at", "id"),
 )
 C = THINGS.c
-LISTING = Listing(
+LISTING = ListSpec(
     name="things",
     statement=select(C.id, C.name, C.size, C.made_at, C.remark),
     key=C.id,
@@ -124,7 +132,7 @@ ORDER: dict[str, Any] = {
 class Shelf:
     """A table of things that can be filled and listed."""
 
-    reads: Reads
+    reader: QueryRunner
     connection: psycopg.Connection
 
     def fill(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -136,11 +144,11 @@ class Shelf:
                 rows,
             )
 
-    async def page(self, listing: Listing = LISTING, **query: Any) -> RowPage:
+    async def page(self, listing: ListSpec = LISTING, **query: Any) -> RowPage:
         scopes = query.pop("scopes", {})
-        return await fetch_page(self.reads, listing, ListQuery(cursor_key=KEY, **query), **scopes)
+        return await fetch_page(self.reader, listing, ListQuery(cursor_key=KEY, **query), **scopes)
 
-    async def walk(self, listing: Listing = LISTING, **query: Any) -> list[dict[str, Any]]:
+    async def walk(self, listing: ListSpec = LISTING, **query: Any) -> list[dict[str, Any]]:
         """Every row, page by page."""
         rows: list[dict[str, Any]] = []
         cursor = None
@@ -171,7 +179,7 @@ def shelf_url(request: pytest.FixtureRequest) -> Iterator[str]:
 async def shelf(shelf_url: str) -> AsyncIterator[Shelf]:
     database = Database(shelf_url, size=2, timeouts=Timeouts())
     with psycopg.connect(shelf_url, autocommit=True) as connection:
-        yield Shelf(database.reads, connection)
+        yield Shelf(database.replica, connection)
     await database.close()
 
 
@@ -269,7 +277,7 @@ async def test_rows_that_an_outer_join_did_not_find_are_paged_as_well(
     shelf.fill(rows)
     nearest = THINGS.alias("nearest")
     joined = THINGS.outerjoin(nearest, nearest.c.size == C.size + 3, full=full)
-    listing = Listing(
+    listing = ListSpec(
         name="joined",
         statement=select(C.id, nearest.c.name.label("nearest")).select_from(joined),
         key=func.coalesce(C.id, nearest.c.id),
@@ -384,7 +392,7 @@ async def test_cursor_of_another_key_is_refused(shelf: Shelf, cursor: str) -> No
         cursor_key=KEY[::-1], cursor=cursor, sort=("size",), filters={"larger_than": 1}
     )
     with pytest.raises(InvalidCursorError):
-        await fetch_page(shelf.reads, LISTING, query)
+        await fetch_page(shelf.reader, LISTING, query)
 
 
 TYPES = (datetime, str, int, float, UUID)
@@ -398,16 +406,16 @@ VALUES = st.tuples(
 
 
 @BOUNDED
-@given(values=VALUES, binding=st.binary(), key=st.binary(min_size=1))
-def test_cursor_brings_back_its_values(values: Any, binding: bytes, key: bytes) -> None:
-    cursor = encode_cursor(values, binding=binding, key=key)
+@given(values=VALUES, scope=st.binary(), key=st.binary(min_size=1))
+def test_cursor_brings_back_its_values(values: Any, scope: bytes, key: bytes) -> None:
+    cursor = encode_cursor(values, scope=scope, key=key)
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-    assert decode_cursor(cursor, TYPES, binding=binding, key=key) == list(values)
+    assert decode_cursor(cursor, TYPES, scope=scope, key=key) == list(values)
 
 
 def test_cursor_brings_back_a_value_that_is_missing() -> None:
-    cursor = encode_cursor([None, "None"], binding=b"", key=KEY)
-    assert decode_cursor(cursor, (datetime, str), binding=b"", key=KEY) == [None, "None"]
+    cursor = encode_cursor([None, "None"], scope=b"", key=KEY)
+    assert decode_cursor(cursor, (datetime, str), scope=b"", key=KEY) == [None, "None"]
 
 
 @BOUNDED
@@ -415,14 +423,14 @@ def test_cursor_brings_back_a_value_that_is_missing() -> None:
 @pytest.mark.parametrize("types", [(), TYPES])
 def test_garbage_is_no_cursor(types: Sequence[type], text: str) -> None:
     with pytest.raises(InvalidCursorError):
-        decode_cursor(text, types, binding=b"", key=KEY)
+        decode_cursor(text, types, scope=b"", key=KEY)
 
 
 @BOUNDED
 @given(data=st.data())
 def test_changed_cursor_is_no_cursor(data: st.DataObject) -> None:
     values = [EPOCH, "Ada", 7, 0.5, uuid4()]
-    cursor = encode_cursor(values, binding=b"list", key=KEY)
+    cursor = encode_cursor(values, scope=b"list", key=KEY)
     position = data.draw(st.integers(0, len(cursor) - 1))
     kind = data.draw(st.sampled_from(["replaced", "removed", "inserted", "truncated"]))
     character = data.draw(st.characters())
@@ -433,7 +441,7 @@ def test_changed_cursor_is_no_cursor(data: st.DataObject) -> None:
         "truncated": cursor[:position],
     }[kind]
     try:
-        found = decode_cursor(forged, TYPES, binding=b"list", key=KEY)
+        found = decode_cursor(forged, TYPES, scope=b"list", key=KEY)
     except InvalidCursorError:
         return
     # The last character of base64 has bits that mean nothing; and padding may be spelled out.
@@ -441,7 +449,7 @@ def test_changed_cursor_is_no_cursor(data: st.DataObject) -> None:
 
 
 def test_cursor_tells_nothing_apart_from_its_values() -> None:
-    cursor = encode_cursor(["Ada"], binding=b"secret scope", key=KEY)
+    cursor = encode_cursor(["Ada"], scope=b"secret scope", key=KEY)
     assert b"secret" not in cursor.encode()
     assert json.dumps(["Ada"]) not in cursor
 
@@ -464,12 +472,12 @@ async def test_statements_are_compiled_once(shelf: Shelf) -> None:
         )
 
     await ask(0)
-    shapes, counts = lists._shape.cache_info(), lists._count.cache_info()
+    shapes, counts = lists._compiled_page.cache_info(), lists._count.cache_info()
     for number in range(1, 9):
         await ask(number)
-    assert lists._shape.cache_info().misses == shapes.misses
+    assert lists._compiled_page.cache_info().misses == shapes.misses
     assert lists._count.cache_info().misses == counts.misses
-    assert lists._shape.cache_info().hits == shapes.hits + 16
+    assert lists._compiled_page.cache_info().hits == shapes.hits + 16
 
 
 OURS = [
@@ -481,10 +489,10 @@ OURS = [
 
 @pytest.mark.parametrize(("listing", "sort"), OURS, ids=lambda part: getattr(part, "name", part))
 @pytest.mark.parametrize("down", ["", "-"])
-def test_sorts_of_ours_are_compared_as_rows(listing: Listing, sort: str, down: str) -> None:
+def test_sorts_of_ours_are_compared_as_rows(listing: ListSpec, sort: str, down: str) -> None:
     """Whatever cannot be NULL keeps the form that an index answers."""
-    shape = lists._shape(listing, (), (down + sort,), (False, False), (), bounded=False)
-    first = lists._shape(listing, (), (down + sort,), None, (), bounded=False)
+    shape = lists._compiled_page(listing, (), (down + sort,), (False, False), (), bounded=False)
+    first = lists._compiled_page(listing, (), (down + sort,), None, (), bounded=False)
     assert shape.query.sql.count(" IS NULL") == first.query.sql.count(" IS NULL")
     assert ") < (" in shape.query.sql or ") > (" in shape.query.sql
 
@@ -501,7 +509,7 @@ async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, gene
     shelf.connection.execute("ANALYZE things")
     middle = shelf.connection.execute("SELECT made_at, id FROM things WHERE size = 10000")
     made_at, key = middle.fetchone() or (None, None)
-    shape = lists._shape(LISTING, (), (sort,), (False, False), (), bounded=False)
+    shape = lists._compiled_page(LISTING, (), (sort,), (False, False), (), bounded=False)
     values = {"after_0": made_at, "after_1": key, "page_limit": 21, "page_offset": 0}
     with shelf.connection.transaction():
         shelf.connection.execute(f"SET LOCAL plan_cache_mode = {generic}".encode())

@@ -22,9 +22,9 @@ import pytest
 from alembic import command
 from psycopg.sql import SQL, Identifier
 
-from backend.db.embedded import EmbeddedServer, data_folder, embedded_server, server_url
-from backend.db.embedded_host import recorded_pid
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
+from backend.dev.embedded_host import recorded_pid
+from backend.dev.embedded_server import EmbeddedServer, data_folder, embedded_server, server_url
 from tests.contract import check_problem
 
 pytestmark = pytest.mark.slow

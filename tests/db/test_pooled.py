@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from backend.core.context import Context
 from backend.db.connections import REMEDY, Connection, Timeouts
 from backend.db.database import Database
-from backend.db.errors import KeepsChanges, PoolerError, is_unavailable
-from backend.db.reads import Query
-from backend.db.sessions import Trial, try_session
+from backend.db.errors import CommitAndRaise, PoolerError, is_unavailable
+from backend.db.query_runner import Query
+from backend.db.session_features import Trial, try_session
 from tests.actors import Client
 from tests.applications import make_context
 
@@ -107,17 +107,17 @@ async def test_they_cost_no_round_trip(database: Database) -> None:
 async def test_nothing_is_prepared(database: Database) -> None:
     driver = await driver_of(database)
     for _ in range(10):
-        await database.reads.first(ONE)
+        await database.replica.first(ONE)
         async with database.transaction() as session:
             await (await session.connection()).execute(TITLES)
-    assert await database.reads.first(PREPARED) == {"count": 0}
+    assert await database.replica.first(PREPARED) == {"count": 0}
     assert await (await driver.execute(PREPARED.sql)).fetchone() == (0,)
 
 
 async def test_transactions_commit_and_roll_back_as_without(
     database: Database, db: psycopg.Connection
 ) -> None:
-    class Refusal(KeepsChanges, Exception): ...
+    class Refusal(CommitAndRaise, Exception): ...
 
     db.execute("CREATE TABLE marks (name text UNIQUE)")
 
@@ -167,7 +167,7 @@ async def test_statements_end(database: Database) -> None:
         async with database.transaction() as session:
             await (await session.connection()).execute(sleep)
     assert is_unavailable(raised.value)
-    async with database.unhurried() as session:
+    async with database.without_timeouts() as session:
         await (await session.connection()).execute(text("SELECT pg_sleep(0.6)"))
 
 
@@ -208,13 +208,13 @@ async def test_a_lost_statement_is_no_defect_but_a_pooler(database_url: str, cha
     """So it looks when a client gets another one's session."""
     database = Database(database_url, size=1, timeouts=Timeouts())
     for _ in range(6):
-        await database.reads.first(ONE)
+        await database.replica.first(ONE)
     await _run_as_another(database, change)
 
     async def go_on() -> None:
         for _ in range(10):
-            await database.reads.first(ONE)
-            await database.reads.first(PREPARED)
+            await database.replica.first(ONE)
+            await database.replica.first(PREPARED)
 
     with pytest.raises(PoolerError, match=REMEDY):
         await go_on()
@@ -222,7 +222,7 @@ async def test_a_lost_statement_is_no_defect_but_a_pooler(database_url: str, cha
 
 
 async def _run_as_another(database: Database, statement: str) -> None:
-    (cursor,) = database.reads._idle
+    (cursor,) = database.replica._idle
     cursor.connection.pgconn.exec_(statement.encode())
 
 
@@ -238,7 +238,7 @@ async def test_a_connection_whose_options_were_ignored_is_refused(
     monkeypatch.setattr(Connection, "connect", ignoring)
     database = Database(database_url, size=1, timeouts=Timeouts())
     with pytest.raises(PoolerError, match="ignores the startup parameter 'options'"):
-        await database.reads.first(ONE)
+        await database.replica.first(ONE)
     with pytest.raises(PoolerError) as raised:
         async with database.transaction() as session:
             await session.connection()

@@ -17,15 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.dependencies import ReadSession, Session
-from backend.core.errors import ConflictError, documented
+from backend.core.errors import ConflictError, error_responses
+from backend.core.http.dependencies import Reader, Session
+from backend.core.http.routing import Router
 from backend.core.identity import public
 from backend.core.module import Module
-from backend.core.routing import Router
-from backend.db.connections import Gate, Timeouts
+from backend.db.connections import FairSemaphore, Timeouts
 from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError, is_unavailable
-from backend.db.reads import Query
+from backend.db.query_runner import Query
 from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor, Client
@@ -113,7 +113,7 @@ def asks_to_come_again(answer: httpx.Response) -> bool:
 
 
 async def test_gate_serves_in_the_order_of_arrival() -> None:
-    gate = Gate(2, wait=10)
+    gate = FairSemaphore(2, wait=10)
     order: list[int] = []
     inside = most = 0
 
@@ -135,7 +135,7 @@ async def test_gate_serves_in_the_order_of_arrival() -> None:
 
 
 async def test_gate_lets_nobody_overtake_who_waits() -> None:
-    gate = Gate(1, wait=10)
+    gate = FairSemaphore(1, wait=10)
     order: list[str] = []
 
     async def greedy() -> None:
@@ -153,23 +153,23 @@ async def test_gate_lets_nobody_overtake_who_waits() -> None:
 
 
 async def test_gate_waits_only_so_long() -> None:
-    gate = Gate(1, wait=0.05)
-    await gate.enter()
+    gate = FairSemaphore(1, wait=0.05)
+    await gate.acquire()
     with pytest.raises(DatabaseUnavailableError, match=r"free within 0\.05 s"):
-        await gate.enter()
-    gate.leave()
-    await gate.enter()
+        await gate.acquire()
+    gate.release()
+    await gate.acquire()
 
 
 @pytest.mark.parametrize("wait", [0.05, 10])
 async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
     """At the moment a place is given to them, or at any other."""
-    gate = Gate(1, wait=wait)
+    gate = FairSemaphore(1, wait=wait)
     for steps in range(6):
-        await gate.enter()
-        waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
+        await gate.acquire()
+        waiting = [asyncio.create_task(gate.acquire()) for _ in range(3)]
         await asyncio.sleep(0)
-        gate.leave()
+        gate.release()
         for _ in range(steps):
             await asyncio.sleep(0)
         for task in waiting:
@@ -177,11 +177,11 @@ async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
         ended = await asyncio.gather(*waiting, return_exceptions=True)
         for result in ended:
             if result is None:
-                gate.leave()
+                gate.release()
         async with asyncio.timeout(1):
-            await gate.enter()
+            await gate.acquire()
         assert gate._free == 0
-        gate.leave()
+        gate.release()
 
 
 # Waits that have an end
@@ -202,7 +202,7 @@ async def test_no_free_connection_to_read_is_503(
 ) -> None:
     database = make_database(timeouts=Timeouts(pool=0.2))
     use(database)
-    sleeping = asyncio.create_task(database.reads.first(SLEEP, seconds=30))
+    sleeping = asyncio.create_task(database.replica.first(SLEEP, seconds=30))
     await until(lambda: count(db, "wait_event = 'PgSleep'") == 1)
     assert asks_to_come_again(await ada.get("/api/v1/items"))
     sleeping.cancel()
@@ -285,11 +285,11 @@ async def test_who_is_in_no_hurry_may_wait(make_database: MakeDatabase) -> None:
         async with transaction as session:
             await (await session.connection()).execute(sleep)
 
-    await wait(database.unhurried())
+    await wait(database.without_timeouts())
     for _ in range(2):
         with pytest.raises(DBAPIError):
             await wait(database.transaction())
-    await wait(database.unhurried())
+    await wait(database.without_timeouts())
 
 
 async def test_transaction_left_idle_is_ended(make_database: MakeDatabase) -> None:
@@ -329,7 +329,7 @@ async def test_connections_are_set_up_alike(
         "lock_timeout": "250ms",
         "idle_in_transaction_session_timeout": "1min",
     }
-    assert await database.reads.first(SETTINGS) == expected
+    assert await database.replica.first(SETTINGS) == expected
     async with database.transaction() as session:
         connection = await session.connection()
         found = await connection.execute(SHOWN)
@@ -337,12 +337,12 @@ async def test_connections_are_set_up_alike(
 
 
 async def test_reads_keep_prepared_statements(make_database: MakeDatabase) -> None:
-    reads = make_database().reads
+    reader = make_database().replica
     for _ in range(3):
-        assert await reads.first(PREPARED) == {"count": 0}
+        assert await reader.first(PREPARED) == {"count": 0}
     for _ in range(8):
-        await reads.first(ONE)
-    found = await reads.first(PREPARED)
+        await reader.first(ONE)
+    found = await reader.first(PREPARED)
     assert found is not None
     assert found["count"] >= 1
 
@@ -355,10 +355,10 @@ async def test_reads_outlive_a_changed_column(
     use(database)
     await ada.post("/api/v1/items", json={"title": "Milk"})
     for _ in range(8):
-        await asyncio.gather(*(database.reads.all(TITLES) for _ in range(3)))
+        await asyncio.gather(*(database.replica.all(TITLES) for _ in range(3)))
     db.execute("ALTER TABLE items ALTER title TYPE text")
     for _ in range(2):
-        found = await asyncio.gather(*(database.reads.all(TITLES) for _ in range(3)))
+        found = await asyncio.gather(*(database.replica.all(TITLES) for _ in range(3)))
         assert found == [[{"title": "Milk"}]] * 3
 
 
@@ -415,26 +415,26 @@ async def test_connections_never_exceed_twice_the_size(
 async def test_cancelled_reads_end_on_the_server_and_poison_nothing(
     make_database: MakeDatabase, db: psycopg.Connection
 ) -> None:
-    reads = make_database(size=2, timeouts=Timeouts()).reads
+    reader = make_database(size=2, timeouts=Timeouts()).replica
     for _ in range(5):
-        tasks = [asyncio.create_task(reads.first(SLEEP, seconds=30)) for _ in range(2)]
+        tasks = [asyncio.create_task(reader.first(SLEEP, seconds=30)) for _ in range(2)]
         await until(lambda: count(db, "wait_event = 'PgSleep'") == 2)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(result, asyncio.CancelledError) for result in results)
         await until(lambda: count(db, "state = 'active'") == 0)
-        found = await asyncio.gather(reads.first(ONE), reads.first(ONE))
+        found = await asyncio.gather(reader.first(ONE), reader.first(ONE))
         assert list(found) == [{"one": 1}] * 2
         await until(lambda: count(db) <= 2)
 
 
 async def test_answers_are_not_mixed_up_by_cancelled_reads(make_database: MakeDatabase) -> None:
-    reads = make_database(size=2, timeouts=Timeouts()).reads
+    reader = make_database(size=2, timeouts=Timeouts()).replica
     echo = Query(select(bindparam("value", type_=String).label("value")))
 
     async def ask(number: int) -> None:
-        assert await reads.first(echo, value=str(number)) == {"value": str(number)}
+        assert await reader.first(echo, value=str(number)) == {"value": str(number)}
 
     for start in range(0, 400, 8):
         tasks = [asyncio.create_task(ask(start + each)) for each in range(8)]
@@ -449,14 +449,14 @@ async def test_answers_are_not_mixed_up_by_cancelled_reads(make_database: MakeDa
 async def test_failed_read_leaves_its_connection_in_use(
     make_database: MakeDatabase, db: psycopg.Connection
 ) -> None:
-    reads = make_database().reads
-    assert await reads.first(ONE)
+    reader = make_database().replica
+    assert await reader.first(ONE)
     broken = Query(select(column("nothing")).select_from(table("nowhere")))
     with pytest.raises(psycopg.errors.UndefinedTable):
-        await reads.all(broken)
+        await reader.all(broken)
     with pytest.raises(psycopg.errors.QueryCanceled):
-        await reads.first(SLEEP, seconds=30)
-    assert await reads.first(ONE) == {"one": 1}
+        await reader.first(SLEEP, seconds=30)
+    assert await reader.first(ONE) == {"one": 1}
     assert count(db) == 1
 
 
@@ -464,8 +464,8 @@ async def test_database_that_is_not_there_is_unavailable() -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/none", size=1, timeouts=QUICK)
     for _ in range(3):
         with pytest.raises(psycopg.OperationalError):
-            await database.reads.first(ONE)
-    assert database.reads._gate._free > 0
+            await database.replica.first(ONE)
+    assert database.replica._gate._free > 0
     await database.close()
 
 
@@ -478,12 +478,12 @@ WITH_RAW = (*MODULES, Module(name="raw", router=raw))
 both_began = asyncio.Barrier(2)
 
 
-@raw.post("/users/{name}", status_code=204, responses=documented(ConflictError))
+@raw.post("/users/{name}", status_code=204, responses=error_responses(ConflictError))
 async def add_user(name: str, session: Session) -> None:
     session.add(User(email=f"{name}@example.com", username=name))
 
 
-@raw.post("/roles/{name}", status_code=204, responses=documented(ConflictError))
+@raw.post("/roles/{name}", status_code=204, responses=error_responses(ConflictError))
 async def add_role(name: str, session: Session) -> None:
     session.add(UserRole(user_id=uuid4(), role_name=name))
 
@@ -501,8 +501,8 @@ async def lock(first: UUID, second: UUID, session: Session) -> None:
 
 
 @raw.get("/quotients/{number}")
-async def divide(number: int, reads: ReadSession) -> int:
-    row = await reads.first(
+async def divide(number: int, reader: Reader) -> int:
+    row = await reader.first(
         Query(select((literal(1) / bindparam("number")).label("quotient"))), number=number
     )
     assert row is not None

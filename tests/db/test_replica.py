@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests import databases
-from tests.actors import Cast
+from tests.actors import ActorFactory
 from tests.applications import make_app, make_context
 
 
@@ -15,7 +15,7 @@ async def test_who_is_calling_is_never_asked_of_a_replica(
     with databases.cloned_database(server) as lagging:
         context = make_context(own_database_url, database_replica_url=SecretStr(lagging))
         context.state.started = True
-        cast = Cast(make_app(context), context)
+        cast = ActorFactory(make_app(context), context)
         async with cast.stack:
             ada = await cast("ada")
             # The replica has heard neither of the account nor of the session.

@@ -15,9 +15,9 @@ from backend.cli.comparison import drift
 from backend.cli.revision import _left_over, _write
 from backend.cli.schema import move
 from backend.cli.terminal import CommandError
-from backend.db import migrations
 from backend.db.base import NAMING_CONVENTION, Base
-from backend.db.migrations import FOLDER, newest_revision
+from backend.db.schema import migrations
+from backend.db.schema.migrations import FOLDER, newest_revision
 
 Part = Callable[[], Any]
 Shape = Sequence[Part]
@@ -66,7 +66,7 @@ def _name_apart(table: sa.Table, number: int) -> None:
 
 
 def told(url: str) -> str:
-    return drift(url).told("the database")
+    return drift(url).described("the database")
 
 
 def write(url: str, message: str) -> str:

@@ -16,14 +16,14 @@ from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackErro
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.dependencies import Session
-from backend.core.errors import AppError, ConflictError, documented
+from backend.core.errors import AppError, ConflictError, error_responses
+from backend.core.http.dependencies import Session
+from backend.core.http.routing import Router
 from backend.core.identity import public
 from backend.core.module import Module
-from backend.core.routing import Router
 from backend.db.connections import Timeouts
 from backend.db.database import AfterCommit, Database, after_commit
-from backend.db.errors import KeepsChanges
+from backend.db.errors import CommitAndRaise
 from tests.actors import Actor, Client
 from tests.applications import MODULES, make_app
 
@@ -42,7 +42,7 @@ WAITING = "wait_event_type = 'Lock'"
 REGISTRATION = {"email": "grace@example.com", "username": "grace", "password": "NewUser123!"}
 
 
-class CountedRefusal(AppError, KeepsChanges):
+class CountedRefusal(AppError, CommitAndRaise):
     status = 403
     code = "COUNTED_REFUSAL"
     detail = "Refused, and noted."
@@ -350,19 +350,19 @@ async def write_note(session: AsyncSession, number: int) -> None:
     await note(session, number)
 
 
-@notes.post("/{number}", status_code=204, responses=documented(ConflictError))
+@notes.post("/{number}", status_code=204, responses=error_responses(ConflictError))
 async def add_note(number: int, session: Session) -> None:
     await write_note(session, number)
 
 
-@notes.post("/{number}/refused", status_code=204, responses=documented(PlainRefusal))
+@notes.post("/{number}/refused", status_code=204, responses=error_responses(PlainRefusal))
 async def refuse_note(number: int, session: Session) -> None:
     await write_note(session, number)
     raise PlainRefusal
 
 
 @notes.post(
-    "/{number}/counted", status_code=204, responses=documented(CountedRefusal, ConflictError)
+    "/{number}/counted", status_code=204, responses=error_responses(CountedRefusal, ConflictError)
 )
 async def count_note(number: int, session: Session) -> None:
     await write_note(session, number)
@@ -593,4 +593,4 @@ async def nobody_is_inside(db: psycopg.Connection, context: Context) -> None:
     async with context.database.transaction() as session:
         await told(session)
     assert context.database._gate._free > 0
-    assert context.database.reads._gate._free > 0
+    assert context.database.replica._gate._free > 0

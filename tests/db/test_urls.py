@@ -6,8 +6,8 @@ from sqlmodel import select
 
 from backend.db.connections import Timeouts
 from backend.db.database import Database
-from backend.db.migrations import alembic_config
-from backend.db.reads import Query
+from backend.db.query_runner import Query
+from backend.db.schema.migrations import alembic_config
 from backend.modules.users.models import User
 
 
@@ -32,7 +32,7 @@ async def test_a_url_of_several_hosts_and_parameters(database_url: str, several:
     async with database.transaction() as session:
         found = await session.exec(select(text("current_setting('statement_timeout')")))
         assert found.one() == "15s"
-    assert await database.fresh.all(Query(select(User.id))) == []
+    assert await database.primary.all(Query(select(User.id))) == []
     await database.close()
     with alembic_config(url) as config:
         assert config.attributes["connection"].scalar(text("SELECT 1")) == 1

@@ -50,10 +50,10 @@ class ResendProvider:
         except httpx.HTTPError as error:
             raise MailError(f"Resend cannot be reached ({type(error).__name__}).") from None
         if not answer.is_success:
-            raise _told(answer)
+            raise _translate_error(answer)
 
 
-def _told(answer: httpx.Response) -> MailError:
+def _translate_error(answer: httpx.Response) -> MailError:
     reason = _reason(answer)
     later = (
         answer.status_code in _LATER

@@ -61,7 +61,7 @@ class SmtpProvider:
                 client.transport.write(b"QUIT\r\n")
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             # `from None`: what the server says, or what was refused, may hold the address.
-            raise _told(error) from None
+            raise _translate_error(error) from None
         finally:
             client.close()
 
@@ -96,7 +96,7 @@ class SmtpProvider:
         return mail
 
 
-def _told(error: Exception) -> MailError:
+def _translate_error(error: Exception) -> MailError:
     if isinstance(error.__cause__, ssl.SSLCertVerificationError):
         error = error.__cause__
     match error:

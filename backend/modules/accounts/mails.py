@@ -74,7 +74,7 @@ async def _mail_of(
     if token.purpose == "verify" and account.is_verified:
         return None
     if token.purpose == "email_change":
-        owner = await users.credentials(context.database.fresh, token.email)
+        owner = await users.credentials(context.database.primary, token.email)
         if owner is not None and owner.user_id != account.user_id:
             return _address_taken(context, token, owner.email) if owner.is_active else None
     return _with_link(context, token)
@@ -100,7 +100,7 @@ async def password_notice(
 ) -> Message | None:
     """What an account's owner is told after its password was changed; None if it is gone."""
     try:
-        account = await users.credentials_of(context.database.fresh, user_id)
+        account = await users.credentials_of(context.database.primary, user_id)
     except UserNotFoundError:
         return None
     message = _message(context, "password_change_notice", notice_id, to=account.email)
@@ -154,7 +154,7 @@ async def _registration_mail(
     assert token.registration is not None
     username_taken = _message(context, "username_taken", token.id, to=token.email)
     username = token.registration["username"]
-    if username and await users.credentials(context.database.fresh, username):
+    if username and await users.credentials(context.database.primary, username):
         return await _taken(context, session, token, username_taken)
     if token.mailed_at is None and not await budgets.has_room(context, session, token, None):
         return None

@@ -29,7 +29,7 @@ async def change_errors(
     if sent["new_password"] == sent.get("current_password"):
         return [_UNCHANGED]
     try:
-        found = await users.credentials_of(context.database.fresh, principal.user_id)
+        found = await users.credentials_of(context.database.primary, principal.user_id)
     except UserNotFoundError:
         # Deleted since the request began, and so is the session it came with.
         raise InvalidTokenError from None
@@ -42,7 +42,7 @@ async def change_password(context: Context, principal: Principal, change: Passwo
     # Before any hashing.
     if found := await change_errors(context, principal, change.model_dump()):
         raise InvalidInputError(errors=found)
-    account = await auth.prove_password(
+    account = await auth.confirm_password(
         context, principal.user_id, change.current_password, action="auth.password_change"
     )
     new_hash = await users.accept_password(

@@ -3,7 +3,7 @@
 from sqlalchemy import bindparam, func, select
 from sqlmodel import col
 
-from backend.db.reads import Query
+from backend.db.query_runner import Query
 from backend.modules.accounts.models import MailedToken
 
 # A token that no job has mailed opens nothing, whoever may have guessed it.

@@ -4,19 +4,19 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from backend.core.dependencies import CurrentContext
-from backend.core.errors import documented
+from backend.core.errors import error_responses
+from backend.core.http.body_rules import also_checks
+from backend.core.http.dependencies import CurrentContext
+from backend.core.http.routing import Router
 from backend.core.identity import (
     CurrentPrincipal,
-    confirm,
     credentials_ignored,
     public,
+    reauthorize,
     require,
 )
 from backend.core.limits import RateLimitedError
 from backend.core.principal import Principal
-from backend.core.routing import Router
-from backend.core.rules import also_checks
 from backend.core.schemas import Id
 from backend.modules.accounts import passwords, rules, service
 from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError
@@ -58,7 +58,7 @@ async def _registration_open(context: CurrentContext) -> None:
     dependencies=[public, Depends(_registration_open), also_checks(rules.new_account)],
     responses={
         202: {"model": Accepted, "description": "Where `REGISTRATION_MODE` is `strict`: always."},
-        **documented(
+        **error_responses(
             EmailAlreadyExistsError,
             UsernameAlreadyExistsError,
             RegistrationClosedError,
@@ -82,7 +82,7 @@ async def register(
     tags=["auth"],
     status_code=202,
     dependencies=[credentials_ignored],
-    responses=documented(RateLimitedError),
+    responses=error_responses(RateLimitedError),
 )
 async def forgot_password(context: CurrentContext, request: LinkRequest) -> Accepted:
     """Have a link mailed that sets a new password. The answer is the same for every address."""
@@ -95,7 +95,7 @@ async def forgot_password(context: CurrentContext, request: LinkRequest) -> Acce
     tags=["auth"],
     status_code=204,
     dependencies=[credentials_ignored, also_checks(rules.new_password)],
-    responses=documented(TokenInvalidError),
+    responses=error_responses(TokenInvalidError),
 )
 async def reset_password(context: CurrentContext, reset: PasswordReset) -> None:
     """Set the password with the token of a mailed link, an invitation's too.
@@ -111,7 +111,7 @@ async def reset_password(context: CurrentContext, reset: PasswordReset) -> None:
     tags=["auth"],
     status_code=202,
     dependencies=[credentials_ignored],
-    responses=documented(RateLimitedError),
+    responses=error_responses(RateLimitedError),
 )
 async def request_verification(context: CurrentContext, request: LinkRequest) -> Accepted:
     """Have the link mailed once more that verifies an address. The answer is always the same."""
@@ -124,14 +124,16 @@ async def request_verification(context: CurrentContext, request: LinkRequest) ->
     tags=["auth"],
     status_code=204,
     dependencies=[credentials_ignored],
-    responses=documented(TokenInvalidError, EmailAlreadyExistsError, UsernameAlreadyExistsError),
+    responses=error_responses(
+        TokenInvalidError, EmailAlreadyExistsError, UsernameAlreadyExistsError
+    ),
 )
 async def verify_email(context: CurrentContext, verification: LinkToken) -> None:
     """Verify an address with the token of a mailed link; a new address takes effect by this."""
     await service.verify_email(context, verification.token)
 
 
-_CHANGING = documented(
+_CHANGING = error_responses(
     UsernameAlreadyExistsError,
     EmailAlreadyExistsError,
     CurrentPasswordWrongError,
@@ -167,7 +169,7 @@ async def replace_me(
     tags=["auth"],
     dependencies=[also_checks(rules.another_password)],
     status_code=204,
-    responses=documented(CurrentPasswordWrongError, RateLimitedError),
+    responses=error_responses(CurrentPasswordWrongError, RateLimitedError),
 )
 async def change_password(
     principal: CurrentPrincipal, context: CurrentContext, change: PasswordChange
@@ -181,7 +183,7 @@ async def change_password(
     tags=["users"],
     status_code=201,
     dependencies=[also_checks(rules.new_account)],
-    responses=documented(
+    responses=error_responses(
         EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError, RateLimitedError
     ),
 )
@@ -193,7 +195,7 @@ async def create_user(
     new: UserCreate,
 ) -> UserOut:
     """Make an account for somebody else. Without a password they are mailed an invitation."""
-    user = await service.create_user(context, principal, new, partial(confirm, request))
+    user = await service.create_user(context, principal, new, partial(reauthorize, request))
     response.headers["Location"] = f"/api/v1/users/{user.id}"
     return user
 
@@ -202,7 +204,7 @@ async def create_user(
     "/users/{id}",
     tags=["users"],
     dependencies=[also_checks(rules.account)],
-    responses=documented(
+    responses=error_responses(
         UserNotFoundError,
         EmailAlreadyExistsError,
         UsernameAlreadyExistsError,
@@ -221,4 +223,4 @@ async def update_user(
 
     Who has no password yet is mailed their invitation again when the address changes.
     """
-    return await service.update_user(context, principal, id, changes, partial(confirm, request))
+    return await service.update_user(context, principal, id, changes, partial(reauthorize, request))

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from backend.core.errors import FieldError
-from backend.core.rules import Refused
+from backend.core.http.body_rules import Refused
 from backend.core.schemas import normal_email
 from backend.modules.accounts import passwords, service
 from backend.modules.accounts.exceptions import TokenInvalidError
@@ -49,7 +49,7 @@ async def own_account(refused: Refused) -> list[FieldError]:
     sent, caller = refused.sent, refused.caller
     if caller is None or sent.get("email") is None or "current_password" in sent:
         return []
-    me = await users.get_me(refused.context.database.fresh, caller.user_id)
+    me = await users.get_me(refused.context.database.primary, caller.user_id)
     return [] if _normal(sent["email"]) == me.email else [service.PASSWORD_MISSING]
 
 
@@ -60,7 +60,7 @@ async def account(refused: Refused) -> list[FieldError]:
         return []
     if refused.path["id"].lower() != str(caller.user_id):
         return []
-    me = await users.get_me(refused.context.database.fresh, caller.user_id)
+    me = await users.get_me(refused.context.database.primary, caller.user_id)
     return [] if _normal(sent["email"]) == me.email else list(OwnEmailError().errors)
 
 

@@ -8,11 +8,11 @@ from pydantic import MISSING
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
+from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
 from backend.core.jobs import enqueue
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.origin import origin
 from backend.core.principal import Principal
 from backend.modules.accounts import queries, tokens
 from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError
@@ -121,7 +121,7 @@ async def update_user(
     wanted = changes.model_dump(include={"email", "is_active"})
     if wanted:
         # Before a connection is held: counting takes another one.
-        known = await users.credentials_of(context.database.fresh, user_id)
+        known = await users.credentials_of(context.database.primary, user_id)
         email, is_active = wanted.get("email", known.email), wanted.get("is_active", True)
         if _needs_invitation(known, email=email, is_active=is_active):
             await _count_invitation(context, by)
@@ -163,12 +163,12 @@ def _needs_invitation(before: Credentials, *, email: str, is_active: bool) -> bo
 
 async def _count_request(context: Context) -> None:
     """Count a mail that this client causes; `RateLimitedError` for one too many."""
-    await limits.count_address(context, "mailed links", origin().ip, REQUESTS)
+    await limits.hit_address(context, "mailed links", client_info().ip, REQUESTS)
 
 
 async def _count_invitation(context: Context, by: Principal) -> None:
     await _count_request(context)
-    verdict = await limits.spend(context, f"invitations by {by.user_id}", REQUESTS)
+    verdict = await limits.hit_cached(context, f"invitations by {by.user_id}", REQUESTS)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
 
@@ -194,7 +194,7 @@ async def password_token(context: Context, text: str) -> tuple[MailedToken, tupl
     token = await _live(context, text, *tokens.SETS_PASSWORD)
     assert token.user_id is not None
     try:
-        found = await users.credentials_of(context.database.fresh, token.user_id)
+        found = await users.credentials_of(context.database.primary, token.user_id)
     except UserNotFoundError:
         raise TokenInvalidError from None
     return token, (found.email, found.username)
@@ -212,7 +212,7 @@ async def reset_password(context: Context, text: str, new_password: str) -> None
         await users.set_password(session, account.user_id, new_hash)
         await tokens.end(session, account.user_id, "email_change")
         await users.verify_email(session, account.user_id)
-        await auth.forgive(context, session, account.user_id)
+        await auth.clear_failed_attempts(context, session, account.user_id)
         await auth.end_sessions(session, account.user_id)
         await audit.record(
             session,
@@ -253,7 +253,7 @@ async def update_me(context: Context, principal: Principal, changes: AccountUpda
     wanted = None if changes.email is MISSING else changes.email
     proven = None
     if wanted is not None:
-        me = await users.get_me(context.database.fresh, principal.user_id)
+        me = await users.get_me(context.database.primary, principal.user_id)
         if wanted != me.email:
             proven = await _prove(context, principal, changes)
             await _check_free(context, principal, wanted)
@@ -283,7 +283,7 @@ async def _prove(
 ) -> users.Credentials:
     if changes.current_password is MISSING:
         raise InvalidInputError(errors=[PASSWORD_MISSING])
-    return await auth.prove_password(
+    return await auth.confirm_password(
         context, principal.user_id, changes.current_password, action="user.update"
     )
 
@@ -291,13 +291,13 @@ async def _prove(
 async def _check_free(context: Context, principal: Principal, email: str) -> None:
     if _settings(context).registration_mode == "strict":
         return
-    owner = await users.credentials(context.database.fresh, email)
+    owner = await users.credentials(context.database.primary, email)
     if owner is not None and owner.user_id != principal.user_id:
         raise EmailAlreadyExistsError
 
 
 async def _count_move(context: Context, principal: Principal) -> None:
-    verdict = await limits.spend(context, f"changes of address {principal.user_id}", CHANGES)
+    verdict = await limits.hit_cached(context, f"changes of address {principal.user_id}", CHANGES)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
 
@@ -341,7 +341,7 @@ async def _mail_link(
 
 
 async def _live(context: Context, text: str, *purposes: Purpose) -> MailedToken:
-    row = await context.database.fresh.first(queries.LIVE, digest=tokens.digest_of(text))
+    row = await context.database.primary.first(queries.LIVE, digest=tokens.digest_of(text))
     if row is None or row["purpose"] not in purposes:
         raise TokenInvalidError
     return MailedToken(**row)

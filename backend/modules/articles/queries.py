@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import BindParameter, ColumnElement, Double, bindparam, cast, func, or_, select
 from sqlmodel import col
 
-from backend.core.pagination import created_filters
-from backend.db.lists import Filter, Listing, Search
-from backend.db.reads import Query
+from backend.core.http.pagination import created_filters
+from backend.db.lists.pages import Filter, ListSpec, Search
+from backend.db.query_runner import Query
 from backend.modules.articles.models import Article
 from backend.modules.articles.schemas import MAX_CONTENT, Status
 
@@ -49,7 +49,7 @@ def _rank(words: BindParameter[Any]) -> ColumnElement[float]:
 
 
 ARTICLE = Query(_ARTICLE.where(col(Article.id) == bindparam("id")))
-ARTICLES = Listing(
+ARTICLES = ListSpec(
     name="articles",
     statement=_ARTICLE,
     key=col(Article.id),

@@ -12,11 +12,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
-from backend.core.pagination import Page
+from backend.core.http.pagination import Page
 from backend.core.principal import Principal
 from backend.db.base import utc_now
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.articles import queries
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,
@@ -37,42 +37,48 @@ LONG = ("content",)
 
 
 async def list_articles(
-    reads: Reads, caller: Principal | None, query: ListQuery
+    reader: QueryRunner, caller: Principal | None, query: ListQuery
 ) -> Page[ArticleOut]:
     """What this caller may see; the authors come with the page in one further read."""
     scopes = {} if _is_admin(caller) else {"visible_to": caller.user_id if caller else None}
-    page = await fetch_page(reads, queries.ARTICLES, query, **scopes)
-    authors = await users.authors(reads, {row["author_id"] for row in page.rows})
+    page = await fetch_page(reader, queries.ARTICLES, query, **scopes)
+    authors = await users.authors(reader, {row["author_id"] for row in page.rows})
     # Whoever is deleted between the two reads takes their articles along.
     rows = [row for row in page.rows if row["author_id"] in authors]
-    return Page.of(replace(page, rows=rows), lambda row: _told(row, authors))
+    return Page.from_rows(replace(page, rows=rows), lambda row: _to_schema(row, authors))
 
 
-async def get_article(reads: Reads, caller: Principal | None, article_id: UUID) -> ArticleOut:
-    row = await reads.first(queries.ARTICLE, id=article_id)
+async def get_article(
+    reader: QueryRunner, caller: Principal | None, article_id: UUID
+) -> ArticleOut:
+    row = await reader.first(queries.ARTICLE, id=article_id)
     if row is None or not _sees(caller, row["status"], row["author_id"]):
         raise ArticleNotFoundError
-    authors = await users.authors(reads, [row["author_id"]])
+    authors = await users.authors(reader, [row["author_id"]])
     if not authors:
         raise ArticleNotFoundError
-    return _told(row, authors)
+    return _to_schema(row, authors)
 
 
 async def create_article(
-    context: Context, session: AsyncSession, reads: Reads, author: Principal, new: ArticleCreate
+    context: Context,
+    session: AsyncSession,
+    reader: QueryRunner,
+    author: Principal,
+    new: ArticleCreate,
 ) -> ArticleOut:
     """A draft."""
     await storage.keep(context, session, author.user_id, new=(new.title, new.content))
     article = Article(title=new.title, content=new.content, author_id=author.user_id)
     article.updated_at = article.created_at
     session.add(article)
-    return await _saved(session, reads, article)
+    return await _saved(session, reader, article)
 
 
 async def update_article(
     context: Context,
     session: AsyncSession,
-    reads: Reads,
+    reader: QueryRunner,
     caller: Principal,
     article_id: UUID,
     changes: ArticleUpdate,
@@ -86,7 +92,7 @@ async def update_article(
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
     await storage.keep(context, session, article.author_id, old=old, new=_texts(article))
-    saved = await _saved(session, reads, article)
+    saved = await _saved(session, reader, article)
     if told and article.author_id != caller.user_id:
         await _record(session, caller, "article.update", article_id, told)
     return saved
@@ -104,7 +110,7 @@ async def delete_article(
 
 
 async def publish_article(
-    session: AsyncSession, reads: Reads, caller: Principal, article_id: UUID
+    session: AsyncSession, reader: QueryRunner, caller: Principal, article_id: UUID
 ) -> ArticleOut:
     """From draft or archived."""
     article = await _own(session, caller, article_id)
@@ -112,28 +118,28 @@ async def publish_article(
         raise ArticleAlreadyPublishedError
     if article.content is None:
         raise ArticleWithoutContentError
-    return await _moved(session, reads, caller, article, "publish", "published", utc_now())
+    return await _moved(session, reader, caller, article, "publish", "published", utc_now())
 
 
 async def unpublish_article(
-    session: AsyncSession, reads: Reads, caller: Principal, article_id: UUID
+    session: AsyncSession, reader: QueryRunner, caller: Principal, article_id: UUID
 ) -> ArticleOut:
     """Back to a draft, as if it had never been published."""
     article = await _own(session, caller, article_id)
     if article.status != "published":
         raise ArticleNotPublishedError
-    return await _moved(session, reads, caller, article, "unpublish", "draft", None)
+    return await _moved(session, reader, caller, article, "unpublish", "draft", None)
 
 
 async def archive_article(
-    session: AsyncSession, reads: Reads, caller: Principal, article_id: UUID
+    session: AsyncSession, reader: QueryRunner, caller: Principal, article_id: UUID
 ) -> ArticleOut:
     """Out of sight; when it was published stays on record."""
     article = await _own(session, caller, article_id)
     if article.status == "archived":
         raise ArticleAlreadyArchivedError
     published_at = article.published_at
-    return await _moved(session, reads, caller, article, "archive", "archived", published_at)
+    return await _moved(session, reader, caller, article, "archive", "archived", published_at)
 
 
 async def _own(session: AsyncSession, caller: Principal, article_id: UUID) -> Article:
@@ -148,7 +154,7 @@ async def _own(session: AsyncSession, caller: Principal, article_id: UUID) -> Ar
 
 async def _moved(
     session: AsyncSession,
-    reads: Reads,
+    reader: QueryRunner,
     caller: Principal,
     article: Article,
     action: str,
@@ -159,7 +165,7 @@ async def _moved(
     before = {"status": article.status, "published_at": article.published_at}
     changes = audit.changes_of(before, {"status": status, "published_at": published_at})
     article.status, article.published_at = status, published_at
-    saved = await _saved(session, reads, article)
+    saved = await _saved(session, reader, article)
     await _record(session, caller, f"article.{action}", article.id, changes)
     return saved
 
@@ -171,10 +177,10 @@ async def _record(
     await audit.record(session, action, target=target, actor_id=caller.user_id, changes=changes)
 
 
-async def _saved(session: AsyncSession, reads: Reads, article: Article) -> ArticleOut:
+async def _saved(session: AsyncSession, reader: QueryRunner, article: Article) -> ArticleOut:
     await session.flush()
     row = article.model_dump(exclude={"search"})
-    return _told(row, await users.authors(reads, [article.author_id]))
+    return _to_schema(row, await users.authors(reader, [article.author_id]))
 
 
 def _texts(article: Article) -> storage.Texts:
@@ -190,5 +196,5 @@ def _sees(caller: Principal | None, status: str, author_id: UUID) -> bool:
     return own or status == "published" or _is_admin(caller)
 
 
-def _told(row: dict[str, Any], authors: dict[UUID, Author]) -> ArticleOut:
+def _to_schema(row: dict[str, Any], authors: dict[UUID, Author]) -> ArticleOut:
     return ArticleOut.from_row({**row, "author": authors[row["author_id"]]})

@@ -8,10 +8,10 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression, select
 from sqlmodel import col
 
-from backend.core.origin import plain_address
-from backend.core.pagination import created_filters
+from backend.core.client_info import plain_address
+from backend.core.http.pagination import created_filters
 from backend.core.schemas import is_uuid
-from backend.db.lists import Filter, Listing
+from backend.db.lists.pages import Filter, ListSpec
 from backend.modules.audit.models import AuditEvent
 from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
 
@@ -37,7 +37,7 @@ def _equal(column: SQLColumnExpression[Any], kind: Any, description: str) -> Fil
 
 
 _IN_TIME = created_filters(col(AuditEvent.occurred_at))
-EVENTS = Listing(
+EVENTS = ListSpec(
     name="audit events",
     statement=select(*(getattr(AuditEvent, name) for name in AuditEventOut.model_fields)),
     key=col(AuditEvent.id),

@@ -2,10 +2,10 @@ from typing import Annotated
 
 from fastapi import Depends, Response
 
-from backend.core.dependencies import ReadSession
+from backend.core.http.dependencies import Reader
+from backend.core.http.pagination import ListParameters, Page, PageRequest
+from backend.core.http.routing import Router
 from backend.core.identity import require
-from backend.core.pagination import ListParameters, Page, PageRequest
-from backend.core.routing import Router
 from backend.modules.audit import queries, service
 from backend.modules.audit.schemas import AuditEventOut
 
@@ -14,6 +14,6 @@ EventPage = Annotated[PageRequest, Depends(ListParameters(queries.EVENTS, AuditE
 
 
 @router.get("", response_model=Page[AuditEventOut], dependencies=[require("audit:read")])
-async def list_events(reads: ReadSession, page: EventPage) -> Response:
+async def list_events(reader: Reader, page: EventPage) -> Response:
     """What was done, by whom and from where; the latest first."""
-    return page.of(await service.list_events(reads, page.query))
+    return page.render(await service.list_events(reader, page.query))

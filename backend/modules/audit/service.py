@@ -11,23 +11,23 @@ from sqlalchemy import Text, Uuid, bindparam, cast, insert, literal, select, tex
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.client_info import client_info
 from backend.core.context import Context
-from backend.core.origin import origin
-from backend.core.pagination import Page
+from backend.core.http.pagination import Page
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.audit import queries
 from backend.modules.audit.digests import signing_keys
 from backend.modules.audit.models import AuditEvent, AuditWaiting
 from backend.modules.audit.schemas import AuditEventOut, Outcome
-from backend.modules.audit.verification import Anchor, Progress, Verdict, examine
+from backend.modules.audit.verification import Anchor, Progress, VerificationResult, examine
 
 __all__ = [
     "Anchor",
     "Outcome",
-    "Verdict",
+    "VerificationResult",
     "changes_of",
     "list_events",
     "record",
@@ -85,7 +85,7 @@ async def record(
     `target` is a type and an id, such as ("user", id). `actor_id` is needed only where the caller
     is not the one who is signed in. `changes` is JSON by member name, as `changes_of` makes it.
     """
-    found = origin()
+    found = client_info()
     target_type, target_id = target or (None, None)
     values = {
         "id": uuid7(),
@@ -111,7 +111,7 @@ async def record_all(
     changes: Mapping[UUID, Mapping[str, Any]],
 ) -> None:
     """`record` for many targets of one type, by their ids, in one statement."""
-    found = origin()
+    found = client_info()
     values = {
         "id": [uuid7() for _ in changes],
         "target_id": [str(target_id) for target_id in changes],
@@ -168,9 +168,9 @@ def _is_long(value: Any) -> bool:
     return isinstance(value, str) and len(value) > _MAX_TEXT
 
 
-async def list_events(reads: Reads, query: ListQuery) -> Page[AuditEventOut]:
-    page = await fetch_page(reads, queries.EVENTS, query)
-    return Page.of(page, AuditEventOut.from_row)
+async def list_events(reader: QueryRunner, query: ListQuery) -> Page[AuditEventOut]:
+    page = await fetch_page(reader, queries.EVENTS, query)
+    return Page.from_rows(page, AuditEventOut.from_row)
 
 
 async def verify(
@@ -178,11 +178,11 @@ async def verify(
     *,
     progress: Progress = lambda done, total: None,
     anchor: Anchor | None = None,
-) -> Verdict:
+) -> VerificationResult:
     """Hold all events against their seals; `anchor` is a seal known from the log.
 
     Sees one moment of the database, however long it takes, and keeps nobody waiting.
     """
-    async with context.database.unhurried() as session:
+    async with context.database.without_timeouts() as session:
         await (await session.connection()).execute(text(_SNAPSHOT))
         return await examine(session, signing_keys(context), progress, anchor)

@@ -63,7 +63,7 @@ _INTRUDERS = text(
 
 
 @dataclass
-class Verdict:
+class VerificationResult:
     """`findings` are what is wrong, a sentence each, and `notes` what is worth knowing.
 
     `waiting` events have no seal yet, `overdue` of them for more than a minute.
@@ -109,12 +109,12 @@ class _Chain:
     """
 
     keys: Mapping[str, bytes]
-    verdict: Verdict
+    result: VerificationResult
     last: Seal | None = None
     unknown: tuple[int, str] | None = None
 
     def add(self, seal: Seal) -> None:
-        findings, last = self.verdict.findings, self.last
+        findings, last = self.result.findings, self.last
         follows = last is not None and seal.previous_digest == last.digest
         if last is not None and seal.number > last.number + 1:
             findings.append(f"{_seals(last.number + 1, seal.number - 1)} missing.")
@@ -142,10 +142,10 @@ class _Chain:
                 self.give_up()
             self.unknown = self.unknown or (seal.number, seal.key_id)
         elif not is_signed(seal.digest, seal.signature, key):
-            self.verdict.findings.append(f"The signature of seal {seal.number} is wrong.")
+            self.result.findings.append(f"The signature of seal {seal.number} is wrong.")
         elif self.unknown and follows:
             first, key_id = self.unknown
-            self.verdict.notes.append(
+            self.result.notes.append(
                 f"{_seals(first, seal.number - 1)} signed with a key that is not known any more "
                 f"({key_id}); seal {seal.number}, which is signed with one that is, vouches for "
                 "them."
@@ -158,7 +158,7 @@ class _Chain:
         """Nothing more will come that vouches for the seals with an unknown key."""
         if self.unknown and self.last:
             first, key_id = self.unknown
-            self.verdict.findings.append(
+            self.result.findings.append(
                 f"{_seals(first, self.last.number)} signed with a key that is not known ({key_id}):"
                 " somebody has replaced them, or the SECRET_KEY of that time is missing from "
                 "SECRET_KEY_PREVIOUS."
@@ -171,36 +171,36 @@ async def examine(
     keys: Mapping[str, bytes],
     progress: Progress,
     anchor: Anchor | None,
-) -> Verdict:
+) -> VerificationResult:
     """Look at everything that this session's transaction sees, in constant memory.
 
     Ends early when enough is found.
     """
-    verdict = Verdict()
+    result = VerificationResult()
     connection = await session.connection()
     extent = (await connection.execute(_EXTENT)).one()
     first_kept = (await connection.execute(_KEPT)).scalar()
     if first_kept is not None and first_kept < extent.oldest:
-        verdict.findings.append(f"{_seals(first_kept, extent.oldest - 1)} missing.")
+        result.findings.append(f"{_seals(first_kept, extent.oldest - 1)} missing.")
     if anchor and not extent.oldest <= anchor.number <= extent.newest:
         if first_kept is not None and anchor.number < first_kept:
-            verdict.notes.append(f"Seal {anchor.number} has been removed, as old as it was.")
+            result.notes.append(f"Seal {anchor.number} has been removed, as old as it was.")
         else:
-            verdict.findings.append(f"Seal {anchor.number} is missing.")
-    chain = _Chain(keys, verdict)
+            result.findings.append(f"Seal {anchor.number} is missing.")
+    chain = _Chain(keys, result)
     async for seals in _read_seals(session):
         for seal in seals:
             chain.add(seal)
             if anchor and seal.number == anchor.number and seal.digest.hex() != anchor.digest:
-                verdict.findings.append(f"Seal {seal.number} is not the one that was logged.")
-        await _examine_events(session, seals, verdict)
-        verdict.seals += len(seals)
-        progress(verdict.seals, extent.seals)
-        if verdict.is_full:
-            return verdict
+                result.findings.append(f"Seal {seal.number} is not the one that was logged.")
+        await _examine_events(session, seals, result)
+        result.seals += len(seals)
+        progress(result.seals, extent.seals)
+        if result.is_full:
+            return result
     chain.give_up()
-    await _examine_rest(session, verdict)
-    return verdict
+    await _examine_rest(session, result)
+    return result
 
 
 async def _read_seals(session: AsyncSession) -> AsyncIterator[list[Seal]]:
@@ -214,30 +214,32 @@ async def _read_seals(session: AsyncSession) -> AsyncIterator[list[Seal]]:
             yield seals
 
 
-async def _examine_events(session: AsyncSession, seals: list[Seal], verdict: Verdict) -> None:
+async def _examine_events(
+    session: AsyncSession, seals: list[Seal], result: VerificationResult
+) -> None:
     ids = [UUID(id) for seal in seals for id in seal.event_ids if id]
     found = await digests_of(session, ids)
     for seal in seals:
-        verdict.events += len(seal.event_ids)
+        result.events += len(seal.event_ids)
         for place, id in enumerate(seal.event_ids):
             start = place * DIGEST_BYTES
             sealed = seal.event_digests[start : start + DIGEST_BYTES]
             if id not in found:
-                verdict.findings.append(f"Event {id or '?'} of seal {seal.number} is missing.")
+                result.findings.append(f"Event {id or '?'} of seal {seal.number} is missing.")
             elif sealed == NOTHING:
-                verdict.findings.append(f"Event {id} was missing when seal {seal.number} was made.")
+                result.findings.append(f"Event {id} was missing when seal {seal.number} was made.")
             elif found[id] != sealed:
-                verdict.findings.append(f"Event {id} of seal {seal.number} was changed.")
+                result.findings.append(f"Event {id} of seal {seal.number} was changed.")
 
 
-async def _examine_rest(session: AsyncSession, verdict: Verdict) -> None:
+async def _examine_rest(session: AsyncSession, result: VerificationResult) -> None:
     connection = await session.connection()
     waiting = (await connection.execute(_WAITING)).one()
-    verdict.waiting, verdict.overdue = waiting.events, waiting.overdue
+    result.waiting, result.overdue = waiting.events, waiting.overdue
     for id in (await connection.execute(_GONE, {"size": MAX_FINDINGS})).scalars():
-        verdict.findings.append(f"Event {id} is missing; it was not sealed yet.")
+        result.findings.append(f"Event {id} is missing; it was not sealed yet.")
     for id in (await connection.execute(_INTRUDERS, {"size": MAX_FINDINGS})).scalars():
-        verdict.findings.append(f"Event {id} was not written by Trellis: no seal will hold it.")
+        result.findings.append(f"Event {id} was not written by Trellis: no seal will hold it.")
 
 
 def _seals(first: int, last: int) -> str:

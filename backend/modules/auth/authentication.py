@@ -35,7 +35,7 @@ async def authenticate(request: Request) -> Principal | None:
             # What a page on another host, just loaded, needs for its refresh and cannot read.
             error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
         raise
-    row = await context.database.fresh.first(
+    row = await context.database.primary.first(
         queries.IDENTITY, session_id=claims.session_id, user_id=claims.user_id
     )
     if row is None:

@@ -6,10 +6,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from backend.core.bodies import BodyRequest
-from backend.core.forms import FORM_TYPES, refusals
+from backend.core.http.bodies import BodyRequest
+from backend.core.http.forms import FORM_TYPES, refusals
+from backend.core.http.routing import JSON_TYPES, check_content_type
 from backend.core.identity import COOKIE, CSRF, REFRESH_COOKIE, SIGN_IN
-from backend.core.routing import JSON_TYPES, check_content_type
 from backend.modules.auth.schemas import FormLogin, Login
 
 FORM_FIELDS = {"username", "password"}

@@ -1,5 +1,5 @@
 from backend.core.errors import AppError
-from backend.db.errors import KeepsChanges
+from backend.db.errors import CommitAndRaise
 
 BEARER = {"WWW-Authenticate": "Bearer"}
 
@@ -22,7 +22,7 @@ class RefreshTokenInvalidError(AppError):
         super().__init__(headers=BEARER)
 
 
-class RefreshTokenReusedError(AppError, KeepsChanges):
+class RefreshTokenReusedError(AppError, CommitAndRaise):
     """Raised with the end of the session, which must outlive this answer."""
 
     status = 401

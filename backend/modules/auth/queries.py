@@ -4,8 +4,8 @@ from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.types import Interval
 from sqlmodel import col
 
-from backend.db.lists import Listing
-from backend.db.reads import Query
+from backend.db.lists.pages import ListSpec
+from backend.db.query_runner import Query
 from backend.modules.auth.models import UserSession
 from backend.modules.users.service import access
 
@@ -51,7 +51,7 @@ REFRESHABLE = Query(
     .join(_access, _access.c.user_id == col(UserSession.user_id))
     .where(col(UserSession.id) == bindparam("session_id"), _not_outlived, *alive())
 )
-SESSIONS = Listing(
+SESSIONS = ListSpec(
     name="sessions",
     statement=select(
         col(UserSession.id),

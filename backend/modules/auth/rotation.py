@@ -33,7 +33,7 @@ _turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
-class Opened:
+class IssuedTokens:
     """What a session's owner gets. `lasts` is how many seconds the session has at most."""
 
     session_id: UUID
@@ -43,13 +43,13 @@ class Opened:
     lasts: int
 
 
-def tell(
+def issue_tokens(
     context: Context, user_id: UUID, token: RefreshToken, *, now: datetime, expires_at: datetime
-) -> Opened:
+) -> IssuedTokens:
     """The tokens of a session whose refresh token is `token` from now on."""
     lasts = max(1, int((expires_at - now).total_seconds()))
     ttl = min(context.settings_of(AuthSettings).access_token_ttl, lasts)
-    return Opened(
+    return IssuedTokens(
         session_id=token.session_id,
         access_token=issuer_of(context).issue(
             user_id, token.session_id, token.generation, issued=now, ttl=ttl
@@ -62,7 +62,7 @@ def tell(
 
 async def refresh(
     context: Context, token: RefreshToken, transport: Transport, *, access_token: str | None
-) -> Opened:
+) -> IssuedTokens:
     """Replace the session's refresh token.
 
     `access_token`, if one came along, must be of the same generation or of the one before: of two
@@ -81,10 +81,12 @@ async def refresh(
                 return opened
 
 
-async def _refreshed(context: Context, token: RefreshToken, transport: Transport) -> Opened | None:
+async def _refreshed(
+    context: Context, token: RefreshToken, transport: Transport
+) -> IssuedTokens | None:
     """None where somebody else was quicker: then the token has just become the predecessor."""
     grace = timedelta(seconds=context.settings_of(AuthSettings).refresh_grace)
-    found = await context.database.fresh.first(
+    found = await context.database.primary.first(
         queries.REFRESHABLE, session_id=token.session_id, grace=grace
     )
     if found is None or found["transport"] != transport:
@@ -97,13 +99,15 @@ async def _refreshed(context: Context, token: RefreshToken, transport: Transport
             successor = token.successor(key)
             if hmac.compare_digest(successor.digest, digest):
                 expires_at = found["expires_at"]
-                return tell(context, user_id, successor, now=utc_now(), expires_at=expires_at)
+                return issue_tokens(
+                    context, user_id, successor, now=utc_now(), expires_at=expires_at
+                )
     async with context.database.transaction() as session:
         await _end_for_reuse(session, token.session_id, user_id)
     raise AssertionError("unreachable: the transaction raises")
 
 
-async def _rotate(context: Context, user_id: UUID, token: RefreshToken) -> Opened | None:
+async def _rotate(context: Context, user_id: UUID, token: RefreshToken) -> IssuedTokens | None:
     settings = context.settings_of(AuthSettings)
     successor = token.successor(context.key("refresh tokens"))
     idle, absolute = (
@@ -131,7 +135,7 @@ async def _rotate(context: Context, user_id: UUID, token: RefreshToken) -> Opene
         expires_at = replaced.scalar()
     if expires_at is None:
         return None
-    return tell(context, user_id, successor, now=utc_now(), expires_at=expires_at)
+    return issue_tokens(context, user_id, successor, now=utc_now(), expires_at=expires_at)
 
 
 async def _end_for_reuse(session: AsyncSession, session_id: UUID, user_id: UUID) -> None:

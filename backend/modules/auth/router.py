@@ -3,22 +3,22 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
 
+from backend.core.client_info import client_info
 from backend.core.context import Context
-from backend.core.dependencies import CurrentContext, ReadSession, Session
 from backend.core.errors import (
     AppError,
     CSRFError,
     InvalidTokenError,
     NotAuthenticatedError,
     TokenExpiredError,
-    documented,
+    error_responses,
 )
+from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.http.pagination import ListParameters, Page, PageRequest
+from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, credentials_ignored, require
 from backend.core.limits import RateLimitedError
-from backend.core.origin import origin
-from backend.core.pagination import ListParameters, Page, PageRequest
 from backend.core.principal import Principal
-from backend.core.routing import Router
 from backend.core.schemas import Id
 from backend.modules.auth import credentials, queries, rotation, service, web
 from backend.modules.auth.authentication import authenticate, bearer_token
@@ -31,7 +31,7 @@ from backend.modules.auth.exceptions import (
     SessionNotFoundError,
 )
 from backend.modules.auth.refresh_tokens import RefreshToken, read_token
-from backend.modules.auth.rotation import Opened, Transport
+from backend.modules.auth.rotation import IssuedTokens, Transport
 from backend.modules.auth.schemas import (
     CookieTokens,
     Refresh,
@@ -51,7 +51,7 @@ SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, Se
     tags=["auth"],
     dependencies=[credentials_ignored],
     openapi_extra=credentials.LOGIN_BODY,
-    responses=documented(
+    responses=error_responses(
         InvalidCredentialsError,
         AccountDisabledError,
         EmailNotVerifiedError,
@@ -71,8 +71,8 @@ async def login(
     if transport == "cookie":
         web.check_origin(request)
     sent = await credentials.read_credentials(request)
-    opened = await service.sign_in(context, sent.email, sent.password, origin(), transport)
-    return _told(response, context, opened, transport)
+    opened = await service.sign_in(context, sent.email, sent.password, client_info(), transport)
+    return _token_response(response, context, opened, transport)
 
 
 @router.post(
@@ -80,7 +80,7 @@ async def login(
     tags=["auth"],
     dependencies=[credentials_ignored],
     openapi_extra=credentials.REFRESH_SECURITY,
-    responses=documented(
+    responses=error_responses(
         RefreshTokenInvalidError, RefreshTokenReusedError, InvalidTokenError, CSRFError
     ),
 )
@@ -106,11 +106,11 @@ async def refresh(
         if (cookie or access_cookie) and error.status == HTTPStatus.UNAUTHORIZED:
             web.clear_cookies(request)
         raise
-    return _told(response, context, opened, transport)
+    return _token_response(response, context, opened, transport)
 
 
-def _told(
-    response: Response, context: Context, opened: Opened, transport: Transport
+def _token_response(
+    response: Response, context: Context, opened: IssuedTokens, transport: Transport
 ) -> Tokens | CookieTokens:
     if transport == "cookie":
         return CookieTokens(
@@ -132,7 +132,7 @@ def _told(
     status_code=204,
     dependencies=[credentials_ignored],
     openapi_extra=credentials.LOGOUT_SECURITY,
-    responses=documented(
+    responses=error_responses(
         NotAuthenticatedError,
         InvalidTokenError,
         TokenExpiredError,
@@ -202,7 +202,7 @@ async def logout_all(
     "/users/{id}/logout-all",
     tags=["auth"],
     status_code=204,
-    responses=documented(UserNotFoundError),
+    responses=error_responses(UserNotFoundError),
 )
 async def log_out_user(
     id: Id, principal: Annotated[Principal, require("users:admin")], session: Session
@@ -212,18 +212,16 @@ async def log_out_user(
 
 
 @router.get("/auth/sessions", tags=["auth"], response_model=Page[SessionOut])
-async def list_sessions(
-    principal: CurrentPrincipal, reads: ReadSession, page: SessionPage
-) -> Response:
+async def list_sessions(principal: CurrentPrincipal, reader: Reader, page: SessionPage) -> Response:
     """The caller's sessions that are still good."""
-    return page.of(await service.list_sessions(reads, principal, page.query))
+    return page.render(await service.list_sessions(reader, principal, page.query))
 
 
 @router.delete(
     "/auth/sessions/{id}",
     tags=["auth"],
     status_code=204,
-    responses=documented(SessionNotFoundError),
+    responses=error_responses(SessionNotFoundError),
 )
 async def end_session(
     id: Id, request: Request, principal: CurrentPrincipal, context: CurrentContext
@@ -236,7 +234,9 @@ async def end_session(
         web.clear_cookies(request)
 
 
-@router.delete("/users/me", tags=["users"], status_code=204, responses=documented(LastAdminError))
+@router.delete(
+    "/users/me", tags=["users"], status_code=204, responses=error_responses(LastAdminError)
+)
 async def delete_me(request: Request, principal: CurrentPrincipal, context: CurrentContext) -> None:
     """Delete the caller's account and everything that belongs to it, at once and for good."""
     async with context.database.transaction() as session:

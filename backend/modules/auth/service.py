@@ -12,20 +12,20 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
+from backend.core.client_info import ClientInfo
 from backend.core.context import Context
 from backend.core.errors import (
     AppError,
     InvalidTokenError,
     ServiceUnavailableError,
 )
+from backend.core.http.pagination import Page
 from backend.core.limits import RateLimitedError, Rule
 from backend.core.names import name_key
-from backend.core.origin import Origin
-from backend.core.pagination import Page
 from backend.core.principal import Principal
 from backend.db.base import utc_now, uuid7
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads, Row
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner, Row
 from backend.modules.audit import service as audit
 from backend.modules.auth import queries
 from backend.modules.auth.exceptions import (
@@ -35,7 +35,7 @@ from backend.modules.auth.exceptions import (
 )
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.refresh_tokens import RefreshToken, first_token
-from backend.modules.auth.rotation import Opened, Transport, tell
+from backend.modules.auth.rotation import IssuedTokens, Transport, issue_tokens
 from backend.modules.auth.schemas import SessionOut
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.users import service as users
@@ -43,40 +43,40 @@ from backend.modules.users.exceptions import CurrentPasswordWrongError, UserNotF
 from backend.modules.users.service import Credentials
 
 # Guesses of one account's password, and sign-ins from one address.
-GUESSES = Rule(5, 300)
-SIGN_INS = Rule(30, 60)
+PASSWORD_ATTEMPTS = Rule(5, 300)
+SIGN_IN_ATTEMPTS = Rule(30, 60)
 # Events about sign-ins of one account, or name, that these refused: a flood fills no record.
 REFUSALS = Rule(1, 60)
 
 
 async def sign_in(
-    context: Context, name: str, password: str, client: Origin, transport: Transport = "body"
-) -> Opened:
+    context: Context, name: str, password: str, client: ClientInfo, transport: Transport = "body"
+) -> IssuedTokens:
     """Open a session; `InvalidCredentialsError` alike for a wrong name and a wrong password.
 
     `RateLimitedError` after too many for this name, or from this address. No connection is held
     while the password is hashed, which takes longer than all the rest.
     """
-    found = await users.credentials(context.database.fresh, name)
-    guess = _guess_of(context, found.user_id if found else None, name)
+    found = await users.credentials(context.database.primary, name)
+    attempts_key = _attempts_key(context, found.user_id if found else None, name)
     try:
-        await limits.count_address(context, "sign-in", client.ip, SIGN_INS)
-        right = await _is_right(context, guess, password, found)
+        await limits.hit_address(context, "sign-in", client.ip, SIGN_IN_ATTEMPTS)
+        right = await _check_password(context, attempts_key, password, found)
     except RateLimitedError as limited:
         await _record_limit(context, limited, _target(context, found, name))
         raise
     if not right or found is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)
     if not found.is_active or not (found.is_verified or not needs_verified_email(context)):
-        await limits.clear(context, guess)
+        await limits.clear(context, attempts_key)
         error = EmailNotVerifiedError() if found.is_active else AccountDisabledError()
         raise await _refused(context, error, found, name)
-    async with _tried(context, guess):
-        opened = await _open(context, found, guess, password, client, transport)
+    async with _refund_if_untried(context, attempts_key):
+        opened = await _open(context, found, attempts_key, password, client, transport)
         if opened is None:
             again = await _renewed_meanwhile(context, found.user_id, password)
             if again is not None:
-                opened = await _open(context, again, guess, password, client, transport)
+                opened = await _open(context, again, attempts_key, password, client, transport)
     if opened is None:
         raise await _refused(context, InvalidCredentialsError(), found, name)
     return opened
@@ -85,7 +85,7 @@ async def sign_in(
 async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> Credentials | None:
     """The account as it is now, if only its hash has changed: another sign-in has renewed it."""
     try:
-        found = await users.credentials_of(context.database.fresh, user_id)
+        found = await users.credentials_of(context.database.primary, user_id)
     except UserNotFoundError:
         return None
     if not found.is_active:
@@ -97,11 +97,11 @@ async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> 
 async def _open(
     context: Context,
     account: Credentials,
-    guess: str,
+    attempts_key: str,
     password: str,
-    client: Origin,
+    client: ClientInfo,
     transport: Transport,
-) -> Opened | None:
+) -> IssuedTokens | None:
     """A new session; None if this is not the account's password hash any more."""
     renewed = await users.renewed_hash(context, password, account.password_hash)
     async with context.database.transaction() as session:
@@ -109,7 +109,7 @@ async def _open(
             return None
         if renewed is not None:
             await users.store_renewed_hash(session, account.user_id, renewed)
-        await limits.clear_in(session, context, guess)
+        await limits.clear_in(session, context, attempts_key)
         opened = await _open_session(session, context, account.user_id, client, transport)
         await audit.record(
             session,
@@ -126,7 +126,7 @@ def needs_verified_email(context: Context) -> bool:
     return context.settings_of(AuthSettings).require_verified_email
 
 
-def _guess_of(context: Context, user_id: UUID | None, name: str) -> str:
+def _attempts_key(context: Context, user_id: UUID | None, name: str) -> str:
     return f"guess:{user_id or _name_digest(context, name)}"
 
 
@@ -136,23 +136,25 @@ def _name_digest(context: Context, name: str) -> str:
     return hmac.digest(context.key("sign-in names"), normal, hashlib.sha256).hex()
 
 
-async def _is_right(context: Context, guess: str, password: str, found: Credentials | None) -> bool:
+async def _check_password(
+    context: Context, attempts_key: str, password: str, found: Credentials | None
+) -> bool:
     """Compare a password, unless there have been too many wrong ones."""
     # Counted before it is known to be wrong: many at once must not all be tried.
-    verdict = await limits.take(context, guess, GUESSES)
+    verdict = await limits.hit(context, attempts_key, PASSWORD_ATTEMPTS)
     if not verdict.allowed:
         raise RateLimitedError(verdict)
-    async with _tried(context, guess):
+    async with _refund_if_untried(context, attempts_key):
         return await users.verify_password(context, password, found)
 
 
 @asynccontextmanager
-async def _tried(context: Context, guess: str) -> AsyncIterator[None]:
+async def _refund_if_untried(context: Context, attempts_key: str) -> AsyncIterator[None]:
     """A guess that was not tried, for want of room, is none."""
     try:
         yield
     except ServiceUnavailableError:
-        await limits.give_back(context, guess)
+        await limits.refund(context, attempts_key)
         raise
 
 
@@ -169,7 +171,7 @@ async def _record_limit(context: Context, error: AppError, target: tuple[str, UU
     All servers share the minute. That it has its event is remembered, so a flood of refusals
     writes nothing, and asks the database about it once in some seconds.
     """
-    slot = await limits.spend(context, f"refused sign-in {target[1]}", REFUSALS)
+    slot = await limits.hit_cached(context, f"refused sign-in {target[1]}", REFUSALS)
     if slot.allowed:
         await _recorded(context, error, "auth.login", target, outcome="denied")
 
@@ -194,8 +196,8 @@ async def _recorded(
 
 
 async def _open_session(
-    session: AsyncSession, context: Context, user_id: UUID, client: Origin, transport: Transport
-) -> Opened:
+    session: AsyncSession, context: Context, user_id: UUID, client: ClientInfo, transport: Transport
+) -> IssuedTokens:
     settings = context.settings_of(AuthSettings)
     # By the clock of the moment at which an account was disabled: those of two servers differ.
     now = (await session.exec(select(func.clock_timestamp()))).one()
@@ -217,7 +219,7 @@ async def _open_session(
     await _make_room(session, user_id, settings.max_sessions_per_user - 1)
     session.add(made)
     await session.flush()
-    return tell(context, user_id, token, now=now, expires_at=made.expires_at)
+    return issue_tokens(context, user_id, token, now=now, expires_at=made.expires_at)
 
 
 async def _make_room(session: AsyncSession, user_id: UUID, kept: int) -> None:
@@ -233,14 +235,16 @@ async def _make_room(session: AsyncSession, user_id: UUID, kept: int) -> None:
     )
 
 
-async def list_sessions(reads: Reads, principal: Principal, query: ListQuery) -> Page[SessionOut]:
+async def list_sessions(
+    reader: QueryRunner, principal: Principal, query: ListQuery
+) -> Page[SessionOut]:
     """The caller's own sessions that are still good."""
-    page = await fetch_page(reads, queries.SESSIONS, query, user_id=principal.user_id)
+    page = await fetch_page(reader, queries.SESSIONS, query, user_id=principal.user_id)
 
     def told(row: Row) -> SessionOut:
         return SessionOut.from_row({**row, "current": row["id"] == principal.session_id})
 
-    return Page.of(page, told)
+    return Page.from_rows(page, told)
 
 
 async def end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -> bool:
@@ -298,12 +302,12 @@ async def log_out_somebody(session: AsyncSession, user_id: UUID, *, by: Principa
     await log_out_everywhere(session, user_id)
 
 
-async def forgive(context: Context, session: AsyncSession, user_id: UUID) -> None:
+async def clear_failed_attempts(context: Context, session: AsyncSession, user_id: UUID) -> None:
     """Forget the wrong guesses of this account's password."""
-    await limits.clear_in(session, context, _guess_of(context, user_id, ""))
+    await limits.clear_in(session, context, _attempts_key(context, user_id, ""))
 
 
-async def prove_password(
+async def confirm_password(
     context: Context, user_id: UUID, password: str, *, action: str
 ) -> Credentials:
     """The caller's credentials, if that is their password; a wrong one counts as a guess.
@@ -312,12 +316,12 @@ async def prove_password(
     many.
     """
     try:
-        found = await users.credentials_of(context.database.fresh, user_id)
+        found = await users.credentials_of(context.database.primary, user_id)
     except UserNotFoundError:
         # Deleted since the request began, and so is the session it came with.
         raise InvalidTokenError from None
-    guess = _guess_of(context, user_id, "")
-    if not await _is_right(context, guess, password, found):
+    attempts_key = _attempts_key(context, user_id, "")
+    if not await _check_password(context, attempts_key, password, found):
         raise await _recorded(context, CurrentPasswordWrongError(), action, ("user", user_id))
-    await limits.clear(context, guess)
+    await limits.clear(context, attempts_key)
     return found

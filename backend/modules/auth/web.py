@@ -11,13 +11,13 @@ from uuid import UUID
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
+from backend.core.client_info import address
 from backend.core.context import Context, context_of
 from backend.core.errors import CSRFError
-from backend.core.origin import address
 from backend.core.settings import Settings
 from backend.modules.auth.exceptions import RefreshTokenInvalidError
 from backend.modules.auth.refresh_tokens import RefreshToken, read_token
-from backend.modules.auth.rotation import Opened
+from backend.modules.auth.rotation import IssuedTokens
 from backend.modules.auth.tokens import issuer_of
 
 HEADER = "X-CSRF-Token"
@@ -77,7 +77,7 @@ def _cookies(request: Request, name: str) -> list[str]:
     ]
 
 
-def set_cookies(response: Response, context: Context, opened: Opened) -> str:
+def set_cookies(response: Response, context: Context, opened: IssuedTokens) -> str:
     """Put a session into cookies; returns its CSRF token.
 
     All of them last as long as the session: that a token has expired is then said by the server,

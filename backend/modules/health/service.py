@@ -9,9 +9,9 @@ from sqlalchemy import func, select
 from backend.core.context import Context, NotReadyError, ReadinessCheck
 from backend.db.connections import MARK, REMEDY
 from backend.db.errors import EncodingError, PoolerError
-from backend.db.history import HistoryError
-from backend.db.migrations import current_revision, revisions
-from backend.db.reads import Query
+from backend.db.query_runner import Query
+from backend.db.schema.history import HistoryError
+from backend.db.schema.migrations import current_revision, revisions
 from backend.modules.health.schemas import Check, Readiness, Status
 
 # As it was when this process started: what is copied beside it later is not its own.
@@ -60,13 +60,13 @@ async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Ch
 
 
 async def _database(context: Context) -> None:
-    found = await context.database.fresh.first(_PING)
+    found = await context.database.primary.first(_PING)
     if context.settings.database_pooler == "session" and not (found and found["session"]):
         raise NotReadyError(POOLED)
 
 
 async def _migrations(context: Context) -> None:
-    current = await current_revision(context.database.fresh)
+    current = await current_revision(context.database.primary)
     try:
         newest, known = _history()
     except HistoryError as error:

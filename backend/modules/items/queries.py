@@ -5,9 +5,9 @@ from uuid import UUID
 from sqlalchemy import bindparam, or_, select
 from sqlmodel import col
 
-from backend.core.pagination import created_filters
-from backend.db.lists import Filter, Listing, Search, containing
-from backend.db.reads import Query
+from backend.core.http.pagination import created_filters
+from backend.db.lists.pages import Filter, ListSpec, Search, containing
+from backend.db.query_runner import Query
 from backend.modules.items.models import Item
 from backend.modules.items.schemas import MAX_DESCRIPTION
 
@@ -20,7 +20,7 @@ _ITEM = select(
     col(Item.updated_at),
 )
 ITEM = Query(_ITEM.where(col(Item.id) == bindparam("id")))
-ITEMS = Listing(
+ITEMS = ListSpec(
     name="items",
     statement=_ITEM,
     key=col(Item.id),

@@ -7,11 +7,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
-from backend.core.pagination import Page
+from backend.core.http.pagination import Page
 from backend.core.principal import Principal
 from backend.db.base import utc_now, uuid7
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError
@@ -24,19 +24,19 @@ LONG = ("description",)
 _INSERT = insert(Item.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
 
 
-async def list_items(reads: Reads, principal: Principal, query: ListQuery) -> Page[ItemOut]:
+async def list_items(reader: QueryRunner, principal: Principal, query: ListQuery) -> Page[ItemOut]:
     """The caller's own items; all of them with `items:admin`."""
     scopes = {}
     if not principal.may(ADMIN):
         if query.filters.get("owner_id", principal.user_id) != principal.user_id:
             raise PermissionDeniedError
         scopes["only_owner"] = principal.user_id
-    page = await fetch_page(reads, queries.ITEMS, query, **scopes)
-    return Page.of(page, ItemOut.from_row)
+    page = await fetch_page(reader, queries.ITEMS, query, **scopes)
+    return Page.from_rows(page, ItemOut.from_row)
 
 
-async def get_item(reads: Reads, principal: Principal, item_id: UUID) -> ItemOut:
-    row = await reads.first(queries.ITEM, id=item_id)
+async def get_item(reader: QueryRunner, principal: Principal, item_id: UUID) -> ItemOut:
+    row = await reader.first(queries.ITEM, id=item_id)
     if row is None or not _sees(principal, row["owner_id"]):
         raise ItemNotFoundError
     return ItemOut.from_row(row)
@@ -83,7 +83,7 @@ async def update_item(
             actor_id=principal.user_id,
             changes=told,
         )
-    return _told(item)
+    return _to_schema(item)
 
 
 async def delete_item(
@@ -117,5 +117,5 @@ def _texts(item: Item) -> storage.Texts:
     return item.title, item.description
 
 
-def _told(item: Item) -> ItemOut:
+def _to_schema(item: Item) -> ItemOut:
     return ItemOut.from_row(item.model_dump())

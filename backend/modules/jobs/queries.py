@@ -21,8 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.db.lists import Filter, Listing
-from backend.db.reads import Query
+from backend.db.lists.pages import Filter, ListSpec
+from backend.db.query_runner import Query
 from backend.modules.jobs.schemas import Status
 
 STORED = table(
@@ -55,7 +55,7 @@ _JOB = select(
 )
 JOB_BY_ID = _JOB.where(STORED.c.id == bindparam("id", type_=BigInteger))
 JOB = Query(JOB_BY_ID)
-JOBS = Listing(
+JOBS = ListSpec(
     name="jobs",
     statement=_JOB,
     key=STORED.c.id,

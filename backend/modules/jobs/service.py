@@ -4,9 +4,9 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context, NotReadyError
-from backend.core.pagination import Page
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.core.http.pagination import Page
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.jobs import queries
 from backend.modules.jobs.exceptions import JobNotFailedError, JobNotFoundError
 from backend.modules.jobs.schemas import JobOut
@@ -24,12 +24,12 @@ _DELETE_OLD = text(
 )
 
 
-async def list_jobs(reads: Reads, query: ListQuery) -> Page[JobOut]:
-    return Page.of(await fetch_page(reads, queries.JOBS, query), JobOut.from_row)
+async def list_jobs(reader: QueryRunner, query: ListQuery) -> Page[JobOut]:
+    return Page.from_rows(await fetch_page(reader, queries.JOBS, query), JobOut.from_row)
 
 
-async def get_job(reads: Reads, job_id: int) -> JobOut:
-    row = await reads.first(queries.JOB, id=job_id)
+async def get_job(reader: QueryRunner, job_id: int) -> JobOut:
+    row = await reader.first(queries.JOB, id=job_id)
     if row is None:
         raise JobNotFoundError
     return JobOut.from_row(row)
@@ -56,5 +56,5 @@ async def delete_old(context: Context) -> None:
 
 async def check_worker(context: Context) -> None:
     """`NotReadyError` unless a worker has given a sign of life within the last minute."""
-    if await context.database.fresh.first(queries.LIVE_WORKER) is None:
+    if await context.database.primary.first(queries.LIVE_WORKER) is None:
         raise NotReadyError("No worker runs, so jobs and mail wait: start `backend worker`.")

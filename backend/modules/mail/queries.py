@@ -3,7 +3,7 @@
 from sqlalchemy import String, bindparam, func, select
 from sqlmodel import col
 
-from backend.db.reads import Query
+from backend.db.query_runner import Query
 from backend.modules.mail.models import Mail
 
 SHOWN = 200

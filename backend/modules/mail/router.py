@@ -11,9 +11,9 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from backend.core.context import Context
-from backend.core.dependencies import ReadSession, Session
+from backend.core.http.dependencies import Reader, Session
+from backend.core.http.routing import Router
 from backend.core.identity import unlimited
-from backend.core.routing import Router
 from backend.modules.mail import service
 from backend.modules.mail.schemas import MailboxOut
 
@@ -44,7 +44,7 @@ router = LocalRouter(
 async def read_mailbox(
     request: Request,
     response: Response,
-    reads: ReadSession,
+    reader: Reader,
     to: Annotated[str | None, Query(max_length=320)] = None,
 ) -> MailboxOut | Response:
     """The mails that would have left, newest first; a page of them for a browser."""
@@ -52,7 +52,7 @@ async def read_mailbox(
         page, policy = _page()
         return HTMLResponse(page, headers={**VARY, "Content-Security-Policy": policy})
     response.headers.update(VARY)
-    return await service.read_mailbox(reads, to)
+    return await service.read_mailbox(reader, to)
 
 
 @router.delete("", status_code=204)

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.db.reads import Reads
+from backend.db.query_runner import QueryRunner
 from backend.integrations.email import MailError, Message, Provider
 from backend.integrations.email.smtp_url import parse_smtp_url
 from backend.modules.mail.mailbox import Mailbox, links_of
@@ -72,9 +72,9 @@ def render(
     )
 
 
-async def read_mailbox(reads: Reads, to: str | None) -> MailboxOut:
+async def read_mailbox(reader: QueryRunner, to: str | None) -> MailboxOut:
     """The newest mails; only those to one address if `to` is given."""
-    rows = await (reads.all(NEWEST) if to is None else reads.all(NEWEST_TO, to=to))
+    rows = await (reader.all(NEWEST) if to is None else reader.all(NEWEST_TO, to=to))
     return MailboxOut(
         data=[
             MailOut.from_row({**row, "links": links_of(row["text"], row["html"])}) for row in rows

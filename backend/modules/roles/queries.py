@@ -4,9 +4,9 @@ from sqlalchemy import Text, bindparam, cast, column, func, or_, select, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
-from backend.core.pagination import Boolean, created_filters
-from backend.db.lists import Filter, Listing, Search, containing
-from backend.db.reads import Query
+from backend.core.http.pagination import Boolean, created_filters
+from backend.db.lists.pages import Filter, ListSpec, Search, containing
+from backend.db.query_runner import Query
 from backend.modules.roles.models import Role
 
 _ROLE = select(
@@ -18,7 +18,7 @@ _ROLE = select(
     col(Role.updated_at),
 )
 ROLE = Query(_ROLE.where(col(Role.name) == bindparam("name")))
-ROLES = Listing(
+ROLES = ListSpec(
     name="roles",
     statement=_ROLE,
     key=col(Role.name),
@@ -48,7 +48,7 @@ _declared = (
     .table_valued(column("feature", Text), column("description", Text), column("actions", JSONB))
     .render_derived(name="declared", with_types=True)
 )
-PERMISSIONS = Listing(
+PERMISSIONS = ListSpec(
     name="permissions",
     statement=select(_declared.c.feature, _declared.c.description, _declared.c.actions),
     key=_declared.c.feature,

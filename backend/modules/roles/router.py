@@ -2,13 +2,19 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import documented
-from backend.core.identity import CurrentPrincipal, confirm, require
-from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
+from backend.core.errors import error_responses
+from backend.core.http.body_rules import also_checks
+from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.http.pagination import (
+    FieldSelection,
+    ListParameters,
+    Page,
+    PageRequest,
+    ResourceParameters,
+)
+from backend.core.http.routing import Router
+from backend.core.identity import CurrentPrincipal, reauthorize, require
 from backend.core.principal import Principal
-from backend.core.routing import Router
-from backend.core.rules import also_checks
 from backend.modules.roles import queries, rules, service
 from backend.modules.roles.exceptions import (
     RoleAlreadyExistsError,
@@ -20,35 +26,35 @@ from backend.modules.roles.exceptions import (
 from backend.modules.roles.schemas import FeatureOut, RoleCreate, RoleOut, RoleUpdate
 
 router = Router(tags=["roles"])
-Reader = Annotated[Principal, require("roles:read")]
-Writer = Annotated[Principal, require("roles:write")]
-RoleAnswer = Annotated[Answer, Depends(ResourceParameters(RoleOut))]
+MayRead = Annotated[Principal, require("roles:read")]
+MayWrite = Annotated[Principal, require("roles:write")]
+RoleAnswer = Annotated[FieldSelection, Depends(ResourceParameters(RoleOut))]
 RolePage = Annotated[PageRequest, Depends(ListParameters(queries.ROLES, RoleOut))]
 FeaturePage = Annotated[PageRequest, Depends(ListParameters(queries.PERMISSIONS, FeatureOut))]
 
 
 @router.get("/permissions", response_model=Page[FeatureOut])
 async def list_permissions(
-    _: CurrentPrincipal, context: CurrentContext, reads: ReadSession, page: FeaturePage
+    _: CurrentPrincipal, context: CurrentContext, reader: Reader, page: FeaturePage
 ) -> Response:
     """Everything that can be permitted, by feature."""
-    return page.of(await service.list_permissions(reads, context.features, page.query))
+    return page.render(await service.list_permissions(reader, context.features, page.query))
 
 
 @router.get("/roles", response_model=Page[RoleOut])
-async def list_roles(_: Reader, reads: ReadSession, page: RolePage) -> Response:
+async def list_roles(_: MayRead, reader: Reader, page: RolePage) -> Response:
     """All roles."""
-    return page.of(await service.list_roles(reads, page.query))
+    return page.render(await service.list_roles(reader, page.query))
 
 
 @router.post(
     "/roles",
     status_code=201,
     dependencies=[also_checks(rules.permissions)],
-    responses=documented(RoleAlreadyExistsError, UnknownPermissionError),
+    responses=error_responses(RoleAlreadyExistsError, UnknownPermissionError),
 )
 async def create_role(
-    principal: Writer,
+    principal: MayWrite,
     request: Request,
     context: CurrentContext,
     session: Session,
@@ -57,25 +63,25 @@ async def create_role(
 ) -> RoleOut:
     """Make a role, of permissions that the caller holds."""
     role = await service.create_role(session, principal, new, context.features)
-    await confirm(request)
+    await reauthorize(request)
     response.headers["Location"] = f"/api/v1/roles/{role.name}"
     return role
 
 
-@router.get("/roles/{name}", response_model=RoleOut, responses=documented(RoleNotFoundError))
-async def read_role(name: str, _: Reader, reads: ReadSession, answer: RoleAnswer) -> Response:
+@router.get("/roles/{name}", response_model=RoleOut, responses=error_responses(RoleNotFoundError))
+async def read_role(name: str, _: MayRead, reader: Reader, answer: RoleAnswer) -> Response:
     """One role."""
-    return answer.of(await service.get_role(reads, name))
+    return answer.render(await service.get_role(reader, name))
 
 
 @router.patch(
     "/roles/{name}",
     dependencies=[also_checks(rules.permissions)],
-    responses=documented(RoleNotFoundError, RoleProtectedError, UnknownPermissionError),
+    responses=error_responses(RoleNotFoundError, RoleProtectedError, UnknownPermissionError),
 )
 async def update_role(
     name: str,
-    principal: Writer,
+    principal: MayWrite,
     request: Request,
     context: CurrentContext,
     session: Session,
@@ -86,16 +92,16 @@ async def update_role(
     A role that holds a permission the caller lacks is out of their reach.
     """
     role = await service.update_role(session, principal, name, changes, context.features)
-    await confirm(request)
+    await reauthorize(request)
     return role
 
 
 @router.delete(
     "/roles/{name}",
     status_code=204,
-    responses=documented(RoleNotFoundError, RoleProtectedError, RoleInUseError),
+    responses=error_responses(RoleNotFoundError, RoleProtectedError, RoleInUseError),
 )
-async def delete_role(name: str, principal: Writer, request: Request, session: Session) -> None:
+async def delete_role(name: str, principal: MayWrite, request: Request, session: Session) -> None:
     """Delete a role that nobody has."""
     await service.delete_role(session, principal, name)
-    await confirm(request)
+    await reauthorize(request)

@@ -15,12 +15,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
-from backend.core.pagination import Page
+from backend.core.http.pagination import Page
 from backend.core.permissions import ADMIN_ROLE, BUILT_IN_ROLES, Feature
 from backend.core.principal import Principal
 from backend.db.base import utc_now
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.roles import queries
 from backend.modules.roles.exceptions import (
@@ -125,7 +125,7 @@ async def role_errors(context: Context, roles: Sequence[str]) -> list[FieldError
 
 
 async def list_permissions(
-    reads: Reads, features: Iterable[Feature], query: ListQuery
+    reader: QueryRunner, features: Iterable[Feature], query: ListQuery
 ) -> Page[FeatureOut]:
     """Everything that can be permitted, by feature; two modules may declare parts of one."""
     told: dict[str, FeatureOut] = {}
@@ -136,16 +136,16 @@ async def list_permissions(
             for action, text in feature.actions.items()
         ]
     declared = json.dumps([each.model_dump() for each in told.values()])
-    page = await fetch_page(reads, queries.PERMISSIONS, query, declared=declared)
-    return Page.of(page, FeatureOut.model_validate)
+    page = await fetch_page(reader, queries.PERMISSIONS, query, declared=declared)
+    return Page.from_rows(page, FeatureOut.model_validate)
 
 
-async def list_roles(reads: Reads, query: ListQuery) -> Page[RoleOut]:
-    return Page.of(await fetch_page(reads, queries.ROLES, query), RoleOut.from_row)
+async def list_roles(reader: QueryRunner, query: ListQuery) -> Page[RoleOut]:
+    return Page.from_rows(await fetch_page(reader, queries.ROLES, query), RoleOut.from_row)
 
 
-async def get_role(reads: Reads, name: str) -> RoleOut:
-    row = await reads.first(queries.ROLE, name=name) if _is_name(name) else None
+async def get_role(reader: QueryRunner, name: str) -> RoleOut:
+    row = await reader.first(queries.ROLE, name=name) if _is_name(name) else None
     if row is None:
         raise RoleNotFoundError
     return RoleOut.from_row(row)
@@ -166,7 +166,7 @@ async def create_role(
             await session.flush()
     except IntegrityError:
         raise RoleAlreadyExistsError from None
-    await _record(session, by, "role.create", role.name, {}, _told(role))
+    await _record(session, by, "role.create", role.name, {}, _snapshot(role))
     return RoleOut.from_row(role.model_dump())
 
 
@@ -179,7 +179,7 @@ async def update_role(
 ) -> RoleOut:
     """Change what was sent. A role that holds more than the caller is out of their reach."""
     role = await _locked(session, name, by)
-    before, sent = _told(role), changes.model_dump()
+    before, sent = _snapshot(role), changes.model_dump()
     if "permissions" in sent:
         held = set(role.permissions)
         _check_grantable(sent["permissions"], held | _declared(features), by)
@@ -189,7 +189,7 @@ async def update_role(
     for member, value in sent.items():
         setattr(role, member, value)
     await session.flush()
-    await _record(session, by, "role.update", name, before, _told(role))
+    await _record(session, by, "role.update", name, before, _snapshot(role))
     return RoleOut.from_row(role.model_dump())
 
 
@@ -203,7 +203,7 @@ async def delete_role(session: AsyncSession, by: Principal, name: str) -> None:
             await session.flush()
     except IntegrityError:
         raise RoleInUseError from None
-    await _record(session, by, "role.delete", name, _told(role), {})
+    await _record(session, by, "role.delete", name, _snapshot(role), {})
 
 
 def _is_name(name: str) -> bool:
@@ -230,7 +230,7 @@ def _check_grantable(sent: Sequence[str], known: set[str], by: Principal) -> Non
         raise PermissionDeniedError
 
 
-def _told(role: Role) -> dict[str, object]:
+def _snapshot(role: Role) -> dict[str, object]:
     return {member: getattr(role, member) for member in _TOLD}
 
 

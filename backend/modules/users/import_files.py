@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from backend.core.strict_json import JSONRefusedError, loads
+from backend.core.http.strict_json import JSONRefusedError, loads
 from backend.modules.users.exceptions import ImportRefusedError
 
 LONGEST_LINE = 1_000_000

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from backend.core.context import Context
+from backend.core.http.strict_json import JSONRefusedError, loads
 from backend.core.schemas import Email, Schema, Trimmed
-from backend.core.strict_json import JSONRefusedError, loads
 from backend.db.base import utc_now
 from backend.modules.roles import service as roles_service
 from backend.modules.users.bulk import NewUser, create_users

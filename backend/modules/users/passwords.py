@@ -19,14 +19,14 @@ from weakref import WeakKeyDictionary
 
 import bcrypt
 
+from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.errors import FieldError
+from backend.core.hash_queue import Lane, Turns
 from backend.core.limits import address_key
 from backend.core.names import folded
-from backend.core.origin import origin
 from backend.core.processors import usable_processors
 from backend.core.security import key_id
-from backend.core.turns import Lane, Turns
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
@@ -86,7 +86,7 @@ async def _in_pool(work: Callable[[], T], lane: Lane = "sign-in") -> T:
     """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
     loop = asyncio.get_running_loop()
     turns = _turns.get(loop) or _turns.setdefault(loop, Turns(_pool, _THREADS))
-    return await turns.run(work, address_key(origin().ip, network=SITE_NETWORK), lane)
+    return await turns.run(work, address_key(client_info().ip, network=SITE_NETWORK), lane)
 
 
 @dataclass(frozen=True)

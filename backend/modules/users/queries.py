@@ -19,11 +19,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import Grouping
 from sqlmodel import col
 
+from backend.core.http.pagination import Boolean, created_filters
 from backend.core.names import name_key
-from backend.core.pagination import Boolean, created_filters
 from backend.core.schemas import Trimmed
-from backend.db.lists import Filter, Listing, Search, containing
-from backend.db.reads import Query
+from backend.db.lists.pages import Filter, ListSpec, Search, containing
+from backend.db.query_runner import Query
 from backend.modules.roles.service import grants
 from backend.modules.users.models import User, UserRole
 
@@ -113,7 +113,7 @@ def _matches(patterns: BindParameter[Any]) -> ColumnElement[bool]:
     )
 
 
-USERS = Listing(
+USERS = ListSpec(
     name="users",
     statement=_USER,
     key=col(User.id),

@@ -40,11 +40,13 @@ async def locked_in_reach(
             raise InvalidTokenError from None
         raise
     if user_id != by.user_id:
-        await check_covered(session, by, roles)
+        await ensure_within_own_permissions(session, by, roles)
     return user, roles
 
 
-async def check_covered(session: AsyncSession, by: Principal, roles: Sequence[str]) -> None:
+async def ensure_within_own_permissions(
+    session: AsyncSession, by: Principal, roles: Sequence[str]
+) -> None:
     """Nobody gives, takes or overrules a right that is not also their own."""
     if not await roles_service.permissions_of(session, roles) <= by.permissions:
         raise PermissionDeniedError
@@ -59,7 +61,7 @@ async def lock_admins(session: AsyncSession) -> bool:
     return await _has_admin(session)
 
 
-async def check_leaving(session: AsyncSession, user: User, roles: Sequence[str]) -> None:
+async def ensure_admin_remains(session: AsyncSession, user: User, roles: Sequence[str]) -> None:
     """`LastAdminError` if without this account no administrator could sign in any more."""
     if not user.is_active or ADMIN_ROLE not in roles:
         return

@@ -2,13 +2,19 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from backend.core.dependencies import CurrentContext, ReadSession, Session
-from backend.core.errors import FieldError, PermissionDeniedError, documented
-from backend.core.identity import CurrentPrincipal, confirm, require
-from backend.core.pagination import Answer, ListParameters, Page, PageRequest, ResourceParameters
+from backend.core.errors import FieldError, PermissionDeniedError, error_responses
+from backend.core.http.body_rules import Refused, also_checks
+from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.http.pagination import (
+    FieldSelection,
+    ListParameters,
+    Page,
+    PageRequest,
+    ResourceParameters,
+)
+from backend.core.http.routing import Router
+from backend.core.identity import CurrentPrincipal, reauthorize, require
 from backend.core.principal import Principal
-from backend.core.routing import Router
-from backend.core.rules import Refused, also_checks
 from backend.core.schemas import Id
 from backend.modules.roles import service as roles
 from backend.modules.roles.exceptions import UnknownRoleError
@@ -17,8 +23,8 @@ from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
 from backend.modules.users.schemas import MeOut, RolesUpdate, UserOut
 
 router = Router(prefix="/users", tags=["users"])
-UserAnswer = Annotated[Answer, Depends(ResourceParameters(UserOut))]
-MeAnswer = Annotated[Answer, Depends(ResourceParameters(MeOut))]
+UserAnswer = Annotated[FieldSelection, Depends(ResourceParameters(UserOut))]
+MeAnswer = Annotated[FieldSelection, Depends(ResourceParameters(MeOut))]
 UserPage = Annotated[PageRequest, Depends(ListParameters(queries.USERS, UserOut))]
 
 
@@ -31,7 +37,7 @@ async def read_me(
     principal: CurrentPrincipal, context: CurrentContext, answer: MeAnswer
 ) -> Response:
     """The caller's own account."""
-    response = answer.of(await service.get_me(context.database.fresh, principal.user_id))
+    response = answer.render(await service.get_me(context.database.primary, principal.user_id))
     if principal.csrf_token:
         response.headers["X-CSRF-Token"] = principal.csrf_token
     return response
@@ -39,27 +45,29 @@ async def read_me(
 
 @router.get("", response_model=Page[UserOut])
 async def list_users(
-    _: Annotated[Principal, require("users:read")], reads: ReadSession, page: UserPage
+    _: Annotated[Principal, require("users:read")], reader: Reader, page: UserPage
 ) -> Response:
     """All accounts."""
-    return page.of(await service.list_users(reads, page.query))
+    return page.render(await service.list_users(reader, page.query))
 
 
 @router.get(
     "/{id}",
     response_model=UserOut,
-    responses=documented(PermissionDeniedError, UserNotFoundError),
+    responses=error_responses(PermissionDeniedError, UserNotFoundError),
 )
 async def read_user(
-    id: Id, principal: CurrentPrincipal, reads: ReadSession, answer: UserAnswer
+    id: Id, principal: CurrentPrincipal, reader: Reader, answer: UserAnswer
 ) -> Response:
     """One account. One's own always; others need the permission `users:read`."""
     if id != principal.user_id:
         principal.must("users:read")
-    return answer.of(await service.get_user(reads, id))
+    return answer.render(await service.get_user(reader, id))
 
 
-@router.delete("/{id}", status_code=204, responses=documented(UserNotFoundError, LastAdminError))
+@router.delete(
+    "/{id}", status_code=204, responses=error_responses(UserNotFoundError, LastAdminError)
+)
 async def delete_user(
     id: Id,
     principal: Annotated[Principal, require("users:delete")],
@@ -69,13 +77,13 @@ async def delete_user(
     """Delete an account and everything that belongs to it, at once and for good."""
     await service.delete_user(session, id, by=principal)
     if id != principal.user_id:
-        await confirm(request)
+        await reauthorize(request)
 
 
 @router.put(
     "/{id}/roles",
     dependencies=[also_checks(_role_errors)],
-    responses=documented(UserNotFoundError, LastAdminError, UnknownRoleError),
+    responses=error_responses(UserNotFoundError, LastAdminError, UnknownRoleError),
 )
 async def set_roles(
     id: Id,
@@ -86,5 +94,5 @@ async def set_roles(
 ) -> UserOut:
     """Give exactly these roles; they count from the user's next request on."""
     user = await service.set_roles(session, id, wanted.roles, by=principal)
-    await confirm(request)
+    await reauthorize(request)
     return user

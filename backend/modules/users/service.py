@@ -1,4 +1,4 @@
-"""Accounts: the use cases. Reads take `Reads`, changes a session; neither commits."""
+"""Accounts: the use cases. Reads take `QueryRunner`, changes a session; neither commits."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -16,14 +16,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
+from backend.core.http.pagination import Page
 from backend.core.names import name_key
-from backend.core.pagination import Page
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
 from backend.db.base import utc_now
 from backend.db.errors import violated_constraint
-from backend.db.lists import ListQuery, fetch_page
-from backend.db.reads import Reads
+from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.users import queries
 from backend.modules.users.exceptions import (
@@ -40,7 +40,12 @@ from backend.modules.users.passwords import (
     password_errors,
     renewed_hash,
 )
-from backend.modules.users.rights import check_covered, check_leaving, locked, locked_in_reach
+from backend.modules.users.rights import (
+    ensure_admin_remains,
+    ensure_within_own_permissions,
+    locked,
+    locked_in_reach,
+)
 from backend.modules.users.schemas import DEFAULT_ROLE, Author, MeOut, MeUpdate, UserCreate, UserOut
 
 # Defined in files that other modules do not see.
@@ -76,41 +81,41 @@ class Account(Credentials):
     pending_email: str | None
 
 
-async def get_user(reads: Reads, user_id: UUID) -> UserOut:
-    row = await reads.first(queries.USER, id=user_id)
+async def get_user(reader: QueryRunner, user_id: UUID) -> UserOut:
+    row = await reader.first(queries.USER, id=user_id)
     if row is None:
         raise UserNotFoundError
-    return _told(row)
+    return _to_schema(row)
 
 
-async def get_me(reads: Reads, user_id: UUID) -> MeOut:
-    row = await reads.first(queries.ME, id=user_id)
+async def get_me(reader: QueryRunner, user_id: UUID) -> MeOut:
+    row = await reader.first(queries.ME, id=user_id)
     if row is None:
         # Deleted since the request began, and so is the session it came with.
         raise InvalidTokenError
     return MeOut.from_row({**row, "avatar_url": None})
 
 
-async def list_users(reads: Reads, query: ListQuery) -> Page[UserOut]:
-    page = await fetch_page(reads, queries.USERS, query)
-    return Page.of(page, _told)
+async def list_users(reader: QueryRunner, query: ListQuery) -> Page[UserOut]:
+    page = await fetch_page(reader, queries.USERS, query)
+    return Page.from_rows(page, _to_schema)
 
 
-async def authors(reads: Reads, ids: Collection[UUID]) -> dict[UUID, Author]:
+async def authors(reader: QueryRunner, ids: Collection[UUID]) -> dict[UUID, Author]:
     """The public part of these accounts, all in one read."""
-    rows = await reads.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
+    rows = await reader.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
     return {row["id"]: Author.from_row(row) for row in rows}
 
 
-async def credentials(reads: Reads, name: str) -> Credentials | None:
+async def credentials(reader: QueryRunner, name: str) -> Credentials | None:
     """The account with this e-mail address or username, without regard to case."""
     # Whoever guesses a password asks many times.
-    rows = await reads.shared(queries.CREDENTIALS, key=name_key(name))
+    rows = await reader.shared(queries.CREDENTIALS, key=name_key(name))
     return Credentials(**rows[0]) if rows else None
 
 
-async def credentials_of(reads: Reads, user_id: UUID) -> Credentials:
-    row = await reads.first(queries.CREDENTIALS_OF, id=user_id)
+async def credentials_of(reader: QueryRunner, user_id: UUID) -> Credentials:
+    row = await reader.first(queries.CREDENTIALS_OF, id=user_id)
     if row is None:
         raise UserNotFoundError
     return Credentials(**row)
@@ -171,7 +176,7 @@ async def create_user(
     await session.flush()
     told = {"is_active": is_active, "is_verified": is_verified, "roles": roles}
     await _record(session, "user.create", user.id, changes=audit.changes_of({}, told))
-    return _told_user(user, roles)
+    return _user_to_schema(user, roles)
 
 
 async def create_user_as(
@@ -183,10 +188,10 @@ async def create_user_as(
     default role counts as well.
     """
     if new.roles is not MISSING:
-        await check_covered(session, by, new.roles)
+        await ensure_within_own_permissions(session, by, new.roles)
     elif password_hash is not None:
         # Whoever chose the password can sign in with it.
-        await check_covered(session, by, (DEFAULT_ROLE,))
+        await ensure_within_own_permissions(session, by, (DEFAULT_ROLE,))
     values = new.model_dump(exclude={"password"})
     return await create_user(session, password_hash=password_hash, **values)
 
@@ -210,7 +215,7 @@ async def update_user(
         # Whoever reads mail there can set the password, and then is the user.
         by.must("users:admin")
     if values.get("is_active") is False and user.is_active:
-        await check_leaving(session, user, roles)
+        await ensure_admin_remains(session, user, roles)
         # By the clock that sessions go by: those of two servers differ.
         now = await session.exec(select(func.clock_timestamp()))
         user.sessions_valid_after = now.one()
@@ -223,13 +228,13 @@ async def update_user(
             setattr(user, name, value)
     if told := audit.changes_of(before, values, hidden=_PERSONAL):
         await _record(session, "user.update", user_id, by=by, changes=told)
-    return _told_user(user, roles)
+    return _user_to_schema(user, roles)
 
 
 async def delete_user(session: AsyncSession, user_id: UUID, *, by: Principal) -> None:
     """Remove the account and, through foreign keys, everything that belongs to it."""
     user, roles = await locked_in_reach(session, user_id, by)
-    await check_leaving(session, user, roles)
+    await ensure_admin_remains(session, user, roles)
     await session.delete(user)
     await session.flush()
     told = audit.changes_of({"roles": roles}, {})
@@ -241,12 +246,12 @@ async def set_roles(
 ) -> UserOut:
     """Give these roles and no others. Both the old and the new must be within `by`'s own rights."""
     user, held = await locked_in_reach(session, user_id, by)
-    await check_covered(session, by, roles)
+    await ensure_within_own_permissions(session, by, roles)
     wanted = sorted(set(roles))
     if wanted == held:
-        return _told_user(user, held)
+        return _user_to_schema(user, held)
     if ADMIN_ROLE not in wanted:
-        await check_leaving(session, user, held)
+        await ensure_admin_remains(session, user, held)
     if gone := set(held).difference(wanted):
         await session.exec(
             delete(UserRole).where(
@@ -259,7 +264,7 @@ async def set_roles(
     await session.flush()
     told = audit.changes_of({"roles": held}, {"roles": wanted})
     await _record(session, "user.roles", user_id, by=by, changes=told)
-    return _told_user(user, wanted)
+    return _user_to_schema(user, wanted)
 
 
 async def lock_in_reach(session: AsyncSession, user_id: UUID, *, by: Principal) -> None:
@@ -366,11 +371,11 @@ async def _record(
     )
 
 
-def _told(row: dict[str, Any]) -> UserOut:
+def _to_schema(row: dict[str, Any]) -> UserOut:
     return UserOut.from_row({**row, "avatar_url": None})
 
 
-def _told_user(user: User, roles: list[str]) -> UserOut:
+def _user_to_schema(user: User, roles: list[str]) -> UserOut:
     return UserOut(
         **user.model_dump(include=UserOut.model_fields.keys() - {"roles", "avatar_url"}),
         roles=roles,

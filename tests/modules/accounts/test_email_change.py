@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.actors import PASSWORD, Actor, Cast
+from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import LOGIN, ME, OWN, REGISTER, Post, assert_dead, token_of
 from tests.statements import Statements
 
@@ -167,7 +167,7 @@ async def test_a_taken_username_leaves_the_address_as_well(
 
 
 async def test_strictly_a_taken_address_is_told_to_its_owner_only(
-    post: Post, actor: Cast, ada: Actor, bob: Actor, statements: Statements
+    post: Post, actor: ActorFactory, ada: Actor, bob: Actor, statements: Statements
 ) -> None:
     post.configure(registration_mode="strict")
     carol = await actor("carol")

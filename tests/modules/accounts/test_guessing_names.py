@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from backend.core.context import Context
-from backend.modules.auth.service import GUESSES
+from backend.modules.auth.service import PASSWORD_ATTEMPTS
 from backend.modules.users import service as users
 from tests.modules.accounts.post import LOGIN, Post
 
@@ -42,13 +42,13 @@ async def test_known_and_unknown_names_are_answered_alike(
         # What a process remembers.
         post.configure(rate_limit_enabled=True, rate_limit_default="100000/minute")
         seen = []
-        for typed in (*(spelling,) * GUESSES.limit, name, another, spelling):
+        for typed in (*(spelling,) * PASSWORD_ATTEMPTS.limit, name, another, spelling):
             answer = await post.client.post(LOGIN, json={"email": typed, "password": WRONG})
             seen.append((answer.status_code, answer.json()["error"]))
         return seen
 
     unknown = await answers()
-    assert [status for status, _ in unknown] == [401] * GUESSES.limit + [429, 401, 429]
+    assert [status for status, _ in unknown] == [401] * PASSWORD_ATTEMPTS.limit + [429, 401, 429]
     email, username = (name, None) if "@" in name else ("other@example.com", name)
     async with context.database.transaction() as session:
         await users.create_user(session, email=email, username=username)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from backend.core.context import Context
-from backend.modules.auth.service import GUESSES, SIGN_INS
+from backend.modules.auth.service import PASSWORD_ATTEMPTS, SIGN_IN_ATTEMPTS
 from tests.actors import PASSWORD, Actor, Client
 from tests.modules.accounts.post import LOGIN, Post
 from tests.statements import Statements
@@ -42,7 +42,7 @@ def denied(post: Post) -> list[str]:
 async def test_refused_sign_ins_of_an_account_are_on_record_once_a_minute(
     post: Post, ada: Actor
 ) -> None:
-    for _ in range(GUESSES.limit):
+    for _ in range(PASSWORD_ATTEMPTS.limit):
         assert await sign_in(post, ada.email) == 401
     assert denied(post) == []
     for name in (ada.email, ada.username, ada.email.upper()):
@@ -56,25 +56,25 @@ async def test_refused_sign_ins_of_an_account_are_on_record_once_a_minute(
 
 
 async def test_after_a_minute_there_is_another_event(post: Post, ada: Actor) -> None:
-    for _ in range(GUESSES.limit + 2):
+    for _ in range(PASSWORD_ATTEMPTS.limit + 2):
         await sign_in(post, ada.email)
     # All that is known is a minute older.
     post.sql("DELETE FROM rate_limit_guesses")
     configure(post)
-    for _ in range(GUESSES.limit + 2):
+    for _ in range(PASSWORD_ATTEMPTS.limit + 2):
         await sign_in(post, ada.email)
     assert denied(post) == [str(ada.id)] * 2
 
 
 async def test_a_name_that_nobody_has_is_not_written_down(post: Post) -> None:
-    for _ in range(GUESSES.limit + 2):
+    for _ in range(PASSWORD_ATTEMPTS.limit + 2):
         await sign_in(post, "my password")
     (target,) = denied(post)
     assert "password" not in target
 
 
 async def test_a_client_that_is_refused_is_on_record(post: Post, ada: Actor) -> None:
-    for number in range(SIGN_INS.limit):
+    for number in range(SIGN_IN_ATTEMPTS.limit):
         assert await sign_in(post, f"{number}@example.com") == 401
     for _ in range(3):
         assert await sign_in(post, ada.email, password=PASSWORD) == 429
@@ -84,7 +84,7 @@ async def test_a_client_that_is_refused_is_on_record(post: Post, ada: Actor) -> 
 async def test_a_flood_of_refusals_writes_nothing(
     post: Post, context: Context, ada: Actor, statements: Statements
 ) -> None:
-    for _ in range(GUESSES.limit + 1):
+    for _ in range(PASSWORD_ATTEMPTS.limit + 1):
         await sign_in(post, ada.email)
     statements.clear()
     for number in range(10):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.actors import PASSWORD, Actor, Cast
+from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import (
     FORGOT,
     FRONTEND,
@@ -92,7 +92,7 @@ async def test_an_invitation_follows_its_account(post: Post, admin: Actor) -> No
 
 
 async def test_roles_are_refused_before_anything_else_is(
-    post: Post, admin: Actor, actor: Cast
+    post: Post, admin: Actor, actor: ActorFactory
 ) -> None:
     clerk = await clerk_of(admin, actor)
     members = {"email": GRACE, "password": "password", "roles": []}
@@ -100,7 +100,7 @@ async def test_roles_are_refused_before_anything_else_is(
     assert (refused.status_code, refused.json()["error"]) == (403, "PERMISSION_DENIED")
 
 
-async def clerk_of(admin: Actor, actor: Cast) -> Actor:
+async def clerk_of(admin: Actor, actor: ActorFactory) -> Actor:
     """Somebody who may make accounts but give no roles."""
     role = {"name": "clerk", "permissions": ["users:read", "users:write"]}
     assert (await admin.post("/api/v1/roles", json=role)).status_code == 201

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from tests.actors import PASSWORD, Actor, Cast
+from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import FORGOT, LOGIN, ME, REQUEST, Post, assert_dead
 from tests.modules.users.test_accounts import role
 
@@ -26,7 +26,12 @@ async def move(by: Actor, user_id: Any, email: str, **members: Any) -> httpx.Res
 @pytest.mark.parametrize("email", [NEW, "ADA@example.com", "ada+x@example.com"])
 @pytest.mark.parametrize("members", [{}, {"is_verified": True}, {"is_active": False}], ids=repr)
 async def test_without_users_admin_nobody_moves_an_account(
-    post: Post, actor: Cast, context: Context, ada: Actor, email: str, members: dict[str, Any]
+    post: Post,
+    actor: ActorFactory,
+    context: Context,
+    ada: Actor,
+    email: str,
+    members: dict[str, Any],
 ) -> None:
     await role(context, "clerk", *CLERK)
     clerk = await actor("clara", roles=("clerk", "member"))
@@ -39,7 +44,7 @@ async def test_without_users_admin_nobody_moves_an_account(
 
 
 async def test_what_users_write_is_enough_for(
-    actor: Cast, context: Context, ada: Actor, admin: Actor
+    actor: ActorFactory, context: Context, ada: Actor, admin: Actor
 ) -> None:
     await role(context, "clerk", *CLERK)
     clerk = await actor("clara", roles=("clerk", "member"))
@@ -57,7 +62,7 @@ async def test_what_users_write_is_enough_for(
 
 
 async def test_an_invitation_is_not_diverted(
-    post: Post, actor: Cast, context: Context, admin: Actor
+    post: Post, actor: ActorFactory, context: Context, admin: Actor
 ) -> None:
     await role(context, "clerk", *CLERK)
     clerk = await actor("clara", roles=("clerk", "member"))
@@ -71,7 +76,7 @@ async def test_an_invitation_is_not_diverted(
 
 @pytest.mark.parametrize("email", [NEW, "ADA@example.com"])
 async def test_a_move_ends_everything_and_is_told_to_both(
-    post: Post, actor: Cast, context: Context, ada: Actor, email: str
+    post: Post, actor: ActorFactory, context: Context, ada: Actor, email: str
 ) -> None:
     await role(context, "registrar", *CLERK, "users:admin")
     registrar = await actor("rita", roles=("registrar", "member"))
@@ -216,7 +221,7 @@ async def test_a_move_is_on_record_without_the_addresses(
 
 
 async def test_who_takes_an_account_over_reads_nothing(
-    post: Post, actor: Cast, context: Context, ada: Actor
+    post: Post, actor: ActorFactory, context: Context, ada: Actor
 ) -> None:
     """The attack: move the account, ask for a new password, sign in, read what is private."""
     await role(context, "clerk", *CLERK)

@@ -8,7 +8,7 @@ import pytest
 from backend.core.context import Context
 from backend.modules.accounts import service
 from backend.modules.users import service as users
-from tests.actors import PASSWORD, Actor, Cast
+from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import (
     FORGOT,
     FRONTEND,
@@ -230,7 +230,7 @@ async def test_strictly_one_address_is_not_written_to_again_and_again(
 
 
 async def test_strictly_with_verified_addresses_only_not_even_signing_in_tells(
-    post: Post, actor: Cast
+    post: Post, actor: ActorFactory
 ) -> None:
     # Else whoever registers an address and tries to sign in would see whether it was theirs.
     post.configure(registration_mode="strict", require_verified_email=True)

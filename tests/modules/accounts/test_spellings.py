@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests import databases
-from tests.actors import PASSWORD, Actor, Cast
+from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.applications import run_startup
 from tests.modules.accounts.post import FORGOT, LOGIN, ME, REGISTER, Post, token_of
 from tests.modules.users.test_first_admin import accounts, start
@@ -109,7 +109,9 @@ async def test_guesses_count_for_the_address_and_not_for_its_spelling(
     assert statuses == [401] * 5 + [429]
 
 
-async def test_an_address_of_somebody_else_is_refused_to_who_moves(post: Post, actor: Cast) -> None:
+async def test_an_address_of_somebody_else_is_refused_to_who_moves(
+    post: Post, actor: ActorFactory
+) -> None:
     assert (await register(post, "josé@example.com")).status_code == 201
     ada: Actor = await actor("ada")
     wanted = {"email": "JOSÉ@example.com", "current_password": PASSWORD}

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.contract import body_of, is_uuid7
 
 ARTICLES = "/api/v1/articles"
@@ -155,7 +155,7 @@ async def test_a_deleted_article_is_gone(ada: Actor) -> None:
 
 
 async def test_who_sees_which(
-    ada: Actor, bob: Actor, editor: Actor, admin: Actor, client: Client, actor: Cast
+    ada: Actor, bob: Actor, editor: Actor, admin: Actor, client: Client, actor: ActorFactory
 ) -> None:
     viewer = await actor("vera", roles=("viewer",))
     nobody = await actor("nemo", roles=())
@@ -257,7 +257,7 @@ async def test_anonymous_callers_only_read(client: Client, ada: Actor) -> None:
 
 
 async def test_a_viewer_only_reads_and_learns_nothing_of_what_exists(
-    actor: Cast, ada: Actor
+    actor: ActorFactory, ada: Actor
 ) -> None:
     viewer = await actor("vera", roles=("viewer",))
     article = await made_by(ada, "publish")

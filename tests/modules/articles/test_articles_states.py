@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.actors import Actor, Cast
+from tests.actors import Actor, ActorFactory
 
 ARTICLES = "/api/v1/articles"
 # How to get there from a new draft.
@@ -125,7 +125,7 @@ async def test_an_article_that_is_gone(ada: Actor, action: str) -> None:
 
 
 async def test_an_archived_article_leaves_every_list_but_the_authors(
-    ada: Actor, bob: Actor, editor: Actor, actor: Cast
+    ada: Actor, bob: Actor, editor: Actor, actor: ActorFactory
 ) -> None:
     article = await brought_to(ada, "archived after publishing")
     viewer = await actor("vera", roles=("viewer",))

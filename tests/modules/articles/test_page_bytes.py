@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.core.context import Context
-from backend.db.connections import Gate
+from backend.db.connections import FairSemaphore
 from backend.modules.articles.models import Article
 from backend.modules.items.models import Item
 from tests.actors import Actor, Client
@@ -165,11 +165,11 @@ async def test_pages_of_items(ada: Actor, context: Context, statements: Statemen
 async def test_so_many_large_pages_are_in_memory_at_once(
     ada: Actor, context: Context, app: FastAPI, statements: Statements
 ) -> None:
-    app.state.context = replace(context, large_pages=Gate(1, 5))
+    app.state.context = replace(context, large_pages=FairSemaphore(1, 5))
     await publish(context, ada.id, ["x" * 1000] * 3)
     second: list[asyncio.Task[Any]] = []
 
-    def reads() -> int:
+    def reader() -> int:
         return sum("page_bytes" in each for each in statements)
 
     async def ask_again() -> None:
@@ -178,10 +178,10 @@ async def test_so_many_large_pages_are_in_memory_at_once(
         for small in ({"fields": "id"}, {"limit": 1}):
             assert (await ada.get(ARTICLES, params=small)).status_code == 200
         await asyncio.sleep(0.1)
-        assert reads() == 1
+        assert reader() == 1
 
     statements.before("any(%(ids)s)", ask_again)
     assert (await ada.get(ARTICLES)).status_code == 200
     assert (await second[0]).status_code == 200
-    assert reads() == 2
+    assert reader() == 2
     assert not statements.waiting

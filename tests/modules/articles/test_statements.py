@@ -10,7 +10,7 @@ from backend.modules.articles.models import Article
 from backend.modules.auth.models import UserSession
 from backend.modules.items.models import Item
 from backend.modules.users import service as users
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.statements import Statements
 
 ARTICLES = "/api/v1/articles"
@@ -98,7 +98,7 @@ async def test_a_single_resource_costs_one_read_beside_the_identity(
 
 
 async def test_a_refused_caller_costs_the_identity_and_a_record(
-    actor: Cast, statements: Statements
+    actor: ActorFactory, statements: Statements
 ) -> None:
     nobody = await actor("nemo", roles=())
     statements.clear()

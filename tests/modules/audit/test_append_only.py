@@ -9,7 +9,7 @@ from alembic import command
 from psycopg.sql import SQL, Identifier
 
 from backend.core.context import Context
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
 from backend.modules.audit.sealing import seal_waiting
 from backend.modules.audit.settings import FLOOR_DAYS
 from tests.modules.audit.conftest import Write, ids

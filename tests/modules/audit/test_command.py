@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from backend.db.migrations import newest_revision
+from backend.db.schema.migrations import newest_revision
 from backend.modules.audit.sealing import seal_waiting
 from tests import commands
 from tests.modules.audit.conftest import Write, ids

@@ -9,7 +9,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from backend.db.base import uuid7
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.pages import expected_order, walk
 
 EVENTS = "/api/v1/audit-events"
@@ -172,7 +172,7 @@ async def test_parts_of_an_event(admin: Actor, rows: list[dict[str, Any]]) -> No
 
 
 async def test_only_holders_of_the_permission_read_it(
-    client: Client, ada: Actor, editor: Actor, actor: Cast
+    client: Client, ada: Actor, editor: Actor, actor: ActorFactory
 ) -> None:
     assert (await client.get(EVENTS)).status_code == 401
     for each in (ada, editor, await actor("vera", roles=("viewer",))):

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from psycopg.sql import SQL, Identifier
 
 from backend.core.context import Context
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.applications import make_context
 
 NOBODY = "0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a"
@@ -67,12 +67,12 @@ async def test_strangers_and_wrong_addresses_are_no_refusals(
 @pytest.fixture
 async def fragile(
     own_database_url: str, app: FastAPI
-) -> AsyncIterator[tuple[Context, Cast, psycopg.Connection]]:
+) -> AsyncIterator[tuple[Context, ActorFactory, psycopg.Connection]]:
     """An application on a database that lets nobody else in when asked to."""
     context = make_context(own_database_url)
     context.state.started = True
     app.state.context = context
-    cast = Cast(app, context)
+    cast = ActorFactory(app, context)
     with psycopg.connect(own_database_url, autocommit=True) as connection:
         async with cast.stack:
             yield context, cast, connection
@@ -81,7 +81,7 @@ async def fragile(
 
 
 async def test_a_refusal_that_cannot_be_written_down_is_a_503(
-    fragile: tuple[Context, Cast, psycopg.Connection], app: FastAPI
+    fragile: tuple[Context, ActorFactory, psycopg.Connection], app: FastAPI
 ) -> None:
     context, cast, connection = fragile
     ada = await cast("ada")

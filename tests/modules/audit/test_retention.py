@@ -76,13 +76,13 @@ async def test_old_seals_go_with_their_events_and_the_rest_is_good(
     assert ids(database) == sorted(kept + waiting)
     assert stored(database) == [(3, kept[:2]), (4, kept[2:]), (5, waiting)]
     assert [line["event"] for line in log] == ["audit_sealed", "audit_removed"]
-    verdict = await audit.verify(context)
-    assert verdict == audit.Verdict(events=5, seals=3)
+    result = await audit.verify(context)
+    assert result == audit.VerificationResult(events=5, seals=3)
     await remove_outlived(context)
     assert len(stored(database)) == 3
     await write()
     await seal_waiting(context)
-    assert await audit.verify(context) == audit.Verdict(events=6, seals=4)
+    assert await audit.verify(context) == audit.VerificationResult(events=6, seals=4)
 
 
 async def test_removing_goes_on_until_nothing_old_is_left(
@@ -158,8 +158,8 @@ async def test_a_removed_seal_is_no_longer_there_to_compare(
 ) -> None:
     await seals(context, write, intruder, DAYS + 2, 1)
     await remove_outlived(context)
-    verdict = await audit.verify(context, anchor=audit.Anchor(1, "00" * 32))
-    assert (verdict.findings, len(verdict.notes)) == ([], 1)
+    result = await audit.verify(context, anchor=audit.Anchor(1, "00" * 32))
+    assert (result.findings, len(result.notes)) == ([], 1)
 
 
 async def test_it_waits_for_the_sealer(

@@ -63,8 +63,8 @@ async def test_who_commits_late_is_not_passed_over(
     await seal_waiting(context)
     assert sorted(sealed_ids(database)) == ids(database)
     assert len(ids(database)) == 2
-    verdict = await audit.verify(context)
-    assert (verdict.findings, verdict.events, verdict.waiting) == ([], 2, 0)
+    result = await audit.verify(context)
+    assert (result.findings, result.events, result.waiting) == ([], 2, 0)
 
 
 async def test_nobody_waits_for_a_writer_or_for_the_sealer(
@@ -120,8 +120,8 @@ async def test_writers_and_sealers_all_at_once_lose_nothing(
     assert sorted(sealed_ids(database)) == ids(database)
     numbers = database.execute("SELECT number FROM audit_seals ORDER BY number").fetchall()
     assert [number for (number,) in numbers] == list(range(1, len(numbers) + 1))
-    verdict = await audit.verify(context)
-    assert (verdict.findings, verdict.events, verdict.seals) == ([], 6 * 24, len(numbers))
+    result = await audit.verify(context)
+    assert (result.findings, result.events, result.seals) == ([], 6 * 24, len(numbers))
 
 
 async def test_a_sealer_that_dies_leaves_all_as_it_was(
@@ -152,8 +152,8 @@ async def test_an_impossible_time_stops_neither_seal_nor_verification(
         [moment],
     )
     await seal_waiting(context)
-    verdict = await audit.verify(context)
-    assert (verdict.findings, verdict.events) == ([], 1)
+    result = await audit.verify(context)
+    assert (result.findings, result.events) == ([], 1)
 
 
 def test_the_worker_seals_several_times_a_minute() -> None:

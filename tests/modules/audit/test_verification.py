@@ -34,7 +34,7 @@ async def findings(context: Context) -> list[str]:
 
 
 async def test_nothing_is_wrong_with_nothing(context: Context) -> None:
-    assert await audit.verify(context) == audit.Verdict()
+    assert await audit.verify(context) == audit.VerificationResult()
 
 
 async def test_it_counts_what_is_sealed_and_what_waits(
@@ -42,7 +42,9 @@ async def test_it_counts_what_is_sealed_and_what_waits(
 ) -> None:
     await write(3)
     await write(1, days_ago=1)
-    assert await audit.verify(context) == audit.Verdict(events=6, seals=3, waiting=4, overdue=1)
+    assert await audit.verify(context) == audit.VerificationResult(
+        events=6, seals=3, waiting=4, overdue=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -258,10 +260,10 @@ async def test_the_sealer_vouches_for_no_forgery(
     await write(2)
     await seal_waiting(context)
     assert [line["event"] for line in log] == ["audit_chain_broken", "audit_sealed"]
-    verdict = await audit.verify(context)
-    (found,) = verdict.findings
+    result = await audit.verify(context)
+    (found,) = result.findings
     assert found.startswith("Seal 1 is signed with a key that is not known")
-    assert (verdict.seals, verdict.notes) == (2, [])
+    assert (result.seals, result.notes) == (2, [])
 
 
 @pytest.fixture
@@ -277,9 +279,9 @@ async def test_seals_of_a_former_key_stay_good(
         await write(2)
         await seal_waiting(context)
     assert (await audit.verify(secrets(b"new", b"old"))).findings == []
-    verdict = await audit.verify(secrets(b"new"))
-    assert verdict.findings == []
-    (note,) = verdict.notes
+    result = await audit.verify(secrets(b"new"))
+    assert result.findings == []
+    (note,) = result.notes
     key_id = hmac.new(secrets(b"old").key("audit seals"), b"key id", hashlib.sha256).hexdigest()
     assert note.startswith(
         f"Seal 1 is signed with a key that is not known any more ({key_id[:16]}); seal 2"
@@ -306,8 +308,8 @@ async def test_it_ends_when_enough_is_found(
         await seal_waiting(context)
     intruder.execute("UPDATE audit_events SET ip = '10.0.0.1'")
     seen: list[tuple[int, int]] = []
-    verdict = await audit.verify(context, progress=lambda done, total: seen.append((done, total)))
-    assert verdict.is_full
+    result = await audit.verify(context, progress=lambda done, total: seen.append((done, total)))
+    assert result.is_full
     assert seen == [(verification.SEALS_AT_ONCE, verification.SEALS_AT_ONCE + 5)]
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from backend.core.context import Context
 from backend.core.identity import policies
 from backend.core.registry import prefix_of, routes_of
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES
 from tests.sessions import (
     LOGIN,
@@ -94,7 +94,13 @@ async def send(page: Page, method: str, path: str, body: Any, headers: dict[str,
 
 @pytest.mark.parametrize(("method", "path", "body", "status"), UNSAFE)
 async def test_what_changes_something_needs_the_token(
-    page: Page, actor: Cast, database_url: str, method: str, path: str, body: Any, status: int
+    page: Page,
+    actor: ActorFactory,
+    database_url: str,
+    method: str,
+    path: str,
+    body: Any,
+    status: int,
 ) -> None:
     own, others = page.told["csrf_token"], (await _page_of_bob(page, actor)).told["csrf_token"]
     before = await contents(database_url)
@@ -124,7 +130,7 @@ async def test_what_changes_something_needs_the_token(
     assert (await send(page, method, path, body, page.csrf)).status_code == status
 
 
-async def _page_of_bob(page: Page, actor: Cast) -> Page:
+async def _page_of_bob(page: Page, actor: ActorFactory) -> Page:
     bob = await actor("bob")
     async with Client(actor.app) as client:
         return await opened(client, bob.email)
@@ -334,7 +340,7 @@ async def test_a_bearer_token_beside_the_cookie_does_not_replace_the_csrf_token(
 
 
 async def test_who_is_calling_comes_first_and_what_they_may_last(
-    page: Page, actor: Cast, app: FastAPI
+    page: Page, actor: ActorFactory, app: FastAPI
 ) -> None:
     body = {"email": "new@example.com"}
     # Ada, a member, may not make accounts.

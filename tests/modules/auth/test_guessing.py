@@ -12,9 +12,9 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.auth import service as auth
-from backend.modules.auth.service import GUESSES, SIGN_INS
+from backend.modules.auth.service import PASSWORD_ATTEMPTS, SIGN_IN_ATTEMPTS
 from backend.modules.users import service as users
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import make_app, make_context
 from tests.hashing import queue_full_of_others
 from tests.processes import served
@@ -49,7 +49,7 @@ async def client(context: Context) -> AsyncIterator[Client]:
 @pytest.fixture
 async def ada(client: Client, context: Context) -> AsyncIterator[Actor]:
     app: Any = client._transport.app  # type: ignore[attr-defined]  # ASGITransport's
-    cast = Cast(app, context)
+    cast = ActorFactory(app, context)
     async with cast.stack:
         yield await cast("ada")
 
@@ -104,7 +104,7 @@ async def test_the_sixth_guess_waits_and_so_does_the_right_password(
     refused = await attempt(client, addresses, ada.email, PASSWORD)
     assert refused.status_code == 429
     assert refused.json()["error"] == "RATE_LIMITED"
-    assert 1 <= int(refused.headers["retry-after"]) <= GUESSES.window + 5
+    assert 1 <= int(refused.headers["retry-after"]) <= PASSWORD_ATTEMPTS.window + 5
     # By whatever name, and however it is written.
     for name in (ada.username, ada.username.upper(), ada.email.upper()):
         assert (await attempt(client, addresses, name, PASSWORD)).status_code == 429
@@ -133,7 +133,7 @@ async def test_a_reset_lifts_the_lock(
 ) -> None:
     await outcomes(client, addresses, ada.email, WRONG, 5)
     async with context.database.transaction() as session:
-        await auth.forgive(context, session, ada.id)
+        await auth.clear_failed_attempts(context, session, ada.id)
     assert (await attempt(client, addresses, ada.email, PASSWORD)).status_code == 200
 
 
@@ -158,7 +158,7 @@ async def test_guesses_of_the_current_password_count_as_well(
 
 async def test_one_address_signs_in_thirty_times_a_minute(client: Client, context: Context) -> None:
     here = {"X-Forwarded-For": "198.51.100.7"}
-    for number in range(SIGN_INS.limit):
+    for number in range(SIGN_IN_ATTEMPTS.limit):
         body = {"email": f"nobody-{number}@example.com", "password": WRONG}
         assert (await client.post(LOGIN, json=body, headers=here)).status_code == 401
     body = {"email": "another@example.com", "password": WRONG}

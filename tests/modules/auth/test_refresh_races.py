@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from tests.actors import PASSWORD
-from tests.callers import Answer, Caller, call_all
 from tests.commands import eventually
 from tests.processes import Server, served
+from tests.raw_client import Answer, Caller, call_all
 from tests.sessions import (
     LOGIN,
     ME,

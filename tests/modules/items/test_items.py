@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.actors import Actor, Cast, Client
+from tests.actors import Actor, ActorFactory, Client
 from tests.contract import body_of, is_uuid7
 
 ITEMS = "/api/v1/items"
@@ -201,7 +201,7 @@ async def test_nobody_anonymous_gets_in(client: Client) -> None:
         assert answer.json()["error"] == "NOT_AUTHENTICATED"
 
 
-async def test_a_viewer_reads_only(actor: Cast) -> None:
+async def test_a_viewer_reads_only(actor: ActorFactory) -> None:
     viewer = await actor("vera", roles=("viewer",))
     assert (await viewer.get(ITEMS)).json()["data"] == []
     for method, path in (
@@ -214,7 +214,7 @@ async def test_a_viewer_reads_only(actor: Cast) -> None:
         assert refused.json()["error"] == "PERMISSION_DENIED"
 
 
-async def test_without_a_role_nothing_is_permitted(actor: Cast) -> None:
+async def test_without_a_role_nothing_is_permitted(actor: ActorFactory) -> None:
     nobody = await actor("nemo", roles=())
     for method, path in (("GET", ITEMS), ("POST", ITEMS), ("GET", f"{ITEMS}/{uuid4()}")):
         assert (await nobody.request(method, path)).status_code == 403

@@ -10,16 +10,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import TextClause, text
 
-from backend.core.attempts import Pace
 from backend.core.context import Context
 from backend.core.module import Module
-from backend.core.worker import CONCURRENCY, work
+from backend.worker.job_execution import WorkerConfig
+from backend.worker.supervisor import CONCURRENCY, work
 from tests.actors import PASSWORD, Client
 from tests.applications import MODULES, make_context
 from tests.mail_servers import Postbox, mail_server, scripted_server
 
 PEOPLE = 50
-QUICK = Pace(heartbeat=0.5, poll=0.05, first_pause=0.05, patience=0.2)
+QUICK = WorkerConfig(heartbeat=0.5, poll=0.05, first_pause=0.05, patience=0.2)
 # Of an outage, and of a test: an hour's pauses would be too long for either.
 OUTAGE, LONGEST_PAUSE = 30, 5
 _UNSEALED = text("SELECT count(*) FROM audit_waiting")
@@ -28,12 +28,12 @@ _UNFINISHED = text("SELECT count(*) FROM procrastinate_jobs WHERE status <> 'suc
 
 @asynccontextmanager
 async def worker(
-    url: str, smtp_port: int, *, modules: tuple[Module, ...] = MODULES, pace: Pace = QUICK
+    url: str, smtp_port: int, *, modules: tuple[Module, ...] = MODULES, config: WorkerConfig = QUICK
 ) -> AsyncIterator[None]:
     smtp_url = SecretStr(f"smtp://127.0.0.1:{smtp_port}")
     context = make_context(url, smtp_url=smtp_url, email_from="no-reply@example.com")
     stopping = asyncio.Event()
-    working = asyncio.create_task(work(context, modules, stopping, pace=pace))
+    working = asyncio.create_task(work(context, modules, stopping, config=config))
     try:
         yield
     finally:
@@ -99,7 +99,7 @@ async def test_half_a_minute_without_a_mail_server_holds_up_no_answer(
     monkeypatch: pytest.MonkeyPatch,
     outage: str,
 ) -> None:
-    monkeypatch.setattr("backend.core.attempts.LONGEST_PAUSE", LONGEST_PAUSE)
+    monkeypatch.setattr("backend.worker.job_execution.LONGEST_PAUSE", LONGEST_PAUSE)
     times: list[float] = []
     held = 0
 
@@ -110,7 +110,7 @@ async def test_half_a_minute_without_a_mail_server_holds_up_no_answer(
 
     async with scripted_server(hang) as port:
         pass
-    async with worker(database_url, port, pace=Pace(poll=0.5, first_pause=1)):
+    async with worker(database_url, port, config=WorkerConfig(poll=0.5, first_pause=1)):
         async with AsyncExitStack() as stack:
             if outage == "hangs":
                 await stack.enter_async_context(scripted_server(hang, port=port))

@@ -12,7 +12,7 @@ from backend.core.context import Context
 from backend.core.permissions import Feature
 from backend.modules.roles.models import Role
 from backend.modules.roles.service import sync
-from tests.actors import Actor, Cast
+from tests.actors import Actor, ActorFactory
 
 ROLES = "/api/v1/roles"
 USERS = "/api/v1/users"
@@ -167,7 +167,7 @@ async def test_a_change_while_a_new_module_starts_loses_nothing(
 
 
 async def test_rights_that_are_being_taken_away_are_not_given_back(
-    actor: Cast, context: Context, other: Other, all_wait: AllWait
+    actor: ActorFactory, context: Context, other: Other, all_wait: AllWait
 ) -> None:
     """A request that began with the right must not end after it was taken away."""
     await role(context, "clerk", "roles:write")
@@ -182,7 +182,7 @@ async def test_rights_that_are_being_taken_away_are_not_given_back(
 
 
 async def test_a_role_that_is_being_taken_away_is_not_taken_back(
-    actor: Cast, context: Context, other: Other, all_wait: AllWait
+    actor: ActorFactory, context: Context, other: Other, all_wait: AllWait
 ) -> None:
     await role(context, "clerk", "users:admin", "users:read")
     clerk = await actor("clara", roles=("clerk",))
@@ -196,7 +196,7 @@ async def test_a_role_that_is_being_taken_away_is_not_taken_back(
 
 
 async def test_an_account_that_is_being_disabled_does_not_enable_itself(
-    actor: Cast, context: Context, other: Other, all_wait: AllWait
+    actor: ActorFactory, context: Context, other: Other, all_wait: AllWait
 ) -> None:
     await role(context, "clerk", "users:write")
     clerk = await actor("clara", roles=("clerk",))

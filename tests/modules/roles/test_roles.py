@@ -10,7 +10,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.roles.models import Role
-from tests.actors import Actor, Cast
+from tests.actors import Actor, ActorFactory
 from tests.record import Event, events
 
 ROLES = "/api/v1/roles"
@@ -31,7 +31,7 @@ async def made(by: Actor, name: str, *permissions: str, **more: Any) -> dict[str
 
 
 @pytest.fixture
-async def clerk(actor: Cast, context: Context) -> Actor:
+async def clerk(actor: ActorFactory, context: Context) -> Actor:
     """Somebody who looks after roles and holds little else."""
     async with context.database.transaction() as session:
         session.add(Role(name="clerk", permissions=CLERK))
@@ -233,7 +233,7 @@ async def test_a_role_that_somebody_has_stays(admin: Actor, ada: Actor) -> None:
 
 
 async def test_a_change_counts_from_the_next_request_on_and_ends_no_session(
-    admin: Actor, actor: Cast
+    admin: Actor, actor: ActorFactory
 ) -> None:
     await made(admin, "reviewer", "items:read")
     vera = await actor("vera", roles=("reviewer",))
@@ -244,7 +244,9 @@ async def test_a_change_counts_from_the_next_request_on_and_ends_no_session(
     assert (await vera.post("/api/v1/items", json={"title": "a"})).status_code == 201
 
 
-async def test_reading_and_writing_are_two_permissions(actor: Cast, context: Context) -> None:
+async def test_reading_and_writing_are_two_permissions(
+    actor: ActorFactory, context: Context
+) -> None:
     async with context.database.transaction() as session:
         session.add(Role(name="looker", permissions=["roles:read"]))
     looker = await actor("lola", roles=("looker",))

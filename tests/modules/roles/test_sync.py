@@ -9,7 +9,7 @@ import pytest
 from backend.core.context import Context
 from backend.core.permissions import Feature
 from backend.modules.roles.service import sync, sync_on_start
-from tests.actors import Cast
+from tests.actors import ActorFactory
 from tests.applications import make_context
 
 # The table of the contract, for the features that exist; `admin` holds all there are.
@@ -169,7 +169,7 @@ async def test_four_workers_that_start_together(database_url: str, attempt: int)
 
 
 async def test_a_new_permission_counts_from_the_next_request_on(
-    actor: Cast, context: Context, database_url: str
+    actor: ActorFactory, context: Context, database_url: str
 ) -> None:
     await set_permissions(database_url, "viewer", set())
     viewer = await actor("vera", roles=("viewer",))

@@ -12,7 +12,7 @@ from alembic import command
 
 from backend.core.context import Context
 from backend.db.base import uuid7
-from backend.db.migrations import alembic_config
+from backend.db.schema.migrations import alembic_config
 from backend.modules.storage.settings import StorageSettings
 from tests import databases
 from tests.actors import Actor

@@ -10,7 +10,7 @@ import pytest
 from backend.core.context import Context
 from backend.modules.roles.models import Role
 from backend.modules.users.models import User, UserRole
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.contract import body_of
 
 USERS = "/api/v1/users"
@@ -226,7 +226,9 @@ async def test_what_cannot_be_made(
     assert len(await listed(admin)) == 1
 
 
-async def test_roles_for_a_new_account_need_users_admin(actor: Cast, context: Context) -> None:
+async def test_roles_for_a_new_account_need_users_admin(
+    actor: ActorFactory, context: Context
+) -> None:
     await role(context, "clerk", "users:read", "users:write")
     clerk = await actor("clara", roles=("clerk", "member"))
     new = {"email": "new@example.com", "password": PASSWORD}
@@ -236,7 +238,9 @@ async def test_roles_for_a_new_account_need_users_admin(actor: Cast, context: Co
     assert (await clerk.post(USERS, json=new)).json()["roles"] == ["member"]
 
 
-async def test_nobody_gives_a_new_account_what_they_lack(actor: Cast, context: Context) -> None:
+async def test_nobody_gives_a_new_account_what_they_lack(
+    actor: ActorFactory, context: Context
+) -> None:
     await role(context, "registrar", "users:read", "users:write", "users:admin", "items:read")
     registrar = await actor("rita", roles=("registrar",))
     new = {"email": "new@example.com", "password": PASSWORD}
@@ -248,7 +252,7 @@ async def test_nobody_gives_a_new_account_what_they_lack(actor: Cast, context: C
 
 
 async def test_a_password_for_a_new_account_needs_what_it_may_do(
-    actor: Cast, context: Context, client: Client
+    actor: ActorFactory, context: Context, client: Client
 ) -> None:
     await role(context, "clerk", "users:read", "users:write")
     clerk = await actor("clara", roles=("clerk",))
@@ -272,7 +276,7 @@ async def test_a_password_for_a_new_account_needs_what_it_may_do(
 
 
 async def test_a_password_is_judged_by_what_the_default_role_permits_now(
-    actor: Cast, context: Context, admin: Actor
+    actor: ActorFactory, context: Context, admin: Actor
 ) -> None:
     await role(context, "clerk", "users:write", "users:admin", "items:read")
     clerk = await actor("clara", roles=("clerk",))
@@ -345,7 +349,7 @@ async def test_disabling_locks_out_at_once_and_enabling_lets_in_again(
 
 
 async def test_nobody_overrules_somebody_with_more_rights(
-    actor: Cast, admin: Actor, context: Context
+    actor: ActorFactory, admin: Actor, context: Context
 ) -> None:
     await role(context, "clerk", "users:read", "users:write", "users:delete", "users:admin")
     clerk = await actor("clara", roles=("clerk",))
@@ -390,7 +394,7 @@ async def test_ones_own_address_is_not_changed_by_the_back_door(admin: Actor) ->
 
 
 async def test_nobody_changes_whether_their_own_address_is_verified(
-    admin: Actor, actor: Cast
+    admin: Actor, actor: ActorFactory
 ) -> None:
     own = f"/api/v1/users/{admin.id}"
     for changes in (

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 
 USERS = "/api/v1/users"
 
@@ -116,7 +116,9 @@ async def test_a_refused_deletion_deletes_nothing(
     assert await rows_of(database_url, admin.id) == before
 
 
-async def test_deletion_needs_its_own_permission(actor: Cast, ada: Actor, bob: Actor) -> None:
+async def test_deletion_needs_its_own_permission(
+    actor: ActorFactory, ada: Actor, bob: Actor
+) -> None:
     for caller in (ada, await actor("edith", roles=("editor",))):
         refused: Any = await caller.delete(f"{USERS}/{bob.id}")
         assert refused.status_code == 403

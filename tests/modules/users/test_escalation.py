@@ -16,11 +16,11 @@ import httpx
 import psycopg
 import pytest
 
+from backend.core.client_info import ClientInfo
 from backend.core.context import Context
-from backend.core.origin import Origin
 from backend.modules.auth import service as auth
 from backend.modules.roles.models import Role
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 
 ROLES = "/api/v1/roles"
 USERS = "/api/v1/users"
@@ -136,7 +136,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 async def test_rights_never_grow(
-    actor: Cast, context: Context, database: Database, seed: int
+    actor: ActorFactory, context: Context, database: Database, seed: int
 ) -> None:
     async with context.database.transaction() as session:
         session.add(Role(name="clerk", permissions=sorted(OWN)))
@@ -174,8 +174,8 @@ async def test_rights_never_grow(
     assert not intruder.worked["make a member"]
 
 
-async def signed_in(actor: Cast, context: Context, email: str) -> Client:
-    opened = await auth.sign_in(context, email, PASSWORD, Origin())
+async def signed_in(actor: ActorFactory, context: Context, email: str) -> Client:
+    opened = await auth.sign_in(context, email, PASSWORD, ClientInfo())
     client = Client(actor.app, headers={"Authorization": f"Bearer {opened.access_token}"})
     return await actor.stack.enter_async_context(client)
 

@@ -7,7 +7,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
-from backend.core.turns import MAX_WAITING
+from backend.core.hash_queue import MAX_WAITING
 from backend.modules.users import passwords
 from backend.modules.users.passwords import PasswordHasher
 from tests.actors import PASSWORD, Actor, Client

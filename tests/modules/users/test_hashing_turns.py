@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from backend.core.errors import ServiceUnavailableError
-from backend.core.turns import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
+from backend.core.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
 from backend.modules.users import passwords
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import wait_as

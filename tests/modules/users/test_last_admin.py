@@ -12,7 +12,7 @@ from backend.core.context import Context
 from backend.modules.roles.models import Role
 from backend.modules.users.passwords import USABLE, hasher_of
 from backend.modules.users.rights import _ADMINS_LOCK
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.jobs import run_jobs
 from tests.modules.accounts.post import token_of
 
@@ -79,7 +79,7 @@ async def test_what_is_no_set_of_roles(
     assert (await ada.get(f"{USERS}/me")).json()["roles"] == ["member"]
 
 
-async def test_nobody_gives_or_takes_what_they_lack(actor: Cast, context: Context) -> None:
+async def test_nobody_gives_or_takes_what_they_lack(actor: ActorFactory, context: Context) -> None:
     async with context.database.transaction() as session:
         session.add(Role(name="registrar", permissions=["users:admin", "items:read"]))
         session.add(Role(name="reader", permissions=["items:read"]))
@@ -124,7 +124,7 @@ async def test_the_last_administrator_stays(admin: Actor, ada: Actor, way: str) 
 
 
 @pytest.mark.parametrize("way", LEAVING)
-async def test_one_of_two_may_leave(admin: Actor, actor: Cast, way: str) -> None:
+async def test_one_of_two_may_leave(admin: Actor, actor: ActorFactory, way: str) -> None:
     second = await actor("second", roles=("admin", "member"))
     left = await leave(admin, admin, way)
     assert left.status_code in (200, 204)
@@ -133,7 +133,9 @@ async def test_one_of_two_may_leave(admin: Actor, actor: Cast, way: str) -> None
 
 
 @pytest.mark.parametrize("way", LEAVING)
-async def test_a_disabled_administrator_does_not_count(admin: Actor, actor: Cast, way: str) -> None:
+async def test_a_disabled_administrator_does_not_count(
+    admin: Actor, actor: ActorFactory, way: str
+) -> None:
     second = await actor("second", roles=("admin",))
     disabled = await admin.patch(f"{USERS}/{second.id}", json={"is_active": False})
     assert disabled.status_code == 200
@@ -176,7 +178,7 @@ async def test_what_counts_as_a_password_is_what_the_hasher_accepts(
 @pytest.mark.parametrize("stored", [None, ARGON2], ids=["invited", "argon2"])
 @pytest.mark.parametrize("way", LEAVING)
 async def test_an_administrator_without_a_password_does_not_count(
-    admin: Actor, actor: Cast, database_url: str, way: str, stored: str | None
+    admin: Actor, actor: ActorFactory, database_url: str, way: str, stored: str | None
 ) -> None:
     second = await actor("second", roles=("admin",))
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
@@ -205,7 +207,7 @@ async def test_an_invited_administrator_counts_from_the_first_password_on(
 
 
 async def test_those_without_a_password_are_not_appointed_while_two_leave(
-    admin: Actor, actor: Cast
+    admin: Actor, actor: ActorFactory
 ) -> None:
     second = await actor("second", roles=("admin",))
     for name in ("grace", "carol"):
@@ -226,7 +228,7 @@ async def test_a_change_that_leaves_the_role_is_none(admin: Actor) -> None:
 @pytest.mark.parametrize("first_way", ["deleting", "disabling", "stripping"])
 @pytest.mark.parametrize("second_way", ["deleting", "disabling", "stripping", "stripping of all"])
 async def test_two_administrators_who_remove_each_other_at_once(
-    actor: Cast, database_url: str, first_way: str, second_way: str
+    actor: ActorFactory, database_url: str, first_way: str, second_way: str
 ) -> None:
     first = await actor("first", roles=("admin",))
     second = await actor("second", roles=("admin",))
@@ -245,7 +247,7 @@ async def test_two_administrators_who_remove_each_other_at_once(
 
 
 async def test_two_administrators_who_delete_themselves_at_once(
-    actor: Cast, database_url: str
+    actor: ActorFactory, database_url: str
 ) -> None:
     admins = [await actor(name, roles=("admin",)) for name in ("first", "second")]
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as held:
@@ -272,7 +274,7 @@ async def both_wait(
         waiting = row[0]
 
 
-async def test_many_administrators_leaving_at_once_leave_one(actor: Cast) -> None:
+async def test_many_administrators_leaving_at_once_leave_one(actor: ActorFactory) -> None:
     admins = [await actor(f"admin{number}", roles=("admin",)) for number in range(5)]
     for _ in range(3):
         answers = await asyncio.gather(*(leave(each, each, "stripping") for each in admins))
@@ -286,7 +288,7 @@ async def test_many_administrators_leaving_at_once_leave_one(actor: Cast) -> Non
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_administrators_who_remove_each_other_in_every_way_leave_one(
-    actor: Cast, database_url: str, seed: int
+    actor: ActorFactory, database_url: str, seed: int
 ) -> None:
     """Round after round, each on a connection of its own, in whatever order they come."""
     chance = random.Random(seed)  # noqa: S311  # a choice that can be repeated

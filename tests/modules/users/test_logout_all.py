@@ -9,7 +9,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.roles.models import Role
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.record import events
 
 USERS = "/api/v1/users"
@@ -56,7 +56,7 @@ async def test_an_unknown_id(admin: Actor) -> None:
 
 
 async def test_nobody_logs_out_somebody_with_more_rights(
-    admin: Actor, ada: Actor, actor: Cast, context: Context
+    admin: Actor, ada: Actor, actor: ActorFactory, context: Context
 ) -> None:
     async with context.database.transaction() as session:
         session.add(Role(name="clerk", permissions=["users:admin", "items:read"]))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.actors import PASSWORD, Actor, Cast, Client
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 
 ME = "/api/v1/users/me"
 
@@ -17,7 +17,7 @@ async def test_one_reads_oneself_by_both_addresses(ada: Actor) -> None:
     assert {**alone, "pending_email": None} == me.json()
 
 
-async def test_one_reads_oneself_without_any_role(actor: Cast) -> None:
+async def test_one_reads_oneself_without_any_role(actor: ActorFactory) -> None:
     nobody = await actor("nemo", roles=())
     for path in (ME, f"/api/v1/users/{nobody.id}"):
         answer = await nobody.get(path)

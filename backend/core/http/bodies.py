@@ -1,0 +1,102 @@
+"""Bodies of requests: bounded while they arrive, each by itself and all together."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Any, ClassVar, Self
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Receive, Scope
+
+from backend.core.client_info import client_address
+from backend.core.http import strict_json
+from backend.core.http.forms import Form, read_form
+from backend.core.limits import address_key
+
+MAX_BODY_BYTES = 1024 * 1024
+# All bodies that this process is reading or working on, apart from the first bytes of each. A
+# thousand connections could else hold a gigabyte. One client has a quarter, so that nobody turns
+# away everybody else's.
+MAX_HELD_BYTES = 64 * 1024 * 1024
+MAX_HELD_OF_ONE = MAX_HELD_BYTES // 4
+UNCOUNTED_BYTES = 64 * 1024
+
+
+class BodyRequest(Request):
+    """A request whose body is bounded while it arrives, and read strictly: JSON, or `form`.
+
+    To be used in a `with` block, at whose end its body counts no more among those that are held.
+    """
+
+    held_by: ClassVar[Counter[str]] = Counter()
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        limit: int = MAX_BODY_BYTES,
+        form: Form | None = None,
+    ) -> None:
+        super().__init__(scope, receive)
+        self._limit = limit
+        self._described = form
+        self._held = 0
+        self._holder = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held:
+            self.held_by[self._holder] -= self._held
+            self._held = 0
+            if not self.held_by[self._holder]:
+                del self.held_by[self._holder]
+
+    def _hold(self, size: int) -> None:
+        self._holder = self._holder or address_key(client_address(self.scope))
+        full = self.held_by.total() + size > MAX_HELD_BYTES
+        if full or self.held_by[self._holder] + size > MAX_HELD_OF_ONE:
+            # FastAPI passes on no other exception from where it reads a body.
+            raise HTTPException(503)
+        self.held_by[self._holder] += size
+        self._held += size
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        declared = self.headers.get("content-length", "")
+        # int() itself refuses thousands of digits.
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._limit):
+            raise HTTPException(413)
+        received = 0
+        async for chunk in super().stream():
+            received += len(chunk)
+            if received > self._limit:
+                raise HTTPException(413)
+            if received > UNCOUNTED_BYTES:
+                self._hold(len(chunk))
+            yield chunk
+
+    async def json(self) -> Any:
+        try:
+            return strict_json.loads(await self.body())
+        except strict_json.JSONRefusedError as refused:
+            # FastAPI passes on no other exception from here.
+            raise HTTPException(400, str(refused)) from None
+
+    async def _get_form(
+        self,
+        *,
+        max_files: float = 1000,
+        max_fields: float = 1000,
+        max_part_size: int = MAX_BODY_BYTES,
+    ) -> FormData:
+        # Starlette's `form()` calls this; the limits are those of the route.
+        if self._form is None:
+            self._form = await read_form(
+                self, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
+            )
+            if self._described is not None:
+                await self._described.check(self._form)
+        return self._form

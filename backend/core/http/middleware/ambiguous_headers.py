@@ -1,0 +1,69 @@
+"""Refuses requests whose headers can be read in two ways."""
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.core.errors import AppError, BadRequestError, InvalidTokenError, problem_response
+
+# Proxies and servers differ in which of two lines counts.
+_SINGLE = (b"host", b"content-type", b"content-length")
+# host [ ":" port ] (RFC 9110, 7.2), without the user info that some parsers would let pass.
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?")
+_MAX_PORT = 65535
+
+
+class AmbiguousHeadersMiddleware:
+    """400 for a doubtful or missing header, 401 for two `Authorization` lines.
+
+    Cookies with a backslash are removed: RFC 6265 allows none, and what reads them undoes escapes
+    in time that grows with their square (CVE-2024-7592), which stops all other requests.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refused := _refusal(scope)) is not None:
+            await problem_response(scope, refused)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _refusal(scope: Scope) -> AppError | None:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    names = [name for name, _ in headers]
+    if any(names.count(name) > 1 for name in _SINGLE):
+        return BadRequestError()
+    if b"cookie" in names and any(map(_has_escapes, headers)):
+        scope["headers"] = [
+            (name, _without_escapes(value) if name == b"cookie" else value)
+            for name, value in headers
+        ]
+    if b"host" in names:
+        if not _is_host(headers[names.index(b"host")][1]):
+            return BadRequestError()
+    elif scope["http_version"] != "1.0":
+        return BadRequestError()
+    if b"transfer-encoding" in names and not _is_chunked(scope, headers):
+        return BadRequestError()
+    return InvalidTokenError() if names.count(b"authorization") > 1 else None
+
+
+def _has_escapes(header: tuple[bytes, bytes]) -> bool:
+    return header[0] == b"cookie" and b"\\" in header[1]
+
+
+def _without_escapes(cookies: bytes) -> bytes:
+    return b";".join(each for each in cookies.split(b";") if b"\\" not in each)
+
+
+def _is_host(value: bytes) -> bool:
+    found = _HOST.fullmatch(value)
+    return found is not None and int(found["port"] or 0) <= _MAX_PORT
+
+
+def _is_chunked(scope: Scope, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the body has no coding but that; HTTP/1.0 has none (RFC 9112, 6.1)."""
+    found = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return found == [b"chunked"] and scope["http_version"] != "1.0"

@@ -1,0 +1,44 @@
+"""One route for every spelling of its address."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.core.errors import NotFoundError, problem_response
+
+
+class NormalizePathMiddleware:
+    """Answers with and without a trailing slash, and HEAD wherever GET is answered.
+
+    A redirect would cost a round trip and take its host from the client's Host header.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.endswith("/") and path != "/":
+            scope["original_path"] = path
+            scope["path"] = path.rstrip("/") or "/"
+        if scope["path"].endswith("\n"):
+            # The pattern of a route ends with `$`, which would not mind.
+            await problem_response(scope, NotFoundError())(scope, receive, send)
+            return
+        if scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        # A copy: the server must go on to see HEAD, or it would wait for the promised body.
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self.app(as_get, receive, send_head)
+        finally:
+            scope["endpoint"] = as_get.get("endpoint")
+            scope["principal"] = as_get.get("principal")

@@ -1,0 +1,96 @@
+"""What every request gets, whatever becomes of it: an id, security headers and a log line."""
+
+import re
+import time
+from collections.abc import Callable
+from secrets import token_hex
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.core.client_info import current_scope
+
+log = structlog.get_logger("requests")
+
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+# An answer that says nothing of caching is somebody's own, or of this moment.
+NO_STORE = (b"cache-control", b"no-store")
+_CACHEABLE = {b"cache-control", b"etag"}
+# The slash with which a path begins; two of them begin a host.
+_REFERENCES = {b"location": re.compile(rb"^/(?!/)"), b"link": re.compile(rb"(?<=<)/(?!/)")}
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+def standing_headers(*, hsts: bool) -> list[tuple[bytes, bytes]]:
+    """What no answer goes without, and none says in another way."""
+    return [*_HEADERS, _HSTS] if hsts else _HEADERS
+
+
+def _below(prefix: str, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """The header, with the prefix in front of the path that it refers to."""
+    name, value = header
+    pattern = _REFERENCES.get(name.lower())
+    return header if pattern is None else (name, pattern.sub(prefix.encode() + b"/", value))
+
+
+class RequestContextMiddleware:
+    """The outermost layer. `template_of` names the route of an endpoint for the log."""
+
+    def __init__(
+        self, app: ASGIApp, hsts: bool, template_of: Callable[[object], str | None]
+    ) -> None:
+        self.app = app
+        self.template_of = template_of
+        self.headers = standing_headers(hsts=hsts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else token_hex(16)
+        scope["request_id"] = request_id
+        # What inner layers add to the answer, whatever it becomes; copies of the scope share it.
+        added: list[tuple[bytes, bytes]] = []
+        scope["answer_headers"] = added
+        current_scope.set(scope)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = list(message["headers"])
+                headers += added
+                if scope.get("prefix"):
+                    headers = [_below(scope["prefix"], header) for header in headers]
+                headers += self.headers
+                headers.append((b"x-request-id", request_id.encode()))
+                present = {name for name, _ in headers}
+                if b"content-security-policy" not in present:
+                    headers.append(CSP)
+                if not present & _CACHEABLE:
+                    headers.append(NO_STORE)
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            principal = scope.get("principal")
+            log.info(
+                "request",
+                method=scope["method"],
+                route=self.template_of(scope.get("endpoint")),
+                status=status,
+                duration_ms=round((time.perf_counter() - started) * 1000, 2),
+                user_id=str(principal.user_id) if principal else None,
+            )

@@ -1,0 +1,24 @@
+"""Refuses host names this server was not meant for."""
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.core.errors import InvalidHostError, problem_response
+from backend.core.host_names import host_of
+
+
+class TrustedHostMiddleware:
+    """400 unless `admits` takes the host. Health is exempt: probes call by address."""
+
+    def __init__(self, app: ASGIApp, admits: Callable[[str], bool]) -> None:
+        self.app = app
+        self.admits = admits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not f"{scope['path']}/".startswith("/health/"):
+            host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+            if not self.admits(host_of(host.decode("latin-1"))):
+                await problem_response(scope, InvalidHostError())(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

@@ -1,0 +1,217 @@
+"""The OpenAPI document: what FastAPI finds, and what the contract adds to every operation."""
+
+from collections.abc import Set
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+
+from backend.core import errors
+from backend.core.errors import AppError, Problem, error_responses
+from backend.core.http.json_schemas import standardise_schemas
+from backend.core.identity import (
+    COOKIE,
+    CSRF,
+    REFRESH_COOKIE,
+    SAFE_METHODS,
+    SIGN_IN,
+    Policy,
+    policies,
+)
+from backend.core.limits import RateLimitedError
+from backend.core.registry import API_PREFIX
+
+PROBLEM_MEDIA = "application/problem+json"
+DESCRIPTION = """
+Every error is an RFC 9457 problem document; `error` is a stable code to branch on, and
+`GET /errors/{code}` explains it. Every address answers with and without a trailing slash.
+Every answer carries `X-Request-ID`; send your own to find a request in the logs again.
+Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parameters are refused.
+"""
+
+_SECURITY_SCHEMES = {
+    SIGN_IN: {
+        "type": "oauth2",
+        "description": "`Authorization: Bearer` with the access token of a sign-in.",
+        "flows": {"password": {"tokenUrl": f"{API_PREFIX}/auth/login", "scopes": {}}},
+    },
+    COOKIE: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "access_token",
+        "description": "Set by `POST /auth/login?transport=cookie`. Outside development its name "
+        "is `__Host-access_token`.",
+    },
+    REFRESH_COOKIE: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "refresh_token",
+        "description": "Set beside the cookie `access_token`, and sent to `/auth` only. Outside "
+        "development its name is `__Secure-refresh_token`.",
+    },
+    CSRF: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-CSRF-Token",
+        "description": "`csrf_token` of the sign-in or refresh, beside the cookie.",
+    },
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """`articles-publish_article`: generated clients make readable method names of it."""
+    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        servers=[{"url": "/"}],
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**schema.pop("$defs"), "Problem": schema}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = _SECURITY_SCHEMES
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            for method in context.methods or ():
+                operation = document["paths"][context.path_format][method.lower()]
+                _complete(operation, context.original_route, schemas)
+    standardise_schemas(document)
+    return document
+
+
+def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The document of an application that is served below a prefix of paths."""
+    if not prefix:
+        return document
+    schemes = deepcopy(document["components"]["securitySchemes"])
+    # Some clients resolve it without `servers`.
+    schemes[SIGN_IN]["flows"]["password"]["tokenUrl"] = f"{prefix}{API_PREFIX}/auth/login"
+    components = {**document["components"], "securitySchemes": schemes}
+    return {**document, "servers": [{"url": prefix}], "components": components}
+
+
+def security_of(policy: Policy, methods: Set[str]) -> list[dict[str, list[str]]]:
+    """The alternatives by which callers of such a route are known; `{}` is anonymous."""
+    if policy.kind == "ignored":
+        return []
+    by_cookie: dict[str, list[str]] = {COOKIE: []}
+    if not methods <= SAFE_METHODS:
+        by_cookie[CSRF] = []
+    anonymous: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
+    return [*anonymous, {SIGN_IN: []}, by_cookie]
+
+
+def _complete(operation: dict[str, Any], route: APIRoute, schemas: dict[str, Any]) -> None:
+    policy = next(iter(policies(route.dependant)), Policy("ignored"))
+    # Routes that look for credentials themselves declare them with `openapi_extra`.
+    operation.setdefault("security", security_of(policy, route.methods or set()))
+    if policy.permission:
+        note = f"Needs the permission `{policy.permission}`."
+        operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
+    parameters = operation.setdefault("parameters", [])
+    for model in _query_models(route.dependant):
+        parameters.extend(_parameters(model, schemas))
+    if not parameters:
+        del operation["parameters"]
+    if "requestBody" in operation:
+        _describe_optional_body(operation["requestBody"])
+    # FastAPI's own 422 describes a body that is never sent.
+    if "HTTPValidationError" in str(operation["responses"].get("422")):
+        del operation["responses"]["422"]
+    for status, response in error_responses(*_usual_errors(policy, route, operation)).items():
+        known = operation["responses"].setdefault(str(status), response)
+        if known is not response and "$ref" not in known:
+            _add_problem(known, response["content"][PROBLEM_MEDIA])
+
+
+def _add_problem(response: dict[str, Any], problem: dict[str, Any]) -> None:
+    """Describe the problem document beside whatever else a route says of this status."""
+    media = response.setdefault("content", {}).setdefault(PROBLEM_MEDIA, {})
+    media.setdefault("schema", problem["schema"])
+    examples = {"example": {"value": media.pop("example")}} if "example" in media else {}
+    media["examples"] = media.get("examples", {}) | examples | problem["examples"]
+
+
+def _describe_optional_body(body: dict[str, Any]) -> None:
+    # A body that may be left out is described as one that may be null.
+    media = body["content"].get("application/json", {})
+    options = media.get("schema", {}).get("anyOf", ())
+    if {"type": "null"} in options:
+        media["schema"] = next(each for each in options if each != {"type": "null"})
+        body["required"] = False
+
+
+def _usual_errors(
+    policy: Policy, route: APIRoute, operation: dict[str, Any]
+) -> list[type[AppError]]:
+    """Errors that follow from the shape of an operation, beside those its route declares."""
+    usual: list[type[AppError]] = [
+        errors.BadRequestError,
+        errors.InternalError,
+        errors.HeadersTooLargeError,
+        errors.NotAcceptableError,
+    ]
+    if policy.kind != "ignored":
+        usual += [
+            errors.InvalidTokenError,
+            errors.TokenExpiredError,
+            errors.ServiceUnavailableError,
+        ]
+        if (route.methods or set()) - {"GET", "HEAD"}:
+            usual.append(errors.CSRFError)
+    if policy.limited:
+        usual += [RateLimitedError, errors.ServiceUnavailableError]
+    if policy.kind in ("signed in", "permission"):
+        usual.append(errors.NotAuthenticatedError)
+    if policy.permission:
+        usual.append(errors.PermissionDeniedError)
+    if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        usual.append(errors.CursorRefusedError)
+    if "requestBody" in operation:
+        usual += [
+            errors.PayloadTooLargeError,
+            errors.RequestTimeoutError,
+            errors.UnsupportedMediaTypeError,
+            errors.ServiceUnavailableError,
+        ]
+    usual.append(errors.InvalidInputError)
+    return list(dict.fromkeys(usual))
+
+
+def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
+    calls: list[Any] = [each.call for each in dependant.dependencies]
+    return [call.model for call in calls if hasattr(call, "query_parameters")]
+
+
+def _parameters(model: type[BaseModel], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    described_model = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= described_model.get("$defs", {})
+    found = []
+    for name, described in described_model["properties"].items():
+        schema = {k: v for k, v in described.items() if k not in ("anyOf", "default", "title")}
+        # An absent parameter is absent: null is nothing that could be sent.
+        options = [each for each in described.get("anyOf", ()) if each.get("type") != "null"]
+        if len(options) > 1:
+            schema["anyOf"] = options
+        elif options:
+            schema = {**options[0], **schema}
+        if schema.get("type") != "array" and "items" in schema:
+            # Several values in one text, separated by commas.
+            del schema["items"]
+        if isinstance(default := described.get("default"), bool | int):
+            schema["default"] = default
+        description = schema.pop("description", "")
+        found.append({"name": name, "in": "query", "description": description, "schema": schema})
+    return found

@@ -1,0 +1,155 @@
+"""Reads that need no transaction: one statement, one connection for as long as it runs."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.psycopg import dialect
+
+from backend.db.coalescer import Coalescer
+from backend.db.connections import REMEDY, FairSemaphore, Timeouts, is_dead
+from backend.db.errors import LOST_STATEMENTS, PoolerError
+from backend.db.expensive_reads import Share
+
+Row = dict[str, Any]
+Rows = Coroutine[Any, Any, list[Row]]
+RunQuery = Callable[..., Rows]
+_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+_IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+
+class Query:
+    """A SELECT compiled once, so that executing it costs no more than the driver's own work.
+
+    Values that change from call to call are `bindparam("name")` without a value. Build queries
+    at import time, or once per shape; never per request.
+    """
+
+    __slots__ = ("_defaults", "sql")
+
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        self.sql = compiled.string
+        self._defaults = {
+            compiled.bind_names[bind]: bind.effective_value for bind in compiled.bind_names
+        }
+
+    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._defaults, **values}
+
+
+class QueryRunner:
+    """Runs queries outside any transaction, each seeing what was committed when it began.
+
+    A connection is held only while a statement runs, so a handler may await other things
+    between two reads without keeping others waiting. The connections are in autocommit mode:
+    no BEGIN and no ROLLBACK travel, and prepared statements survive. Where `timeouts.pooled`,
+    nothing is prepared, and the server's limits are those of its role.
+    """
+
+    def __init__(self, url: str, *, size: int, timeouts: Timeouts) -> None:
+        self._url = url
+        self._timeouts = timeouts
+        self._gate = FairSemaphore(size, timeouts.pool)
+        self._share = Share(size, timeouts.pool)
+        brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
+        self._begin_briefly = brief.beginning().encode()
+        self._idle: list[psycopg.AsyncCursor[Row]] = []
+        self._shared: WeakValueDictionary[Hashable, Coalescer[Hashable, list[Row]]] = (
+            WeakValueDictionary()
+        )
+
+    def all(self, query: Query, /, **values: Any) -> Rows:
+        """Every row, as a dictionary by column name."""
+        return self._ask(query, values)
+
+    @asynccontextmanager
+    async def expensive(self, caller: Hashable) -> AsyncIterator[RunQuery]:
+        """Like `all` inside the block, for reads that may take long.
+
+        They have less time, and a share of the connections that callers use in turn.
+        `TooManyReadsError` if this one is in too many such blocks.
+        """
+
+        def ask(query: Query, /, **values: Any) -> Rows:
+            return self._ask(query, values, self._begin_briefly)
+
+        async with self._share.place(caller):
+            yield ask
+
+    async def _ask(
+        self, query: Query, values: Mapping[str, Any], begin: bytes | None = None
+    ) -> list[Row]:
+        """`begin` begins a transaction around the query; without, it runs in none."""
+        await self._gate.acquire()
+        try:
+            try:
+                return await self._run(query, values, begin)
+            except psycopg.errors.FeatureNotSupported:
+                # "Cached plan must not change result type": a migration has changed a column that
+                # a prepared statement selects. Only a new connection forgets the statement.
+                await self.close()
+                return await self._run(query, values, begin)
+        except LOST_STATEMENTS as error:
+            raise PoolerError(f"A pooler lost a prepared statement: {REMEDY}.") from error
+        finally:
+            self._gate.release()
+
+    async def first(self, query: Query, /, **values: Any) -> Row | None:
+        """The first row, or None."""
+        rows = await self.all(query, **values)
+        return rows[0] if rows else None
+
+    async def shared(self, query: Query, /, **values: Any) -> list[Row]:
+        """`all`, for what many may ask at the same moment: they share one answer and its rows."""
+        key = (query, *values.values())
+        coalescer = self._shared.get(key)
+        if coalescer is None:
+
+            async def send(_: Mapping[Hashable, int]) -> dict[Hashable, list[Row]]:
+                return {key: await self.all(query, **values)}
+
+            coalescer = self._shared[key] = Coalescer(send)
+        rows, _ = await coalescer.load(key)
+        return rows
+
+    async def close(self) -> None:
+        """Let go of the connections that are not in use."""
+        while self._idle:
+            await self._idle.pop().connection.close()
+
+    async def _run(self, query: Query, values: Mapping[str, Any], begin: bytes | None) -> list[Row]:
+        cursor = await self._cursor()
+        try:
+            if begin is not None:
+                await cursor.execute(begin, prepare=False)
+            await cursor.execute(query.sql, query.parameters(values))
+            return await cursor.fetchall()
+        finally:
+            await self._give_back(cursor)
+
+    async def _cursor(self) -> psycopg.AsyncCursor[Row]:
+        """An idle connection's one cursor: making one costs a tenth of a statement."""
+        while self._idle:
+            cursor = self._idle.pop()
+            if not is_dead(cursor.connection.pgconn):
+                return cursor
+            await cursor.connection.close()
+        connection = await self._timeouts.open(self._url, autocommit=True, row_factory=dict_row)
+        return connection.cursor()
+
+    async def _give_back(self, cursor: psycopg.AsyncCursor[Row]) -> None:
+        if cursor.connection.pgconn.transaction_status in _IN_TRANSACTION:
+            with suppress(psycopg.OperationalError):
+                await cursor.execute(b"ROLLBACK", prepare=False)
+        # A cancelled or broken statement may leave its answer on the wire.
+        if cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(cursor)
+        else:
+            await cursor.connection.close()

@@ -1,0 +1,134 @@
+"""The processes below `backend dev`, and the files they are made of."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import backend
+from backend.dev.lifeline import DEV_PATIENCE, LONGEST_REASON, READY, STOP_SIGNALS
+
+PACKAGE = Path(backend.__file__).parent
+SETTINGS = Path(".env")
+
+
+class Child:
+    """A process that runs one module of the command line, until its `with` block is left.
+
+    Its sockets outlive it, so that requests wait for a restart.
+    """
+
+    def __init__(
+        self, module: str, environment: Mapping[str, str], sockets: Sequence[socket.socket] = ()
+    ) -> None:
+        self._module = module
+        self._sockets = sockets
+        self._environment = os.environ | environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: socket.socket | None = None
+        self._ready = False
+        self._told = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def started(self) -> bool:
+        """Whether it was started and its end is not known yet."""
+        return self._process is not None
+
+    def ended(self) -> int | None:
+        """The exit code of a process that has ended by itself, once."""
+        code = self._process.poll() if self._process else None
+        if code is not None:
+            self._process = None
+        return code
+
+    def is_ready(self, patience: float = 0) -> bool:
+        """Whether it has said so; within `patience` seconds, unless it ends before."""
+        if self._ready or self._lifeline is None:
+            return self._ready
+        # Readable with the word, or at the end of a process that will not say it any more.
+        if select.select([self._lifeline], [], [], patience)[0]:
+            self._told += self._lifeline.recv(LONGEST_REASON)
+            self._ready = self._told == READY
+            if not self._ready and patience and self._process is not None:
+                self._wait(DEV_PATIENCE)
+        return self._ready
+
+    def failure(self) -> str:
+        """Why a process has ended that never was ready, if it said so before."""
+        return "" if self.is_ready() else self._told.decode(errors="replace")
+
+    def start(self) -> None:
+        """Start it, after the end of the one before."""
+        self.stop()
+        self._ready, self._told = False, b""
+        self._lifeline, theirs = socket.socketpair()
+        passed = [theirs.fileno(), *(each.fileno() for each in self._sockets)]
+        command = [sys.executable, "-m", self._module, *map(str, passed)]
+        # A signal in the middle would leave a process that nobody knows. The child inherits the
+        # mask, and lifts it when it can take the signals without a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            # Not in a session of its own: breakpoint() needs the terminal.
+            self._process = subprocess.Popen(command, env=self._environment, pass_fds=passed)
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def stop(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+        if self._process is None:
+            return
+        self._process.terminate()
+        if not self._wait(DEV_PATIENCE + 3):
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _wait(self, seconds: float) -> bool:
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+class Files:
+    """Notices when the code or the file of settings changes."""
+
+    def __init__(self) -> None:
+        self._seen = self._state()
+        self._next_look = time.monotonic() + 0.5
+
+    def changed(self) -> Path | None:
+        """One of the files that changed since the last call, if any did."""
+        if time.monotonic() < self._next_look:
+            return None
+        self._next_look = time.monotonic() + 0.5
+        before, self._seen = self._seen, self._state()
+        different = dict(before.items() ^ self._seen.items())
+        return min(different) if different else None
+
+    @staticmethod
+    def _state() -> dict[Path, int]:
+        found = {}
+        for file in (*PACKAGE.rglob("*.py"), SETTINGS):
+            try:
+                found[file] = file.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue  # not there, or not just now: editors replace files
+        return found

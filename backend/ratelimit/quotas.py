@@ -1,0 +1,85 @@
+"""What a caller may ask in all: the same rules for everybody, counted before each answer."""
+
+import time
+from collections.abc import Hashable, Sequence
+
+from backend.db.coalescer import Coalescer, Send
+from backend.ratelimit.memory import Memory
+from backend.ratelimit.postgres import Count
+from backend.ratelimit.rules import LimitResult, Rule, limit_result, policy_of, refusal
+
+MAX_REFUSED = 20_000
+# Then it is asked again: what counts may have lost its counts meanwhile.
+REMEMBERED_SECONDS = 10
+
+
+class RefusalCache:
+    """Who has been refused until some time; the oldest make room for new ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[float, float, LimitResult]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, key: Hashable) -> LimitResult | None:
+        """The refusal, as it reads now."""
+        known = self._known.get(key)
+        if known is None:
+            return None
+        forgotten, ends, refused = known
+        now = time.monotonic()
+        if now >= forgotten:
+            del self._known[key]
+            return None
+        assert refused.rule is not None
+        return refusal(refused.rule, ends - now, refused.policy)
+
+    def remember(self, key: Hashable, refused: LimitResult) -> None:
+        # Nobody is to wait longer than they have been told.
+        if self.find(key) is not None:
+            return
+        while len(self._known) >= MAX_REFUSED:
+            del self._known[next(iter(self._known))]
+        now = time.monotonic()
+        ends = now + refused.reset
+        self._known[key] = min(ends, now + REMEMBERED_SECONDS), ends, refused
+
+
+class CachedCounter:
+    """Counts at the place that all processes share, of what nobody gives back.
+
+    So a refusal holds until its time is over, and is remembered: floods of what is refused stay in
+    this process.
+    """
+
+    def __init__(self, rules: Sequence[Rule], send: Send[bytes, Count]) -> None:
+        self._rules = rules
+        self._coalescer = Coalescer(send)
+        self._refused = RefusalCache()
+
+    async def hit(self, key: bytes) -> LimitResult:
+        known = self._refused.find(key)
+        if known is not None:
+            return known
+        found = limit_result(self._rules, *await self._coalescer.load(key))
+        if not found.allowed:
+            self._refused.remember(key, found)
+        return found
+
+
+class Quotas:
+    """Counts requests: here, or by `send` at the place that all processes share."""
+
+    def __init__(self, rules: Sequence[Rule], place: Memory | Send[bytes, Count]) -> None:
+        self.rules = rules
+        self.policy = policy_of(rules)
+        self._memory = place if isinstance(place, Memory) else None
+        self._shared = None if isinstance(place, Memory) else CachedCounter(rules, place)
+
+    async def hit(self, key: bytes) -> LimitResult:
+        """Count one request, unless it is one too many."""
+        if self._shared is not None:
+            return await self._shared.hit(key)
+        assert self._memory is not None
+        return limit_result(self.rules, self._memory.hit(key))

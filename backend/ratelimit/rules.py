@@ -1,0 +1,103 @@
+"""What is allowed, and what became of an attempt."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from backend.ratelimit.postgres import Count
+
+Storage = Literal["memory", "postgres", "redis"]
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+MAX_LIMIT = 1_000_000_000
+MAX_WINDOW = 366 * SECONDS["day"]
+_RULE = re.compile(
+    r"(\d{1,10})\s*/\s*(?:(\d{1,9})\s*)?(second|minute|hour|day)s?", re.IGNORECASE | re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """At most `limit` in any `window` seconds, wherever it begins."""
+
+    limit: int
+    window: int
+
+    @property
+    def name(self) -> str:
+        """`minute`, `5-minutes`: how answers call it."""
+        unit = next(unit for unit in reversed(SECONDS) if self.window % SECONDS[unit] == 0)
+        count = self.window // SECONDS[unit]
+        return unit if count == 1 else f"{count}-{unit}s"
+
+
+@dataclass(frozen=True)
+class LimitResult:
+    """What became of an attempt, by the rule that leaves the least.
+
+    remaining    how many more would pass now
+    reset        seconds until one more would than now
+    retry_after  whole seconds until a refused attempt would pass; 0 if it did
+    policy       of a refusal: all the rules there are, as `RateLimit-Policy` tells them
+    """
+
+    allowed: bool
+    remaining: int
+    reset: float
+    retry_after: int
+    rule: Rule | None = None
+    policy: str = ""
+
+
+ALLOWED = LimitResult(allowed=True, remaining=MAX_LIMIT, reset=0, retry_after=0)
+
+
+def parse_rules(text: str) -> tuple[Rule, ...]:
+    """Rules in the order of their windows, from `60/minute;1000/hour` or `10/5 minutes`.
+
+    Raises `ValueError` with a sentence for whoever wrote it.
+    """
+    rules = []
+    for part in text.split(";"):
+        found = _RULE.fullmatch(part.strip())
+        if found is None:
+            raise ValueError("must be rules such as 60/minute;1000/hour or 10/5 minutes")
+        limit, count, unit = found.groups()
+        rules.append(Rule(int(limit), int(count or 1) * SECONDS[unit.lower()]))
+    if not all(1 <= rule.limit <= MAX_LIMIT and 1 <= rule.window <= MAX_WINDOW for rule in rules):
+        raise ValueError(f"must have limits of 1 to {MAX_LIMIT}, and windows of at most 366 days")
+    if len({rule.window for rule in rules}) < len(rules):
+        raise ValueError("must not have two rules for one window")
+    return tuple(sorted(rules, key=lambda rule: rule.window))
+
+
+def limit_result(rules: Sequence[Rule], count: Count, place: int = 0) -> LimitResult:
+    """Of the attempt at `place`, from 0, of those that were counted together."""
+    later = count.passed - 1 - place
+    if later < 0:
+        # Those of them that still hold their limit once all who passed are counted.
+        full = [
+            (wait, rule)
+            for rule, used, wait in zip(rules, count.used, count.waits, strict=True)
+            if used >= rule.limit
+        ]
+        wait, rule = max(full, key=lambda each: each[0])
+        return refusal(rule, wait / 1_000_000, policy_of(rules))
+    nearest: LimitResult | None = None
+    for rule, used, wait in zip(rules, count.used, count.waits, strict=True):
+        remaining = rule.limit - used + later
+        if nearest is None or remaining < nearest.remaining:
+            nearest = LimitResult(True, remaining, wait / 1_000_000, 0, rule)
+    assert nearest is not None
+    return nearest
+
+
+def refusal(rule: Rule, wait: float, policy: str) -> LimitResult:
+    """Of an attempt that would pass in so many seconds."""
+    return LimitResult(False, 0, wait, max(1, math.ceil(wait)), rule, policy)
+
+
+def policy_of(rules: Sequence[Rule]) -> str:
+    """How `RateLimit-Policy` tells them."""
+    return ", ".join(f'"{each.name}";q={each.limit};w={each.window}' for each in rules)

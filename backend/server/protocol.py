@@ -1,0 +1,326 @@
+"""HTTP/1.1 of the server, with bounds on what a client may send before anybody knows who it is.
+
+uvicorn's own protocol bounds neither the size of a header block nor the time that a request takes
+to arrive. Nothing here runs a timer per request: one is started only when a read ends in the middle
+of a header block or a body, and at most one is pending for a connection.
+"""
+
+import asyncio
+import re
+from heapq import nsmallest
+from secrets import token_hex
+from typing import Any
+
+import httptools
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from backend.core.errors import (
+    AppError,
+    BadRequestError,
+    HeadersTooLargeError,
+    RequestTimeoutError,
+    ServiceUnavailableError,
+    problem_response,
+)
+from backend.core.http.middleware.request_context import CSP, NO_STORE, standing_headers
+from backend.server.bounds import Bounds
+from backend.server.writes import SendingProtocol
+
+log = structlog.get_logger("requests")
+
+# A target in absolute form (RFC 9112, 3.2.2): authority, then path and query.
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+# Of a request that asks for another protocol, which no server has to speak.
+_UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
+CLOSE = (b"connection", b"close")
+
+
+class Protocol(SendingProtocol):
+    """One connection. What it refuses by itself is answered like any other error."""
+
+    def __init__(self, *arguments: Any, bounds: Bounds, **options: Any) -> None:
+        super().__init__(*arguments, bounds=bounds, **options)
+        self._max_head_bytes, self._max_headers = bounds.head_bytes, bounds.headers
+        self._refused = False
+        self._fault: AppError | None = None
+        # Of the header block that is being read; 0 between requests.
+        self._head_bytes = 0
+        self._in_body = False
+        self._upgrading = False
+        self._body_bytes = 0
+        self._body_since = 0.0
+        self._progressed = False
+        # Of a body, since the last read with a byte of it.
+        self._framing_bytes = 0
+        # When the client is late; 0 while nothing is expected of it.
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        # uvicorn starts it after the first answer only.
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+        if len(self.connections) > self.bounds.connections:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # uvicorn keeps it after a reset, and with it this connection's memory.
+        self._unset_keepalive_if_required()
+        self._set_timer(None)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        rest = b""
+        if not self._in_body:
+            self._head_bytes += len(data)
+            if (beyond := self._head_bytes - self._max_head_bytes) > 0:
+                data, rest = data[:-beyond], data[-beyond:]
+                self._head_bytes = self._max_head_bytes
+        if not self._read(data):
+            return
+        if rest:
+            if self._head_bytes:
+                self._refuse(HeadersTooLargeError())
+            else:
+                self.data_received(rest)
+        elif self._in_body or self._head_bytes:
+            self._expect_more(len(data))
+
+    def _read(self, data: bytes) -> bool:
+        """Have it parsed; False when that was the end."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(self._fault or BadRequestError())
+            return False
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._read_without_upgrade(data[upgrade.args[0] :])
+        return True
+
+    # Parser callbacks
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > self._max_headers:
+            self._fault = HeadersTooLargeError()
+            # Ends the parser, which cannot be stopped in another way.
+            raise ValueError
+        if self.pipeline and len(self.pipeline) >= self.bounds.pipelined:
+            raise ValueError
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._upgrading = True
+            return
+        if self.url[:1] != b"/":
+            self._take_absolute_form()
+        super().on_headers_complete()
+        # Trailers would be added to the headers of a request that is being answered.
+        self.headers = []
+        self._head_bytes, self._due = 0, 0.0
+        self._in_body = True
+        self._body_bytes, self._body_since, self._progressed = 0, 0.0, True
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        self._progressed = True
+        if not self.cycle.response_complete:
+            self._due = 0.0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
+        self._in_body, self._due = False, 0.0
+        super().on_message_complete()
+
+    def _take_absolute_form(self) -> None:
+        """Read the target as if its host had stood in `Host`; raise where it names none."""
+        if self.url == b"*":
+            return
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            raise ValueError
+        authority, path = found.groups()
+        self.url = path if path.startswith(b"/") else b"/" + path
+        hosts = [index for index, (name, _) in enumerate(self.headers) if name == b"host"]
+        for index in hosts:
+            self.headers[index] = (b"host", authority)
+        if not hosts and self.parser.get_http_version() == "1.0":
+            self.headers.append((b"host", authority))
+
+    def _read_without_upgrade(self, rest: bytes) -> bool:
+        """Read a request again as if it had not offered another protocol.
+
+        The parser takes what follows such a header block for that protocol, so the body, which
+        Java's client sends as usual, would be lost.
+        """
+        self._upgrading = False
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        kept = [header for header in self.headers if header[0] not in _UPGRADE_HEADERS]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            kept.append(CLOSE)
+        lines = [b" ".join((method, self.url, b"HTTP/" + version)), *map(b": ".join, kept)]
+        self.parser = httptools.HttpRequestParser(self)
+        return self._read(b"\r\n".join([*lines, b"", rest]))
+
+    # Time
+    def _expect_more(self, received: int) -> None:
+        """A read has ended within a header block or a body: the client has to go on in time."""
+        now = self.loop.time()
+        seconds = self.bounds.head_seconds
+        if self._in_body:
+            seconds = self.bounds.body_seconds
+            self._body_since = self._body_since or now
+            self._framing_bytes = 0 if self._progressed else self._framing_bytes + received
+            self._progressed = False
+            if self._framing_bytes > self.bounds.head_bytes:
+                self._refuse(HeadersTooLargeError())
+                return
+        self._due = self._due or now + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self._set_timer(self._due)
+
+    def _set_timer(self, when: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if when is None else self.loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        if not self._due or self._refused or self.transport.is_closing():
+            return
+        if self._in_body and self._is_too_slow(now):
+            self._refuse(RequestTimeoutError())
+        elif self._due - now > 0.001:
+            self._set_timer(self._due)
+        elif self._client_is_awaited():
+            self._refuse(RequestTimeoutError())
+        else:
+            seconds = self.bounds.body_seconds if self._in_body else self.bounds.head_seconds
+            self._due = now + seconds
+            self._set_timer(self._due)
+
+    def _client_is_awaited(self) -> bool:
+        """Whether it is not the application that the client waits for."""
+        if self._in_body:
+            return not self.flow.read_paused and not self.cycle.waiting_for_100_continue
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _is_too_slow(self, now: float) -> bool:
+        seconds = now - self._body_since - self.bounds.slow_seconds
+        return seconds > 0 and self._body_bytes < seconds * self.bounds.slow_rate
+
+    # Number of connections
+    def _make_room(self) -> None:
+        """Close those that wait longest for their client; without such, be one too many."""
+        latest = self.loop.time() - self.bounds.fresh_seconds
+        waiting = [
+            (since, id(each), each)
+            for each in self.connections
+            if isinstance(each, Protocol) and each is not self
+            if (since := each.waiting_since()) < latest
+        ]
+        for *_, longest in nsmallest(self.bounds.closed_at_once, waiting):
+            if longest.flow.write_paused:
+                longest.give_up()
+            else:
+                longest.transport.close()
+        if waiting:
+            return
+        if len(self.connections) > self.bounds.connections + self.bounds.spare:
+            self.transport.abort()
+        else:
+            self.app = self._answer_one_too_many
+
+    def waiting_since(self) -> float:
+        """Since when the client could have sent or read something; infinite if not its turn."""
+        never = float("inf")
+        if self.flow.write_paused:
+            return self.stalled_since()
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            return never
+        if self.timeout_keep_alive_task is not None:
+            return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
+        if not self._due or not self._client_is_awaited():
+            return never
+        return self._due - (self.bounds.body_seconds if self._in_body else self.bounds.head_seconds)
+
+    async def _answer_one_too_many(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], CLOSE]
+            await send(message)
+
+        prefix = self.config.loaded_app.state.context.settings.root_path
+        if f"{scope['path'].removeprefix(prefix)}/".startswith("/health/"):
+            # An overloaded process is not to be taken for a dead one.
+            await self.config.loaded_app(scope, receive, send_last)
+            return
+        status, headers, body = self._problem(ServiceUnavailableError(), scope)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    # Refusals
+    def _refuse(self, error: AppError) -> None:
+        """Answer `error` where that can still be told from another answer, and hang up."""
+        self._refused = True
+        self._set_timer(None)
+        cycle: RequestResponseCycle | None = self.cycle
+        scope: Scope = {"path": "/"}
+        if cycle is not None and not cycle.response_complete:
+            if not self._in_body:
+                # It is about what came after the request that is being answered.
+                cycle.keep_alive = False
+                return
+            if cycle.response_started or self.pipeline:
+                self.transport.close()
+                return
+            scope = dict(cycle.scope)
+            # Its handler sees a client that has gone.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        elif self._in_body:
+            # Of a request that has been answered already.
+            self.transport.close()
+            return
+        status, headers, body = self._problem(error, scope)
+        lines = map(b": ".join, [*self.server_state.default_headers, *headers])
+        self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", body]))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close when the client has done so, or soon.
+
+        A connection that is closed while the client still sends is reset, and the client then may
+        never see the answer.
+        """
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(self.bounds.linger_seconds, self.transport.abort)
+
+    def _problem(
+        self, error: AppError, scope: Scope
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body of an answer that the application does not give."""
+        settings = self.config.loaded_app.state.context.settings
+        request_id = scope.get("request_id")
+        if request_id is None:
+            request_id = token_hex(16)
+            log.info("request", route=None, status=error.status, request_id=request_id)
+        else:
+            # The application writes a line of its own.
+            log.info("request_refused", status=error.status, request_id=request_id)
+        told = problem_response(
+            {"prefix": settings.root_path, **scope, "request_id": request_id}, error
+        )
+        standing = standing_headers(hsts=settings.hsts)
+        identified = (b"x-request-id", request_id.encode())
+        headers = [*told.raw_headers, *standing, CSP, NO_STORE, identified, CLOSE]
+        return error.status, headers, bytes(told.body)

@@ -1,0 +1,141 @@
+"""The sending half of a connection: clients that do not read hold little, and not for long."""
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+import structlog
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from backend.server.bounds import Bounds
+
+log = structlog.get_logger("requests")
+# A client with something to read is looked at so often in the time that it may read nothing.
+LOOKS = 6
+# Later than ours, which the client is told of.
+KERNEL_SECONDS = 5
+# Close at once, and drop what is left to send.
+_RESET = struct.pack("ii", 1, 0)
+
+
+class SendingProtocol(HttpToolsProtocol):
+    """Gives up connections whose client does not read. No timer runs for those that do.
+
+    uvicorn hands an answer to the transport as a whole, whether or not the client reads it.
+    """
+
+    def __init__(self, *arguments: Any, bounds: Bounds, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.bounds = bounds
+        self.given_up = False
+        # The bytes that the client has not read, and when they were last seen to become fewer.
+        self.unread_bytes = 0
+        self._read_at = 0.0
+        self._reader_timer: asyncio.TimerHandle | None = None
+        # A request that waits until the answer before it is read.
+        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        _bound_kernel(transport, self.bounds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._held = None
+        self._stop_looking()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.unread_bytes = self.transport.get_write_buffer_size()
+        self._read_at = self.loop.time()
+        self._look_later()
+        self._make_space()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_looking()
+        if self._held is not None and not self.transport.is_closing():
+            (cycle, app), self._held = self._held, None
+            super()._start_asgi_task(cycle, app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.flow.write_paused:
+            # Its answer would be held behind the one that is not read.
+            self._held = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def stalled_since(self) -> float:
+        """When the client was last seen to have read, by the loop's clock; to be called while
+        writing is paused."""
+        size = self.transport.get_write_buffer_size()
+        if size < self.unread_bytes:
+            self._read_at = self.loop.time()
+        self.unread_bytes = size
+        return self._read_at
+
+    def _look_later(self) -> None:
+        self._stop_looking()
+        left = self._read_at + self.bounds.write_seconds - self.loop.time()
+        seconds = min(left, self.bounds.write_seconds / LOOKS)
+        self._reader_timer = self.loop.call_later(seconds, self._look_at_reader)
+
+    def _stop_looking(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+        self._reader_timer = None
+
+    def _look_at_reader(self) -> None:
+        left = self.stalled_since() + self.bounds.write_seconds - self.loop.time()
+        if left > 0.001:
+            self._look_later()
+        else:
+            self.give_up()
+
+    def _make_space(self) -> None:
+        """Give up those that have read nothing for longest, while all hold too much together."""
+        others = [
+            each
+            for each in self.connections
+            if isinstance(each, SendingProtocol) and each.flow.write_paused
+            if not each.given_up and each is not self
+        ]
+        sizes = (each.transport.get_write_buffer_size() for each in (self, *others))
+        excess = sum(sizes) - self.bounds.unread_bytes
+        if excess <= 0:
+            return
+        for each in sorted(others, key=SendingProtocol.stalled_since):
+            excess -= each.unread_bytes
+            each.give_up()
+            if excess <= 0:
+                return
+
+    def give_up(self) -> None:
+        self.given_up = True
+        self._stop_looking()
+        log.info("answer_not_read", unread_bytes=self.unread_bytes)
+        # Without it the kernel would go on offering what it holds, and the client hear of nothing.
+        opened = self.transport.get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+
+def _bound_kernel(transport: asyncio.Transport, bounds: Bounds) -> None:
+    """Have the kernel take little of an answer in advance, and end connections that stand still.
+
+    It would take 4 MiB, which no look at the transport sees. The end is for what it took: an
+    answer that fits is no longer the transport's.
+    """
+    opened = transport.get_extra_info("socket")
+    if opened is None or opened.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    milliseconds = round((bounds.write_seconds + KERNEL_SECONDS) * 1000)
+    # Not every system has both.
+    for name, value in (
+        ("TCP_NOTSENT_LOWAT", bounds.unsent_bytes),
+        ("TCP_USER_TIMEOUT", milliseconds),
+    ):
+        if option := getattr(socket, name, None):
+            opened.setsockopt(socket.IPPROTO_TCP, option, value)

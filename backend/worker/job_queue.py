@@ -1,0 +1,263 @@
+"""The queue as a worker sees it: procrastinate's, made so that no job is lost or left behind."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+import structlog
+from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job as StoredJob
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
+from procrastinate.psycopg_connector import PsycopgConnector
+from psycopg.rows import dict_row
+
+from backend.core.jobs import CLOCK, Job
+from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
+
+log = structlog.get_logger()
+
+# Any number no other lock of this application uses.
+REQUEUE_LOCK = 7_265_331
+_HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
+# Added to each of the following. A worker that was taken for dead, and was not, has lost its jobs.
+_OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"
+_DELETE = "DELETE FROM procrastinate_jobs"
+_MARK_FAILED = (
+    "UPDATE procrastinate_jobs SET status = 'failed', abort_requested = false,"
+    " attempts = attempts + 1"
+)
+_GIVE_BACK = (
+    "UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false"
+)
+_RETRY = f"{_GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s"
+_AGE = "SELECT now() - min(at) FROM procrastinate_events WHERE job_id = procrastinate_jobs.id"
+# What is never known again is looked at more and more seldom.
+_BACK_OFF = (
+    f"{_GIVE_BACK}, scheduled_at = now()"
+    f" + greatest(interval '30 seconds', least(interval '6 hours', ({_AGE}) / 4))"
+)
+# A job that fails each time would otherwise leave thousands of failures a day.
+_REPLACE = (
+    "DELETE FROM procrastinate_jobs WHERE queue_name = %(queue)s AND task_name = %(name)s"
+    " AND status IN ('todo', 'failed') AND id < %(id)s"
+)
+# So many at a time that it does not take longer than a worker may wait for its answer.
+_ABANDONED = """
+SELECT id, task_name, attempts, worker_id FROM procrastinate_jobs
+WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
+    SELECT id FROM procrastinate_workers
+    WHERE last_heartbeat < now() - make_interval(secs => %s)
+))
+ORDER BY id LIMIT 200
+"""
+_REQUEUE = """
+UPDATE procrastinate_jobs SET status = %(status)s, worker_id = NULL, abort_requested = false,
+    attempts = attempts + 1, scheduled_at = now() + make_interval(secs => %(pause)s)
+WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+"""
+_PRUNE = "SELECT procrastinate_prune_stalled_workers_v1(%s)"
+
+
+class WorkerDeclaredDeadError(Exception):
+    """Others have taken this worker for dead, and its jobs: it must begin anew."""
+
+
+Outcome = tuple[LiteralString, StoredJob, dict[str, Any]]
+
+
+@dataclass
+class UnstoredOutcomes:
+    """What a worker of this process could not tell the database any more; the next one does.
+
+    Without that, jobs that were done would be run again, and wait to be missed for that.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    workers: list[int] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+
+class Queue(JobManager):
+    """What procrastinate's worker calls, for the jobs that this release knows by name."""
+
+    def __init__(
+        self,
+        connector: PsycopgConnector,
+        jobs: Mapping[str, Job],
+        config: WorkerConfig,
+        unstored: UnstoredOutcomes,
+    ) -> None:
+        super().__init__(connector)
+        self._pool = connector.pool
+        self._jobs = jobs
+        self._config = config
+        self._unstored = unstored
+        self.broken: Exception | None = None
+        self.on_broken: Callable[[], None] = lambda: None
+
+    async def take_over(self) -> None:
+        """Make up for what was left undone, here and by workers that are dead."""
+        while self._unstored.outcomes:
+            statement, job, values = self._unstored.outcomes[-1]
+            try:
+                async with self._bounded():
+                    await self._change(statement, job, **values)
+            except ConnectorException as error:
+                if is_unavailable(error.__cause__ or error):
+                    raise
+            # If the database will not have it, the job counts as abandoned: it is tried again.
+            self._unstored.outcomes.pop()
+        while self._unstored.workers:
+            async with self._bounded():
+                await super().unregister_worker(self._unstored.workers[-1])
+            self._unstored.workers.pop()
+        async with self._bounded():
+            await self.requeue_stalled()
+
+    async def prune_stalled_workers(self, *_: Any) -> list[int]:
+        return []  # `requeue_stalled` does, and has just done it
+
+    async def register_worker(self) -> int:
+        async with self._or_break():
+            return await super().register_worker()
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        if self.broken is not None:
+            self._unstored.workers.append(worker_id)
+            return
+        async with self._or_break():
+            await super().unregister_worker(worker_id)
+
+    async def fetch_job(self, queues: Any, worker_id: int) -> StoredJob | None:
+        while True:
+            async with self._or_break():
+                job = await super().fetch_job(queues, worker_id)
+                if job is None or job.task_name in self._jobs:
+                    return job
+                # Another release's, which may come yet, or come back.
+                await self._change(_BACK_OFF, job)
+            if job.task_name not in self._unstored.unknown:
+                self._unstored.unknown.add(job.task_name)
+                log.warning("job_unknown", job=job.task_name, job_id=job.id)
+
+    async def finish_job(self, job: StoredJob, status: Status, delete_job: bool) -> None:
+        await self._settle(_DELETE if delete_job else _MARK_FAILED, job)
+
+    async def retry_job(
+        self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
+    ) -> None:
+        if retry_at is None:
+            # Interrupted, which is not the job's fault: it does not count.
+            await self._settle(_GIVE_BACK, job)
+        else:
+            await self._settle(_RETRY, job, retry_at=retry_at)
+
+    async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
+        try:
+            async with self._or_break():
+                was_ours = await self._change(statement, job, **values)
+        except (ConnectorException, DatabaseUnavailableError):
+            # For the database it still runs, and would for as long as this worker lives.
+            self._unstored.outcomes.append((statement, job, values))
+            return
+        if not was_ours:
+            log.warning("job_was_taken", job=job.task_name, job_id=job.id)
+
+    async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:
+        """Whether the job was still this worker's."""
+        changed = await self.connector.execute_query_all_async(
+            f"{statement} {_OWN}", job_id=job.id, worker_id=job.worker_id, **values
+        )
+        return bool(changed)
+
+    def break_off(self, error: Exception) -> None:
+        """Have the workers of this queue end: they cannot do what they should."""
+        self.broken = self.broken or error
+        self.on_broken()
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """A connection may stay open while nobody answers: a proxy that stalls, a frozen server."""
+        try:
+            async with asyncio.timeout(self._config.answer):
+                yield
+        except TimeoutError:
+            raise DatabaseUnavailableError from None
+
+    @asynccontextmanager
+    async def _or_break(self) -> AsyncIterator[None]:
+        """A worker does not always notice when what it does beside its jobs has failed."""
+        try:
+            async with self._bounded():
+                yield
+        except Exception as error:
+            self.break_off(error)
+            raise
+
+    async def listen_for_jobs(self, **options: Any) -> None:
+        # Without a bound: what it waits for may never come.
+        try:
+            await super().listen_for_jobs(**options)
+        except Exception as error:
+            self.break_off(error)
+            raise
+
+    async def defer_periodic_job(
+        self, job: StoredJob, periodic_id: str, defer_timestamp: int
+    ) -> int | None:
+        cron = self._jobs[job.task_name].cron
+        if croniter(cron, defer_timestamp).get_next(float) <= time.time():
+            # Missed by a process that slept. A later time is due as well, and stands for all.
+            return None
+        async with self._or_break():
+            id = await super().defer_periodic_job(job, periodic_id, defer_timestamp)
+            if id is not None:
+                await self.connector.execute_query_async(
+                    _REPLACE, queue=CLOCK, name=job.task_name, id=id
+                )
+            return id
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Give a sign of life, then take care of what dead workers have left."""
+        async with self._or_break():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_HEARTBEAT, [worker_id])
+                if not cursor.rowcount:
+                    raise WorkerDeclaredDeadError
+            await self.requeue_stalled()
+
+    async def requeue_stalled(self) -> None:
+        """Give back the jobs of workers without a heartbeat, and forget those workers."""
+        async with self._pool.connection() as connection, connection.transaction():
+            cursor = connection.cursor(row_factory=dict_row)
+            # Two at a time would wait for each other's rows, of jobs and of workers, in a circle.
+            await cursor.execute("SELECT pg_try_advisory_xact_lock(%s) AS ours", [REQUEUE_LOCK])
+            turn = await cursor.fetchone()
+            if not turn or not turn["ours"]:
+                return
+            await cursor.execute(_ABANDONED, [self._config.dead_after])
+            for row in await cursor.fetchall():
+                await self._requeue_one(cursor, row)
+            await cursor.execute(_PRUNE, [self._config.dead_after])
+
+    async def _requeue_one(self, cursor: psycopg.AsyncCursor[Any], row: dict[str, Any]) -> None:
+        attempt = row["attempts"] + 1
+        job = self._jobs.get(row["task_name"])
+        dead = job is not None and is_last(job, attempt)
+        pause = 0 if dead else backoff_delay(attempt, self._config.first_pause)
+        status = "failed" if dead else "todo"
+        await cursor.execute(_REQUEUE, {**row, "status": status, "pause": pause})
+        if cursor.rowcount:
+            named = {"job": row["task_name"], "job_id": row["id"], "attempt": attempt}
+            if dead:
+                log.error("job_dead", **named, error="WorkerLost")
+            else:
+                log.warning("job_abandoned", **named, retry_in=pause)

@@ -1,0 +1,264 @@
+"""Runs jobs until it is asked to stop, and waits whenever the database is not there for it.
+
+Not for the API: procrastinate, whose worker this is, costs a process 0.1 s and 10 MB.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import psycopg
+import structlog
+from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.worker import Worker
+from psycopg_pool import AsyncConnectionPool
+
+from backend.core.context import Context
+from backend.core.jobs import CLOCK, QUEUE, Job
+from backend.core.module import Module
+from backend.core.registry import RegistryError
+from backend.db.connections import Connection, Timeouts
+from backend.db.errors import (
+    DatabaseUnavailableError,
+    EncodingError,
+    PoolerError,
+    is_unavailable,
+)
+from backend.db.schema.migrations import current_revision, revisions
+from backend.db.session_features import try_session
+from backend.worker.job_execution import Backoff, WorkerConfig, attempt, describe_error
+from backend.worker.job_queue import Queue, UnstoredOutcomes, WorkerDeclaredDeadError
+
+log = structlog.get_logger()
+
+CONCURRENCY = 10
+RETRY_SECONDS = 1.0
+# A daily job whose hour no worker saw is made up for; one that was made already is not repeated.
+MISSED_SECONDS = 24 * 3600
+DATABASE = "The database cannot be used: `backend doctor` tells why. Jobs run again once it can."
+SCHEMA = "The schema is not at the newest revision: run `backend db upgrade`."
+POOLED = (
+    "The worker needs a session, and a transaction pooler keeps none: set DATABASE_DIRECT_URL to "
+    "the server itself."
+)
+TAKEN_FOR_DEAD = "It gave no sign of life for too long: others run its jobs, and it begins anew."
+FAILURE = "The worker has failed, as told before this, and begins anew."
+
+
+async def work(
+    context: Context,
+    modules: Sequence[Module],
+    stopping: asyncio.Event,
+    *,
+    config: WorkerConfig = WorkerConfig(),  # noqa: B008  # frozen
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the modules' jobs until `stopping` is set; then let go of the context's database.
+
+    `on_ready` is called whenever it begins to run jobs, so again after each interruption.
+    """
+    _check_crons(modules)
+    _silence_libraries()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(context.database.close)
+        for module in modules:
+            if module.lifespan:
+                await stack.enter_async_context(module.lifespan(context))
+        supervisor = WorkerSupervisor(
+            context, [job for module in modules for job in module.jobs], config
+        )
+        # As it is when this process starts: what is copied beside it later is not its own.
+        history = revisions()
+        described = None
+        while not stopping.is_set():
+            obstacle = await _obstacle(context, config, *history)
+            if obstacle is None:
+                described = None
+                obstacle = await supervisor.run(stopping, on_ready)
+            if obstacle is None:
+                break
+            if obstacle != described:
+                log.warning("worker_waits", reason=obstacle)
+                described = obstacle
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+    log.info("worker_stopped")
+
+
+def _check_crons(modules: Sequence[Module]) -> None:
+    # Not when the modules are found: only a worker has what reads such an expression.
+    for module in modules:
+        for job in module.jobs:
+            if job.cron is not None and not croniter.is_valid(job.cron):
+                raise RegistryError(
+                    f"Module '{module.name}', job '{job.name}': '{job.cron}' is no time for cron; "
+                    "write minute hour day month weekday, such as '0 3 * * *'."
+                )
+
+
+async def _obstacle(
+    context: Context, config: WorkerConfig, newest: str | None, known: frozenset[str]
+) -> str | None:
+    """Why no job can be run now."""
+    try:
+        async with asyncio.timeout(config.answer):
+            current = await current_revision(context.database.primary)
+    except (EncodingError, PoolerError) as error:
+        return str(error)
+    except (DatabaseUnavailableError, psycopg.Error, TimeoutError):
+        return DATABASE
+    # A revision this code does not know is a newer one's: a rolling update migrates first.
+    return SCHEMA if current is None or (current in known and current != newest) else None
+
+
+class WorkerSupervisor:
+    """Worker after worker, each until it is told to stop or loses its database."""
+
+    def __init__(self, context: Context, jobs: Iterable[Job], config: WorkerConfig) -> None:
+        self._context = context
+        self._jobs = {job.name: job for job in jobs}
+        self._config = config
+        self._unstored = UnstoredOutcomes()
+
+    async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> str | None:
+        """Run jobs. None when asked to stop, otherwise why it had to end."""
+        error: Exception | None = None
+        try:
+            if not await self._has_session():
+                return POOLED
+            async with self._connected() as queue:
+                await queue.take_over()
+                await self._work(queue, stopping, on_ready)
+                error = queue.broken
+        except Exception as found:  # noqa: BLE001  # told below, whatever it is
+            error = found
+        if stopping.is_set():
+            return None
+        if isinstance(error, WorkerDeclaredDeadError):
+            return TAKEN_FOR_DEAD
+        if error is not None and is_unavailable(error.__cause__ or error):
+            return DATABASE
+        described = (
+            {} if error is None else describe_error(error, whole=self._context.settings.is_local)
+        )
+        log.error("worker_failed", **described)
+        return FAILURE
+
+    async def _has_session(self) -> bool:
+        """Whether LISTEN and what else the queue needs works at its address."""
+        url, timeouts = self._session_url(), self._timeouts()
+        async with asyncio.timeout(timeouts.connect + self._config.answer):
+            return (await try_session(url, timeouts)).keeps_session
+
+    def _session_url(self) -> str:
+        url = self._context.settings.session_url
+        assert url is not None
+        return url.get_secret_value()
+
+    def _timeouts(self) -> Timeouts:
+        settings = self._context.settings
+        return Timeouts(
+            pool=settings.database_pool_timeout, statement=settings.database_statement_timeout
+        )
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Queue]:
+        """The queue, on connections that the jobs do not share: they must not lock it out."""
+        timeouts = self._timeouts()
+        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            self._session_url(),
+            kwargs={**timeouts.client_arguments(), "application_name": "trellis worker"},
+            configure=timeouts.set_up,
+            min_size=1,
+            max_size=3,
+            timeout=timeouts.pool,
+            connection_class=Connection,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+        async with pool:
+            connector = PsycopgConnector()
+            await connector.open_async(pool)
+            yield Queue(connector, self._jobs, self._config, self._unstored)
+
+    async def _work(
+        self, queue: Queue, stopping: asyncio.Event, on_ready: Callable[[], None]
+    ) -> None:
+        workers = [self._worker(queue, QUEUE, CONCURRENCY)]
+        if by_clock := sum(job.cron is not None for job in self._jobs.values()):
+            # As many slots as such jobs: neither mails that hang nor the long ones of the night
+            # delay the short ones of each minute.
+            workers.append(self._worker(queue, CLOCK, by_clock))
+
+        def stop() -> None:
+            for worker in workers:
+                worker.stop()  # type: ignore[no-untyped-call]  # procrastinate leaves it untyped
+
+        queue.on_broken = stop
+
+        async def run(worker: Worker) -> None:
+            try:
+                await worker.run()  # type: ignore[no-untyped-call]  # see above
+            except Exception as error:  # noqa: BLE001  # told by `run`, whatever it is
+                queue.break_off(error)
+            stop()  # none goes on without the other
+
+        async def stop_when_asked() -> None:
+            await stopping.wait()
+            stop()
+
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(run(worker)) for worker in workers]
+            # Not before them: the first thing a worker does is to forget that it was to stop.
+            asked = group.create_task(stop_when_asked())
+            log.info("worker_started", jobs=len(self._jobs))
+            on_ready()
+            await asyncio.wait(running)
+            asked.cancel()
+
+    def _worker(self, queue: Queue, name: str, slots: int) -> Worker:
+        return Worker(
+            _app(self._context, self._jobs, self._config, queue, clock=name == CLOCK),
+            queues=[name],
+            concurrency=slots,
+            fetch_job_polling_interval=self._config.poll,
+            shutdown_graceful_timeout=self._config.patience,
+            # What the clock starts need not be run at once: that saves a connection.
+            listen_notify=name == QUEUE,
+            delete_jobs="successful",
+            install_signal_handlers=False,
+            update_heartbeat_interval=self._config.heartbeat,
+        )
+
+
+def _app(
+    context: Context, jobs: Mapping[str, Job], config: WorkerConfig, queue: Queue, *, clock: bool
+) -> App:
+    app = App(connector=queue.connector, periodic_defaults={"max_delay": MISSED_SECONDS})
+    app.job_manager = queue
+    for job in jobs.values():
+        task = app.task(name=job.name, queue=QUEUE, pass_context=True, retry=Backoff(job, config))(
+            _runner(context, job, config)
+        )
+        if clock and job.cron is not None:
+            app.periodic(cron=job.cron, queue=CLOCK)(task)
+    return app
+
+
+def _runner(context: Context, job: Job, config: WorkerConfig) -> Any:
+    async def run(running: JobContext, /, **arguments: Any) -> None:
+        await attempt(context, job, config, running, arguments)
+
+    return run
+
+
+def _silence_libraries() -> None:
+    """Their lines quote arguments of jobs and addresses of servers, a dozen for each job.
+
+    What there is to say is said here, in `attempts` and in `job_queue`.
+    """
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)

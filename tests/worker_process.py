@@ -1,0 +1,142 @@
+"""Workers as processes that can be killed, and the jobs they run.
+
+Run as `python -m tests.worker_process URL CONFIG`, the latter a `WorkerConfig` as JSON.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import text
+
+from backend.core.context import Context
+from backend.core.jobs import Job, enqueue
+from backend.core.logging import configure_logging
+from backend.core.module import Module
+from backend.worker.job_execution import WorkerConfig
+from backend.worker.supervisor import work
+from tests.applications import make_context
+from tests.commands import Running, environment, eventually
+
+_TABLE = "CREATE TABLE runs (id serial, word text, what text, pid integer)"
+_WRITE = text("INSERT INTO runs (word, what, pid) VALUES (:word, :what, :pid)")
+_MAY_END = text("SELECT 1 FROM runs WHERE word = :word AND what = 'may end'")
+
+
+async def _write(context: Context, word: str, what: str) -> None:
+    async with context.database.transaction() as session:
+        values = {"word": word, "what": what, "pid": os.getpid()}
+        await (await session.connection()).execute(_WRITE, values)
+
+
+async def _note(context: Context, *, word: str) -> None:
+    await _write(context, word, "begun")
+    await _write(context, word, "ended")
+
+
+async def _wait(context: Context, *, word: str) -> None:
+    """Until the test says that it may end."""
+    await _write(context, word, "begun")
+    while True:
+        async with context.database.transaction() as session:
+            if (await (await session.connection()).execute(_MAY_END, {"word": word})).first():
+                break
+        await asyncio.sleep(0.02)
+    await _write(context, word, "ended")
+
+
+NOTE = Job("runs.note", _note)
+WAIT = Job("runs.wait", _wait, attempts=1)
+RUNS = Module(name="runs", jobs=(NOTE, WAIT))
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The database the runs works on, and what they have written into it."""
+
+    url: str
+
+    def open(self) -> "Ledger":
+        self._run(_TABLE)
+        return self
+
+    def later(self, job: Job, *words: str) -> None:
+        """Enqueue it once for each word, in one transaction."""
+
+        async def run() -> None:
+            context = make_context(self.url, ())
+            async with context.database.transaction() as session:
+                for word in words:
+                    await enqueue(session, job, word=word)
+            await context.database.close()
+
+        asyncio.run(run())
+
+    def let_end(self, word: str) -> None:
+        self._run("INSERT INTO runs (word, what) VALUES (%s, 'may end')", word)
+
+    def pids(self, word: str, what: str) -> list[int]:
+        """Who has begun, or ended, the job of this word; in order."""
+        query = "SELECT pid FROM runs WHERE word = %s AND what = %s ORDER BY id"
+        return [row[0] for row in self._run(query, word, what)]
+
+    def jobs(self) -> list[tuple[str, int]]:
+        """Status and attempts of all there are."""
+        return self._run("SELECT status, attempts FROM procrastinate_jobs ORDER BY id")
+
+    def set_attempts(self, count: int) -> None:
+        """Have all jobs tried so often already, and due."""
+        self._run("UPDATE procrastinate_jobs SET attempts = %s, scheduled_at = NULL", count)
+
+    def finish(self) -> None:
+        eventually(lambda: not self.jobs())
+
+    def _run(self, statement: Any, *values: object) -> list[Any]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def run_worker(ledger: Ledger, folder: Path, **config: float) -> Iterator[Running]:
+    """A worker that is killed at the latest at the end of the block."""
+    log = folder / f"runs-{os.urandom(4).hex()}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.worker_process", ledger.url, json.dumps(config)],
+            cwd=folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    member = Running(process, log)
+    try:
+        member.says("worker_started")
+        yield member
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+async def _main(url: str, config: str) -> None:
+    context = make_context(url, (), log_format="json")
+    configure_logging(context.settings)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    await work(context, (RUNS,), stopping, config=WorkerConfig(**json.loads(config)))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))
