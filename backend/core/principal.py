@@ -1,5 +1,6 @@
-"""Who is calling."""
+"""The caller whose rights a route and a service check."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,9 +9,9 @@ from backend.core.errors import PermissionDeniedError
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller of this request, as of now: permissions are read anew for each request.
+    """The user who makes this request, with the permissions that were read for it.
 
-    `csrf_token` is what callers by cookie have to send with everything that changes something.
+    Requests by cookie that change anything must send `csrf_token`.
     """
 
     user_id: UUID
@@ -21,7 +22,34 @@ class Principal:
     def may(self, permission: str) -> bool:
         return permission in self.permissions
 
+    def may_all(self, permissions: Set[str]) -> bool:
+        return permissions <= self.permissions
+
     def must(self, permission: str) -> None:
         """Raise `PermissionDeniedError` without this permission."""
         if permission not in self.permissions:
             raise PermissionDeniedError
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The application itself: a job, a command, or a service that acts on its own account.
+
+    It has every permission and no user id.
+    """
+
+    user_id: None = None
+
+    def may(self, permission: str) -> bool:
+        return True
+
+    def may_all(self, permissions: Set[str]) -> bool:
+        return True
+
+    def must(self, permission: str) -> None:
+        """Allow everything."""
+
+
+SYSTEM = System()
+# The parameter `by` of a service function. None, where a function takes it, is an anonymous caller.
+Caller = Principal | System
