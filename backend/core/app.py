@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 
 from backend.core.context import Context, nobody, unobserved
+from backend.core.events import handlers_by_event
 from backend.core.host_names import admission
 from backend.core.http import docs
 from backend.core.http.draining import drains_before_stop
@@ -80,6 +81,7 @@ def create_context(
         features=tuple(feature for module in modules for feature in module.features),
         authenticate=next((each.authenticate for each in modules if each.authenticate), nobody),
         on_refusal=next((each.on_refusal for each in modules if each.on_refusal), unobserved),
+        subscribers=handlers_by_event(each for module in modules for each in module.subscribers),
         limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
         checks=checks,
     )

@@ -1,10 +1,11 @@
 """What a running application holds, in one place, reachable from every request."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
 from backend.core.permissions import Feature
@@ -21,6 +22,8 @@ S = TypeVar("S", bound=SettingsBase)
 Authenticator = Callable[[Request], Awaitable[Principal | None]]
 ReadinessCheck = Callable[["Context"], Awaitable[None]]
 RefusalObserver = Callable[[Request], Awaitable[None]]
+EventHandler = Callable[["Context", AsyncSession, Any], Awaitable[None]]
+T = TypeVar("T")
 
 
 class NotReadyError(Exception):
@@ -48,8 +51,9 @@ class Context:
     """One per application; `context_of(request)` finds it.
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
-    `secret_keys` begins with the one that is used for everything new. `limits` is None where
-    limits are off. `large_pages` admits those whose rows are in memory at once.
+    `secret_keys` begins with the one that is used for everything new. `subscribers` are the
+    handlers of each class of events. `limits` is None where limits are off. `large_pages` admits
+    those whose rows are in memory at once.
     """
 
     settings: Settings
@@ -59,12 +63,25 @@ class Context:
     features: tuple[Feature, ...] = ()
     authenticate: Authenticator = nobody
     on_refusal: RefusalObserver = unobserved
+    subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
     limits: RateLimiter | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     state: State = field(default_factory=State)
     large_pages: FairSemaphore = field(
         default_factory=lambda: FairSemaphore(LARGE_PAGES, 5, "place for a page")
     )
+
+    _single: dict[object, Any] = field(default_factory=dict, repr=False)
+
+    def single(self, make: Callable[["Context"], T]) -> T:
+        """The one value of this application that `make` returns for it, made when first asked for.
+
+        For what a module keeps in memory: two applications in one process share none of it.
+        """
+        try:
+            return cast(T, self._single[make])
+        except KeyError:
+            return cast(T, self._single.setdefault(make, make(self)))
 
     def settings_of(self, kind: type[S]) -> S:
         return cast(S, self.module_settings[kind])

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from backend.core.context import Authenticator, Context, ReadinessCheck, RefusalObserver
+from backend.core.events import Subscriber
 from backend.core.jobs import Job
 from backend.core.permissions import Feature
 from backend.core.settings import SettingsBase
@@ -28,6 +29,7 @@ class Module:
     jobs          what it does later or from time to time
     on_refusal    is told of every `PermissionDeniedError`, before it is answered; at most one
                   module has it
+    subscribers   handlers of events that modules in `depends_on` publish; see `core.events`
     """
 
     name: str
@@ -42,3 +44,4 @@ class Module:
     authenticate: Authenticator | None = None
     jobs: tuple[Job, ...] = ()
     on_refusal: RefusalObserver | None = None
+    subscribers: tuple[Subscriber, ...] = ()

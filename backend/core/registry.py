@@ -12,6 +12,7 @@ from types import ModuleType
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
+from backend.core.events import publisher_of
 from backend.core.http.routing import Route
 from backend.core.identity import policies
 from backend.core.module import Module
@@ -86,6 +87,7 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
         ) from None
     _check_single("authenticate", result)
     _check_single("on_refusal", result)
+    _check_subscribers(result)
     _check_jobs(result)
     _check_features(result)
     _check_routes(result)
@@ -105,6 +107,22 @@ def _check_single(field: str, modules: tuple[Module, ...]) -> None:
     names = [module.name for module in modules if getattr(module, field)]
     if len(names) > 1:
         raise RegistryError(f"Only one module can {field}: {' and '.join(names)} both do.")
+
+
+def _check_subscribers(modules: tuple[Module, ...]) -> None:
+    for module in modules:
+        for each in module.subscribers:
+            name, publisher = each.event.__name__, publisher_of(each.event)
+            if publisher is None:
+                raise RegistryError(
+                    f"Module '{module.name}' subscribes to {name} of {each.event.__module__}: "
+                    "define events in the events.py of the module that publishes them."
+                )
+            if publisher not in module.depends_on:
+                raise RegistryError(
+                    f"Module '{module.name}' subscribes to {name} of '{publisher}': add "
+                    f"'{publisher}' to its depends_on."
+                )
 
 
 def _check_jobs(modules: tuple[Module, ...]) -> None:

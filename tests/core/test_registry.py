@@ -358,3 +358,54 @@ def test_two_authenticators() -> None:
     auth = next(module for module in MODULES if module.authenticate)
     both = [Module(name, authenticate=auth.authenticate) for name in ("keys", "auth")]
     assert refusal_of(*both) == "Only one module can authenticate: auth and keys both do."
+
+
+EVENTS = """
+from dataclasses import dataclass
+
+from backend.core.events import Event
+
+
+@dataclass(frozen=True)
+class Rung(Event):
+    pass
+"""
+SUBSCRIBING = """
+from backend.core.events import on
+from backend.core.module import Module
+from {events} import Rung
+
+
+async def hear(context, session, event):
+    pass
+
+
+module = Module(name="door", depends_on={depends_on!r}, subscribers=(on(Rung, hear),))
+"""
+
+
+@pytest.mark.parametrize("depends_on", [(), ("bell",)])
+def test_a_subscriber_depends_on_the_publisher(
+    package: Package, depends_on: tuple[str, ...]
+) -> None:
+    package.plain("bell")
+    package.write("bell/events.py", EVENTS)
+    events = f"{package.name}.bell.events"
+    package.module("door", SUBSCRIBING.format(events=events, depends_on=depends_on))
+    if depends_on:
+        assert package.discover() == ["bell", "door"]
+    else:
+        assert package.refusal() == (
+            "Module 'door' subscribes to Rung of 'bell': add 'bell' to its depends_on."
+        )
+
+
+def test_events_are_defined_in_events_py(package: Package) -> None:
+    package.plain("bell")
+    package.write("bell/service.py", EVENTS)
+    events = f"{package.name}.bell.service"
+    package.module("door", SUBSCRIBING.format(events=events, depends_on=("bell",)))
+    assert package.refusal() == (
+        f"Module 'door' subscribes to Rung of {events}: define events in the events.py of the "
+        "module that publishes them."
+    )
