@@ -33,6 +33,10 @@ MAY_IMPORT = {
     "backend.server": ("backend.cli",),
 }
 PUTS_TOGETHER = {"backend.core.app", "backend.core.registry"}
+BELOW_MODULES = ("db", "ratelimit", "integrations", "core", "worker", "server")
+# JSON Schema calls the type of an array's members `items`.
+JSON_SCHEMA_KEYWORDS = {'"items"'}
+DESCRIBES_JSON = {"backend.core.http.openapi", "backend.core.http.json_schemas"}
 FILES = {
     *("__init__", "manifest", "router", "service", "schemas", "models", "exceptions"),
     *("dependencies", "settings", "jobs", "events", "queries"),
@@ -204,6 +208,23 @@ def module_breaches(sources: Iterable[Source], depends_on: DependsOn) -> Breache
                 )
             if file not in (PUBLIC if importer else PUBLIC_TO_ROOTS):
                 yield f"{short(source.name)} imports {short(imported)}; use {target}.service"
+
+
+def name_breaches(sources: Iterable[Source], modules: Collection[str]) -> Breaches:
+    """Modules named below `modules` in a string or comment: as path, permission, job or name."""
+    names = "|".join(sorted(modules))
+    found = re.compile(rf"""/({names})\b|["']({names})["'.:]|\b({names}):[a-z]""")
+    for source in sources:
+        if not source.is_in(*BELOW_MODULES):
+            continue
+        for number, line in enumerate(source.text.splitlines(), start=1):
+            match = found.search(line)
+            if match and not (match[0] in JSON_SCHEMA_KEYWORDS and source.name in DESCRIBES_JSON):
+                named = next(filter(None, match.groups()))
+                yield (
+                    f"{short(source.name)}:{number} names the module {named}; let its manifest "
+                    "declare what is needed"
+                )
 
 
 def vocabulary_breaches(sources: Iterable[Source]) -> Breaches:

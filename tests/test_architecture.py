@@ -25,6 +25,7 @@ from tests.architecture import (
     layer_breaches,
     middleware_breaches,
     module_breaches,
+    name_breaches,
     package_breaches,
     path_breaches,
     print_breaches,
@@ -72,6 +73,10 @@ def test_some_packages_are_for_some_others_only() -> None:
 
 def test_modules_know_only_the_public_files_of_declared_dependencies() -> None:
     hold(module_breaches(BACKEND, DEPENDS_ON))
+
+
+def test_core_knows_no_module_by_name() -> None:
+    hold(name_breaches(BACKEND, DEPENDS_ON))
 
 
 def test_modules_are_made_of_the_same_few_files() -> None:
@@ -225,6 +230,26 @@ def test_public_files_and_own_files_may_be_imported() -> None:
     assert list(module_breaches(roots, {})) == []
     roots = [Source("backend.cli.dev", "from backend.modules.users.models import x")]
     assert list(module_breaches(roots, {})) == ["cli.dev imports users.models; use users.service"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'URL = f"{API_PREFIX}/users/login"',
+        'require("users:read")',
+        "# Also `/api/v1/users`, as everybody knows.",
+        'if module.name == "users":',
+        'JOB = "users.purge"',
+    ],
+)
+def test_a_module_named_below_the_modules_is_named(line: str) -> None:
+    for layer in ("core.app", "server.config", "db.database"):
+        (breach,) = name_breaches([Source(f"backend.{layer}", f"x = 1\n{line}")], ["users"])
+        assert breach == (
+            f"{layer}:2 names the module users; let its manifest declare what is needed"
+        )
+    assert list(name_breaches(tree(items__service=line), ["users"])) == []
+    assert list(name_breaches([Source("backend.core.app", line)], ["items"])) == []
 
 
 def test_unusual_files_are_named() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from backend.core.identity import Policy, policies
 from backend.core.module import Module
-from backend.core.permissions import ADMIN_ROLE, BUILT_IN_ROLES
+from backend.core.permissions import ADMIN_ROLE
 from backend.core.registry import discover, prefix_of, routes_of
+from backend.modules.roles.schemas import BUILT_IN_ROLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "permissions.md"
 COMMAND = "python -m tools.permissions"

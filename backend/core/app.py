@@ -29,10 +29,9 @@ from backend.core.http.middleware.root_path import RootPathMiddleware
 from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
-from backend.core.http.routing import Router
 from backend.core.identity import policies
 from backend.core.module import Module
-from backend.core.registry import prefix_of
+from backend.core.registry import prefix_of, probe_paths
 from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.db.connections import Timeouts
@@ -84,6 +83,7 @@ def create_context(
         subscribers=handlers_by_event(each for module in modules for each in module.subscribers),
         limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
         checks=checks,
+        probe_paths=probe_paths(modules),
     )
 
 
@@ -124,36 +124,35 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     app.state.context = context
-    # Those on top come first: `/users/me` of one module must not be taken for the `/users/{id}` of
-    # another that it builds upon.
+    # Dependents come first: a literal path of theirs (`/notes/mine`) must not be taken for a
+    # parameter of the module that they build upon (`/notes/{id}`).
     for module in reversed(modules):
         if module.router is not None:
-            if isinstance(module.router, Router):
-                prefix = prefix_of(module) + module.router.prefix
-                module.router.mounted_at = prefix.partition("{")[0]
             app.include_router(module.router, prefix=prefix_of(module))
     app.include_router(docs.error_pages)
     if settings.shows_docs:
         docs.mount_documentation(app)
-    app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]  # its hook
+    security = next((module.security for module in modules if module.security), None)
+    app.openapi = cache(  # type: ignore[method-assign]  # FastAPI's hook
+        lambda: openapi_document(app, security)
+    )
     install_error_handlers(app)
-    _add_middleware(app, settings)
+    _add_middleware(app, context)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    contexts = [
-        context
-        for context in iter_route_contexts(app.routes)
-        if isinstance(context.original_route, APIRoute)
+def _add_middleware(app: FastAPI, context: Context) -> None:
+    settings = context.settings
+    routes = [
+        route
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute)
     ]
-    templates: dict[object, str | None] = {
-        context.endpoint: context.path_format for context in contexts
-    }
+    templates: dict[object, str | None] = {route.endpoint: route.path_format for route in routes}
     anonymous = {
-        str(context.path_format): context.endpoint
-        for context in contexts
-        if "POST" in (context.methods or ()) and _ignores_credentials(context.original_route)
+        str(route.path_format): route.endpoint
+        for route in routes
+        if "POST" in (route.methods or ()) and _ignores_credentials(route.original_route)
     }
     # Innermost first.
     app.add_middleware(AnonymousThrottleMiddleware, endpoints=anonymous)
@@ -161,7 +160,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     # Else pages of a foreign name that leads to this machine could use what runs here.
     admits = admission(settings.allowed_hosts, local_only=settings.is_development)
     if admits is not None:
-        app.add_middleware(TrustedHostMiddleware, admits=admits)
+        app.add_middleware(TrustedHostMiddleware, admits=admits, is_probe=context.is_probe)
     app.add_middleware(AmbiguousHeadersMiddleware)
     app.add_middleware(ServerErrorMiddleware, tells_details=settings.is_development)
     calls_from_elsewhere = settings.cors_origins or settings.is_development
@@ -169,7 +168,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         CORSMiddleware, allows=settings.allows_origin if calls_from_elsewhere else None
     )
     if settings.root_path or settings.trusted_proxies:
-        roots = {str(context.path_format).split("/", 2)[1] for context in contexts}
+        roots = {str(route.path_format).split("/", 2)[1] for route in routes}
         app.add_middleware(RootPathMiddleware, root_path=settings.root_path, roots=roots)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted=settings.trusted_proxies)

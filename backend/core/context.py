@@ -53,7 +53,8 @@ class Context:
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
     handlers of each class of events. `limits` is None where limits are off. `large_pages` admits
-    those whose rows are in memory at once.
+    those whose rows are in memory at once. Requests whose path begins with one of `probe_paths`
+    watch the server.
     """
 
     settings: Settings
@@ -66,6 +67,7 @@ class Context:
     subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
     limits: RateLimiter | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
+    probe_paths: tuple[str, ...] = ()
     state: State = field(default_factory=State)
     large_pages: FairSemaphore = field(
         default_factory=lambda: FairSemaphore(LARGE_PAGES, 5, "place for a page")
@@ -82,6 +84,10 @@ class Context:
             return cast(T, self._single[make])
         except KeyError:
             return cast(T, self._single.setdefault(make, make(self)))
+
+    def is_probe(self, path: str) -> bool:
+        """Whether requests for this path watch the server."""
+        return f"{path}/".startswith(self.probe_paths)
 
     def settings_of(self, kind: type[S]) -> S:
         return cast(S, self.module_settings[kind])

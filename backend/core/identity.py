@@ -1,7 +1,7 @@
 """Who may call a route, declared in the signature of its handler.
 
     principal: CurrentPrincipal                                      whoever is signed in
-    principal: Annotated[Principal, require("articles:publish")]     who holds this permission
+    principal: Annotated[Principal, require("notes:publish")]        who holds this permission
     caller: OptionalPrincipal                                        anybody, signed in or not
     dependencies=[public]                                            anybody
     dependencies=[credentials_ignored]                               anybody, tokens not looked at
@@ -23,9 +23,6 @@ from backend.core.errors import AppError, NotAuthenticatedError, PermissionDenie
 from backend.core.limits import count_request
 from backend.core.principal import Principal
 
-# Security schemes of the OpenAPI document, by which callers are known.
-SIGN_IN, COOKIE, CSRF = "SignIn", "Cookie", "CSRFToken"
-REFRESH_COOKIE = "RefreshCookie"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

@@ -15,6 +15,21 @@ from backend.core.settings import SettingsBase
 
 
 @dataclass(frozen=True)
+class SecuritySchemes:
+    """How the OpenAPI document describes the credentials that `authenticate` accepts.
+
+    schemes   security schemes by name (OpenAPI 3.1, "Security Scheme Object")
+    safe      alternatives for GET, HEAD and OPTIONS; each lists the schemes that one request needs
+              together
+    unsafe    alternatives for all other methods
+    """
+
+    schemes: Mapping[str, Mapping[str, Any]]
+    safe: tuple[tuple[str, ...], ...]
+    unsafe: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Module:
     """What a feature folder offers. `manifest.py` binds one to the name `module`.
 
@@ -24,8 +39,12 @@ class Module:
     startup       idempotent work that needs the migrated database; several processes may run it
                   at once, and it is repeated until it succeeds
     lifespan      resources held as long as the application runs
-    readiness     named checks; a failing one makes /health/ready read `degraded`
+    readiness     named checks; the application is `degraded` while one of them fails
+    probes        True if its routes are called to watch the server: they answer under any `Host`,
+                  and on connections that are reserved for them
     authenticate  who is calling, or None without credentials; at most one module has it
+    security      the OpenAPI description of these credentials; at most one module has it
+    built_in_roles  description by name; at most one module has them
     jobs          what it does later or from time to time
     on_refusal    is told of every `PermissionDeniedError`, before it is answered; at most one
                   module has it
@@ -41,7 +60,10 @@ class Module:
     startup: Callable[[Context], Awaitable[None]] | None = None
     lifespan: Callable[[Context], AbstractAsyncContextManager[Any]] | None = None
     readiness: Mapping[str, ReadinessCheck] = field(default_factory=dict)
+    probes: bool = False
     authenticate: Authenticator | None = None
+    security: SecuritySchemes | None = None
+    built_in_roles: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[Job, ...] = ()
     on_refusal: RefusalObserver | None = None
     subscribers: tuple[Subscriber, ...] = ()

@@ -4,17 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ADMIN_ROLE = "admin"
-BUILT_IN_ROLES = {
-    ADMIN_ROLE: "Everything, also what modules added later declare.",
-    "editor": "Writes, publishes and edits everybody's articles.",
-    "member": "Own items and articles. Every new account has this role.",
-    "viewer": "Reads.",
-}
 
 
 @dataclass(frozen=True)
 class Feature:
-    """Actions on one subject. `articles` with the action `publish` makes `articles:publish`.
+    """Actions on one subject. `notes` with the action `publish` makes `notes:publish`.
 
     `granted_to` says which built-in roles hold which actions when the feature first appears;
     the `admin` role always holds all of them.

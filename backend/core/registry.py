@@ -16,9 +16,16 @@ from backend.core.events import publisher_of
 from backend.core.http.routing import Route
 from backend.core.identity import policies
 from backend.core.module import Module
-from backend.core.permissions import BUILT_IN_ROLES, Feature
+from backend.core.permissions import Feature
 
 API_PREFIX = "/api/v1"
+# Fields of the manifest that at most one module sets, and what such a module does.
+SINGLE = {
+    "authenticate": "authenticate",
+    "on_refusal": "observe refusals",
+    "security": "describe credentials",
+    "built_in_roles": "declare built-in roles",
+}
 
 
 class RegistryError(Exception):
@@ -85,8 +92,8 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
         raise RegistryError(
             f"Modules depend on each other in a circle: {' -> '.join(error.args[1])}."
         ) from None
-    _check_single("authenticate", result)
-    _check_single("on_refusal", result)
+    for field, action in SINGLE.items():
+        _check_single(field, action, result)
     _check_subscribers(result)
     _check_jobs(result)
     _check_features(result)
@@ -98,15 +105,26 @@ def prefix_of(module: Module) -> str:
     return API_PREFIX if module.versioned else ""
 
 
+def probe_paths(modules: Iterable[Module]) -> tuple[str, ...]:
+    """The first path segments of the routes that are called to watch the server: `/watch/`."""
+    found = {
+        f"{prefix_of(module)}{route.path}"
+        for module in modules
+        if module.probes
+        for route in routes_of(module)
+    }
+    return tuple(sorted({f"/{path.split('/')[1]}/" for path in found}))
+
+
 def routes_of(module: Module) -> list[RouteContext]:
     """The module's routes, nested routers' too; their paths without the prefix of the API."""
     return list(iter_route_contexts(module.router.routes)) if module.router else []
 
 
-def _check_single(field: str, modules: tuple[Module, ...]) -> None:
+def _check_single(field: str, action: str, modules: tuple[Module, ...]) -> None:
     names = [module.name for module in modules if getattr(module, field)]
     if len(names) > 1:
-        raise RegistryError(f"Only one module can {field}: {' and '.join(names)} both do.")
+        raise RegistryError(f"Only one module can {action}: {' and '.join(names)} both do.")
 
 
 def _check_subscribers(modules: tuple[Module, ...]) -> None:
@@ -141,6 +159,7 @@ def _check_jobs(modules: tuple[Module, ...]) -> None:
 
 def _check_features(modules: tuple[Module, ...]) -> None:
     owners: dict[str, str] = {}
+    roles = [role for module in modules for role in module.built_in_roles]
     for module in modules:
         for feature in module.features:
             for permission in feature.permissions:
@@ -150,15 +169,15 @@ def _check_features(modules: tuple[Module, ...]) -> None:
                         f"'{owners[permission]}' and '{module.name}'."
                     )
                 owners[permission] = module.name
-            _check_grants(module, feature)
+            _check_grants(module, feature, roles)
 
 
-def _check_grants(module: Module, feature: Feature) -> None:
+def _check_grants(module: Module, feature: Feature, roles: list[str]) -> None:
     for role, actions in feature.granted_to.items():
-        if role not in BUILT_IN_ROLES:
+        if role not in roles:
             raise RegistryError(
                 f"Module '{module.name}' grants '{feature.name}' to the role '{role}', which is "
-                f"none of the built-in ones: {', '.join(BUILT_IN_ROLES)}."
+                f"none of the built-in ones: {', '.join(roles) or 'there are none'}."
             )
         for action in actions:
             if action not in feature.actions:

@@ -18,7 +18,7 @@ class Bounds:
     unsent_bytes    that the kernel takes of an answer before the client reads, where it can be told
     linger_seconds  in which a refused client may read the answer and is not listened to
     connections     beyond these, those that wait longest for their client are closed
-    spare           connections beyond `connections` that are answered 503, health apart
+    spare           connections beyond `connections` that are answered 503, probes apart
     """
 
     head_bytes: int = 64 * 1024

@@ -257,8 +257,8 @@ class Protocol(SendingProtocol):
                 message["headers"] = [*message["headers"], CLOSE]
             await send(message)
 
-        prefix = self.config.loaded_app.state.context.settings.root_path
-        if f"{scope['path'].removeprefix(prefix)}/".startswith("/health/"):
+        context = self.config.loaded_app.state.context
+        if context.is_probe(scope["path"].removeprefix(context.settings.root_path)):
             # An overloaded process is not to be taken for a dead one.
             await self.config.loaded_app(scope, receive, send_last)
             return

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from backend.core.module import Module
+from backend.core.context import unobserved
+from backend.core.module import Module, SecuritySchemes
 from backend.core.permissions import Feature
 from backend.core.registry import RegistryError, discover, ordered, prefix_of, routes_of
 from tests.applications import MODULES
@@ -349,9 +351,30 @@ def test_a_permission_declared_twice(second: str) -> None:
 
 def test_a_granted_action_that_is_not_declared() -> None:
     module = Module("notes", features=(feature("notes", "read", member=("read", "wriet")),))
-    assert refusal_of(module) == (
+    assert refusal_of(module, Module("roles", built_in_roles={"member": "Text."})) == (
         "Module 'notes' grants 'notes:wriet' to the role 'member' but does not declare that action."
     )
+
+
+def test_a_grant_to_an_unknown_role() -> None:
+    module = Module("notes", features=(feature("notes", "read", member=("read",)),))
+    refused = "Module 'notes' grants 'notes' to the role 'member', which is none of the built-in "
+    assert refusal_of(module) == f"{refused}ones: there are none."
+    roles = Module("roles", built_in_roles={"reader": "Text.", "writer": "Text."})
+    assert refusal_of(module, roles) == f"{refused}ones: reader, writer."
+
+
+@pytest.mark.parametrize(
+    ("options", "action"),
+    [
+        ({"security": SecuritySchemes({}, (), ())}, "describe credentials"),
+        ({"built_in_roles": {"reader": "Text."}}, "declare built-in roles"),
+        ({"on_refusal": unobserved}, "observe refusals"),
+    ],
+)
+def test_two_modules_that_do_what_one_may(options: dict[str, Any], action: str) -> None:
+    both = [Module(name, **options) for name in ("keys", "auth")]
+    assert refusal_of(*both) == f"Only one module can {action}: auth and keys both do."
 
 
 def test_two_authenticators() -> None:

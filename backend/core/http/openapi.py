@@ -13,17 +13,9 @@ from pydantic import BaseModel
 from backend.core import errors
 from backend.core.errors import AppError, Problem, error_responses
 from backend.core.http.json_schemas import standardise_schemas
-from backend.core.identity import (
-    COOKIE,
-    CSRF,
-    REFRESH_COOKIE,
-    SAFE_METHODS,
-    SIGN_IN,
-    Policy,
-    policies,
-)
+from backend.core.identity import SAFE_METHODS, Policy, policies
 from backend.core.limits import RateLimitedError
-from backend.core.registry import API_PREFIX
+from backend.core.module import SecuritySchemes
 
 PROBLEM_MEDIA = "application/problem+json"
 DESCRIPTION = """
@@ -33,41 +25,16 @@ Every answer carries `X-Request-ID`; send your own to find a request in the logs
 Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parameters are refused.
 """
 
-_SECURITY_SCHEMES = {
-    SIGN_IN: {
-        "type": "oauth2",
-        "description": "`Authorization: Bearer` with the access token of a sign-in.",
-        "flows": {"password": {"tokenUrl": f"{API_PREFIX}/auth/login", "scopes": {}}},
-    },
-    COOKIE: {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "access_token",
-        "description": "Set by `POST /auth/login?transport=cookie`. Outside development its name "
-        "is `__Host-access_token`.",
-    },
-    REFRESH_COOKIE: {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "refresh_token",
-        "description": "Set beside the cookie `access_token`, and sent to `/auth` only. Outside "
-        "development its name is `__Secure-refresh_token`.",
-    },
-    CSRF: {
-        "type": "apiKey",
-        "in": "header",
-        "name": "X-CSRF-Token",
-        "description": "`csrf_token` of the sign-in or refresh, beside the cookie.",
-    },
-}
+# Members of an OAuth flow that hold addresses.
+FLOW_URLS = ("authorizationUrl", "tokenUrl", "refreshUrl")
 
 
 def operation_id(route: APIRoute) -> str:
-    """`articles-publish_article`: generated clients make readable method names of it."""
+    """`notes-publish_note`: generated clients make readable method names of it."""
     return f"{route.tags[0]}-{route.name}" if route.tags else route.name
 
 
-def openapi_document(app: FastAPI) -> dict[str, Any]:
+def openapi_document(app: FastAPI, security: SecuritySchemes | None) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -81,12 +48,12 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     schemas |= {**schema.pop("$defs"), "Problem": schema}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    components["securitySchemes"] = _SECURITY_SCHEMES
+    components["securitySchemes"] = deepcopy(dict(security.schemes)) if security else {}
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
-                _complete(operation, context.original_route, schemas)
+                _complete(operation, context.original_route, schemas, security)
     standardise_schemas(document)
     return document
 
@@ -96,27 +63,35 @@ def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
     if not prefix:
         return document
     schemes = deepcopy(document["components"]["securitySchemes"])
-    # Some clients resolve it without `servers`.
-    schemes[SIGN_IN]["flows"]["password"]["tokenUrl"] = f"{prefix}{API_PREFIX}/auth/login"
+    for scheme in schemes.values():
+        for flow in scheme.get("flows", {}).values():
+            # Some clients resolve these addresses without `servers`.
+            flow |= {name: prefix + url for name, url in flow.items() if name in FLOW_URLS}
     components = {**document["components"], "securitySchemes": schemes}
     return {**document, "servers": [{"url": prefix}], "components": components}
 
 
-def security_of(policy: Policy, methods: Set[str]) -> list[dict[str, list[str]]]:
+def _requirements(
+    policy: Policy, methods: Set[str], security: SecuritySchemes | None
+) -> list[dict[str, list[str]]]:
     """The alternatives by which callers of such a route are known; `{}` is anonymous."""
-    if policy.kind == "ignored":
+    if policy.kind == "ignored" or security is None:
         return []
-    by_cookie: dict[str, list[str]] = {COOKIE: []}
-    if not methods <= SAFE_METHODS:
-        by_cookie[CSRF] = []
-    anonymous: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
-    return [*anonymous, {SIGN_IN: []}, by_cookie]
+    found: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
+    alternatives = security.safe if methods <= SAFE_METHODS else security.unsafe
+    found += [{name: [] for name in names} for names in alternatives]
+    return found
 
 
-def _complete(operation: dict[str, Any], route: APIRoute, schemas: dict[str, Any]) -> None:
+def _complete(
+    operation: dict[str, Any],
+    route: APIRoute,
+    schemas: dict[str, Any],
+    security: SecuritySchemes | None,
+) -> None:
     policy = next(iter(policies(route.dependant)), Policy("ignored"))
     # Routes that look for credentials themselves declare them with `openapi_extra`.
-    operation.setdefault("security", security_of(policy, route.methods or set()))
+    operation.setdefault("security", _requirements(policy, route.methods or set(), security))
     if policy.permission:
         note = f"Needs the permission `{policy.permission}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()

@@ -109,7 +109,7 @@ class Router(APIRouter):
     def __init__(self, *, max_body_size: int | None = None, **options: Any) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
         self._body_limit = max_body_size
-        self.mounted_at = ""
+        self._literal_prefix = self.prefix.partition("{")[0]
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if options.get("status_code") == HTTPStatus.NO_CONTENT:
@@ -119,8 +119,8 @@ class Router(APIRouter):
         super().add_api_route(path, endpoint, **options)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        # FastAPI tries every route of every router in turn; most routers are not meant.
-        if not scope["path"].startswith(self.mounted_at):
+        # FastAPI tries every route of every router in turn. Without the router's prefix none fits.
+        if self._literal_prefix not in scope["path"]:
             return Match.NONE, {}
         return super().matches(scope)
 

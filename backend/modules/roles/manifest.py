@@ -1,6 +1,7 @@
 from backend.core.module import Module
 from backend.core.permissions import Feature
 from backend.modules.roles.router import router
+from backend.modules.roles.schemas import BUILT_IN_ROLES
 from backend.modules.roles.service import sync_on_start
 
 module = Module(
@@ -15,4 +16,5 @@ module = Module(
         ),
     ),
     startup=sync_on_start,
+    built_in_roles=BUILT_IN_ROLES,
 )

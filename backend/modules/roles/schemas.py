@@ -2,8 +2,15 @@ from typing import Annotated
 
 from pydantic import MISSING, Field, StringConstraints
 
+from backend.core.permissions import ADMIN_ROLE
 from backend.core.schemas import Schema, Timestamp, Trimmed
 
+BUILT_IN_ROLES = {
+    ADMIN_ROLE: "Everything, also what modules added later declare.",
+    "editor": "Writes, publishes and edits everybody's articles.",
+    "member": "Own items and articles. Every new account has this role.",
+    "viewer": "Reads.",
+}
 ROLE_NAME = r"^[a-z][a-z0-9_-]{0,49}$"
 # More than an application will ever declare, and few enough to look at one by one.
 MAX_PERMISSIONS = 1000

@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
 from backend.core.http.pagination import Page
-from backend.core.permissions import ADMIN_ROLE, BUILT_IN_ROLES, Feature
+from backend.core.permissions import ADMIN_ROLE, Feature
 from backend.core.principal import Principal
 from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
@@ -33,6 +33,7 @@ from backend.modules.roles.exceptions import (
 )
 from backend.modules.roles.models import Permission, Role
 from backend.modules.roles.schemas import (
+    BUILT_IN_ROLES,
     ROLE_NAME,
     ActionOut,
     FeatureOut,

@@ -10,7 +10,7 @@ class RootPathMiddleware:
 
     `root_path` counts for every request; without one, the prefix that a trusted proxy has named.
     `roots` are the first segments of the application's own paths: with the prefix `/api`, the path
-    `/api/v1/items` lost its prefix on the way, and `/api/api/v1/items` did not.
+    `/api/v1/notes` lost its prefix on the way, and `/api/api/v1/notes` did not.
 
     Starlette's `root_path` is not used: it cannot tell these two apart.
     """

@@ -9,14 +9,17 @@ from backend.core.host_names import host_of
 
 
 class TrustedHostMiddleware:
-    """400 unless `admits` takes the host. Health is exempt: probes call by address."""
+    """400 unless `admits` takes the host. `is_probe` names exempt paths: probes call by address."""
 
-    def __init__(self, app: ASGIApp, admits: Callable[[str], bool]) -> None:
+    def __init__(
+        self, app: ASGIApp, admits: Callable[[str], bool], is_probe: Callable[[str], bool]
+    ) -> None:
         self.app = app
         self.admits = admits
+        self.is_probe = is_probe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not f"{scope['path']}/".startswith("/health/"):
+        if scope["type"] == "http" and not self.is_probe(scope["path"]):
             host = next((value for name, value in scope["headers"] if name == b"host"), b"")
             if not self.admits(host_of(host.decode("latin-1"))):
                 await problem_response(scope, InvalidHostError())(scope, receive, send)
