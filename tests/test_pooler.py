@@ -264,7 +264,7 @@ def test_in_session_mode_it_says_why_it_is_not_ready(
     ):
         reason = server.says(r'"reason":"([^"]+)","event":"startup_waits"')
         assert reason == (
-            f"The pooler at {bouncer.place} {verb} the startup parameter 'options', which keeps a "
+            f"The pooler at {bouncer.place} {verb} the startup parameter 'options', which sets a "
             "session's time limits: set DATABASE_POOLER=transaction."
         )
         status, told = ask(server.url, "/health/ready")

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from backend.cli.sessions import require_session
 from backend.cli.terminal import CommandError, require_writable, undisturbed
 from backend.core.settings import Settings
-from backend.db.connections import require_utf8, where
+from backend.db.connections import host_and_port, require_utf8
 from backend.db.errors import EncodingError
 from backend.dev.embedded_server import EmbeddedServer, embedded_server
 
@@ -88,14 +88,14 @@ def reach(url: str, name: str = "DATABASE_URL") -> str:
         raise CommandError(str(error)) from None
     if number < OLDEST_VERSION * 10_000:
         raise CommandError(
-            f"PostgreSQL {number // 10_000} at {where(target)} is too old: "
+            f"PostgreSQL {number // 10_000} at {host_and_port(target)} is too old: "
             f"point {name} at PostgreSQL {OLDEST_VERSION} or newer."
         )
     return f"{number // 10_000}.{number % 10_000}"
 
 
 def _explained(words: str, target: Mapping[str, object], name: str) -> str:
-    place = where(target)
+    place = host_and_port(target)
     missing = re.search(r'database "(.+)" does not exist', words)
     if missing:
         host, port = str(target.get("host") or "localhost"), target.get("port") or 5432

@@ -11,7 +11,7 @@ from backend.cli.terminal import CommandError
 from backend.core.settings import Settings
 from backend.db.connections import REMEDY, Timeouts
 from backend.db.errors import is_unavailable
-from backend.db.session_features import Trial, try_session
+from backend.db.session_features import SessionFeatures, probe_session
 
 KEPT = "prepared statements, session settings and LISTEN work"
 DIRECT = "set DATABASE_DIRECT_URL to the server itself, for migrations and the worker"
@@ -90,9 +90,9 @@ def addresses(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name.upper(), secret.get_secret_value()
 
 
-def _refund_if_untried(name: str, url: str) -> Trial:
+def _refund_if_untried(name: str, url: str) -> SessionFeatures:
     try:
-        return asyncio.run(try_session(url, Timeouts()))
+        return asyncio.run(probe_session(url, Timeouts()))
     except (psycopg.Error, OSError) as error:
         if not is_unavailable(error):
             raise
@@ -100,7 +100,7 @@ def _refund_if_untried(name: str, url: str) -> Trial:
         raise CommandError(f"{name} broke off while it was tried ({reason}): try again.") from None
 
 
-def _lost(name: str, trial: Trial) -> str:
+def _lost(name: str, trial: SessionFeatures) -> str:
     *first, last = trial.lost or ["transactions"]
     lost = " and ".join(filter(None, [", ".join(first), last]))
     return f"{name} leads to a transaction pooler, where {lost} do not work"

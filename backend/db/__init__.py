@@ -1,4 +1,4 @@
-"""PostgreSQL: connections and transactions, tables and lists, migrations, the embedded server.
+"""PostgreSQL: connections, transactions, base classes of tables, lists, schema and migrations.
 
 Imports neither `backend.core` nor any module.
 """

@@ -1,4 +1,4 @@
-"""Many rows in one statement: each column travels as one array."""
+"""Bulk parameters: many rows in one statement, each column as one array parameter."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,10 @@ from sqlalchemy.types import TypeEngine
 
 
 def unnested(columns: Mapping[str, type[TypeEngine[Any]]]) -> TableValuedAlias:
-    """A table with a row for each position of the lists that are bound to the columns' names."""
+    """Return a table made of array parameters, one per column, bound by the column's name.
+
+    Row n holds the n-th element of each array.
+    """
     arrays = (cast(bindparam(name), ARRAY(kind)) for name, kind in columns.items())
     named = (column(name, kind) for name, kind in columns.items())
     return func.unnest(*arrays).table_valued(*named).render_derived()

@@ -1,4 +1,4 @@
-"""What every table is built from."""
+"""Base classes of tables, and the constraint naming convention."""
 
 import secrets
 import time
@@ -19,14 +19,14 @@ NAMING_CONVENTION = {
 
 
 def utc_now() -> datetime:
-    """The current time, aware, in UTC."""
+    """Return the current time as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
 def uuid7() -> UUID:
-    """A UUIDv7 (RFC 9562, 5.7, with method 3 for the fraction of a millisecond).
+    """Return a new UUIDv7 (RFC 9562, 5.7, with method 3 for the fraction of a millisecond).
 
-    Made here and not in the database, whose own function exists only from PostgreSQL 18 on.
+    Generated in Python because PostgreSQL has a function for it only from version 18 on.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = nanoseconds * 4096 // 1_000_000
@@ -36,19 +36,19 @@ def uuid7() -> UUID:
 
 
 class Base(SQLModel):
-    """Root of all tables. Give each table a `__tablename__` in the plural."""
+    """Base class of all tables. Each table sets `__tablename__`, in the plural."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 class Identified(SQLModel):
-    """A UUIDv7 primary key, known before the row is written."""
+    """A UUIDv7 primary key, generated before the row is inserted."""
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
 
 
 class Timestamped(SQLModel):
-    """When the row was made and last changed, in UTC."""
+    """Times of the row's creation and last update, in UTC."""
 
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now, sa_column_kwargs={"onupdate": utc_now})

@@ -1,4 +1,4 @@
-"""Questions that several ask at once, answered by one round trip."""
+"""Request coalescing: concurrent loads share one round trip."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
@@ -7,15 +7,15 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Send = Callable[[Mapping[K, int]], Awaitable[Mapping[K, V]]]
-# While questions come several at a time, each round trip waits for some more of them.
+# After a round trip for several loads, the next one waits this long to collect more of them.
 BUSY_PAUSE_SECONDS = 0.002
 
 
 class Coalescer(Generic[K, V]):
-    """Those who ask while a round trip is under way share the next one.
+    """Loads values by key; loads that arrive during a round trip share the next one.
 
-    The more there are, the less each of them costs; and nobody gets an answer that is older than
-    their question. `send` is told how many ask for each key.
+    A value is never older than the load that returns it. `send` gets the number of loads of each
+    key and returns a value for each key.
     """
 
     def __init__(self, send: Send[K, V]) -> None:
@@ -24,16 +24,16 @@ class Coalescer(Generic[K, V]):
         self._sender: asyncio.Task[None] | None = None
 
     async def load(self, key: K) -> tuple[V, int]:
-        """The answer, and which one, from 0, of those who share it this is."""
+        """Return the value, and this load's position, from 0, among those that share it."""
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[V] = loop.create_future()
-        turns = self._waiting.setdefault(key, [])
-        place = len(turns)
-        turns.append(turn)
+        future: asyncio.Future[V] = loop.create_future()
+        futures = self._waiting.setdefault(key, [])
+        position = len(futures)
+        futures.append(future)
         if self._sender is None:
-            # Of its own, so that no request that is given up takes others along.
+            # A task of its own, so that cancelling one load does not cancel the others.
             self._sender = loop.create_task(self._send_all())
-        return await turn, place
+        return await future, position
 
     async def _send_all(self) -> None:
         waiting: dict[K, list[asyncio.Future[V]]] = {}
@@ -44,21 +44,22 @@ class Coalescer(Generic[K, V]):
                     await asyncio.sleep(BUSY_PAUSE_SECONDS)
                 waiting, self._waiting = self._waiting, {}
                 busy = sum(map(len, waiting.values())) > 1
+                counts = {key: len(futures) for key, futures in waiting.items()}
                 try:
-                    found = await self._send({key: len(turns) for key, turns in waiting.items()})
-                except Exception as error:  # noqa: BLE001  # theirs to handle, whatever it is
-                    for turn in _pending(waiting):
-                        turn.set_exception(error)
+                    values = await self._send(counts)
+                except Exception as error:  # noqa: BLE001  # passed on to the callers of `load`
+                    for future in _pending(waiting):
+                        future.set_exception(error)
                 else:
-                    for key, turns in waiting.items():
-                        for turn in turns:
-                            if not turn.done():
-                                turn.set_result(found[key])
+                    for key, futures in waiting.items():
+                        for future in futures:
+                            if not future.done():
+                                future.set_result(values[key])
         finally:
             self._sender = None
-            for turn in (*_pending(waiting), *_pending(self._waiting)):
-                turn.cancel()
+            for future in (*_pending(waiting), *_pending(self._waiting)):
+                future.cancel()
 
 
 def _pending(waiting: Mapping[K, list[asyncio.Future[V]]]) -> Iterator[asyncio.Future[V]]:
-    return (turn for turns in waiting.values() for turn in turns if not turn.done())
+    return (future for futures in waiting.values() for future in futures if not future.done())

@@ -1,4 +1,4 @@
-"""How connections are made, shared out, and found dead."""
+"""Connections: time limits, opening, fair queueing, detection of closed ones."""
 
 import asyncio
 import re
@@ -16,23 +16,24 @@ from psycopg.pq import TransactionStatus
 
 from backend.db.errors import DatabaseUnavailableError, EncodingError, PoolerError
 
-# So often a server that runs a statement looks whether anybody still waits for it.
+# Interval at which the server checks during a statement whether its client is still connected.
 CHECK_SECONDS = 1
 NAME = "trellis"
-# A parameter of a session that only `options` set: where it is missing, a pooler ignored them.
+# A session parameter set by `options` only; it is missing if a pooler ignored them.
 MARK = "trellis.session"
 REMEDY = "set DATABASE_POOLER=transaction"
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds. Every wait on the database has an end.
+    """Time limits of every wait on the database, in seconds.
 
-    `pooled` says that a transaction pooler may lend each transaction another server session. Then
-    nothing is left in a session: no startup parameter `options`, which poolers refuse, no prepared
-    statement, and limits that `begin` sets for a transaction alone.
+    With `pooled`, a transaction pooler may assign each transaction another server session. Then
+    no session state is used: no startup parameter `options`, which poolers refuse, no prepared
+    statements, and time limits only per transaction, set when it begins.
 
-    An `expensive_read` is one that a client may make long; it gets no more than `statement`.
+    `expensive_read` is for statements whose duration depends on what the client asks for; it is
+    capped at `statement`.
     """
 
     connect: float = 5
@@ -44,7 +45,10 @@ class Timeouts:
     pooled: bool = False
 
     def server_settings(self) -> dict[str, str]:
-        """What the server has to enforce, as parameters of a session, a role or a transaction."""
+        """Return the limits the server enforces, as parameters of a session, role or transaction.
+
+        Times are in milliseconds.
+        """
         limits = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
@@ -55,23 +59,23 @@ class Timeouts:
         return {**milliseconds, "timezone": "UTC"}
 
     def beginning(self) -> str:
-        """Begins a transaction with these limits, in the one round trip that BEGIN takes anyway."""
+        """Return statements that begin a transaction with these limits, in one round trip."""
         return f"BEGIN; {self.assignments('SET LOCAL')}"
 
     def assignments(self, command: str) -> str:
-        """Statements such as `SET LOCAL` for all of them, sent in one round trip."""
+        """Return statements that apply `command`, such as `SET LOCAL`, to each server setting."""
         settings = self.server_settings().items()
         return "; ".join(f"{command} {name} = '{value}'" for name, value in settings)
 
     def client_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for `psycopg.connect` of which the server learns the name only."""
+        """Return the keyword arguments of `psycopg.connect` that do not use `options`."""
         return {
-            # libpq reads 1 as 2, and a fraction not at all.
+            # libpq raises 1 to 2, and does not accept fractions.
             "connect_timeout": max(2, round(self.connect)),
             "application_name": NAME,
-            # A role, a database and PGCLIENTENCODING may ask for one that lacks most letters.
+            # The default of a role, a database or PGCLIENTENCODING may lack most letters.
             "client_encoding": "UTF8",
-            # A server that vanished without a word enforces no timeout.
+            # The server's own timeouts do not apply if its machine or the network fails.
             "tcp_user_timeout": round((self.statement + self.connect) * 1000),
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -79,85 +83,87 @@ class Timeouts:
         }
 
     async def set_up(self, connection: "Connection") -> None:
-        """Set what the server has to enforce in this session.
+        """Set the server settings for this session.
 
-        For few and lasting connections: that is a round trip more than `options`, but also a
-        pooler that keeps sessions takes it.
+        This is for few, long-lived connections: it takes one more round trip than `options`, but
+        also works with session poolers that refuse `options`.
         """
         await connection.execute(self.assignments("SET").encode())
         await connection.commit()
 
     def connect_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for `psycopg.connect`; the server enforces them, unless `pooled`."""
+        """Return the keyword arguments of `psycopg.connect`, with server settings unless pooled."""
         if self.pooled:
             return self.client_arguments() | {"prepare_threshold": None}
-        # The server reports its `application_name`, which tells without a round trip whether
-        # `options` counted. An empty one of our own keeps the environment's from replacing it.
+        # The server reports `application_name`, which shows without a round trip whether
+        # `options` took effect. The empty argument keeps PGAPPNAME from overriding it.
         settings = self.server_settings() | {"application_name": NAME, MARK: "kept"}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return self.client_arguments() | {"application_name": "", "options": options}
 
     async def open(self, address: str = "", **options: Any) -> "Connection":
-        """A connection on which the server has to answer within a statement's time and a bit.
+        """Open a connection with a response timeout of `statement` plus `connect` seconds.
 
-        `PoolerError` where a pooler does not give it the session that it needs.
+        Raise `PoolerError` if a pooler does not apply the server settings, and `EncodingError`
+        if the database is not encoded in UTF-8.
         """
-        # What `options` of a URL sets as well, such as connect_timeout, is ours to decide.
+        # These arguments override those of the URL, such as connect_timeout.
         arguments = {**options, **self.connect_arguments()}
         try:
-            made = await Connection.connect(address, **arguments)
+            connection = await Connection.connect(address, **arguments)
         except psycopg.OperationalError as error:
             if self.pooled or not refuses_options(error):
                 raise
             raise _pooler_error("refuses", address, options) from None
-        if not self.pooled and made.pgconn.parameter_status(b"application_name") != NAME.encode():
-            made.pgconn.finish()
+        name = connection.pgconn.parameter_status(b"application_name")
+        if not self.pooled and name != NAME.encode():
+            connection.pgconn.finish()
             raise _pooler_error("ignores", address, options)
-        made.answer = self.statement + self.connect
+        connection.response_timeout = self.statement + self.connect
         try:
-            require_utf8(made.info)
+            require_utf8(connection.info)
         except EncodingError:
-            await made.close()
+            await connection.close()
             raise
-        return made
+        return connection
 
 
-def require_utf8(connected: psycopg.ConnectionInfo) -> None:
-    """`EncodingError` unless the database is encoded in UTF-8. Asks the server nothing."""
-    encoding = connected.parameter_status("server_encoding")
-    # A pooler may not pass it on.
+def require_utf8(info: psycopg.ConnectionInfo) -> None:
+    """Raise `EncodingError` unless the database is encoded in UTF-8. Takes no round trip."""
+    encoding = info.parameter_status("server_encoding")
+    # None: a pooler may not forward the parameter.
     if encoding not in ("UTF8", None):
         raise EncodingError(encoding)
 
 
 def refuses_options(error: psycopg.OperationalError) -> bool:
-    """Whether a pooler refused the connection because of the startup parameter `options`."""
+    """Return whether a pooler refused the connection because of the parameter `options`."""
     return bool(re.search("startup parameter|command-line options", str(error)))
 
 
-def where(target: Mapping[str, Any]) -> str:
-    """Host and port of connection parameters, in words."""
+def host_and_port(target: Mapping[str, Any]) -> str:
+    """Return `host:port` of connection parameters, or the directory of a Unix socket."""
     host = str(target.get("host") or target.get("hostaddr") or "localhost")
     return host if host.startswith("/") else f"{host}:{target.get('port') or 5432}"
 
 
-def _pooler_error(does: str, address: str, options: dict[str, Any]) -> PoolerError:
-    place = where({**conninfo_to_dict(address), **options})
+def _pooler_error(verb: str, address: str, options: dict[str, Any]) -> PoolerError:
+    pooler = host_and_port({**conninfo_to_dict(address), **options})
     return PoolerError(
-        f"The pooler at {place} {does} the startup parameter 'options', which keeps a session's "
+        f"The pooler at {pooler} {verb} the startup parameter 'options', which sets a session's "
         f"time limits: {REMEDY}."
     )
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """Is closed when nobody waits for its answer any more, or none comes in `answer` seconds.
+    """A connection that closes when its statement is cancelled or exceeds `response_timeout`.
 
-    psycopg would ask the server to drop the statement, and wait for that for ten seconds. But a
-    server that is frozen, or behind a proxy that is, drops nothing and enforces no timeout; any
-    other finds out by itself that nobody waits.
+    psycopg would send a cancel request and wait for its effect for ten seconds. A server that is
+    frozen, or unreachable behind a proxy, reacts to no cancel request and enforces no timeout;
+    any other server notices the closed connection within `CHECK_SECONDS`.
     """
 
-    answer: float | None = None
+    response_timeout: float | None = None  # seconds
 
     async def wait(
         self,
@@ -166,7 +172,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         timeout: float | None = None,  # noqa: ASYNC109  # psycopg calls it so
     ) -> Any:
         if timeout is None:
-            timeout = self.answer
+            timeout = self.response_timeout
         try:
             return await waiting.wait_async(gen, self.pgconn.socket, interval, timeout)
         except (asyncio.CancelledError, psycopg.OperationalError):
@@ -176,33 +182,33 @@ class Connection(psycopg.AsyncConnection[Any]):
 
 
 class FairSemaphore:
-    """At most `size` holders at once, served in the order they came.
+    """A semaphore with `size` places, granted in order of arrival, with a limited wait.
 
-    SQLAlchemy's own pool queue is not fair: with 32 clients on 10 connections the unlucky wait
-    for more than a second while others are served repeatedly.
+    SQLAlchemy's pool queue is not fair: with 32 clients on 10 connections, some wait for more
+    than a second while others are served repeatedly.
     """
 
-    def __init__(self, size: int, wait: float, what: str = "database connection") -> None:
+    def __init__(self, size: int, wait: float, resource: str = "database connection") -> None:
         self._free = size
         self._wait = wait
-        self._what = what
+        self._resource = resource
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> None:
-        """Wait for a place; `DatabaseUnavailableError` when none is free in time."""
+        """Wait for a place; raise `DatabaseUnavailableError` if none is free in time."""
         if self._free:
             self._free -= 1
             return
         loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        self._waiting.append(turn)
-        # A timer of its own costs a third of `asyncio.timeout` around a semaphore.
-        timer = loop.call_later(self._wait, self._refuse, turn)
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        # A plain timer costs a third of `asyncio.timeout`.
+        timer = loop.call_later(self._wait, self._time_out, waiter)
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            # Cancelled in the moment between being called and coming?
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
+            # The place was granted, but this task was cancelled before it resumed.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.release()
             raise
         finally:
@@ -210,16 +216,16 @@ class FairSemaphore:
 
     def release(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 return
         self._free += 1
 
-    def _refuse(self, turn: "asyncio.Future[None]") -> None:
-        if not turn.done():
-            message = f"no {self._what} was free within {self._wait:g} s"
-            turn.set_exception(DatabaseUnavailableError(message))
+    def _time_out(self, waiter: "asyncio.Future[None]") -> None:
+        if not waiter.done():
+            message = f"no {self._resource} was free within {self._wait:g} s"
+            waiter.set_exception(DatabaseUnavailableError(message))
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -231,11 +237,11 @@ class FairSemaphore:
 
 
 def is_dead(pgconn: psycopg.pq.abc.PGconn) -> bool:
-    """True when the server has closed this idle connection, found without a round trip.
+    """Return whether an idle connection is closed or about to be. Takes no round trip.
 
-    An idle connection has nothing to read. If its socket is readable, the server has said
-    something unasked: that it is going, as a rule. What it said is not looked at, because a
-    farewell may arrive before the end that proves it, and a new connection costs little.
+    An idle connection has nothing to read. A readable socket means an unrequested message,
+    usually of a server that shuts down. The message is not parsed: it can arrive before the end
+    of the stream, and a new connection costs little.
     """
     if pgconn.status != psycopg.pq.ConnStatus.OK:
         return True

@@ -1,4 +1,4 @@
-"""One database, as an application holds it: transactions to write, reads to read."""
+"""The application's database: transactions for writes, query runners for reads."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,10 +19,12 @@ _AFTER_COMMIT = "after_commit"
 
 
 class Database:
-    """Opens connections when first used, so it can be made while PostgreSQL is still down.
+    """A transaction pool and the query runners of the primary and the replica.
 
-    `size` bounds writers and readers each: one process holds at most twice as many connections.
-    `replica` may lag behind where there is a replica; `primary` knows every commit.
+    Connections open on first use, so a `Database` can be created while PostgreSQL is down.
+    `size` limits each pool: a process holds at most `size` connections for transactions and as
+    many for the reads of each server. `primary` reads see every commit; `replica` reads may lag
+    behind if a replica is configured, and are the same as `primary` otherwise.
     """
 
     def __init__(
@@ -30,19 +32,19 @@ class Database:
     ) -> None:
         self._gate = FairSemaphore(size, timeouts.pool)
         self._engine = create_async_engine(
-            # libpq reads the URL: it may name several hosts, of which SQLAlchemy reads one.
+            # libpq parses the URL: it supports several hosts, SQLAlchemy only one.
             "postgresql+psycopg://",
             pool_size=size,
-            # Overflow connections would be opened and closed again under load.
+            # Overflow connections are closed after each use, which is expensive under load.
             max_overflow=0,
             pool_timeout=timeouts.pool,
             connect_args={
                 **conninfo_to_dict(url),
                 "async_creator_fn": timeouts.open,
-                # Behind a pooler the event `begin` opens transactions, and not the driver.
+                # With a pooler, the `begin` event below starts transactions, not the driver.
                 "autocommit": timeouts.pooled,
             },
-            # Parameters are people's data; an error that is logged must not carry them.
+            # Parameters contain personal data, which must not reach logged errors.
             hide_parameters=True,
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
@@ -56,7 +58,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Commit on a clean exit, roll back otherwise; then run what `after_commit` registered.
+        """Commit on a clean exit, roll back on an exception; then run `after_commit` callbacks.
 
         An exception marked `CommitAndRaise` commits as well, and is raised again.
         """
@@ -72,11 +74,11 @@ class Database:
                     refusal = error
                 await session.commit()
             except BaseException:
-                # Runs to its end also when cancelled; the connection must get back.
+                # Completes even when cancelled, so the connection returns to the pool.
                 await session.__aexit__(None, None, None)
                 raise
-            # The connection went back with the commit, so there is nothing left to wait for:
-            # the asynchronous way out would make a task and a greenlet for it.
+            # The commit has returned the connection to the pool, so closing does no I/O. The
+            # asynchronous `close` would cost a task and a greenlet.
             session.sync_session.close()
         for callback in session.info.pop(_AFTER_COMMIT, ()):
             await callback()
@@ -85,16 +87,16 @@ class Database:
 
     @asynccontextmanager
     async def without_timeouts(self) -> AsyncIterator[AsyncSession]:
-        """A transaction in which statements may take any time."""
+        """Open a transaction without a statement timeout, on the server and in the client."""
         async with self.transaction() as session:
             connection = await session.connection()
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            before, driver.answer = driver.answer, None
+            previous, driver.response_timeout = driver.response_timeout, None
             try:
                 yield session
             finally:
-                driver.answer = before
+                driver.response_timeout = previous
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -103,7 +105,7 @@ class Database:
 
 
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
-    """Run `callback` once this session's transaction is committed; never if it is rolled back."""
+    """Run `callback` after this session's transaction has committed, never after a rollback."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
 
 
@@ -118,15 +120,15 @@ def _begin_with(timeouts: Timeouts) -> Callable[[Connection], None]:
 
 def _refuse_dead_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     if is_dead(dbapi_connection.driver_connection.pgconn):
-        # The pool answers this by opening a new connection.
+        # The pool reacts to this error by opening a new connection.
         raise exc.DisconnectionError
 
 
 def _refuse_failed_transaction(connection: Connection) -> None:
-    # PostgreSQL answers the COMMIT of a failed transaction with a rollback and no error, so a
-    # statement whose failure was caught outside a savepoint would lose all writes unnoticed.
+    # PostgreSQL executes the COMMIT of a failed transaction as a rollback without an error. If a
+    # statement's error was caught outside a savepoint, all writes would be lost silently.
     driver: Any = connection.connection.driver_connection
     if driver.pgconn.transaction_status == TransactionStatus.INERROR:
-        # SQLAlchemy takes the transaction for ended once its COMMIT has raised.
+        # SQLAlchemy considers the transaction ended if this event handler raises.
         connection.connection.rollback()
         raise exc.PendingRollbackError("a statement failed outside a savepoint: nothing is stored")

@@ -1,11 +1,11 @@
-"""What can go wrong between here and PostgreSQL, sorted by what the caller should do."""
+"""Database errors, classified by how the caller should react."""
 
 import psycopg
 from sqlalchemy import exc as sa
 
-# A locale of UTF-8, or PostgreSQL refuses the encoding where the server's own is another one.
+# The locale has to match the encoding; the server's default locale may belong to another one.
 CREATE_DATABASE = "createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 NAME"
-# What a prepared statement meets where a pooler lends each transaction another server session.
+# Errors of prepared statements behind a pooler that switches server sessions between transactions.
 LOST_STATEMENTS = (
     psycopg.errors.InvalidSqlStatementName,
     psycopg.errors.DuplicatePreparedStatement,
@@ -13,15 +13,15 @@ LOST_STATEMENTS = (
 
 
 class DatabaseUnavailableError(Exception):
-    """The database is down, starting, or busy beyond the wait it was given: try again later."""
+    """The database is down, starting, or still busy after the configured wait: retry later."""
 
 
 class TooManyReadsError(Exception):
-    """A caller asks for more expensive reads at once than anybody may."""
+    """A caller exceeds its limit of concurrent expensive reads."""
 
 
 class EncodingError(DatabaseUnavailableError):
-    """The database is not encoded in UTF-8; `str()` tells the remedy and names no host."""
+    """The database is not encoded in UTF-8. `str()` contains the remedy and no host name."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__(
@@ -31,35 +31,35 @@ class EncodingError(DatabaseUnavailableError):
 
 
 class MigrationRefusedError(Exception):
-    """Rows stand in the way of a migration. The text names them, and says what to do."""
+    """Existing rows prevent a migration. `str()` names the rows and the remedy."""
 
 
 class PoolerError(DatabaseUnavailableError):
-    """A pooler that keeps no session stands where one is needed; `str()` tells the remedy."""
+    """A transaction pooler is configured where a session is needed. `str()` names the remedy."""
 
 
 class CommitAndRaise:
-    """Marks an exception that refuses the request but keeps what its transaction wrote.
+    """Marker for exceptions after which the transaction commits, although the request is refused.
 
-    A counted failure or a revoked token family must outlive the answer that reports it.
+    A failed-attempt counter or a revoked token family has to be stored together with the refusal.
     """
 
 
 class InvalidCursorError(Exception):
-    """A list cursor that was not made here, or was made for another list."""
+    """A list cursor with an invalid signature, or one that belongs to another list."""
 
 
 def driver_error(error: BaseException) -> BaseException:
-    """The psycopg error inside a SQLAlchemy one; anything else as it is."""
+    """Return the psycopg error wrapped by a SQLAlchemy one, or the error itself."""
     return error.orig if isinstance(error, sa.DBAPIError) and error.orig else error
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """True where the same request may succeed later.
+    """Return whether the same request may succeed later.
 
-    Connection loss, a server that is starting or stopping, timeouts, deadlocks and full disks
-    are all `OperationalError` in PEP 249's terms; a statement on a connection that broke
-    earlier is an `InterfaceError`.
+    Lost connections, a server that starts or stops, timeouts, deadlocks and full disks are all
+    `OperationalError` in PEP 249's terms; a statement on a connection that broke before is an
+    `InterfaceError`.
     """
     if isinstance(error, DatabaseUnavailableError | sa.TimeoutError):
         return True
@@ -67,7 +67,7 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     cause = driver_error(error)
     if isinstance(cause, psycopg.errors.FeatureNotSupported) and "cached plan" in str(cause):
-        # A column has changed its type; the rollback makes the connection forget its plans.
+        # A column's type has changed; the rollback discards the connection's cached plans.
         return True
     return isinstance(
         cause,
@@ -82,5 +82,5 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def violated_constraint(error: sa.IntegrityError) -> str | None:
-    """Name of the constraint or unique index that refused the write."""
+    """Return the name of the violated constraint or unique index."""
     return error.orig.diag.constraint_name if isinstance(error.orig, psycopg.Error) else None

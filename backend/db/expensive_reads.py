@@ -1,6 +1,6 @@
-"""Reads that may take long keep to a share of the connections, and their callers to a few at once.
+"""Limits for expensive reads: a share of the connections, and few reads per caller at once.
 
-Whoever asks for a single row, or for who is calling, then never waits behind a search.
+Reads of single rows, and authentication, therefore never queue behind searches.
 """
 
 from collections.abc import AsyncIterator, Hashable
@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from backend.db.connections import FairSemaphore
 from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
 
-# One of so many connections, but at least one, is for expensive reads.
+# One of every `PART` connections, and at least one, is available to expensive reads.
 PART = 5
-# Expensive reads of one caller that run or wait. One runs at a time, so that of two callers each
-# has every other turn, however many reads of the one wait.
+# Expensive reads of one caller that may run or wait. Only one runs at a time, so two callers
+# alternate, however many reads either of them has waiting.
 PER_CALLER = 32
 
 
 @dataclass
 class _Caller:
-    turns: FairSemaphore
-    present: int = 0
+    running: FairSemaphore
+    reads: int = 0
 
 
 class Share:
-    """The places for expensive reads on a pool of `size` connections.
+    """The share of a pool of `size` connections that expensive reads may use.
 
-    `wait` is how many seconds a read waits for its caller's turn, and then for a place.
+    A read waits at most `wait` seconds for the caller's other reads, and as long for a place.
     """
 
     def __init__(self, size: int, wait: float) -> None:
@@ -36,26 +36,26 @@ class Share:
 
     @asynccontextmanager
     async def place(self, caller: Hashable) -> AsyncIterator[None]:
-        """A place inside the block.
+        """Hold a place inside the block.
 
-        `TooManyReadsError` if this caller has too many reads here; `DatabaseUnavailableError` if
-        those of others leave no place in time.
+        Raise `TooManyReadsError` if this caller has too many reads or waits too long for its
+        own; raise `DatabaseUnavailableError` if other callers' reads leave no place in time.
         """
-        mine = self._callers.setdefault(caller, _Caller(FairSemaphore(1, self._wait)))
-        if mine.present >= PER_CALLER:
+        state = self._callers.setdefault(caller, _Caller(FairSemaphore(1, self._wait)))
+        if state.reads >= PER_CALLER:
             raise TooManyReadsError
-        mine.present += 1
+        state.reads += 1
         try:
             try:
-                await mine.turns.acquire()
+                await state.running.acquire()
             except DatabaseUnavailableError:
                 raise TooManyReadsError from None
             try:
                 async with self._places.place():
                     yield
             finally:
-                mine.turns.release()
+                state.running.release()
         finally:
-            mine.present -= 1
-            if not mine.present:
+            state.reads -= 1
+            if not state.reads:
                 del self._callers[caller]

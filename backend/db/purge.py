@@ -1,4 +1,4 @@
-"""Removing what nobody needs any more."""
+"""Deletion of expired rows."""
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlmodel import col
@@ -10,13 +10,13 @@ from backend.db.database import Database
 async def delete_in_batches(
     database: Database, model: type[Identified], condition: ColumnElement[bool], *, batch: int
 ) -> None:
-    """Delete all rows of which `condition` is true, at most `batch` in each transaction.
+    """Delete all rows that satisfy `condition`, at most `batch` per transaction.
 
-    Rows that somebody else holds are left for the next time.
+    Rows locked by another transaction are skipped; a later call deletes them.
     """
-    found = select(col(model.id)).where(condition).limit(batch).with_for_update(skip_locked=True)
+    ids = select(col(model.id)).where(condition).limit(batch).with_for_update(skip_locked=True)
     while True:
         async with database.transaction() as session:
-            gone = await session.exec(delete(model).where(col(model.id).in_(found)))
-        if gone.rowcount < batch:
+            deleted = await session.exec(delete(model).where(col(model.id).in_(ids)))
+        if deleted.rowcount < batch:
             return

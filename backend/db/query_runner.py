@@ -1,4 +1,4 @@
-"""Reads that need no transaction: one statement, one connection for as long as it runs."""
+"""Reads outside of transactions: a connection is held only while its statement runs."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -25,10 +25,10 @@ _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 class Query:
-    """A SELECT compiled once, so that executing it costs no more than the driver's own work.
+    """A SELECT compiled to SQL once, so that execution skips SQLAlchemy.
 
-    Values that change from call to call are `bindparam("name")` without a value. Build queries
-    at import time, or once per shape; never per request.
+    Parameters are `bindparam("name")` without a value. Build queries at import time, or once per
+    combination of clauses; never per request.
     """
 
     __slots__ = ("_defaults", "sql")
@@ -45,12 +45,12 @@ class Query:
 
 
 class QueryRunner:
-    """Runs queries outside any transaction, each seeing what was committed when it began.
+    """A pool of at most `size` autocommit connections that runs queries.
 
-    A connection is held only while a statement runs, so a handler may await other things
-    between two reads without keeping others waiting. The connections are in autocommit mode:
-    no BEGIN and no ROLLBACK travel, and prepared statements survive. Where `timeouts.pooled`,
-    nothing is prepared, and the server's limits are those of its role.
+    Each query sees what was committed when it started. A connection is held only while a
+    statement runs, so a handler that awaits something else between two reads blocks nobody.
+    Autocommit saves the round trips of BEGIN and ROLLBACK and keeps prepared statements. With
+    `timeouts.pooled`, statements are not prepared, and only the role's time limits apply.
     """
 
     def __init__(self, url: str, *, size: int, timeouts: Timeouts) -> None:
@@ -59,41 +59,41 @@ class QueryRunner:
         self._gate = FairSemaphore(size, timeouts.pool)
         self._share = Share(size, timeouts.pool)
         brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
-        self._begin_briefly = brief.beginning().encode()
+        self._begin_expensive = brief.beginning().encode()
         self._idle: list[psycopg.AsyncCursor[Row]] = []
         self._shared: WeakValueDictionary[Hashable, Coalescer[Hashable, list[Row]]] = (
             WeakValueDictionary()
         )
 
     def all(self, query: Query, /, **values: Any) -> Rows:
-        """Every row, as a dictionary by column name."""
-        return self._ask(query, values)
+        """Return all rows, each a dictionary by column name."""
+        return self._execute(query, values)
 
     @asynccontextmanager
     async def expensive(self, caller: Hashable) -> AsyncIterator[RunQuery]:
-        """Like `all` inside the block, for reads that may take long.
+        """Yield a variant of `all` for queries that may take long.
 
-        They have less time, and a share of the connections that callers use in turn.
-        `TooManyReadsError` if this one is in too many such blocks.
+        These queries have the timeout `expensive_read` and a share of the connections, which
+        callers use in turn. Raise `TooManyReadsError` if `caller` is in too many such blocks.
         """
 
-        def ask(query: Query, /, **values: Any) -> Rows:
-            return self._ask(query, values, self._begin_briefly)
+        def run(query: Query, /, **values: Any) -> Rows:
+            return self._execute(query, values, self._begin_expensive)
 
         async with self._share.place(caller):
-            yield ask
+            yield run
 
-    async def _ask(
+    async def _execute(
         self, query: Query, values: Mapping[str, Any], begin: bytes | None = None
     ) -> list[Row]:
-        """`begin` begins a transaction around the query; without, it runs in none."""
+        """Run the query, in a transaction started by the statement `begin` if there is one."""
         await self._gate.acquire()
         try:
             try:
                 return await self._run(query, values, begin)
             except psycopg.errors.FeatureNotSupported:
                 # "Cached plan must not change result type": a migration has changed a column that
-                # a prepared statement selects. Only a new connection forgets the statement.
+                # a prepared statement selects. Only a new connection discards the statement.
                 await self.close()
                 return await self._run(query, values, begin)
         except LOST_STATEMENTS as error:
@@ -102,12 +102,12 @@ class QueryRunner:
             self._gate.release()
 
     async def first(self, query: Query, /, **values: Any) -> Row | None:
-        """The first row, or None."""
+        """Return the first row, or None if there is none."""
         rows = await self.all(query, **values)
         return rows[0] if rows else None
 
     async def shared(self, query: Query, /, **values: Any) -> list[Row]:
-        """`all`, for what many may ask at the same moment: they share one answer and its rows."""
+        """Run `all` once for concurrent calls with equal arguments, which share its rows."""
         key = (query, *values.values())
         coalescer = self._shared.get(key)
         if coalescer is None:
@@ -120,7 +120,7 @@ class QueryRunner:
         return rows
 
     async def close(self) -> None:
-        """Let go of the connections that are not in use."""
+        """Close the idle connections."""
         while self._idle:
             await self._idle.pop().connection.close()
 
@@ -132,10 +132,13 @@ class QueryRunner:
             await cursor.execute(query.sql, query.parameters(values))
             return await cursor.fetchall()
         finally:
-            await self._give_back(cursor)
+            await self._release(cursor)
 
     async def _cursor(self) -> psycopg.AsyncCursor[Row]:
-        """An idle connection's one cursor: making one costs a tenth of a statement."""
+        """Return the cursor of an idle or new connection.
+
+        Each connection keeps one cursor, because creating one costs a tenth of a statement.
+        """
         while self._idle:
             cursor = self._idle.pop()
             if not is_dead(cursor.connection.pgconn):
@@ -144,11 +147,11 @@ class QueryRunner:
         connection = await self._timeouts.open(self._url, autocommit=True, row_factory=dict_row)
         return connection.cursor()
 
-    async def _give_back(self, cursor: psycopg.AsyncCursor[Row]) -> None:
+    async def _release(self, cursor: psycopg.AsyncCursor[Row]) -> None:
         if cursor.connection.pgconn.transaction_status in _IN_TRANSACTION:
             with suppress(psycopg.OperationalError):
                 await cursor.execute(b"ROLLBACK", prepare=False)
-        # A cancelled or broken statement may leave its answer on the wire.
+        # The result of a cancelled or failed statement may still be unread on the connection.
         if cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE:
             self._idle.append(cursor)
         else:

@@ -1,7 +1,7 @@
-"""Whether an address leads to sessions that last, or to a pooler that lends them by transaction.
+"""Detection of the session features of an address: a server, a session or a transaction pooler.
 
-Two clients do what needs a session, several times in turn. Behind a transaction pooler they meet
-each other's sessions, or lose their own.
+Two connections alternately use features that need a session of their own. Behind a transaction
+pooler they see each other's session state, or lose their own.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ NOTICE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Features that were found to work at an address.
+class SessionFeatures:
+    """Features that work at an address.
 
     transactions  transactions of several statements
-    options       the startup parameter `options`, by which connections ask for their time limits
-    settings      what SET leaves for later transactions of the same client, and of no other
-    prepared      statements that an earlier transaction prepared
-    listens       LISTEN hears a NOTIFY; None on a standby, where nobody may listen
+    options       the startup parameter `options`, which sets time limits
+    settings      SET affects later transactions of the same client, and no other client
+    prepared      statements prepared by an earlier transaction
+    listens       LISTEN receives a NOTIFY; None on a standby, which does not support it
     """
 
     transactions: bool
@@ -46,7 +46,7 @@ class Trial:
 
     @property
     def lost(self) -> list[str]:
-        """Session features that this address lacks."""
+        """The session features that do not work."""
         named = {
             "prepared statements": self.prepared,
             "session settings": self.settings,
@@ -55,18 +55,18 @@ class Trial:
         return [name for name, works in named.items() if works is False]
 
 
-async def try_session(url: str, timeouts: Timeouts) -> Trial:
-    """Find out what works at this address; `psycopg.OperationalError` if it cannot be reached.
+async def probe_session(url: str, timeouts: Timeouts) -> SessionFeatures:
+    """Test which features work at an address; raise `psycopg.OperationalError` if unreachable.
 
-    Takes a second longer where nobody hears a NOTIFY. A pooler's sessions may be left with names
-    that nobody else uses.
+    Takes a second longer if LISTEN does not work. May leave prepared statements and settings
+    with random names in a pooler's sessions.
     """
     async with AsyncExitStack() as stack:
         plain = replace(timeouts, pooled=True)
         one, other = [
             await stack.enter_async_context(await plain.open(url, autocommit=True)) for _ in "ab"
         ]
-        return Trial(
+        return SessionFeatures(
             transactions=await _allows_transactions(url, plain),
             options=await _takes_options(url, timeouts),
             settings=await _keeps_settings(one, other),
@@ -90,10 +90,10 @@ async def _takes_options(url: str, timeouts: Timeouts) -> bool:
     try:
         connection = await Connection.connect(url, autocommit=True, **options)
     except psycopg.OperationalError:
-        # Without that parameter there was an answer just now.
+        # The same address accepted a connection without `options` just before.
         return False
     async with connection:
-        connection.answer = timeouts.statement
+        connection.response_timeout = timeouts.statement
         return await _value(connection, MARK) == "kept"
 
 
@@ -117,28 +117,28 @@ async def _keeps_settings(one: Connection, other: Connection) -> bool:
 
 
 async def _keeps_statements(one: Connection, other: Connection) -> bool:
-    # By the protocol, as drivers do: some poolers keep those, but none the statement PREPARE.
+    # At protocol level, as drivers prepare: some poolers support that, but none supports PREPARE.
     name = f"trellis_{token_hex(8)}".encode()
     texts = {one: b"one", other: b"other"}
     try:
         for connection, text in texts.items():
             prepare = partial(connection.pgconn.send_prepare, name, b"SELECT '%s'" % text)
-            if (await _sent(connection, prepare)).status != ExecStatus.COMMAND_OK:
+            if (await _execute(connection, prepare)).status != ExecStatus.COMMAND_OK:
                 return False
         for _ in range(ROUNDS):
             for connection, text in texts.items():
                 run = partial(connection.pgconn.send_query_prepared, name, [])
-                result = await _sent(connection, run)
+                result = await _execute(connection, run)
                 if result.status != ExecStatus.TUPLES_OK or result.get_value(0, 0) != text:
                     return False
         return True
     finally:
         for connection in texts:
-            forget = partial(connection.pgconn.send_query, b"DEALLOCATE %s" % name)
-            await _sent(connection, forget)
+            deallocate = partial(connection.pgconn.send_query, b"DEALLOCATE %s" % name)
+            await _execute(connection, deallocate)
 
 
-async def _sent(connection: Connection, send: Callable[[], None]) -> PGresult:
+async def _execute(connection: Connection, send: Callable[[], None]) -> PGresult:
     send()
     results: list[PGresult] = await connection.wait(generators.execute(connection.pgconn))
     return results[-1]
@@ -151,6 +151,6 @@ async def _listens(one: Connection, other: Connection) -> bool | None:
     except psycopg.errors.ReadOnlySqlTransaction:
         return None
     await other.execute(SQL("NOTIFY {}").format(channel))
-    heard = [each async for each in one.notifies(timeout=NOTICE_SECONDS, stop_after=1)]
+    received = [each async for each in one.notifies(timeout=NOTICE_SECONDS, stop_after=1)]
     await one.execute(SQL("UNLISTEN {}").format(channel))
-    return bool(heard)
+    return bool(received)

@@ -28,7 +28,7 @@ from backend.db.errors import (
     is_unavailable,
 )
 from backend.db.schema.migrations import current_revision, revisions
-from backend.db.session_features import try_session
+from backend.db.session_features import probe_session
 from backend.worker.job_execution import Backoff, WorkerConfig, attempt, describe_error
 from backend.worker.job_queue import Queue, UnstoredOutcomes, WorkerDeclaredDeadError
 
@@ -151,7 +151,7 @@ class WorkerSupervisor:
         """Whether LISTEN and what else the queue needs works at its address."""
         url, timeouts = self._session_url(), self._timeouts()
         async with asyncio.timeout(timeouts.connect + self._config.answer):
-            return (await try_session(url, timeouts)).keeps_session
+            return (await probe_session(url, timeouts)).keeps_session
 
     def _session_url(self) -> str:
         url = self._context.settings.session_url

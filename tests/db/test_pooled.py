@@ -18,7 +18,7 @@ from backend.db.connections import REMEDY, Connection, Timeouts
 from backend.db.database import Database
 from backend.db.errors import CommitAndRaise, PoolerError, is_unavailable
 from backend.db.query_runner import Query
-from backend.db.session_features import Trial, try_session
+from backend.db.session_features import SessionFeatures, probe_session
 from tests.actors import Client
 from tests.applications import make_context
 
@@ -195,8 +195,8 @@ async def test_the_application_does_not_depend_on_the_time_zone(
 
 
 async def test_a_server_keeps_sessions(database_url: str) -> None:
-    found = await try_session(database_url, Timeouts())
-    assert found == Trial(
+    found = await probe_session(database_url, Timeouts())
+    assert found == SessionFeatures(
         transactions=True, options=True, settings=True, prepared=True, listens=True
     )
     assert found.keeps_session

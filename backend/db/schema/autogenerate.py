@@ -1,8 +1,8 @@
-"""Operations that Alembic's autogenerate leaves out, derived from the catalogs.
+"""Migration operations that Alembic's autogenerate lacks, derived from the catalogs.
 
-Alembic neither creates, alters nor drops enum types, and does not see changed CHECK and exclusion
-constraints or the predicate of an index. Only `migrations/env.py` and the command that writes a
-migration import this module, because it imports Alembic.
+Alembic does not create, alter or drop enum types, and does not detect changes of CHECK and
+exclusion constraints and of index predicates. This module imports Alembic, so only
+`migrations/env.py` and the command that writes migrations import it.
 """
 
 import re
@@ -23,9 +23,10 @@ _REPLACEABLE = ("CHECK constraint", "exclusion constraint", "foreign key", "uniq
 
 
 class AddMembersOp(ops.MigrateOperation):
-    """`ALTER TYPE ... ADD VALUE`, committed at once.
+    """`ALTER TYPE ... ADD VALUE` statements, committed immediately.
 
-    Otherwise nothing else in the migration could use the new members. It may be repeated.
+    Until that commit, nothing else in the migration can use the new members. The statements are
+    idempotent, because a later failure of the migration does not roll them back.
     """
 
     def __init__(self, statements: Sequence[str]) -> None:
@@ -34,31 +35,30 @@ class AddMembersOp(ops.MigrateOperation):
 
 @renderers.dispatch_for(AddMembersOp)
 def _render_add_members(_: AutogenContext, op: AddMembersOp) -> list[str]:
-    # An empty line ends the block for the printer of Alembic.
     return [
         "with op.get_context().autocommit_block():",
         *(f"op.execute({statement!r})" for statement in op.statements),
-        None,  # type: ignore[list-item]  # ends the block
+        None,  # type: ignore[list-item]  # Alembic's printer ends the block at an empty line
     ]
 
 
 def complete(script: ops.MigrationScript, drift: Drift) -> None:
-    """Add what is missing in both directions."""
+    """Add the missing operations to the upgrade and the downgrade."""
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
-    for found, wanted, container in (
-        (drift.found, drift.wanted, script.upgrade_ops),
-        (drift.wanted, drift.found, script.downgrade_ops),
+    for source, target, container in (
+        (drift.actual, drift.declared, script.upgrade_ops),
+        (drift.declared, drift.actual, script.downgrade_ops),
     ):
         keys = [each.key for each in drift.differences]
-        steps = _Steps(found, wanted, container, keys)
+        steps = _Steps(source, target, container, keys)
         container.ops[:] = [*steps.first(), *container.ops, *steps.last()]
 
 
 def is_written(difference: Difference) -> bool:
-    """Whether the generated migration mends this difference."""
+    """Return whether the generated migration resolves this difference."""
     key, changed = difference.key, set(difference.changed)
-    if difference.found is None or difference.wanted is None:
+    if difference.actual is None or difference.declared is None:
         return key.kind not in ("sequence", "domain", *OPTIONAL_KINDS)
     if key.kind == "column":
         return not changed & {"generated expression", "generation", "sequence", "collation"}
@@ -67,10 +67,10 @@ def is_written(difference: Difference) -> bool:
 
 @dataclass
 class _Steps:
-    """The statements around Alembic's own operations, from one catalog to another."""
+    """The operations before and after Alembic's own, from the source to the target catalog."""
 
-    found: Catalog
-    wanted: Catalog
+    source: Catalog
+    target: Catalog
     container: ops.OpContainer
     keys: Sequence[Key]
     _named: set[str | None] = field(default_factory=set)
@@ -84,10 +84,10 @@ class _Steps:
     def first(self) -> Iterator[ops.MigrateOperation]:
         yield from self._add_members()
         for key in self.keys:
-            if key.kind == "enum type" and key not in self.found:
-                yield _execute(_create_type(key.name, self.wanted[key]))
+            if key.kind == "enum type" and key not in self.source:
+                yield _execute(_create_type(key.name, self.target[key]))
         for key in self.keys:
-            if key in self.found and self._is_ours(key):
+            if key in self.source and self._is_ours(key):
                 yield _execute(_drop(key))
         for key in self.keys:
             if self._is_recreated(key):
@@ -96,59 +96,62 @@ class _Steps:
     def last(self) -> Iterator[ops.MigrateOperation]:
         for key in self.keys:
             if key in self._typed:
-                yield from map(_execute, _retype(key, self.found[key], self.wanted[key]))
+                yield from map(_execute, _retype(key, self.source[key], self.target[key]))
         for key in self.keys:
-            if key in self.wanted and self._is_ours(key):
-                yield _execute(_create(key, self.wanted[key]["definition"]))
+            if key in self.target and self._is_ours(key):
+                yield _execute(_create(key, self.target[key]["definition"]))
         for key in self.keys:
-            if key.kind == "enum type" and key not in self.wanted:
+            if key.kind == "enum type" and key not in self.target:
                 yield _execute(f"DROP TYPE {quoted(key.name)}")
 
     def _is_ours(self, key: Key) -> bool:
         return key.kind in (*_REPLACEABLE, "index") and key.name not in self._named
 
     def _is_recreated(self, key: Key) -> bool:
-        if key.kind != "enum type" or key not in self.found or key not in self.wanted:
+        if key.kind != "enum type" or key not in self.source or key not in self.target:
             return False
-        return _added(_members(self.found[key]), _members(self.wanted[key])) is None
+        return _added(_members(self.source[key]), _members(self.target[key])) is None
 
     def _add_members(self) -> Iterator[ops.MigrateOperation]:
         for key in self.keys:
-            if key.kind == "enum type" and key in self.found and key in self.wanted:
-                added = _added(_members(self.found[key]), _members(self.wanted[key]))
+            if key.kind == "enum type" and key in self.source and key in self.target:
+                added = _added(_members(self.source[key]), _members(self.target[key]))
                 if added:
                     alter = f"ALTER TYPE {quoted(key.name)} ADD VALUE IF NOT EXISTS"
                     yield AddMembersOp([escaped(f"{alter} {each}") for each in added])
 
     def _recreate(self, enum: Key) -> Iterator[str]:
-        """Members can be added in place, but not removed or moved."""
+        """Replace an enum type, because members cannot be removed or reordered in place."""
         name, former = quoted(enum.name), quoted(f"{enum.name}_former")
         bound = [
             (key, attributes["definition"])
-            for key, attributes in self.found.items()
+            for key, attributes in self.source.items()
             if key.kind in ("CHECK constraint", "index")
             and key not in self.keys
             and _mentions(attributes, enum)
         ]
         yield from (_drop(key) for key, _ in bound)
         yield f"ALTER TYPE {name} RENAME TO {former}"
-        yield _create_type(enum.name, self.wanted[enum])
-        for key, attributes in self.found.items():
+        yield _create_type(enum.name, self.target[enum])
+        for key, attributes in self.source.items():
             if key.kind == "column" and attributes["type"].removesuffix("[]") == name:
-                # The default of before may be a member that is gone.
-                later = self.wanted.get(key, {})
+                # The old default may be a removed member, so the target's default is used.
+                later = self.target.get(key, {})
                 kept = later if later.get("type") == attributes["type"] else {}
                 yield from _retype(key, attributes, {**kept, "type": attributes["type"]})
         yield from (_create(key, definition) for key, definition in bound)
         yield f"DROP TYPE {former}"
 
     def _take_over_conditions(self) -> None:
-        """Drop everything that names members of a type before the type is replaced."""
+        """Remove Alembic's operations on constraints and indexes that use a replaced enum type.
+
+        They have to be dropped before the type is replaced, and created after it.
+        """
         enums = [key for key in self.keys if self._is_recreated(key)]
         taken = {
             key.name
             for key in self.keys
-            for side in (self.found, self.wanted)
+            for side in (self.source, self.target)
             if any(_mentions(side.get(key, {}), enum) for enum in enums)
         }
         for group in self.container.ops:
@@ -156,8 +159,10 @@ class _Steps:
                 group.ops[:] = [op for op in group.ops if _name(op) not in taken]
 
     def _take_over_enum_columns(self) -> None:
-        """Alembic changes the type without `USING`, which no enum type allows."""
-        enums = {quoted(key.name) for key in (*self.found, *self.wanted) if key.kind == "enum type"}
+        """Remove Alembic's type changes of enum columns, which lack the required `USING`."""
+        enums = {
+            quoted(key.name) for key in (*self.source, *self.target) if key.kind == "enum type"
+        }
         for group in self.container.ops:
             if not isinstance(group, ops.ModifyTableOps):
                 continue
@@ -165,7 +170,9 @@ class _Steps:
                 if not isinstance(op, ops.AlterColumnOp) or op.modify_type is None:
                     continue
                 key = Key("column", op.table_name, op.column_name)
-                types = {side[key]["type"].removesuffix("[]") for side in (self.found, self.wanted)}
+                types = {
+                    side[key]["type"].removesuffix("[]") for side in (self.source, self.target)
+                }
                 if types & enums:
                     self._typed.add(key)
                     op.modify_type, op.modify_server_default = None, False
@@ -181,7 +188,7 @@ def _flat(operations: Sequence[ops.MigrateOperation]) -> Iterator[ops.MigrateOpe
 
 
 def _name(op: ops.MigrateOperation) -> str | None:
-    """Of the index or constraint that an operation of Alembic makes or drops."""
+    """Return the name of the index or constraint that an operation creates or drops."""
     return getattr(op, "index_name", None) or getattr(op, "constraint_name", None)
 
 
@@ -195,20 +202,20 @@ def _execute(statement: str) -> ops.MigrateOperation:
 
 
 def _members(attributes: Attributes) -> list[str]:
-    """As literals of SQL."""
+    """Return an enum type's members as SQL literals."""
     return re.findall(r"'(?:[^']|'')*'", attributes["members"])
 
 
-def _added(found: Sequence[str], wanted: Sequence[str]) -> list[str] | None:
-    """Each new member with its place; None if members are removed or change places."""
-    if [member for member in wanted if member in found] != list(found):
+def _added(source: Sequence[str], target: Sequence[str]) -> list[str] | None:
+    """Return each new member with its position; None if members are removed or reordered."""
+    if [member for member in target if member in source] != list(source):
         return None
-    places = []
-    for position, member in enumerate(wanted):
-        if member not in found:
-            place = f"AFTER {wanted[position - 1]}" if position else f"BEFORE {found[0]}"
-            places.append(f"{member} {place}")
-    return places
+    added = []
+    for index, member in enumerate(target):
+        if member not in source:
+            position = f"AFTER {target[index - 1]}" if index else f"BEFORE {source[0]}"
+            added.append(f"{member} {position}")
+    return added
 
 
 def _create_type(name: str, attributes: Attributes) -> str:
@@ -225,19 +232,19 @@ def _drop(key: Key) -> str:
 def _create(key: Key, definition: str) -> str:
     if key.kind == "index":
         return definition
-    # A new column of a type such as sa.Enum(create_constraint=True) has brought it already.
+    # A new column of a type such as sa.Enum(create_constraint=True) has already created it.
     name = quoted(key.name)
     replaced = f"DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {definition}"
     return f"ALTER TABLE {quoted(key.owner)} {replaced}"
 
 
-def _retype(key: Key, found: Attributes, wanted: Attributes) -> Iterator[str]:
+def _retype(key: Key, source: Attributes, target: Attributes) -> Iterator[str]:
     name = quoted(key.name)
     alter = f"ALTER TABLE {quoted(key.owner)} ALTER COLUMN {name}"
-    kind = wanted["type"]
+    kind = target["type"]
     text = "text[]" if kind.endswith("[]") else "text"
-    if "default" in found:
+    if "default" in source:
         yield f"{alter} DROP DEFAULT"
     yield f"{alter} TYPE {kind} USING {name}::{text}::{kind}"
-    if "default" in wanted:
-        yield f"{alter} SET DEFAULT {wanted['default']}"
+    if "default" in target:
+        yield f"{alter} SET DEFAULT {target['default']}"

@@ -1,7 +1,7 @@
-"""The objects of a schema, as PostgreSQL describes them.
+"""Catalogs: the objects of a schema, read from PostgreSQL.
 
-PostgreSQL stores expressions parsed and prints them in one form, so two schemas on one server can
-be compared by these texts.
+PostgreSQL stores expressions parsed and prints them in a normal form, so the texts of two schemas
+on the same server are comparable.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
-# Of tables, functions and types that a library or the core declares to PostgreSQL without a model.
+# Name prefixes of tables, functions and types that migrations create and no model declares.
 UNDESCRIBED = ("alembic_version", "procrastinate_", "rate_limit_")
-# SQLAlchemy describes these only in part, so they are compared where a model declares them.
+# SQLAlchemy supports these only partly, so they are compared only if a model declares them.
 OPTIONAL_KINDS = ("view", "function", "trigger")
 
 _EVERYTHING = text(Path(__file__).with_suffix(".sql").read_text("utf-8"))
@@ -22,7 +22,7 @@ _PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]  # it
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """An object of a schema. `owner` is its table; empty for what belongs to none."""
+    """The identity of a schema object. `owner` is its table, empty for objects without one."""
 
     kind: str
     owner: str
@@ -34,22 +34,25 @@ Catalog = Mapping[Key, Attributes]
 
 
 def is_described(name: str) -> bool:
-    """Whether a table, function or type of this name has to have a model."""
+    """Return whether a model has to declare the table, function or type of this name."""
     return not name.startswith(UNDESCRIBED)
 
 
 def quoted(name: str) -> str:
-    """An identifier as PostgreSQL prints it: in quotes only if it needs them."""
+    """Return an identifier as PostgreSQL prints it: quoted only if necessary."""
     return str(_PREPARER.quote(name))
 
 
 def read_catalog(connection: Connection, schema: str) -> Catalog:
-    """What `schema` holds, without what no model describes. It must be first on the search path."""
-    found: dict[Key, Attributes] = {}
+    """Return the objects of `schema` that models declare.
+
+    `schema` has to be the first one on the search path.
+    """
+    catalog: dict[Key, Attributes] = {}
     for kind, owner, name, attributes in connection.execute(_EVERYTHING, {"schema": schema}):
         if is_described(owner or name):
             described = {
                 attribute: word for attribute, word in attributes.items() if word is not None
             }
-            found[Key(kind, owner, name)] = described
-    return found
+            catalog[Key(kind, owner, name)] = described
+    return catalog

@@ -1,6 +1,6 @@
--- Everything in one schema that can be compared: kind, owner, name, and an object of texts.
--- `true` as the last argument of pg_get_...() leaves out parentheses that are not needed, and the
--- names of schemas on the search path. Members of extensions belong to nobody here.
+-- All comparable objects of one schema: kind, owner, name, and a JSON object of texts.
+-- With `true` as the last argument, pg_get_...() omits unnecessary parentheses and the names of
+-- schemas on the search path. Objects that belong to extensions are excluded.
 WITH sequences AS (
     SELECT seqrelid, format('%s from %s by %s, %s to %s, cache %s%s', format_type(seqtypid, NULL),
         seqstart, seqincrement, seqmin, seqmax, seqcache, CASE WHEN seqcycle THEN ', cycle' END

@@ -1,8 +1,8 @@
-"""How a schema differs from the models: both are read from PostgreSQL's catalogs.
+"""Drift: the differences between a schema and the models, both read from PostgreSQL's catalogs.
 
-The tables of the models are created in a schema of their own, in a transaction that is rolled
-back: nobody else sees them, no lock of another table is taken, and nothing is left behind. This
-needs the right to create a schema in that database, but none to create a database.
+The models' tables are created in a scratch schema, in a transaction that is rolled back: other
+sessions do not see them, and no existing table is locked. The role needs the privilege to create
+schemas in the database, but not to create databases.
 """
 
 from collections.abc import Iterator
@@ -25,53 +25,53 @@ from backend.db.schema.drift_words import sentences
 
 
 class ModelsError(Exception):
-    """The models cannot be compared. `str()` is a sentence with the remedy."""
+    """The models' tables cannot be created. `str()` is a sentence with the remedy."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An object that is not the same on both sides; None where it is missing."""
+    """An object that differs. `actual` or `declared` is None on the side that lacks it."""
 
     key: Key
-    found: Attributes | None
-    wanted: Attributes | None
+    actual: Attributes | None
+    declared: Attributes | None
 
     @property
     def changed(self) -> list[str]:
-        """The attributes in which both sides differ."""
-        found, wanted = self.found or {}, self.wanted or {}
-        names = dict.fromkeys([*found, *wanted])
-        return [name for name in names if found.get(name) != wanted.get(name)]
+        """The names of the attributes that differ."""
+        actual, declared = self.actual or {}, self.declared or {}
+        names = dict.fromkeys([*actual, *declared])
+        return [name for name in names if actual.get(name) != declared.get(name)]
 
     def described(self, place: str) -> list[str]:
-        """Sentences, in which `place` ("the database", "the migrations") is the other side."""
-        return list(sentences(self.key, self.found, self.wanted, self.changed, place))
+        """Return sentences that call the actual side `place`, such as "the database"."""
+        return list(sentences(self.key, self.actual, self.declared, self.changed, place))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Both catalogs, and what is not the same in them."""
+    """The actual catalog, the one the models declare, and their differences."""
 
-    found: Catalog
-    wanted: Catalog
+    actual: Catalog
+    declared: Catalog
     differences: list[Difference]
 
     def described(self, place: str) -> str:
-        """A line for each difference."""
+        """Return one line per sentence of all differences."""
         return "\n".join(line for each in self.differences for line in each.described(place))
 
 
 def compare(connection: Connection, metadata: MetaData) -> Drift:
-    """How the connection's current schema differs from what `metadata` declares.
+    """Compare the connection's current schema with the tables of `metadata`.
 
-    Ends the transaction of the connection. `ModelsError` if the models cannot be created.
+    Rolls back the connection's transaction. Raise `ModelsError` if the tables cannot be created.
     """
     _require_distinct_enums(metadata)
     schema = connection.scalar(text("SELECT current_schema()"))
-    found = read_catalog(connection, str(schema))
+    actual = read_catalog(connection, str(schema))
     with _created(connection, metadata) as scratch:
-        wanted = read_catalog(connection, scratch)
-        return Drift(found, wanted, list(_compared(connection, scratch, found, wanted)))
+        declared = read_catalog(connection, scratch)
+        return Drift(actual, declared, list(_compared(connection, scratch, actual, declared)))
 
 
 def _require_distinct_enums(metadata: MetaData) -> None:
@@ -91,7 +91,7 @@ def _require_distinct_enums(metadata: MetaData) -> None:
 
 @contextmanager
 def _created(connection: Connection, metadata: MetaData) -> Iterator[str]:
-    """The name of a schema that holds what the models declare, inside the block only."""
+    """Create the models' tables in a scratch schema for the block; yield the schema's name."""
     scratch = f"trellis_models_{uuid4().hex[:12]}"
     concurrent = [
         index.dialect_options["postgresql"]
@@ -104,7 +104,7 @@ def _created(connection: Connection, metadata: MetaData) -> Iterator[str]:
         path = connection.scalar(text("SHOW search_path"))
         connection.execute(text(f"CREATE SCHEMA {scratch}"))
         connection.execute(text(f"SET LOCAL search_path = {scratch}, {path}"))
-        for options in concurrent:  # not possible in a transaction, and of no use here
+        for options in concurrent:  # not possible in a transaction
             options["concurrently"] = False
         try:
             metadata.create_all(connection, checkfirst=False)
@@ -122,68 +122,67 @@ def _created(connection: Connection, metadata: MetaData) -> Iterator[str]:
 
 
 def _compared(
-    connection: Connection, scratch: str, found: Catalog, wanted: Catalog
+    connection: Connection, scratch: str, actual: Catalog, declared: Catalog
 ) -> Iterator[Difference]:
-    for key in sorted(found.keys() | wanted.keys()):
-        there, here = found.get(key), wanted.get(key)
+    for key in sorted(actual.keys() | declared.keys()):
+        actual_object, declared_object = actual.get(key), declared.get(key)
         table = Key("table", "", key.owner)
-        if key.owner and (table in found) != (table in wanted):
-            continue  # the table as a whole is a difference
-        if here is None and key.kind in OPTIONAL_KINDS:
+        if key.owner and (table in actual) != (table in declared):
+            continue  # the missing table is reported as one difference
+        if declared_object is None and key.kind in OPTIONAL_KINDS:
             continue
-        difference = Difference(key, there, here)
-        if there is not None and here is not None:
+        difference = Difference(key, actual_object, declared_object)
+        if actual_object is not None and declared_object is not None:
             same = {
-                name: here[name]
+                name: declared_object[name]
                 for name in difference.changed
-                if name in there
-                and name in here
-                and _settled(connection, scratch, key, name, there)
-                == _settled(connection, scratch, key, name, here)
+                if name in actual_object
+                and name in declared_object
+                and _normalized(connection, scratch, key, name, actual_object)
+                == _normalized(connection, scratch, key, name, declared_object)
             }
-            difference = Difference(key, {**there, **same}, here)
-        if difference.found != difference.wanted:
+            difference = Difference(key, {**actual_object, **same}, declared_object)
+        if difference.actual != difference.declared:
             yield difference
 
 
-def _settled(
+def _normalized(
     connection: Connection, scratch: str, key: Key, attribute: str, attributes: Attributes
 ) -> str:
-    """An expression as PostgreSQL prints it once it has read what it printed.
+    """Return an expression as PostgreSQL prints it after parsing its own output.
 
-    The second text may differ from the first, which matters for what was read from a dump, or
-    belongs to a column whose type was changed: `IN (...)` on a varchar is such an expression.
+    The second output may differ from the first, for example for `IN (...)` on a varchar. A schema
+    restored from a dump, or a column whose type was changed, has the second form.
     """
     statement = _replacing(key, attribute, attributes)
-    word = attributes[attribute]
+    expression = attributes[attribute]
     if statement is None:
-        return word
+        return expression
     savepoint = connection.begin_nested()
     try:
         connection.exec_driver_sql(statement.replace("%", "%%"))
         return read_catalog(connection, scratch)[key][attribute]
     except DBAPIError:
-        # It needs a column or a function that the models do not have, so it differs anyway.
-        return word
+        # It refers to a column or function that the models lack, so it differs anyway.
+        return expression
     finally:
         savepoint.rollback()
 
 
 def _replacing(key: Key, attribute: str, attributes: Attributes) -> str | None:
-    """The statements that put an expression in the place of the one of the models."""
-    word = attributes[attribute]
+    """Return the statements that replace the scratch schema's expression with this one."""
+    expression = attributes[attribute]
     name = quoted(key.name)
     alter = f"ALTER TABLE {quoted(key.owner)}"
     match key.kind, attribute:
         case (("CHECK constraint" | "exclusion constraint"), "definition"):
-            return f"{alter} DROP CONSTRAINT {name}; {alter} ADD CONSTRAINT {name} {word}"
+            return f"{alter} DROP CONSTRAINT {name}; {alter} ADD CONSTRAINT {name} {expression}"
         case "index", "definition":
-            return f"DROP INDEX {name}; {word}"
+            return f"DROP INDEX {name}; {expression}"
         case "column", "default":
-            return f"{alter} ALTER {name} SET DEFAULT {word}"
+            return f"{alter} ALTER {name} SET DEFAULT {expression}"
         case "column", "generated expression":
-            generated = (
-                f"{attributes['type']} GENERATED ALWAYS AS ({word}) {attributes['generation']}"
-            )
+            kind, generation = attributes["type"], attributes["generation"]
+            generated = f"{kind} GENERATED ALWAYS AS ({expression}) {generation}"
             return f"{alter} DROP {name} CASCADE; {alter} ADD {name} {generated}"
     return None

@@ -1,7 +1,7 @@
-"""The migrations as a graph, read from the files without running them.
+"""The migration history, parsed from the files without executing them.
 
-Alembic would run every file, which costs a server 30 MB and half a second, and answers a broken
-history with a traceback or a warning.
+Alembic executes every file, which costs a server process 30 MB and half a second, and reports a
+broken history with a traceback or a warning.
 """
 
 import ast
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class HistoryError(Exception):
-    """The migrations do not form one line. `str()` is a sentence with the remedy."""
+    """The migrations do not form a linear history. `str()` is a sentence with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,19 @@ class Migration:
 
 
 def read_history(folder: Path) -> tuple[str | None, frozenset[str]]:
-    """The newest revision (None without migrations) and all of them.
+    """Return the newest revision (None without migrations) and the set of all revisions.
 
-    `HistoryError` unless every file can be read and each revision leads to the same newest one.
+    Raise `HistoryError` unless every file can be parsed and the history has exactly one head.
     """
     migrations: dict[str, Migration] = {}
     for file in sorted(folder.glob("*.py")):
-        if file.name == "__init__.py" or file.name.startswith(".#"):  # an editor's lock
+        if file.name == "__init__.py" or file.name.startswith(".#"):  # an editor's lock file
             continue
-        found = _read(file)
-        if found.revision in migrations:
-            raise HistoryError(_same_number(migrations, migrations[found.revision], found))
-        migrations[found.revision] = found
+        migration = _read(file)
+        if migration.revision in migrations:
+            other = migrations[migration.revision]
+            raise HistoryError(_same_number(migrations, other, migration))
+        migrations[migration.revision] = migration
     _require_parents(migrations)
     heads = sorted(migrations.keys() - {p for m in migrations.values() for p in m.parents})
     in_line = frozenset(name for head in heads for name in _line(migrations, head))
@@ -75,7 +76,10 @@ def _read(file: Path) -> Migration:
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, object]]:
-    """The constants that a file assigns to names, with or without a type."""
+    """Yield the module-level names and the literals assigned to them.
+
+    The value is `NotImplemented` if it is not a literal.
+    """
     for statement in tree.body:
         if isinstance(statement, ast.Assign):
             targets: list[ast.expr] = statement.targets
@@ -87,7 +91,7 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, object]]:
             if isinstance(target, ast.Name) and statement.value is not None:
                 try:
                     yield target.id, ast.literal_eval(statement.value)
-                except ValueError:  # computed
+                except ValueError:
                     yield target.id, NotImplemented
 
 
@@ -113,15 +117,15 @@ def _require_parents(migrations: Mapping[str, Migration]) -> None:
 
 
 def _line(migrations: Mapping[str, Migration], head: str) -> set[str]:
-    """A revision and all that come before it."""
-    found: set[str] = set()
+    """Return a revision and all its ancestors."""
+    visited: set[str] = set()
     waiting = [head]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in visited:
+            visited.add(name)
             waiting += migrations[name].parents
-    return found
+    return visited
 
 
 def _two_ends(migrations: Mapping[str, Migration], heads: Collection[str]) -> str:

@@ -1,7 +1,7 @@
-"""The schema's history: where it stands, and how it is moved.
+"""Migrations: the revision of a database, the revisions of the code, and Alembic's configuration.
 
-`migrations/env.py` is Alembic's side of this. Nothing here imports Alembic at the top: it would
-cost every server 30 MB to know no more than the newest revision.
+`migrations/env.py` is the Alembic side. Alembic is imported inside functions only: a server needs
+nothing but the newest revision, and the import costs 30 MB.
 """
 
 import time
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parents[3] / "migrations"
 _CURRENT = Query(select(column("version_num")).select_from(table("alembic_version")))
-# Any number will do, as long as everybody who migrates takes the same.
-_TURN = 7_265_311
-# A migration of large tables takes minutes, and whoever dies while migrating frees the turn.
-_PATIENCE = 600.0
+# The advisory lock that serialises migrations. The number is arbitrary, but must not change.
+_LOCK = 7_265_311
+# A migration of large tables takes minutes. The lock is released if its session ends.
+_LOCK_TIMEOUT_SECONDS = 600.0
 
 
 def revisions() -> tuple[str | None, frozenset[str]]:
-    """The newest revision of the history, which this code needs, and all of them.
+    """Return the newest revision, which this code needs, and the set of all revisions.
 
-    `HistoryError` if the migrations do not form one line.
+    Raise `HistoryError` if the migrations do not form a linear history.
     """
     return read_history(FOLDER / "versions")
 
@@ -43,7 +43,7 @@ def newest_revision() -> str | None:
 
 
 async def current_revision(reader: QueryRunner) -> str | None:
-    """The revision the database is at; None when it has never been migrated."""
+    """Return the revision of the database; None if it has never been migrated."""
     try:
         row = await reader.first(_CURRENT)
     except psycopg.errors.UndefinedTable:
@@ -53,7 +53,7 @@ async def current_revision(reader: QueryRunner) -> str | None:
 
 @contextmanager
 def connected(url: str) -> Iterator[Connection]:
-    """A connection of its own, closed at the end."""
+    """Open a connection outside of any pool, for the block."""
     engine = create_engine(
         "postgresql+psycopg://",
         poolclass=NullPool,
@@ -66,31 +66,34 @@ def connected(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def alembic_config(url: str) -> Iterator["Config"]:
-    """A configuration for `alembic.command`, on a connection that has waited for its turn.
+    """Yield a configuration for `alembic.command`, on a connection that holds the migration lock.
 
-    Of several processes that migrate at once one works; the others find it done.
+    If several processes migrate at once, one does the work and the others find it done. Raise
+    `DatabaseUnavailableError` if the lock is not free within ten minutes.
     """
     from alembic.config import Config  # noqa: PLC0415  # see the top of this file
 
     config = Config(cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     with connected(url) as connection:
-        _wait_for_turn(connection)
+        _acquire_lock(connection)
         config.attributes["connection"] = connection
         yield config
 
 
-def _wait_for_turn(connection: Connection) -> None:
-    # Asked again and again: an index that is built concurrently waits for every statement that
-    # runs, and one of ours that waited for the builder would hold it up in turn.
-    deadline = time.monotonic() + _PATIENCE
-    while not connection.scalar(text("SELECT pg_try_advisory_lock(:turn)"), {"turn": _TURN}):
+def _acquire_lock(connection: Connection) -> None:
+    # Polled instead of waited for: CREATE INDEX CONCURRENTLY waits for all running statements, so
+    # a statement that waits for the migration that builds the index would be a deadlock.
+    deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}):
         connection.commit()
         if time.monotonic() > deadline:
-            raise DatabaseUnavailableError("somebody else is migrating: try again when it is done")
+            raise DatabaseUnavailableError(
+                "another process is migrating: try again when it is done"
+            )
         time.sleep(0.1)
-    # A migration that waits for a lock makes everybody queue behind it. One that works may take any
-    # time: the role's limits are meant for requests.
+    # All requests queue behind a migration that waits for a table lock, so that wait is short. The
+    # statements themselves have no limit: the role's limits are meant for requests.
     connection.execute(
         text(
             "SET lock_timeout = '4s'; SET statement_timeout = 0;"

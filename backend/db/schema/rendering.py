@@ -1,6 +1,7 @@
-"""How types and conditions of the models are written in a migration.
+"""Rendering of the models' types and conditions in migration files.
 
-Only `migrations/env.py` and what writes migrations import this module, because it imports Alembic.
+This module imports Alembic, so only `migrations/env.py` and the code that writes migrations import
+it.
 """
 
 import re
@@ -13,19 +14,20 @@ from sqlalchemy.sql.type_api import TypeEngine
 from sqlmodel import AutoString
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-# A word after a colon would be a parameter in a statement of `op.execute`.
+# `op.execute` treats a word after a colon as a parameter.
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
 
 
 def escaped(statement: str) -> str:
-    """SQL as `sqlalchemy.text` takes it."""
+    """Escape colons that `sqlalchemy.text` would treat as parameters."""
     return _PARAMETER.sub(r"\\:", statement)
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
-    """Plain types of SQLAlchemy, so that the history depends on no module and not on SQLModel.
+    """Render types as plain SQLAlchemy types, so migrations import no module and no SQLModel.
 
-    A type that is not made of another (a `UserDefinedType`) is imported from where it is defined.
+    A type without an SQLAlchemy equivalent (a `UserDefinedType`) is imported from its own module.
+    Return False to leave the rendering to Alembic.
     """
     if kind == "check":
         return _rendered_check(item, context)
@@ -40,7 +42,7 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
         assert context.dialect is not None
         return _repr_type(item.load_dialect_impl(context.dialect), context)
     if isinstance(item, Enum) and item.native_enum:
-        # Migrations create and drop the type by statements of their own.
+        # Separate statements of the migration create and drop the type.
         members = ", ".join(map(repr, item.enums))
         return f"sa.Enum({members}, name={str(item.name)!r}, create_type=False)"
     module = type(item).__module__
@@ -50,7 +52,10 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
 
 
 def _rendered_check(constraint: CheckConstraint, context: AutogenContext) -> str | Literal[False]:
-    """Alembic writes a word after a colon as a parameter, and per cent signs twice."""
+    """Render a CHECK constraint with colons escaped and per cent signs not doubled.
+
+    Alembic does neither. Return False if the condition contains no such characters.
+    """
     condition = context.migration_context.impl.render_ddl_sql_expr(constraint.sqltext)
     if "%" not in condition and not _PARAMETER.search(condition):
         return False
