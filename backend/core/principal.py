@@ -30,6 +30,10 @@ class Principal:
         if permission not in self.permissions:
             raise PermissionDeniedError
 
+    def must_be_system(self) -> None:
+        """Raise `PermissionDeniedError`: only trusted callers may."""
+        raise PermissionDeniedError
+
 
 @dataclass(frozen=True, slots=True)
 class System:
@@ -47,6 +51,9 @@ class System:
         return True
 
     def must(self, permission: str) -> None:
+        """Allow everything."""
+
+    def must_be_system(self) -> None:
         """Allow everything."""
 
 
