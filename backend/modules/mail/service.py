@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import structlog
 from sqlalchemy import delete
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LAYOUTS = Path(__file__).parent / "templates"
-_providers: WeakKeyDictionary[Context, Provider] = WeakKeyDictionary()
 
 
 async def deliver(context: Context, message: Message) -> None:
@@ -36,9 +34,8 @@ async def deliver(context: Context, message: Message) -> None:
     an address that does not exist, is logged and given up. A repeated message (same `id`) reaches
     the mailbox and Resend once, and carries the same Message-ID by SMTP.
     """
-    provider = _providers.get(context) or _providers.setdefault(context, _provider(context))
     try:
-        await provider.send(message)
+        await context.single(_provider).send(message)
     except MailError as error:
         if not error.permanent:
             log.warning("mail_waits", mail=message.id, reason=str(error))
