@@ -5,7 +5,8 @@ python -m bench.host APPLICATION PORT
 
 import sys
 
-from backend.server.config import Server, make_config
+from backend.server.config import make_config
+from backend.server.server import Server
 
 if __name__ == "__main__":
     Server(make_config(sys.argv[1], patience=5, port=int(sys.argv[2]))).run()

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
+from backend.server.config import Config
+from backend.server.server import Server
 
 
 @asynccontextmanager
@@ -15,10 +16,8 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     Its lifespan does not run: an application on a test's context is started already. `options`
     are uvicorn's.
     """
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, lifespan="off", **options
-    )
-    server = uvicorn.Server(config)
+    config = Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", **options)
+    server = Server(config)
     socket = config.bind_socket()
     # Who connects before the server has started waits for it.
     socket.listen()

@@ -36,7 +36,8 @@ def described(error: Exception) -> str:
 
 def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:
     from backend.main import app
-    from backend.server.config import Server, bounds_of, make_config
+    from backend.server.config import bounds_of, make_config
+    from backend.server.server import Server
 
     class TellingServer(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -13,10 +13,16 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # only looked
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that hold the port from now on, so that nobody else can take it meanwhile.
+    """Sockets that listen on the port, one for each address of the name `host`."""
+    return _opened(host, port, listens=True)
 
-    More than one when the name has more than one address, as `localhost` may.
-    """
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """`listen`, without listening yet: clients are refused until a server is ready."""
+    return _opened(host, port, listens=False)
+
+
+def _opened(host: str, port: int, *, listens: bool) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -28,7 +34,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     refusals: list[OSError] = []
     for family, *_, address in dict.fromkeys(found):
         try:
-            sockets.append(_listening(family, address))
+            sockets.append(_bound(family, address, listens=listens))
         except OSError as error:
             refusals.append(error)
     # A machine without IPv6 may still list ::1 for a name, which is no reason to give up.
@@ -39,13 +45,16 @@ def listen(host: str, port: int) -> list[socket.socket]:
     raise CommandError(_explained(refusals[0], host, port)) from None
 
 
-def _listening(family: int, address: tuple[str | int, ...] | tuple[int, bytes]) -> socket.socket:
+def _bound(
+    family: int, address: tuple[str | int, ...] | tuple[int, bytes], *, listens: bool
+) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
         # Two sockets may be bound to one port as long as none of them listens.
-        made.listen(BACKLOG)
+        if listens:
+            made.listen(BACKLOG)
     except OSError:
         made.close()
         raise

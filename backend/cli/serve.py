@@ -1,22 +1,20 @@
 """`backend serve`: the server for production."""
 
 import os
-import socket
 import sys
 from contextlib import ExitStack
 
 import structlog
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from backend.cli import configuration
 from backend.cli.databases import reachable_database
-from backend.cli.ports import listen, url_of
+from backend.cli.ports import bind, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.terminal import CommandError
 from backend.core.logging import configure_logging
-from backend.server.bounds import Bounds
-from backend.server.config import Server, bounds_of, make_config
+from backend.server.config import bounds_of, make_config
+from backend.server.server import Server
+from backend.server.workers import Workers
 
 # Longer than a statement may run, shorter than the 30 seconds of most orchestrators.
 STOP_PATIENCE = 20
@@ -34,27 +32,25 @@ def run(host: str, port: int, workers: int) -> None:
         # Here the environment is how the workers, and backend.main, are told.
         os.environ["RATE_LIMIT_STORAGE"] = "postgres"
     with ExitStack() as stack:
-        sockets = [stack.enter_context(each) for each in listen(host, port)]
+        sockets = [stack.enter_context(each) for each in bind(host, port)]
         if settings.database_url is None:
             place = stack.enter_context(reachable_database(settings))
             bring_to_head(place.url)
             os.environ["DATABASE_URL"] = place.url
-        structlog.get_logger().info("serving", url=url_of(sockets[0]), workers=workers)
-        _serve(sockets, workers, settings.keep_alive, bounds_of(settings))
+        config = make_config(
+            "backend.main:app",
+            patience=STOP_PATIENCE,
+            bounds=bounds_of(settings),
+            keep_alive=settings.keep_alive,
+            drain_seconds=settings.drain_seconds,
+            workers=workers,
+        )
+        url = url_of(sockets[0])
 
+        def announce() -> None:
+            structlog.get_logger().info("serving", url=url, workers=workers)
 
-def _serve(sockets: list[socket.socket], workers: int, keep_alive: int, bounds: Bounds) -> None:
-    config = make_config(
-        "backend.main:app",
-        patience=STOP_PATIENCE,
-        bounds=bounds,
-        keep_alive=keep_alive,
-        workers=workers,
-    )
-    if workers == 1:
-        Server(config).run(sockets)
-        return
-    supervisor = Multiprocess(config, sockets)
-    supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        sys.exit(1)
+        if workers == 1:
+            Server(config, on_ready=announce).run(sockets)
+        elif Workers(config, sockets, on_ready=announce).run():
+            sys.exit(1)

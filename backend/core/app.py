@@ -17,7 +17,6 @@ from backend.core.context import Context, nobody, unobserved
 from backend.core.events import handlers_by_event
 from backend.core.host_names import admission
 from backend.core.http import docs
-from backend.core.http.draining import drains_before_stop
 from backend.core.http.exception_handlers import install_error_handlers
 from backend.core.http.middleware.ambiguous_headers import AmbiguousHeadersMiddleware
 from backend.core.http.middleware.anonymous_throttle import AnonymousThrottleMiddleware
@@ -197,8 +196,7 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
-        with drains_before_stop(context):
-            yield
+        yield
 
 
 async def _start_up(context: Context, modules: Sequence[Module]) -> None:

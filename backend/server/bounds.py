@@ -17,6 +17,7 @@ class Bounds:
     unread_bytes    of all answers together; beyond them, those least recently read are given up
     unsent_bytes    that the kernel takes of an answer before the client reads, where it can be told
     linger_seconds  in which a refused client may read the answer and is not listened to
+    stop_seconds    in which a request that is arriving when the server stops must have arrived
     connections     beyond these, those that wait longest for their client are closed
     spare           connections beyond `connections` that are answered 503, probes apart
     """
@@ -32,6 +33,7 @@ class Bounds:
     unread_bytes: int = 64 * 1024 * 1024
     unsent_bytes: int = 128 * 1024
     linger_seconds: float = 5
+    stop_seconds: float = 5
     connections: int = 1000
     spare: int = 100
     # Closed together, so that a flood does not sort all connections for each of its own.

@@ -1,7 +1,6 @@
 """How uvicorn is set up."""
 
 import resource
-import socket
 from functools import partial
 from typing import Any, cast
 
@@ -14,16 +13,21 @@ from backend.server.protocol import Protocol
 
 # Of a process beside its connections: the pools, files, and what libraries open.
 OTHER_FILES = 200
-# The parent replaces a worker that answers it nothing for this long. uvicorn's own 5 seconds are
-# less than a worker needs to start on a busy machine: it would be replaced again and again.
-WORKER_PATIENCE = 30
+
+
+class Config(uvicorn.Config):
+    """uvicorn's, and for how many seconds the server answers on after SIGTERM before it stops."""
+
+    def __init__(self, *arguments: Any, drain_seconds: float = 0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.drain_seconds = drain_seconds
 
 
 def make_config(
     app: Any, *, patience: int, bounds: Bounds | None = None, keep_alive: int = 75, **options: Any
-) -> uvicorn.Config:
+) -> Config:
     protocol = partial(Protocol, bounds=bounds or Bounds())
-    return uvicorn.Config(
+    return Config(
         app,
         # uvicorn only calls it.
         http=cast("type[Protocol]", protocol),
@@ -37,7 +41,6 @@ def make_config(
         # Longer than load balancers keep connections, or they reuse one that is just closing.
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=patience,
-        timeout_worker_healthcheck=WORKER_PATIENCE,
         **options,
     )
 
@@ -62,12 +65,3 @@ def bounds_of(settings: Settings) -> Bounds:
         )
         return Bounds(connections=connections)
     return wanted
-
-
-class Server(uvicorn.Server):
-    """Lets go of everything also for somebody who presses Ctrl-C twice."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        if self.force_exit:
-            await self.lifespan.shutdown()

@@ -15,6 +15,7 @@ import httptools
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from backend.core.errors import (
     AppError,
@@ -37,8 +38,16 @@ _UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 CLOSE = (b"connection", b"close")
 
 
+class State(ServerState):
+    """What all connections of a process share. While it drains, responses end connections."""
+
+    draining = False
+
+
 class Protocol(SendingProtocol):
     """One connection. What it refuses by itself is answered like any other error."""
+
+    server_state: State
 
     def __init__(self, *arguments: Any, bounds: Bounds, **options: Any) -> None:
         super().__init__(*arguments, bounds=bounds, **options)
@@ -118,6 +127,8 @@ class Protocol(SendingProtocol):
         if self.url[:1] != b"/":
             self._take_absolute_form()
         super().on_headers_complete()
+        if self.server_state.draining:
+            self._end_after_response()
         # Trailers would be added to the headers of a request that is being answered.
         self.headers = []
         self._head_bytes, self._due = 0, 0.0
@@ -215,6 +226,46 @@ class Protocol(SendingProtocol):
     def _is_too_slow(self, now: float) -> bool:
         seconds = now - self._body_since - self.bounds.slow_seconds
         return seconds > 0 and self._body_bytes < seconds * self.bounds.slow_rate
+
+    # Stopping
+    def shutdown(self) -> None:
+        """End the connection after the request that is under way or just arriving."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._end_after_response()
+            if not self._in_body:
+                return
+        elif cycle is not None and not self._head_bytes:
+            # Idle, and drained before: its last response announced the end.
+            self.transport.close()
+            return
+        self.loop.call_later(self.bounds.stop_seconds, self._stop_waiting)
+
+    def _end_after_response(self) -> None:
+        cycle = self.cycle
+        cycle.keep_alive = False
+        if not cycle.response_started:
+            # uvicorn repeats it in the response.
+            cycle.scope["headers"] = [*cycle.scope["headers"], CLOSE]
+
+    def _stop_waiting(self) -> None:
+        """End a connection whose request has not arrived in time."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._refused or self.transport.is_closing():
+            return
+        if cycle is None or cycle.response_complete:
+            self.transport.close()
+        elif self._in_body:
+            self._refuse(ServiceUnavailableError())
+
+    def give_up_request(self) -> None:
+        """Answer 503 for a request that the server does not finish."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or cycle.response_started or self._refused:
+            self.transport.close()
+            return
+        self._in_body = True
+        self._refuse(ServiceUnavailableError())
 
     # Number of connections
     def _make_room(self) -> None:

@@ -1,0 +1,123 @@
+"""The server of one process: when it listens, how it drains, and how it stops."""
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from backend.server.config import Config
+from backend.server.protocol import Protocol, State
+
+log = structlog.get_logger()
+
+# A service manager signals every process of a service, and the parent signals its workers again.
+SAME_REQUEST_SECONDS = 1.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with a drain before it stops and without lost connections when it does.
+
+    Sockets that are passed in need only be bound: they listen once the application has started.
+    """
+
+    config: Config
+    server_state: State
+
+    def __init__(self, config: Config, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        """`on_ready` is called once the application has started and the sockets listen."""
+        super().__init__(config)
+        self._on_ready = on_ready
+        self.server_state = State()
+        self._asked_at = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first SIGTERM, stop at the next signal."""
+        if sig != signal.SIGTERM or not self.config.drain_seconds or not self.started:
+            super().handle_exit(sig, frame)
+        elif not self._asked_at:
+            self._asked_at = time.monotonic()
+            self._drain()
+        elif time.monotonic() - self._asked_at > SAME_REQUEST_SECONDS:
+            super().handle_exit(sig, frame)
+
+    def _drain(self) -> None:
+        self.server_state.draining = True
+        self.config.loaded_app.state.context.state.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._asked_at and time.monotonic() - self._asked_at >= self.config.drain_seconds:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            # Another process may begin to listen between bind and listen.
+            log.error("cannot_listen", reason=error.strerror)
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.server_state.draining = True
+        await self._stop_listening(sockets or [])
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._wait_tasks_to_complete()
+        except TimeoutError:
+            await self._give_up()
+        # Also after a second Ctrl-C: the lifespan holds connections and temporary state.
+        await self.lifespan.shutdown()
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Accept every connection that has arrived, and refuse later ones.
+
+        The kernel resets connections that wait in the queue of a closing socket, and a proxy then
+        answers 502 for a write that it has sent.
+        """
+        arrived = [each for listening in sockets for each in _accepted(listening)]
+        for server in self.servers:
+            server.close()
+        for listening in sockets:
+            listening.close()
+        loop = asyncio.get_running_loop()
+        for each in arrived:
+            await loop.connect_accepted_socket(self._make_protocol, each)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's own
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    async def _give_up(self) -> None:
+        """End the requests that take longer than a stop may."""
+        log.warning("requests_cancelled", count=len(self.server_state.tasks))
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Protocol):
+                connection.give_up_request()
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _accepted(listening: socket.socket) -> list[socket.socket]:
+    accepted = []
+    try:
+        while True:
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            accepted.append(connection)
+    except OSError:
+        # Nothing is left to accept, or the peer has gone.
+        return accepted

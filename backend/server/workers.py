@@ -1,0 +1,182 @@
+"""Several processes that serve one port: started, replaced when they die, and stopped together."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from types import FrameType
+
+import structlog
+from uvicorn.config import STARTUP_FAILURE
+
+from backend.server.config import Config
+from backend.server.server import Server
+
+log = structlog.get_logger()
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HEARTBEAT_SECONDS = 1.0
+# A worker without a heartbeat for this long is replaced. It is long, because a worker that starts
+# on a busy machine, or computes, must not be replaced again and again.
+SILENCE_SECONDS = 30.0
+# After the time that a stop may take, before a worker is killed.
+KILL_SECONDS = 5.0
+READY, ALIVE = b"ready", b"alive"
+
+
+class WorkerServer(Server):
+    """The server of one worker. It stops when its parent has died."""
+
+    def __init__(self, config: Config, parent: Connection) -> None:
+        super().__init__(config, on_ready=partial(self._report, READY))
+        self._parent = parent
+        self._reported_at = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().add_reader(self._parent.fileno(), self._stop_at_once)
+        await super().startup(sockets)
+
+    def _stop_at_once(self) -> None:
+        # The parent sends nothing, so the pipe is readable at its end only. The port must become
+        # free for the next start, so there is no drain.
+        asyncio.get_running_loop().remove_reader(self._parent.fileno())
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if time.monotonic() - self._reported_at >= HEARTBEAT_SECONDS:
+            self._report(ALIVE)
+        return await super().on_tick(counter)
+
+    def _report(self, message: bytes) -> None:
+        self._reported_at = time.monotonic()
+        with suppress(OSError):
+            self._parent.send_bytes(message)
+
+
+class Worker:
+    """One process, as its parent sees it."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        self.pipe, theirs = get_context("spawn").Pipe()
+        self.process = get_context("spawn").Process(
+            target=_run_worker, args=(config, sockets, theirs), daemon=False
+        )
+        self.process.start()
+        theirs.close()
+        self.is_ready = False
+        self.heard_at = time.monotonic()
+
+    def read(self) -> None:
+        """Take the messages that have arrived."""
+        with suppress(EOFError, OSError):
+            while self.pipe.poll():
+                self.is_ready = self.pipe.recv_bytes() == READY or self.is_ready
+                self.heard_at = time.monotonic()
+
+    def is_silent(self) -> bool:
+        return time.monotonic() - self.heard_at > SILENCE_SECONDS
+
+    def signal(self, number: int) -> None:
+        if self.process.exitcode is None and self.process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+
+def _run_worker(config: Config, sockets: list[socket.socket], parent: Connection) -> None:
+    WorkerServer(config, parent).run(sockets)
+
+
+class Workers:
+    """Runs `config.workers` processes on bound sockets until a signal to stop."""
+
+    def __init__(
+        self, config: Config, sockets: list[socket.socket], *, on_ready: Callable[[], None]
+    ) -> None:
+        """`on_ready` is called once the first worker listens."""
+        self._config = config
+        self._on_ready = on_ready
+        self._sockets = sockets
+        self._signals: list[int] = []
+        self._workers: list[Worker] = []
+
+    def run(self) -> int:
+        """Run until a signal to stop, and return the exit code."""
+        with _collected(self._signals):
+            self._workers = [self._start() for _ in range(self._config.workers)]
+            announced = False
+            while not self._signals:
+                self._wait(0.5)
+                if not announced and any(each.is_ready for each in self._workers):
+                    announced = True
+                    self._on_ready()
+                if not self._replace_dead():
+                    self._stop()
+                    return STARTUP_FAILURE
+            self._stop()
+        return 0
+
+    def _start(self) -> Worker:
+        return Worker(self._config, self._sockets)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a message, an end or a signal, at most so many seconds."""
+        sentinels = [each.process.sentinel for each in self._workers]
+        pipes = [each.pipe for each in self._workers if not each.pipe.closed]
+        connection.wait([*sentinels, *pipes], seconds)
+        for each in self._workers:
+            each.read()
+
+    def _replace_dead(self) -> bool:
+        """Start a worker for each that has died; False if one could not start at all."""
+        for index, each in enumerate(self._workers):
+            if each.process.exitcode is None and not each.is_silent():
+                continue
+            each.process.kill()
+            each.process.join()
+            if each.process.exitcode == STARTUP_FAILURE and not each.is_ready:
+                return False
+            log.warning("worker_died", pid=each.process.pid, exit_code=each.process.exitcode)
+            self._workers[index] = self._start()
+        return True
+
+    def _stop(self) -> None:
+        """Pass the signal on, and wait for all. A later signal is passed on as well."""
+        # The last worker that closes its copy of a socket thereby refuses new connections.
+        for bound in self._sockets:
+            bound.close()
+        patience = self._config.drain_seconds + (self._config.timeout_graceful_shutdown or 0)
+        ends = time.monotonic() + patience + KILL_SECONDS
+        # Whatever the signal was, Ctrl-C has reached the workers of a terminal by itself.
+        self._signals[:1] = [signal.SIGTERM]
+        while running := [each for each in self._workers if each.process.exitcode is None]:
+            while self._signals:
+                number = self._signals.pop(0)
+                for each in running:
+                    each.signal(number)
+            if time.monotonic() > ends:
+                for each in running:
+                    each.process.kill()
+            connection.wait([each.process.sentinel for each in running], 0.2)
+        for each in self._workers:
+            each.process.join()
+
+
+@contextmanager
+def _collected(received: list[int]) -> Iterator[None]:
+    """Collect signals to stop in a list instead of ending the process."""
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {each: signal.signal(each, note) for each in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
