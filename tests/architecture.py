@@ -22,7 +22,7 @@ TablesOf = Mapping[str, Collection[sa.Table]]
 
 # Lowest first. Each imports itself and what is before it.
 LAYERS = (
-    *("db", "ratelimit", "integrations", "core", "modules", "worker", "server"),
+    *("db", "addresses", "ratelimit", "integrations", "core", "modules", "worker", "server"),
     *("dev", "main", "cli"),
 )
 # Processes that serve requests must not load what only a worker needs, and production nothing of
@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "backend.server": ("backend.cli",),
 }
 PUTS_TOGETHER = {"backend.core.app", "backend.core.registry"}
-BELOW_MODULES = ("db", "ratelimit", "integrations", "core", "worker", "server")
+BELOW_MODULES = ("db", "addresses", "ratelimit", "integrations", "core", "worker", "server")
 # JSON Schema calls the type of an array's members `items`.
 JSON_SCHEMA_KEYWORDS = {'"items"'}
 DESCRIBES_JSON = {"backend.core.http.openapi", "backend.core.http.json_schemas"}

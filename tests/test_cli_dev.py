@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from backend.addresses.host_names import admission
 from backend.cli.dev import hosts, origins
-from backend.core.host_names import admission
 from backend.core.settings import Settings
 from tests.commands import (
     ROOT,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NoReturn
 
+from backend.addresses.host_names import is_local_host
 from backend.cli import configuration
 from backend.cli.databases import ReachableDatabase, reachable_database
 from backend.cli.ports import listen, url_of
@@ -21,7 +22,6 @@ from backend.cli.terminal import (
     step,
     undisturbed,
 )
-from backend.core.host_names import is_local_host
 from backend.core.registry import RegistryError
 from backend.core.security import stored_secret
 from backend.core.settings import Settings, load_settings

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 
+from backend.addresses.host_names import admission
 from backend.core.context import Context, nobody, unobserved
 from backend.core.events import handlers_by_event
-from backend.core.host_names import admission
 from backend.core.http import docs
 from backend.core.http.exception_handlers import install_error_handlers
 from backend.core.http.middleware.ambiguous_headers import AmbiguousHeadersMiddleware

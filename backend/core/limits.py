@@ -14,12 +14,11 @@ costs no round trip. A key is always used with the same rules, and is stored as 
 """
 
 import math
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.types import Scope
 
+from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import Context
 from backend.core.errors import AppError
@@ -31,7 +30,6 @@ __all__ = [
     "LimitResult",
     "RateLimitedError",
     "Rule",
-    "address_key",
     "clear",
     "clear_in",
     "count_request",
@@ -43,7 +41,6 @@ __all__ = [
     "set_refusal_headers",
 ]
 
-IPV6_NETWORK = 64
 POLICY, STATE = b"ratelimit-policy", b"ratelimit"
 
 
@@ -145,22 +142,3 @@ async def clear_in(session: AsyncSession, context: Context, key: str) -> None:
     """`clear` in the transaction of the success that ends the guessing."""
     if context.limits is not None:
         await counts.clear(session, context.limits.key(key))
-
-
-@lru_cache(1024)
-def address_key(ip: str | None, *, network: int = IPV6_NETWORK) -> str:
-    """The key of a caller's address, or of its network: a household has 2^64 addresses of IPv6.
-
-    `network` is the length of their common prefix in bits.
-    """
-    if ip is None:
-        return "unknown"
-    try:
-        address = ip_address(ip.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(address, IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((address, network), strict=False))

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from backend.core.client_info import parse_prefix
-from backend.core.host_names import read_host
-from backend.core.server_urls import check_database_url, check_redis_url
-from backend.core.web_origins import read_origin
+from backend.addresses.host_names import read_host
+from backend.addresses.path_prefixes import parse_prefix
+from backend.addresses.server_urls import check_database_url, check_redis_url
+from backend.addresses.web_origins import read_origin
 
 
 def _listed(value: Any) -> Any:

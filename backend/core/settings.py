@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.addresses.web_origins import allows_origin
 from backend.core.setting_types import (
     DatabaseURL,
     Hosts,
@@ -23,7 +24,6 @@ from backend.core.setting_types import (
     ProductName,
     RedisURL,
 )
-from backend.core.web_origins import allows_origin
 from backend.ratelimit.rules import Storage, parse_rules
 
 Environment = Literal["development", "test", "staging", "production"]

@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 # The function that sign-in uses, and no copy of it: a key that it does not compute finds nobody.
-from backend.core.names import name_key
+from backend.addresses.account_names import name_key
 from backend.db.errors import MigrationRefusedError
 
 revision = "0009"

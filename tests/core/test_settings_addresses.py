@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from backend.core.host_names import admission, host_of, is_local_host
+from backend.addresses.host_names import admission, host_of, is_local_host
 from backend.core.settings import Settings
 from backend.modules.mail.settings import MailSettings
 

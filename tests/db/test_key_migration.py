@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from alembic import command
 
-from backend.core.names import name_key
+from backend.addresses.account_names import name_key
 from backend.db.base import uuid7
 from backend.db.errors import MigrationRefusedError
 from backend.db.schema.migrations import alembic_config

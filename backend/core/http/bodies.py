@@ -9,10 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.http import strict_json
 from backend.core.http.forms import Form, read_form
-from backend.core.limits import address_key
 
 MAX_BODY_BYTES = 1024 * 1024
 # All bodies that this process is reading or working on, apart from the first bytes of each. A

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from backend.core.client_info import address
 from backend.core.errors import NotFoundError, all_errors, error_responses, title_of
 from backend.core.http.openapi import below_prefix
+from backend.core.http.public_paths import public_path
 from backend.core.http.routing import Router
 from backend.core.identity import unlimited
 from backend.core.schemas import Schema
@@ -53,18 +53,18 @@ def mount_documentation(app: FastAPI) -> None:
 
 @documentation.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    return JSONResponse(below_prefix(request.app.openapi(), address("")))
+    return JSONResponse(below_prefix(request.app.openapi(), public_path("")))
 
 
 @documentation.get("/docs")
 async def swagger(request: Request) -> Response:
     return _page(
         get_swagger_ui_html(
-            openapi_url=address("/openapi.json"),
+            openapi_url=public_path("/openapi.json"),
             title=request.app.title,
-            swagger_js_url=address(f"{_ASSETS}/swagger-ui-bundle.js"),
-            swagger_css_url=address(f"{_ASSETS}/swagger-ui.css"),
-            swagger_favicon_url=address(f"{_ASSETS}/favicon.png"),
+            swagger_js_url=public_path(f"{_ASSETS}/swagger-ui-bundle.js"),
+            swagger_css_url=public_path(f"{_ASSETS}/swagger-ui.css"),
+            swagger_favicon_url=public_path(f"{_ASSETS}/favicon.png"),
             swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
         )
     )
@@ -74,10 +74,10 @@ async def swagger(request: Request) -> Response:
 async def redoc(request: Request) -> Response:
     return _page(
         get_redoc_html(
-            openapi_url=address("/openapi.json"),
+            openapi_url=public_path("/openapi.json"),
             title=request.app.title,
-            redoc_js_url=address(f"{_ASSETS}/redoc.standalone.js"),
-            redoc_favicon_url=address(f"{_ASSETS}/favicon.png"),
+            redoc_js_url=public_path(f"{_ASSETS}/redoc.standalone.js"),
+            redoc_favicon_url=public_path(f"{_ASSETS}/favicon.png"),
             with_google_fonts=False,
         )
     )

@@ -24,9 +24,9 @@ from sqlalchemy import SQLColumnExpression
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import context_of
-from backend.core.limits import address_key
 from backend.core.principal import Principal
 from backend.core.schemas import Id, Schema, Trimmed
 from backend.db.lists.pages import MAX_WORDS, Filter, ListQuery, ListSpec, RowPage

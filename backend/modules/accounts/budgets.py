@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, and_, false, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.addresses.account_names import name_key
 from backend.core.context import Context
 from backend.core.limits import Rule
-from backend.core.names import name_key
 from backend.db.base import utc_now
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account

@@ -2,9 +2,9 @@
 
 from contextlib import suppress
 
+from backend.addresses.email_addresses import normal_email
 from backend.core.errors import FieldError
 from backend.core.http.body_rules import Refused
-from backend.core.schemas import normal_email
 from backend.modules.accounts import passwords, service
 from backend.modules.accounts.exceptions import TokenInvalidError
 from backend.modules.roles import service as roles

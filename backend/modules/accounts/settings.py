@@ -3,7 +3,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
-from backend.core.host_names import canonical_host, check_port, split_port
+from backend.addresses.host_names import canonical_host, check_port, split_port
 from backend.core.settings import SettingsBase
 
 RegistrationMode = Literal["open", "strict", "closed"]

@@ -16,8 +16,8 @@ from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.addresses.account_names import name_key
 from backend.core.context import Context
-from backend.core.names import name_key
 from backend.db.base import utc_now, uuid7
 from backend.modules.accounts.budgets import is_its_own, shared_mailbox, trace_of
 from backend.modules.accounts.models import MailedToken

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression, select
 from sqlmodel import col
 
-from backend.core.client_info import plain_address
+from backend.addresses.ip_addresses import plain_address
 from backend.core.http.pagination import created_filters
 from backend.core.schemas import is_uuid
 from backend.db.lists.pages import Filter, ListSpec

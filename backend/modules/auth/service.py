@@ -11,6 +11,7 @@ from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.addresses.account_names import name_key
 from backend.core import limits
 from backend.core.client_info import ClientInfo
 from backend.core.context import Context
@@ -21,7 +22,6 @@ from backend.core.errors import (
 )
 from backend.core.http.pagination import Page
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.names import name_key
 from backend.core.principal import Principal
 from backend.db.base import utc_now, uuid7
 from backend.db.lists.pages import ListQuery, fetch_page

@@ -11,9 +11,9 @@ from uuid import UUID
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
-from backend.core.client_info import address
 from backend.core.context import Context, context_of
 from backend.core.errors import CSRFError
+from backend.core.http.public_paths import public_path
 from backend.core.settings import Settings
 from backend.modules.auth.exceptions import RefreshTokenInvalidError
 from backend.modules.auth.refresh_tokens import RefreshToken, read_token
@@ -105,7 +105,7 @@ def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
     names = names_of(settings)
     readable = {"path": "/", "samesite": "Lax", "secure": not settings.is_local}
     hidden = {**readable, "httponly": True}
-    for_refreshing = {**hidden, "path": address(REFRESH_PATH), "samesite": "Strict"}
+    for_refreshing = {**hidden, "path": public_path(REFRESH_PATH), "samesite": "Strict"}
     return (names.access, hidden), (names.refresh, for_refreshing), (names.csrf, readable)
 
 

@@ -3,7 +3,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from backend.core.server_urls import check_escapes
+from backend.addresses.server_urls import check_escapes
 from backend.core.settings import SettingsBase
 from backend.integrations.email import MailError, ascii_domain
 from backend.integrations.email.smtp_url import parse_smtp_url

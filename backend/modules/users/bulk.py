@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.names import name_key
+from backend.addresses.account_names import name_key
 from backend.db.arrays import unnested
 from backend.db.base import uuid7
 from backend.modules.audit import service as audit

@@ -4,7 +4,7 @@ from uuid import UUID
 from sqlalchemy import Index, String, event, text
 from sqlmodel import Field
 
-from backend.core.names import name_key
+from backend.addresses.account_names import name_key
 from backend.db.base import Base, Identified, Timestamped
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

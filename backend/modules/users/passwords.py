@@ -19,13 +19,13 @@ from weakref import WeakKeyDictionary
 
 import bcrypt
 
+from backend.addresses.account_names import folded
+from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_info
 from backend.core.context import Context
+from backend.core.cpu_count import usable_processors
 from backend.core.errors import FieldError
 from backend.core.hash_queue import Lane, Turns
-from backend.core.limits import address_key
-from backend.core.names import folded
-from backend.core.processors import usable_processors
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings

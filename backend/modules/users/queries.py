@@ -19,8 +19,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import Grouping
 from sqlmodel import col
 
+from backend.addresses.account_names import name_key
 from backend.core.http.pagination import Boolean, created_filters
-from backend.core.names import name_key
 from backend.core.schemas import Trimmed
 from backend.db.lists.pages import Filter, ListSpec, Search, containing
 from backend.db.query_runner import Query

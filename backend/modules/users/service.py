@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.addresses.account_names import name_key
 from backend.core.context import Context
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.http.pagination import Page
-from backend.core.names import name_key
 from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import Principal
 from backend.db.base import utc_now

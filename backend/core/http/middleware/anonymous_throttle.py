@@ -1,26 +1,27 @@
-"""Keeps floods of what needs no credentials from holding up everything else."""
+"""Keeps floods of requests that need no credentials from delaying all others."""
 
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.errors import problem_response
-from backend.core.lanes import Lane
-from backend.core.limits import RateLimitedError, address_key
+from backend.core.http.admission_queue import AdmissionQueue
+from backend.core.limits import RateLimitedError
 
 
 class AnonymousThrottleMiddleware:
-    """Lets requests to some paths go on one by one, and turns away whose address is refused there.
+    """Admits requests to some paths one by one, and repeats refusals to an address at once.
 
-    `endpoints`, by path (without parameters), are those that look at no credentials: there an
-    address's refusal needs no route, no body and no database to be said again.
+    `endpoints` are the handlers, by path without parameters, of the routes that ignore credentials:
+    there a known refusal of an address needs no route, no body and no database.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, object]) -> None:
         self.app = app
         self.endpoints = endpoints
-        self.lane = Lane()
+        self.queue = AdmissionQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in self.endpoints:
@@ -30,13 +31,13 @@ class AnonymousThrottleMiddleware:
         if scope["method"] != "POST" or limits is None:
             await self.app(scope, receive, send)
             return
-        await self.lane.turn()
+        await self.queue.admission()
         caller = scope["path"], address_key(client_address(scope))
         refused = limits.refused.find(caller)
         if refused is None:
             scope["anonymous"] = caller
             await self.app(scope, receive, send)
             return
-        # For the log.
+        # The log line names the route by its handler.
         scope["endpoint"] = self.endpoints[scope["path"]]
         await problem_response(scope, RateLimitedError(refused))(scope, receive, send)

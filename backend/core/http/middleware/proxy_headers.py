@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.core.client_info import parse_prefix
+from backend.addresses.path_prefixes import parse_prefix
 
 Address = IPv4Address | IPv6Address
 SCHEMES = ("http", "https")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.core.processors import usable_processors
+from backend.core.cpu_count import usable_processors
 
 HERE = len(os.sched_getaffinity(0))
-PRINT = "from backend.core.processors import usable_processors; print(usable_processors())"
+PRINT = "from backend.core.cpu_count import usable_processors; print(usable_processors())"
 POOL = "from backend.modules.users.passwords import _pool; print(_pool._max_workers)"
 
 

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from backend.core.names import folded, name_key
+from backend.addresses.account_names import folded, name_key
 
 CHARACTERS = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
 MARKS = "".join(

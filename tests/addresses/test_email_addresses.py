@@ -5,7 +5,7 @@ from email_validator import validate_email
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.core.schemas import normal_email
+from backend.addresses.email_addresses import normal_email
 from tests.examples import examples
 
 LOCALS = st.text("abzAZ09_+-.'\" @é\N{COMBINING ACUTE ACCENT}", max_size=70)

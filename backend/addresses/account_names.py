@@ -3,7 +3,7 @@
 import unicodedata
 from contextlib import suppress
 
-from backend.core.schemas import normal_email
+from backend.addresses.email_addresses import normal_email
 
 
 def name_key(name: str) -> str:

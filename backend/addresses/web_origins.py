@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from backend.core.host_names import canonical_host, check_port, split_port
+from backend.addresses.host_names import canonical_host, check_port, split_port
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)

@@ -1,19 +1,19 @@
-"""Those in a lane go on one by one, and leave the turns between to others."""
+"""Waiting requests are admitted one by one; between two of them other tasks run."""
 
 import asyncio
 from itertools import pairwise
 
 import pytest
 
-from backend.core.lanes import CROWD, Lane
+from backend.core.http.admission_queue import WAITING_PER_ADMISSION, AdmissionQueue
 
 
-async def test_one_goes_on_with_each_turn_in_the_order_they_came() -> None:
-    lane = Lane()
+async def test_one_is_admitted_per_iteration_in_order_of_arrival() -> None:
+    queue = AdmissionQueue()
     went: list[int] = []
 
     async def go(number: int) -> None:
-        await lane.turn()
+        await queue.admission()
         went.append(number)
 
     tasks = [asyncio.create_task(go(number)) for number in range(10)]
@@ -26,23 +26,23 @@ async def test_one_goes_on_with_each_turn_in_the_order_they_came() -> None:
     assert all(after - before <= 1 for before, after in pairwise(seen))
 
 
-async def test_of_a_crowd_several_go_on_at_once() -> None:
-    lane = Lane()
-    tasks = [asyncio.create_task(lane.turn()) for _ in range(10 * CROWD)]
+async def test_several_of_many_are_admitted_together() -> None:
+    queue = AdmissionQueue()
+    tasks = [asyncio.create_task(queue.admission()) for _ in range(10 * WAITING_PER_ADMISSION)]
     turns = 0
     while not all(task.done() for task in tasks):
         await asyncio.sleep(0)
         turns += 1
-    assert turns < 5 * CROWD
+    assert turns < 5 * WAITING_PER_ADMISSION
 
 
-async def test_who_comes_when_nobody_waits_does_not_go_in_the_same_turn() -> None:
-    lane = Lane()
+async def test_a_new_request_is_not_admitted_in_the_iteration_of_another() -> None:
+    queue = AdmissionQueue()
     turn, went = 0, []
 
     async def go() -> None:
         for _ in range(5):
-            await lane.turn()
+            await queue.admission()
             went.append(turn)
 
     task = asyncio.create_task(go())
@@ -52,9 +52,9 @@ async def test_who_comes_when_nobody_waits_does_not_go_in_the_same_turn() -> Non
     assert len(set(went)) == 5
 
 
-async def test_one_who_gives_up_holds_nobody_up() -> None:
-    lane = Lane()
-    tasks = [asyncio.create_task(lane.turn()) for _ in range(4)]
+async def test_a_cancelled_request_does_not_delay_others() -> None:
+    queue = AdmissionQueue()
+    tasks = [asyncio.create_task(queue.admission()) for _ in range(4)]
     await asyncio.sleep(0)
     tasks[1].cancel()
     tasks[2].cancel()
@@ -62,4 +62,4 @@ async def test_one_who_gives_up_holds_nobody_up() -> None:
     for task in tasks[1:3]:
         with pytest.raises(asyncio.CancelledError):
             await task
-    await asyncio.wait_for(lane.turn(), 1)
+    await asyncio.wait_for(queue.admission(), 1)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from backend.core.host_names import check_port
+from backend.addresses.host_names import check_port
 
 ESCAPES = {"@": "%40", "/": "%2F", "?": "%3F", "#": "%23", "%": "%25"}
 _DATABASE_PARAMETER = re.compile(r"[a-z_]+=.*", re.DOTALL)

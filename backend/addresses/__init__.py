@@ -1,0 +1,1 @@
+"""Addresses of all kinds in their canonical form: values in, values out, no settings."""
