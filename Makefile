@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench lock clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench drills lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ modules: ## List the modules and what they depend on
 
 bench: ## Measure the server; args="--help" lists the options
 	@$(READY) && exec $(BIN)/python -m bench $(args)
+
+drills: ## Cause faults of operation under load; args="rolling" chooses, args="--help" lists them
+	@$(READY) && exec $(BIN)/python -m drills $(args)
 
 lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" takes newer versions
 	@$(READY) && $(BIN)/python -m tools.lock $(args) && $(READY)

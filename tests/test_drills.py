@@ -1,0 +1,25 @@
+"""Short versions of the drills of `make drills`. They assert counts, not times."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from drills.rolling import rolling
+from tests.nginx_servers import PROGRAM
+
+pytestmark = pytest.mark.slow
+
+
+def requires_nginx() -> None:
+    if PROGRAM is None:
+        assert not os.environ.get("CI"), "nginx is not installed"
+        pytest.skip("nginx is not installed")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_request_fails_while_instances_are_restarted(tmp_path: Path, workers: int) -> None:
+    requires_nginx()
+    account, writes = rolling(tmp_path, rolls=1, rate=40, delay=2, workers=workers)
+    assert account.requests > 100
+    assert (account.failed(), writes.lost, writes.doubled) == (0, 0, 0), account.failures
