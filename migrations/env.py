@@ -1,4 +1,4 @@
-"""Alembic's entry. Run it through `backend db ...` or `make migration m="..."`."""
+"""Alembic's environment. Run it through `backend db ...` or `make migration m="..."`."""
 
 from alembic import context
 
@@ -7,20 +7,20 @@ from backend.db.base import Base
 from backend.db.schema.catalogs import is_described
 from backend.db.schema.rendering import render_item
 
-# Importing the modules fills the metadata with their tables.
+# Importing the modules registers their tables in the metadata.
 discover()
 
 
 def include_name(name: str | None, kind: str, _: object) -> bool:
-    """Leaves alone what libraries made, or what no model describes."""
+    """Exclude tables that no model declares, such as those of libraries."""
     return kind != "table" or is_described(name or "")
 
 
 connection = context.config.attributes.get("connection")
 if connection is None:
     raise SystemExit('Run migrations with `backend db ...` or `make migration m="..."`.')
-# A command that only looked has left its transaction open. Alembic would take it for somebody
-# else's, who commits all that follows; nobody would.
+# A preceding read may have left a transaction open. Alembic would regard it as the caller's and
+# leave the commit to the caller, so the migrations would be lost.
 connection.rollback()
 context.configure(
     connection=connection,

@@ -277,7 +277,10 @@ def test_second_start_on_the_same_port_is_explained(own_database_url: str, tmp_p
     ("host", "said"),
     [
         ("no.such.host.invalid", "The host no.such.host.invalid is unknown"),
-        ("203.0.113.7", "203.0.113.7 is no address of this machine: choose another with --host."),
+        (
+            "203.0.113.7",
+            "203.0.113.7 is not an address of this machine: choose another with --host.",
+        ),
     ],
 )
 def test_unusable_host_is_explained(tmp_path: Path, host: str, said: str) -> None:

@@ -189,7 +189,7 @@ def test_an_api_that_does_not_start_the_first_time_is_waited_for(
     options: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": own_database_url}
     with running("dev", "--port", "0", project=tmp_path, **options) as dev:
         refused(dev, 1)
-        assert "Trellis waits for its API." in dev.output
+        assert "Trellis is waiting for its API." in dev.output
         assert json.loads(request(dev, "GET", "/")[2])["detail"] == "Broken."
         main.write_text(right)
         works_again(dev)

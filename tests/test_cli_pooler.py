@@ -152,7 +152,7 @@ def test_other_commands_need_transactions_only(bouncer: Pooler, tmp_path: Path) 
 def test_the_worker_needs_a_session(bouncer: Pooler, tmp_path: Path) -> None:
     told: dict[str, Any] = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
     assert refusal("worker", folder=tmp_path, **told) == (
-        "The worker needs a session, and with DATABASE_POOLER=transaction DATABASE_URL keeps none: "
+        "The worker needs a database session, and DATABASE_POOLER=transaction provides none: "
         "set DATABASE_DIRECT_URL to the server itself."
     )
     with running("worker", folder=tmp_path, DATABASE_DIRECT_URL=bouncer.url, **told) as worker:

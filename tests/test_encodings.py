@@ -209,9 +209,9 @@ def test_doctor_advises_where_search_does_not_fold(run: Any, folds_ascii_only: s
     advice = [line for line in done.output.splitlines() if not line.startswith("✓ ")]
     (only,) = advice
     assert only == (
-        "! The database's locale (LC_CTYPE) knows the case of A to Z only: a search (`q`) for é "
+        "! The database's locale (LC_CTYPE) folds the case of A to Z only: a search (`q`) for é "
         "by substring (as in items) and by word (as in articles) does not find É. "
-        f"To mend it, create a database with {REMEDY} and move the data there."
+        f"Create a database with {REMEDY} and move the data there."
     )
     assert done.exit_code == 0
 

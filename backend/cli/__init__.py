@@ -1,6 +1,6 @@
-"""The `backend` command: a composition root beside `backend.main`.
+"""The `backend` command, a composition root beside `backend.main`.
 
-Everything is imported by the command that needs it, so that `backend --help` answers at once.
+Each command imports its dependencies itself, which keeps `backend --help` fast.
 """
 
 import sys
@@ -15,14 +15,14 @@ def main() -> None:
     try:
         app(prog_name="backend")
     except Exception as error:
-        if not _is_for_people(error):
+        if not _is_explained(error):
             raise
         print(error, file=sys.stderr)
         sys.exit(1)
 
 
-def _is_for_people(error: Exception) -> bool:
-    """Whether the text of an error says all: what is wrong, and what to do about it."""
+def _is_explained(error: Exception) -> bool:
+    """Return whether the error's text states problem and remedy, so no traceback is needed."""
     from backend.cli.terminal import CommandError
     from backend.core.registry import RegistryError
     from backend.core.settings import SettingsError

@@ -1,4 +1,4 @@
-"""Accounts made by whoever may start programs here."""
+"""`backend users create-admin`, and the context for commands that work on accounts."""
 
 import asyncio
 import sys
@@ -36,7 +36,11 @@ def create_admin(email: str | None, password: str | None) -> None:
 def ready_context(
     configured: tuple[Settings, Loaded, tuple[Module, ...]] | None = None,
 ) -> Iterator[Context]:
-    """A context on a migrated database; `CommandError` if it is not, unless it is embedded."""
+    """Yield a context with a migrated database.
+
+    An embedded database is migrated if necessary; for another one raise `CommandError` unless it
+    is at the newest revision.
+    """
     settings, loaded, modules = configured or configuration.load()
     with reachable_database(settings, needs_session=False) as place:
         if place.server is not None:
@@ -49,7 +53,7 @@ def ready_context(
 
 
 def _asked(email: str | None, password: str | None) -> Registration:
-    """The account as given or typed; `CommandError` when it breaks a rule."""
+    """Return the account as given or typed; raise `CommandError` if it is invalid."""
     if (email is None or password is None) and not sys.stdin.isatty():
         raise CommandError(
             "There is no terminal to ask in: give --email, and the password in the environment "
@@ -62,16 +66,16 @@ def _asked(email: str | None, password: str | None) -> Registration:
     try:
         return Registration(email=email, password=password)
     except ValidationError as error:
-        found = error.errors(include_input=False)[0]
-        message = found["msg"].removeprefix("Value error, ").rstrip(".")
-        raise CommandError(f"The {found['loc'][0]} is refused ({message}): try another.") from None
+        first = error.errors(include_input=False)[0]
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise CommandError(f"The {first['loc'][0]} is refused ({message}): try another.") from None
 
 
 async def _create(context: Context, account: Registration) -> None:
     try:
         hashed = await users.accept_password(context, account.password, names=[account.email])
         async with context.database.transaction() as session:
-            # Before the first start of the API there are no roles yet.
+            # The API creates the built-in roles at its first start, which may still be to come.
             await roles.sync(session, context.features)
             await users.create_user(
                 session,

@@ -1,4 +1,4 @@
-"""The record of what was done, held against its seals."""
+"""`backend audit verify`: checks the audit record against its seals."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ SECONDS_BETWEEN_REPORTS = 2.0
 
 
 def verify(logged: str | None) -> int:
-    """Print what was found; 0 only if nothing is wrong."""
+    """Print the findings; return the exit code, 0 only if there are none."""
     anchor = _anchor(logged) if logged else None
     settings, loaded, modules = configuration.load()
     with reachable_database(settings, needs_session=False) as place:
@@ -35,13 +35,13 @@ def verify(logged: str | None) -> int:
 
 
 def _anchor(logged: str) -> audit.Anchor:
-    found = re.fullmatch(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", logged)
-    if not found:
+    match = re.fullmatch(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", logged)
+    if not match:
         raise CommandError(
-            f"{logged!r} names no seal: write its number, a colon and its digest, as in the line "
-            "audit_sealed of the log."
+            f"{logged!r} is not a seal: write its number, a colon and its digest, as in the log "
+            "event audit_sealed."
         )
-    return audit.Anchor(int(found[1]), found[2])
+    return audit.Anchor(int(match[1]), match[2])
 
 
 async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.VerificationResult:
@@ -59,7 +59,7 @@ async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verifi
         if not is_unavailable(error):
             raise
         raise CommandError(
-            "The database cannot be reached any more: run this again when it is back."
+            "The connection to the database was lost: run this again when it is available."
         ) from None
     finally:
         await context.database.close()
@@ -68,8 +68,8 @@ async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verifi
 def _summary(result: audit.VerificationResult) -> str:
     if result.findings:
         more = ", and there may be more" if result.is_full else ""
-        wrong = _counted(len(result.findings), "thing")
-        return f"The record is not as it was sealed: {wrong} found wrong{more}."
+        findings = _counted(len(result.findings), "finding")
+        return f"The record is not as it was sealed: {findings}{more}."
     events, seals, waiting = result.events, result.seals, result.waiting
     summary = (
         f"{_counted(events, 'event')} in {_counted(seals, 'seal')} "

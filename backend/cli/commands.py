@@ -1,4 +1,4 @@
-"""The commands, and what their --help says. What they do is imported when they are run."""
+"""Command declarations and their --help texts. Implementations are imported on execution."""
 
 import signal
 from pathlib import Path
@@ -8,9 +8,9 @@ import typer
 
 from backend.cli.terminal import exit_on_signals
 
-# Plain text: importing rich costs more than everything else that --help does.
+# Plain text: importing rich would take longer than the rest of --help.
 app = typer.Typer(
-    help="Run Trellis and look after it.",
+    help="Run and operate Trellis.",
     epilog="Settings come from the environment and from .env; .env.example lists them.",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,20 +23,20 @@ module = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Host = Annotated[
-    str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines call as well.")
+    str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines as well.")
 ]
 Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes one that is free.")
+    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free one.")
 ]
 
 
 @app.command()
 def dev(host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Start everything for development: database, migrations, API.
+    """Start everything for development: database, migrations, API and worker.
 
-    Without DATABASE_URL it brings a PostgreSQL of its own, whose data it keeps in the data
-    folder. It makes a first administrator, prints how to sign in, and starts the API again
-    whenever its code changes. Ctrl-C stops everything.
+    Without DATABASE_URL it starts an embedded PostgreSQL, which stores its data in the data
+    folder. It creates a first administrator, prints how to sign in, and restarts the API and the
+    worker whenever the code changes. Ctrl-C stops everything.
     """
     exit_on_signals(code=0)
     from backend.cli.dev import run
@@ -55,12 +55,12 @@ def serve(
     """Start the API for production.
 
     It does not migrate: run `backend db upgrade` first, or /health/ready answers 503. Only in
-    development and test, without DATABASE_URL, it brings the embedded database and migrates it.
+    development and test, without DATABASE_URL, it starts the embedded database and migrates it.
 
-    SIGTERM makes it not ready, lets it answer for SHUTDOWN_DELAY seconds more, finishes the
-    requests that are running, and stops it with exit code 0.
+    On SIGTERM it reports not ready, serves requests for SHUTDOWN_DELAY seconds more, finishes the
+    running ones, and exits with code 0.
     """
-    # uvicorn takes the first of these to stop gracefully, and repeats it when it has stopped.
+    # uvicorn handles the first signal by a graceful stop, and raises it again afterwards.
     exit_on_signals((signal.SIGINT, signal.SIGTERM), code=0)
     from backend.cli.serve import run
 
@@ -69,14 +69,14 @@ def serve(
 
 @app.command()
 def worker() -> None:
-    """Run what is to be done later, such as sending mail.
+    """Run background jobs, such as sending mail.
 
-    Any number may run, on any machine that reaches the database; each job goes to one of them.
-    While the database is down, or not migrated, it waits. Only in development and test, without
-    DATABASE_URL, it brings the embedded database and migrates it.
+    Any number of workers may run, on any machine that reaches the database; each job runs in one
+    of them. While the database is down, or not migrated, the worker waits. Only in development
+    and test, without DATABASE_URL, it starts the embedded database and migrates it.
 
-    SIGTERM lets the jobs that are running finish, for up to 20 seconds, and stops it with exit
-    code 0. What is not finished by then is given back, and begins anew in another worker.
+    On SIGTERM the running jobs have up to 20 seconds to finish; then the worker exits with code
+    0. Unfinished jobs are requeued and start from the beginning in another worker.
     """
     exit_on_signals(code=0)
     from backend.cli.worker import run
@@ -98,7 +98,7 @@ def openapi(
         Path | None, typer.Option(help="File to write; without it, standard output.")
     ] = None,
 ) -> None:
-    """Print the OpenAPI document as JSON, for generators of clients."""
+    """Print the OpenAPI document as JSON, for client generators."""
     from backend.cli.listing import openapi
 
     openapi(output)
@@ -108,8 +108,7 @@ def openapi(
 def doctor(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     """Check whether Trellis can run here.
 
-    Prints a line for each thing it looked at, and how to mend what is wrong. Exit code 1 if
-    anything is.
+    Prints one line per check, with the remedy if it fails. Exit code 1 if any check fails.
     """
     from backend.cli.doctor import run
 
@@ -118,7 +117,7 @@ def doctor(host: Host = "127.0.0.1", port: Port = 8000) -> None:
 
 @db.callback()
 def about_db() -> None:
-    """Move the schema, compare it with the code, write migrations."""
+    """Migrate the schema, compare it with the code, write migrations."""
 
 
 @db.command()
@@ -127,7 +126,7 @@ def upgrade(
 ) -> None:
     """Migrate to the newest or another revision.
 
-    Safe to run from several places at once: one migrates, the others find it done.
+    Safe to run several times at once: one process migrates, the others wait for it.
     """
     from backend.cli.schema import upgrade
 
@@ -141,7 +140,7 @@ def downgrade(
         str, typer.Argument(help="Revision to go back to: 0001, -1 for one step, base for none.")
     ],
 ) -> None:
-    """Take migrations back. What only they had room for is lost."""
+    """Revert migrations. Data in the tables and columns that they added is lost."""
     from backend.cli.schema import downgrade
 
     downgrade(revision)
@@ -149,10 +148,10 @@ def downgrade(
 
 @db.command()
 def check() -> None:
-    """Find what the migrations lack.
+    """Report differences between the migrations and the code.
 
     Compares the tables in the code with the database of DATABASE_URL. Without DATABASE_URL it
-    runs all migrations on an empty database of its own, and so tests the migrations themselves.
+    runs all migrations on a temporary empty database, which also tests the migrations.
     Exit code 1 with the differences, if there are any.
     """
     from backend.cli.comparison import check
@@ -166,7 +165,7 @@ def revision(
 ) -> None:
     """Write a migration for changed tables.
 
-    It migrates the development database first, because it compares the code with that.
+    Migrates the development database first, and compares the code with it.
     """
     from backend.cli.revision import revision
 
@@ -175,24 +174,23 @@ def revision(
 
 @users.callback()
 def about_users() -> None:
-    """Accounts."""
+    """Create and import accounts."""
 
 
 @users.command("create-admin")
 def create_admin(
-    email: Annotated[str | None, typer.Option(help="Asked for when not given.")] = None,
+    email: Annotated[str | None, typer.Option(help="Prompted for if not given.")] = None,
     password: Annotated[
         str | None,
         typer.Option(
             envvar="FIRST_ADMIN_PASSWORD",
             show_envvar=False,
-            help="Everybody on this machine sees it in the list of processes: better leave it out "
-            "and type it when asked, or put it into the environment variable "
-            "FIRST_ADMIN_PASSWORD.",
+            help="Visible to all users of this machine in the process list: leave it out and type "
+            "it at the prompt, or set the environment variable FIRST_ADMIN_PASSWORD.",
         ),
     ] = None,
 ) -> None:
-    """Make an account with the role admin."""
+    """Create an account with the role admin."""
     from backend.cli.accounts import create_admin
 
     create_admin(email, password)
@@ -202,17 +200,17 @@ def create_admin(
 def import_users(
     file: Annotated[Path, typer.Argument(help="CSV or NDJSON, in UTF-8.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")
+        bool, typer.Option("--dry-run", help="Check the file and report, but change nothing.")
     ] = False,
 ) -> None:
-    """Make accounts from a file: all of them, or none if a line is refused.
+    """Create accounts from a file: all of them, or none if a line is refused.
 
-    Columns of the CSV, or members of each line of NDJSON: email (needed), username, full_name,
-    is_active, is_verified, roles (separated by ';'), password_hash. A hash is one of bcrypt; its
-    owner signs in with the same password as before. Without one they ask for a link to set a
-    password. Nobody is mailed.
+    Columns of the CSV, or members of each line of NDJSON: email (required), username, full_name,
+    is_active, is_verified, roles (separated by ';'), password_hash. The hash is a bcrypt hash; its
+    owner signs in with the same password as before. Without it, the owner requests a link to set
+    a password. No mail is sent.
 
-    Exit code 1 if anything is refused; the lines are named, and what is wrong with them.
+    Exit code 1 if any line is refused; each is listed with the reason.
     """
     from backend.cli.imports import run
 
@@ -221,12 +219,12 @@ def import_users(
 
 @module.callback()
 def about_modules() -> None:
-    """The features this application is made of."""
+    """Inspect the modules of the application."""
 
 
 @module.command("list")
 def list_modules() -> None:
-    """List the modules: what they depend on, their routes, tables and permissions."""
+    """List the modules with their dependencies, routes, tables and permissions."""
     from backend.cli.listing import modules
 
     modules()
@@ -234,7 +232,7 @@ def list_modules() -> None:
 
 @audit.callback()
 def about_audit() -> None:
-    """The record of what was done."""
+    """Verify the audit record."""
 
 
 @audit.command("verify")
@@ -243,15 +241,15 @@ def verify_audit(
         str | None,
         typer.Option(
             metavar="NUMBER:DIGEST",
-            help="A seal as the log tells it (audit_sealed). Whoever cuts off the end of the "
-            "record can hide that from everything but the log.",
+            help="A seal from the log event audit_sealed. Only a comparison with the log detects "
+            "that the end of the record was cut off.",
         ),
     ] = None,
 ) -> None:
-    """Find out whether the record was tampered with.
+    """Check the audit record for tampering.
 
-    Holds every event against the seal that was made of it, and every seal against the one before.
-    Exit code 1 with the first things that are wrong, if there are any.
+    Compares every event with its seal, and every seal with the previous one. Exit code 1 with the
+    first findings, if there are any.
     """
     from backend.cli.audit import verify
 

@@ -1,4 +1,4 @@
-"""`backend db check`: the models beside the migrations, or beside a database."""
+"""`backend db check`: comparison of the models with a database, or with the migrations."""
 
 import shutil
 import tempfile
@@ -25,8 +25,8 @@ NOT_ALLOWED = (
 
 
 def check() -> None:
-    """Compare the models with the database, or without one with the migrations."""
-    revisions()  # a broken history is explained before a server is started
+    """Compare the models with the configured database; without one, with the migrations."""
+    revisions()  # reports a broken history before a server is started
     settings = core_settings()
     if settings.database_url is not None:
         with reachable_database(settings) as place:
@@ -34,21 +34,21 @@ def check() -> None:
             _require_same(drift(place.url), "the database")
         say(f"The schema of the database matches the code; it is at {head}.")
         return
-    with _throw_away_server() as url:
+    with _temporary_server() as url:
         newest = move(url, "head")
         _require_same(drift(url), "the migrations")
     say(f"The migrations up to {newest} make exactly the tables of the code.")
 
 
 def drift(url: str) -> "Drift":
-    """How a database differs from the models; `CommandError` if they cannot be compared."""
+    """Compare a database with the models; raise `CommandError` if that is not possible."""
     import psycopg
     from sqlalchemy.exc import DBAPIError
 
     from backend.db.base import Base
     from backend.db.schema.drift import ModelsError, compare
 
-    discover()  # importing the modules fills the metadata with their tables
+    discover()  # importing the modules registers their tables in the metadata
     try:
         with connected(url) as connection:
             return compare(connection, Base.metadata)
@@ -63,20 +63,20 @@ def drift(url: str) -> "Drift":
 
 
 @contextmanager
-def _throw_away_server() -> Iterator[str]:
+def _temporary_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="trellis-check-") as folder:
         server = embedded_server(Path(folder), fast=True)
         try:
             with server:
                 yield server.url
         finally:
-            # For root the data lies elsewhere.
+            # With root as the user, the data is outside of `folder`.
             shutil.rmtree(server.folder, ignore_errors=True)
 
 
-def _require_same(found: "Drift", place: str) -> None:
-    if found.differences:
+def _require_same(drift: "Drift", place: str) -> None:
+    if drift.differences:
         raise CommandError(
-            f"The models and {place} differ:\n{found.described(place)}\n"
+            f"The models and {place} differ:\n{drift.described(place)}\n"
             'Write the migration with: make migration m="what changes"'
         )

@@ -1,4 +1,4 @@
-"""Settings as `dev` and `serve` need them: all of them checked, before anything is started."""
+"""Modules and validated settings, loaded before a command starts anything."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,10 @@ Loaded = Mapping[type[SettingsBase], SettingsBase]
 
 
 def load() -> tuple[Settings, Loaded, tuple[Module, ...]]:
-    """The core's settings, everybody's, and the modules; an error if any is not usable."""
+    """Return the core's settings, all settings by class, and the modules.
+
+    Raise `RegistryError`, `SettingsError` or `CommandError` if any of them is unusable.
+    """
     modules = discover()
     loaded = load_settings(module.settings for module in modules if module.settings)
     settings = loaded[Settings]

@@ -1,4 +1,4 @@
-"""The database a command works on: that of the settings, or the embedded one of the data folder."""
+"""The database of a command: the one in the settings, or the embedded one in the data folder."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from backend.cli.sessions import require_session
-from backend.cli.terminal import CommandError, require_writable, undisturbed
+from backend.cli.terminal import CommandError, deferred_signals, require_writable
 from backend.core.settings import Settings
 from backend.db.connections import host_and_port, require_utf8
 from backend.db.errors import EncodingError
@@ -21,7 +21,7 @@ OLDEST_VERSION = 15
 
 @dataclass(frozen=True)
 class ReachableDatabase:
-    """A database that answers. `server` is the embedded one, if that is what it is."""
+    """A database that accepts connections. `server` is set for an embedded one."""
 
     url: str
     version: str
@@ -33,7 +33,7 @@ def embedded_folder(settings: Settings) -> Path:
 
 
 def name_of_session_url(settings: Settings) -> str:
-    """The setting that `session_url` is."""
+    """Return the name of the setting that `session_url` comes from."""
     return "DATABASE_URL" if settings.database_direct_url is None else "DATABASE_DIRECT_URL"
 
 
@@ -41,10 +41,10 @@ def name_of_session_url(settings: Settings) -> str:
 def reachable_database(
     settings: Settings, *, needs_session: bool = True
 ) -> Iterator[ReachableDatabase]:
-    """Join or start the embedded server, or make sure that the database can be reached.
+    """Start or join the embedded server, or check that the database of the settings is reachable.
 
-    `CommandError` where a pooler keeps no session, though one is needed. A command whose work is
-    ordinary transactions needs none, provided that DATABASE_POOLER is right.
+    Raise `CommandError` if it is not, or if a session is needed and a pooler provides none. A
+    command that uses ordinary transactions needs none, provided that DATABASE_POOLER is correct.
     """
     if settings.session_url is not None:
         url, name = settings.session_url.get_secret_value(), name_of_session_url(settings)
@@ -55,25 +55,25 @@ def reachable_database(
         return
     require_writable(settings.data_dir)
     with ExitStack() as stack:
-        # Interrupted between starting a process and noting it down, it would leave it running.
-        with undisturbed():
+        # An interrupt between starting the server and registering it would leave it running.
+        with deferred_signals():
             server = stack.enter_context(embedded_server(embedded_folder(settings)))
         try:
             yield ReachableDatabase(server.url, reach(server.url), server)
         finally:
-            with undisturbed():
+            with deferred_signals():
                 stack.close()
 
 
 def reach(url: str, name: str = "DATABASE_URL") -> str:
-    """The version of the server; `CommandError` that never tells the password if it fails.
+    """Connect and return the server's version; raise `CommandError` if that fails.
 
-    `name` is the setting to correct.
+    The error does not contain the password. `name` is the setting to correct.
     """
     try:
         target = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        # The driver's own words would repeat a piece of the URL, perhaps of the password.
+        # The driver's message repeats a part of the URL, perhaps of the password.
         raise CommandError(
             f"{name} cannot be read: it looks like postgresql://user:password@host:5432/name, "
             "with special characters of the password written as %XX."
@@ -94,9 +94,9 @@ def reach(url: str, name: str = "DATABASE_URL") -> str:
     return f"{number // 10_000}.{number % 10_000}"
 
 
-def _explained(words: str, target: Mapping[str, object], name: str) -> str:
+def _explained(message: str, target: Mapping[str, object], name: str) -> str:
     place = host_and_port(target)
-    missing = re.search(r'database "(.+)" does not exist', words)
+    missing = re.search(r'database "(.+)" does not exist', message)
     if missing:
         host, port = str(target.get("host") or "localhost"), target.get("port") or 5432
         user = target.get("user")
@@ -105,9 +105,9 @@ def _explained(words: str, target: Mapping[str, object], name: str) -> str:
             f"The server at {place} has no database {missing[1]}: "
             f"make it with `createdb --host={host} --port={port}{login} {missing[1]}`."
         )
-    refused = re.search(r"FATAL: +(.+)", words)
+    refused = re.search(r"FATAL: +(.+)", message)
     if refused:
         return f"PostgreSQL at {place} refuses the connection ({refused[1]}): correct {name}."
-    first_line = words.strip().partition("\n")[0]
+    first_line = message.strip().partition("\n")[0]
     reason = first_line.rpartition("failed: ")[2] or "no reason given"
     return f"PostgreSQL at {place} cannot be reached ({reason}): start it, or correct {name}."

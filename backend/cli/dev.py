@@ -1,4 +1,4 @@
-"""`backend dev`: a database, its migrations, the API, a worker, and an eye on all of them."""
+"""`backend dev`: starts and supervises the database, the migrations, the API and a worker."""
 
 import os
 import sys
@@ -15,12 +15,12 @@ from backend.cli.ports import listen, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.terminal import (
     CommandError,
+    deferred_signals,
     name_of_signal,
     require_writable,
     say,
     shown,
     step,
-    undisturbed,
 )
 from backend.core.registry import RegistryError
 from backend.core.security import stored_secret
@@ -47,7 +47,10 @@ PANEL = """
 
 @dataclass(frozen=True)
 class Admin:
-    """The first administrator; the API makes the account when there is none."""
+    """The first administrator, an account that the API creates if it does not exist.
+
+    `shown` is the text for the terminal in the place of the password.
+    """
 
     email: str
     password: str
@@ -55,11 +58,11 @@ class Admin:
 
 
 def run(host: str, port: int) -> int:
-    """Everything until the person stops it; the exit code."""
+    """Run everything until it is stopped; return the exit code."""
     try:
         settings, loaded, _ = configuration.load()
     except RegistryError as error:
-        begin_anew_when_mended(error, host, port)
+        restart_when_corrected(error, host, port)
     if not settings.is_local:
         raise CommandError(
             f"`backend dev` is for development, and ENVIRONMENT is {settings.environment}: "
@@ -71,32 +74,32 @@ def run(host: str, port: int) -> int:
     admin = first_admin(settings, users)
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in listen(host, port)]
-        with step("Database") as tell:
+        with step("Database") as report:
             place = stack.enter_context(reachable_database(settings))
-            tell(f"PostgreSQL {place.version}")
-        with step("Migrations") as tell:
-            tell(bring_to_head(place.url))
-        with undisturbed():
+            report(f"PostgreSQL {place.version}")
+        with step("Migrations") as report:
+            report(bring_to_head(place.url))
+        with deferred_signals():
             files = Files()
         environment = {**_environment(place, admin), **hosts(settings, host)}
         api = stack.enter_context(Child("backend.cli.dev_api", environment, sockets))
         worker = stack.enter_context(Child("backend.cli.worker", environment))
         fallback = stack.enter_context(Fallback(sockets, settings))
-        with step("API") as tell:
+        with step("API") as report:
             api.start()
             ready = api.is_ready(START_PATIENCE)
-            tell("ready" if ready else "not ready yet")
-        state = "Trellis is running." if ready else "Trellis waits for its API."
+            report("ready" if ready else "not ready yet")
+        state = "Trellis is running." if ready else "Trellis is waiting for its API."
         url, data = url_of(sockets[0]), _data(settings, place)
         panel = {"origins": origins(settings), "email": admin.email, "password": admin.shown}
         say(PANEL.format(state=state, url=url, data=data, **panel))
         return Supervision(api, worker, fallback, files, place).run()
 
 
-def begin_anew_when_mended(error: RegistryError, host: str, port: int) -> NoReturn:
+def restart_when_corrected(error: RegistryError, host: str, port: int) -> NoReturn:
     """Answer every request with the reason until the code changes, then replace this process.
 
-    What it has imported of the broken code would else stay.
+    A new process is needed because this one has already imported the broken code.
     """
     core = load_settings([])[Settings]
     assert isinstance(core, Settings)
@@ -110,7 +113,8 @@ def begin_anew_when_mended(error: RegistryError, host: str, port: int) -> NoRetu
         while (changed := files.changed()) is None:
             time.sleep(0.25)
     say(f"{shown(changed)} changed: starting.")
-    # Of a repeated option the last one counts: the port stays, also where the system chose it.
+    # The last of repeated options takes effect, so the port stays the same even if it was chosen
+    # by the system.
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--port", str(port)])
 
 
@@ -121,22 +125,22 @@ def first_admin(settings: Settings, users: UserSettings) -> Admin:
         return Admin(email, password, "that of FIRST_ADMIN_PASSWORD")
     file = settings.data_dir / "admin_password"
     password = stored_secret(file)
-    # The person may have changed it since.
+    # The account's password may have been changed since.
     return Admin(email, password, f"{password} (the first one; kept in {shown(file)})")
 
 
 def origins(settings: Settings) -> str:
-    """Which pages may call, in words."""
+    """Describe the origins whose pages may call the API."""
     if "*" in settings.cors_origins:
         return "every page may call (CORS_ORIGINS=*)"
-    found = [*settings.cors_origins]
+    allowed = [*settings.cors_origins]
     if settings.is_development:
-        found += ["http://localhost and http://127.0.0.1 on any port"]
-    return ", ".join(found) or "no page of another origin may call (CORS_ORIGINS is not set)"
+        allowed += ["http://localhost and http://127.0.0.1 on any port"]
+    return ", ".join(allowed) or "no page of another origin may call (CORS_ORIGINS is not set)"
 
 
 def hosts(settings: Settings, host: str) -> dict[str, str]:
-    """`ALLOWED_HOSTS` for the API where it listens on a name that would else be foreign."""
+    """Return `ALLOWED_HOSTS` for an API that listens on a name it would otherwise refuse."""
     if not settings.is_development or settings.allowed_hosts or is_local_host(host.lower()):
         return {}
     return {"ALLOWED_HOSTS": f"{host},localhost,*.localhost,127.0.0.1,::1"}
@@ -147,7 +151,7 @@ def _environment(place: ReachableDatabase, admin: Admin) -> Mapping[str, str]:
         **({"DATABASE_URL": place.url} if place.server else {}),
         "FIRST_ADMIN_EMAIL": admin.email,
         "FIRST_ADMIN_PASSWORD": admin.password,
-        # Nobody's load balancer looks away from a development server first.
+        # A development server has no load balancer that has to notice the shutdown first.
         "SHUTDOWN_DELAY": "0",
     }
 
@@ -159,7 +163,7 @@ def _data(settings: Settings, place: ReachableDatabase) -> str:
 
 
 class Supervision:
-    """Heals the database, and starts the API and the worker again when their code changes."""
+    """Restarts the database when it dies, and the API and the worker when their code changes."""
 
     def __init__(
         self, api: Child, worker: Child, fallback: Fallback, files: Files, place: ReachableDatabase
@@ -172,27 +176,27 @@ class Supervision:
         self._worker_is_broken = False
 
     def run(self) -> int:
-        """Until the API has ended for good; the exit code."""
-        last_look = time.monotonic()
+        """Supervise until the API is stopped or killed by a signal; return the exit code."""
+        last_check = time.monotonic()
         while True:
             time.sleep(0.25)
-            with undisturbed():
-                changed = self._renew()
+            with deferred_signals():
+                changed = self._restart_if_changed()
             if not changed and (code := self._api.ended()) is not None:
                 if code <= 0:
-                    return _told_end(code)
+                    return _report_end(code)
                 ended = f"The API ended with exit code {code}."
                 say(f"{ended} It starts again when its code changes.")
-                with undisturbed():
+                with deferred_signals():
                     self._fallback.start(self._api.failure() or ended)
-            with undisturbed():
-                self._look_after_worker()
-            if self._place.server is not None and time.monotonic() - last_look >= 1:
+            with deferred_signals():
+                self._supervise_worker()
+            if self._place.server is not None and time.monotonic() - last_check >= 1:
                 if self._place.server.ensure():
                     say("The database server had died and is running again.")
-                last_look = time.monotonic()
+                last_check = time.monotonic()
 
-    def _renew(self) -> bool:
+    def _restart_if_changed(self) -> bool:
         changed = self._files.changed()
         if changed is None:
             return False
@@ -203,20 +207,20 @@ class Supervision:
         self._worker_is_broken = False
         return True
 
-    def _look_after_worker(self) -> None:
+    def _supervise_worker(self) -> None:
         if (code := self._worker.ended()) is not None:
-            # One that did not even get ready would end like this again and again.
+            # A worker that never became ready would fail again: it waits for a code change.
             self._worker_is_broken = code >= 0 and not self._worker.is_ready()
             reason = f"with exit code {code}" if code >= 0 else f"by {name_of_signal(-code)}"
             remedy = "when its code changes" if self._worker_is_broken else "now"
             say(f"The worker ended {reason}. It starts again {remedy}.")
-        # Not before the API is ready: that is waited for, and says what is wrong with the code.
+        # The API starts first: its readiness is awaited, and it reports errors in the code.
         if not self._worker.started and not self._worker_is_broken and self._api.is_ready():
             self._worker.start()
 
 
-def _told_end(code: int) -> int:
-    """Say why the API is gone; the exit code that stands for it, as shells count."""
+def _report_end(code: int) -> int:
+    """Print how the API ended; return the exit code, 128 plus the number of a signal."""
     if code < 0:
         say(f"The API was ended by {name_of_signal(-code)}, so everything stops.")
         return 128 - code

@@ -1,6 +1,7 @@
-"""The API as the child process of `backend dev`.
+"""The API as a child process of `backend dev`.
 
-Run as `python -m backend.cli.dev_api LIFELINE SOCKET...`, all of them inherited file descriptors.
+It runs as `python -m backend.cli.dev_api LIFELINE SOCKET...`; the arguments are inherited file
+descriptors.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ def main() -> None:
     try:
         _serve(line, sockets)
     except SystemExit as end:
-        # With a sentence: what `backend.main` says of settings and modules that are not usable.
+        # A text is the sentence with which `backend.main` reports unusable settings or modules.
         if isinstance(end.code, str):
             lifeline.tell_failure(line, end.code)
         raise
@@ -26,12 +27,12 @@ def main() -> None:
 
 
 def described(error: Exception) -> str:
-    """An error with the line that raised it."""
-    told = f"{type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError):
-        return told
+    """Return an error's type and text, and the line that raised it."""
+    description = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):  # its text names the line
+        return description
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{told} ({Path(frame.filename).name}, line {frame.lineno})"
+    return f"{description} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
 def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:
@@ -39,17 +40,17 @@ def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:
     from backend.server.config import bounds_of, make_config
     from backend.server.server import Server
 
-    class TellingServer(Server):
+    class ChildServer(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            self.telling = asyncio.create_task(self.tell_when_ready())
+            self.ready_task = asyncio.create_task(self.send_ready())
 
-        async def tell_when_ready(self) -> None:
+        async def send_ready(self) -> None:
             while not app.state.context.state.started:  # noqa: ASYNC110  # a plain flag
                 await asyncio.sleep(0.05)
             line.send(lifeline.READY)
 
-    # uvicorn's own account of starting and stopping would drown what `backend dev` says.
+    # uvicorn's messages about starting and stopping would clutter the output of `backend dev`.
     settings = app.state.context.settings
     config = make_config(
         app,
@@ -58,7 +59,7 @@ def _serve(line: socket.socket, sockets: list[socket.socket]) -> None:
         keep_alive=settings.keep_alive,
         log_level="warning",
     )
-    TellingServer(config).run(sockets)
+    ChildServer(config).run(sockets)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`backend doctor`: what works here, and how to mend what does not."""
+"""`backend doctor`: checks of the environment, each with a remedy if it fails."""
 
 import platform
 import sys
@@ -26,18 +26,18 @@ from backend.db.schema.history import HistoryError
 from backend.dev.embedded_server import EmbeddedError, binaries, data_folder
 
 OLDEST_PYTHON = (3, 11)
-# Whether it is good, or None for advice.
+# Passed (True), failed (False) or advice (None), and the text.
 Finding = tuple[bool | None, str]
 SIGNS = {True: "✓", False: "✗", None: "!"}
 FOLDS = "SELECT 'É' ILIKE 'é', to_tsvector('english', 'É') @@ websearch_to_tsquery('english', 'é')"
 
 
 def run(host: str, port: int) -> int:
-    """Look at everything, print a line each; 1 if anything has to be mended."""
+    """Run all checks and print a line for each; return the exit code, 1 if any has failed."""
     failures = 0
-    for good, text in _findings(host, port):
-        say(f"{SIGNS[good]} {text}")
-        failures += good is False
+    for passed, text in _findings(host, port):
+        say(f"{SIGNS[passed]} {text}")
+        failures += passed is False
     return 1 if failures else 0
 
 
@@ -55,7 +55,7 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
         assert isinstance(settings, Settings)
     except SettingsError as error:
         yield from ((False, problem) for problem in error.problems)
-        yield False, "Mend the settings first, then run this again to see the rest."
+        yield False, "Correct the settings, then run this again for the other checks."
         return
     yield True, f"The settings are usable; ENVIRONMENT is {settings.environment}"
     yield _finding(lambda: _data(settings))
@@ -63,18 +63,18 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
     yield _finding(lambda: _port(host, port))
 
 
-def _finding(look: Callable[[], str]) -> Finding:
+def _finding(check: Callable[[], str]) -> Finding:
     try:
-        return True, look()
+        return True, check()
     except (CommandError, EmbeddedError, HistoryError) as error:
         return False, str(error)
 
 
 def _python() -> Finding:
-    found = platform.python_version()
+    version = platform.python_version()
     if sys.version_info < OLDEST_PYTHON:
-        return False, f"Python {found} is too old: install 3.11 or newer."
-    return True, f"Python {found}"
+        return False, f"Python {version} is too old: install 3.11 or newer."
+    return True, f"Python {version}"
 
 
 def _data(settings: Settings) -> str:
@@ -86,9 +86,9 @@ def _data(settings: Settings) -> str:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     if settings.database_url is None:
-        found = _finding(lambda: f"The embedded PostgreSQL is in {shown(binaries())}")
-        yield found
-        if not found[0]:
+        finding = _finding(lambda: f"The embedded PostgreSQL is in {shown(binaries())}")
+        yield finding
+        if not finding[0]:
             return
         if not (data_folder(embedded_folder(settings)) / "data").exists():
             yield True, "The database will be made by the first `backend dev`"
@@ -126,16 +126,16 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
 
 
 def _search(url: str) -> Iterator[Finding]:
-    """Advice where the database's locale takes É and é for different letters."""
+    """Yield advice if searches are case-sensitive for letters such as É in this locale."""
     with psycopg.connect(url, client_encoding="UTF8") as connection:
         folds = connection.execute(FOLDS).fetchone()
     assert folds is not None
     kinds = ("by substring (as in items)", "by word (as in articles)")
-    blind = [kind for kind, works in zip(kinds, folds, strict=True) if not works]
-    if blind:
+    failing = [kind for kind, works in zip(kinds, folds, strict=True) if not works]
+    if failing:
         advice = (
-            "The database's locale (LC_CTYPE) knows the case of A to Z only: a search (`q`) for é "
-            f"{' and '.join(blind)} does not find É. To mend it, create a database with "
+            "The database's locale (LC_CTYPE) folds the case of A to Z only: a search (`q`) for é "
+            f"{' and '.join(failing)} does not find É. Create a database with "
             f"`{CREATE_DATABASE}` and move the data there."
         )
         yield None, advice

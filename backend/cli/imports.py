@@ -1,4 +1,4 @@
-"""Accounts that are imported from a file."""
+"""`backend users import`: accounts from a file."""
 
 import asyncio
 import stat
@@ -27,15 +27,17 @@ def run(path: Path, *, dry_run: bool) -> None:
         ) from None
     size = status.st_size if stat.S_ISREG(status.st_mode) else 0
     with ready_context() as context:
-        report = _watched(context, path, size, dry_run=dry_run)
+        report = _import_with_progress(context, path, size, dry_run=dry_run)
     if report.refused:
         raise CommandError(_refusal(path, report))
     done = "can be imported; nothing was changed" if dry_run else "imported"
     say(f"{report.accepted} {'account' if report.accepted == 1 else 'accounts'} {done}.")
 
 
-def _watched(context: Context, path: Path, size: int, *, dry_run: bool) -> ImportReport:
-    """Import, with a bar on a terminal."""
+def _import_with_progress(
+    context: Context, path: Path, size: int, *, dry_run: bool
+) -> ImportReport:
+    """Import the file, with a progress bar if standard error is a terminal."""
     if not size or not sys.stderr.isatty():
         return asyncio.run(_import(context, path, dry_run, lambda _: None))
     with typer.progressbar(length=size, label=f"Reading {path.name}", file=sys.stderr) as bar:
@@ -59,8 +61,8 @@ async def _import(
         if not is_unavailable(error):
             raise
         raise CommandError(
-            "Nothing was imported, because the database was away, or somebody held one of these "
-            "addresses: run this again."
+            "Nothing was imported, because the database was unavailable or another transaction "
+            "locked one of these addresses: run this again."
         ) from None
     finally:
         await context.database.close()

@@ -1,4 +1,4 @@
-"""What the application is made of. None of this needs a database, secrets or settings."""
+"""Lists of modules and routes, and the OpenAPI document; no database, secret or setting needed."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _models(base: type[Base]) -> Iterator[type[Base]]:
 
 
 def _permissions(module: Module) -> list[str]:
-    """`items:read|write` for each feature."""
+    """Return the permissions of each feature, such as `items:read|write`."""
     return [f"{feature.name}:{'|'.join(feature.actions)}" for feature in module.features]
 
 
@@ -83,13 +83,12 @@ def openapi(output: Path | None) -> None:
 
 
 def blueprint() -> FastAPI:
-    """The application to look at, not to run: it has the default settings and no database."""
-    found = discover()
+    """Return an application for inspection only, with default settings and without a database."""
     context = Context(
         settings=Settings.model_construct(),
         module_settings={},
-        # Opens no connection unless it is used.
+        # Connections would open on first use only.
         database=Database("postgresql://", size=1, timeouts=Timeouts(pool=1, statement=1)),
         secret_keys=(b"",),
     )
-    return create_app(context, found)
+    return create_app(context, discover())

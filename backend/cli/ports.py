@@ -1,4 +1,4 @@
-"""The address a server listens on."""
+"""Server sockets and their addresses."""
 
 import errno
 import http.client
@@ -13,52 +13,55 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # only looked
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on the port, one for each address of the name `host`."""
+    """Open listening sockets, one per address of the host; `localhost` may have two.
+
+    Raise `CommandError` with the reason if the address is unusable.
+    """
     return _opened(host, port, listens=True)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """`listen`, without listening yet: clients are refused until a server is ready."""
+    """Bind sockets as `listen` does, without listening: connections fail until a server listens."""
     return _opened(host, port, listens=False)
 
 
 def _opened(host: str, port: int, *, listens: bool) -> list[socket.socket]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CommandError(
             f"The host {host} is unknown ({error.strerror}): "
             "give an address of this machine with --host."
         ) from None
     sockets: list[socket.socket] = []
-    refusals: list[OSError] = []
-    for family, *_, address in dict.fromkeys(found):
+    errors: list[OSError] = []
+    for family, *_, address in dict.fromkeys(resolved):
         try:
             sockets.append(_bound(family, address, listens=listens))
         except OSError as error:
-            refusals.append(error)
-    # A machine without IPv6 may still list ::1 for a name, which is no reason to give up.
-    if sockets and all(error.errno == errno.EADDRNOTAVAIL for error in refusals):
+            errors.append(error)
+    # A machine without IPv6 may still resolve a name to ::1.
+    if sockets and all(error.errno == errno.EADDRNOTAVAIL for error in errors):
         return sockets
     for each in sockets:
         each.close()
-    raise CommandError(_explained(refusals[0], host, port)) from None
+    raise CommandError(_explained(errors[0], host, port)) from None
 
 
 def _bound(
     family: int, address: tuple[str | int, ...] | tuple[int, bytes], *, listens: bool
 ) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
+    opened = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        # Two sockets may be bound to one port as long as none of them listens.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        # Several sockets may be bound to one port; only `listen` detects the conflict.
         if listens:
-            made.listen(BACKLOG)
+            opened.listen(BACKLOG)
     except OSError:
-        made.close()
+        opened.close()
         raise
-    return made
+    return opened
 
 
 def _explained(error: OSError, host: str, port: int) -> str:
@@ -71,21 +74,22 @@ def _explained(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"Port {port} is reserved for root: choose one above 1023 with --port."
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine: choose another with --host."
+        return f"{host} is not an address of this machine: choose another with --host."
     return f"{host}:{port} cannot be used ({error.strerror}): choose another --host or --port."
 
 
 def url_of(listening: socket.socket) -> str:
-    """Where a browser on this machine finds a socket."""
+    """Return the URL at which a browser on this machine reaches the socket."""
     host, port = listening.getsockname()[:2]
     host = ANY_ADDRESS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def trellis_answers(host: str, port: int) -> bool:
+    """Return whether Trellis, and no other program, answers at this address."""
     connection = http.client.HTTPConnection(ANY_ADDRESS.get(host, host), port, timeout=2)
     with closing(connection), suppress(OSError, http.client.HTTPException, ValueError):
         connection.request("GET", "/health")
-        found = json.loads(connection.getresponse().read(1000))
-        return isinstance(found, dict) and {"status", "version"} <= found.keys()
+        body = json.loads(connection.getresponse().read(1000))
+        return isinstance(body, dict) and {"status", "version"} <= body.keys()
     return False

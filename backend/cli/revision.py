@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.cli.comparison import drift
 from backend.cli.databases import reachable_database
-from backend.cli.schema import bring_to_head, core_settings, explained
+from backend.cli.schema import bring_to_head, core_settings, translated_errors
 from backend.cli.terminal import CommandError, say, shown
 from backend.db.schema.migrations import alembic_config, newest_revision
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def revision(message: str) -> None:
-    """Write a migration for what the models declare and the database does not have."""
+    """Write a migration for the differences between the models and the database."""
     if not message.strip():
         raise CommandError('The migration needs a name: backend db revision "add invoices"')
     head = newest_revision()
@@ -26,28 +26,28 @@ def revision(message: str) -> None:
         raise CommandError("Migrations are written in development: set ENVIRONMENT=development.")
     with reachable_database(settings) as place:
         bring_to_head(place.url)
-        found = drift(place.url)
-        if not found.differences:
+        differences = drift(place.url)
+        if not differences.differences:
             say("There is nothing to migrate: the migrations make exactly the tables of the code.")
             return
-        written = _write(place.url, head, message.strip(), found)
-    _tidy(written)
-    if left := _left_over(found):
+        file = _write(place.url, head, message.strip(), differences)
+    _tidy(file)
+    if left := _left_over(differences):
         say(f"These differences are not generated; write them into the migration:\n{left}")
-    say(f"Wrote {shown(written)}. Read it, then apply it with: backend db upgrade")
+    say(f"Wrote {shown(file)}. Read it, then apply it with: backend db upgrade")
 
 
-def _write(url: str, head: str | None, message: str, found: "Drift") -> Path:
+def _write(url: str, head: str | None, message: str, differences: "Drift") -> Path:
     from alembic import command
     from alembic.script import Script
 
     from backend.db.schema.autogenerate import complete
 
     def completed(_context: Any, _revision: Any, directives: list[Any]) -> None:
-        complete(directives[0], found)
+        complete(directives[0], differences)
 
     number = int(head) + 1 if head and head.isdecimal() else 1
-    with explained(url), alembic_config(url) as config:
+    with translated_errors(url), alembic_config(url) as config:
         script = command.revision(
             config,
             message=message,
@@ -59,12 +59,13 @@ def _write(url: str, head: str | None, message: str, found: "Drift") -> Path:
     return Path(script.path)
 
 
-def _left_over(found: "Drift") -> str:
+def _left_over(drift: "Drift") -> str:
+    """Return a line for each difference that the generated migration does not resolve."""
     from backend.db.schema.autogenerate import is_written
 
     return "\n".join(
         line
-        for each in found.differences
+        for each in drift.differences
         if not is_written(each)
         for line in each.described("the migrations")
     )

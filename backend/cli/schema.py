@@ -1,4 +1,4 @@
-"""The schema's history on the command line. Alembic's own chatter is off: a line says it all."""
+"""`backend db upgrade` and `downgrade`, and the revision checks of other commands."""
 
 import traceback
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def core_settings() -> Settings:
 
 
 def position(url: str) -> str | None:
-    """The revision a database is at."""
+    """Return the revision of a database; None if it has never been migrated."""
     with psycopg.connect(url) as connection:
         try:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -33,7 +33,7 @@ def position(url: str) -> str | None:
 
 
 def require_newest(url: str) -> str:
-    """The revision of a database that is at the newest one; otherwise `CommandError`."""
+    """Return the database's revision; raise `CommandError` unless it is the newest one."""
     current, (newest, known) = position(url), revisions()
     if current is not None and current not in known:
         raise CommandError(_unknown(current))
@@ -46,7 +46,7 @@ def require_newest(url: str) -> str:
 
 
 def bring_to_head(url: str) -> str:
-    """Migrate if need be, and tell in a few words."""
+    """Migrate to the newest revision if necessary; return a short description of the result."""
     before, newest = position(url), newest_revision()
     if before == newest:
         return f"at {newest}"
@@ -54,11 +54,11 @@ def bring_to_head(url: str) -> str:
 
 
 def move(url: str, revision: str, *, down: bool = False) -> str | None:
-    """Upgrade or downgrade to a revision, and tell which one the schema is at then."""
+    """Upgrade or downgrade to a revision; return the revision of the schema afterwards."""
     from alembic import command
 
-    revisions()  # a broken history is explained before Alembic meets it
-    with explained(url, revision), alembic_config(url) as config:
+    revisions()  # reports a broken history better than Alembic does
+    with translated_errors(url, revision), alembic_config(url) as config:
         (command.downgrade if down else command.upgrade)(config, revision)
     return position(url)
 
@@ -66,7 +66,7 @@ def move(url: str, revision: str, *, down: bool = False) -> str | None:
 def upgrade(revision: str) -> None:
     with reachable_database(core_settings()) as place:
         before = after = position(place.url)
-        # Every deployment asks, and few have something to migrate: Alembic takes a second.
+        # Most deployments have nothing to migrate, and importing Alembic takes a second.
         if revision != "head" or before != newest_revision():
             after = move(place.url, revision)
     say(f"The schema is at {after or UNMIGRATED}{', as it was' if after == before else ''}.")
@@ -79,8 +79,8 @@ def downgrade(revision: str) -> None:
 
 
 @contextmanager
-def explained(url: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what Alembic and the database refuse into sentences."""
+def translated_errors(url: str, revision: str | None = None) -> Iterator[None]:
+    """Translate errors of Alembic, the database and the migrations into `CommandError`."""
     from alembic.util import CommandError as AlembicError
     from sqlalchemy.exc import DBAPIError
 
@@ -106,7 +106,7 @@ def explained(url: str, revision: str | None = None) -> Iterator[None]:
 
 
 def _failed_migration(error: Exception) -> str | None:
-    """A sentence, if the error comes from a file of the history."""
+    """Return a sentence that names the migration, if one has raised the error; otherwise None."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if file.parent.name == "versions" and file.parent.parent.name == FOLDER.name:
@@ -141,9 +141,9 @@ def _sentence(words: str, current: str | None, revision: str | None) -> str:
 
 
 def check_imports(url: str) -> None:
-    """Import every migration, as Alembic does; `CommandError` names the one that fails."""
+    """Import every migration, as Alembic does; raise `CommandError` for the first that fails."""
     from alembic.script import ScriptDirectory
 
     revisions()
-    with explained(url), alembic_config(url) as config:
+    with translated_errors(url), alembic_config(url) as config:
         list(ScriptDirectory.from_config(config).walk_revisions())

@@ -16,7 +16,7 @@ from backend.server.config import bounds_of, make_config
 from backend.server.server import Server
 from backend.server.workers import Workers
 
-# Longer than a statement may run, shorter than the 30 seconds of most orchestrators.
+# More than a statement's timeout, less than the 30 seconds after which orchestrators kill.
 STOP_PATIENCE = 20
 
 
@@ -29,7 +29,7 @@ def run(host: str, port: int, workers: int) -> None:
                 "RATE_LIMIT_STORAGE=memory is for one worker, because each would count for itself. "
                 "Use postgres or redis, or leave out --workers."
             )
-        # Here the environment is how the workers, and backend.main, are told.
+        # Worker processes run backend.main, which reads the environment.
         os.environ["RATE_LIMIT_STORAGE"] = "postgres"
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in bind(host, port)]

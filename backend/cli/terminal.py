@@ -1,4 +1,4 @@
-"""What all commands share: how they speak, and how they end."""
+"""Output, signal handling and errors, shared by all commands."""
 
 import os
 import signal
@@ -12,18 +12,18 @@ from backend.dev.lifeline import STOP_SIGNALS
 
 
 class CommandError(Exception):
-    """What a person can meet. The text says what is wrong and how to mend it."""
+    """A failure reported to the user. `str()` states the problem and the remedy."""
 
 
 def say(text: str = "") -> None:
-    # A command that is being stopped may have lost its terminal; it has to clean up all the same.
+    # The terminal may be gone while a command stops; its clean-up has to continue.
     with suppress(OSError):
         print(text, flush=True)
 
 
 @contextmanager
 def step(name: str) -> Iterator[Callable[[str], None]]:
-    """Show at once what is being done, and on the same line what came of it."""
+    """Print the name of a step at once, and its results on the same line at the end."""
     print(f"{name:<12}", end="", flush=True)
     results: list[str] = []
     try:
@@ -33,14 +33,14 @@ def step(name: str) -> Iterator[Callable[[str], None]]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be; the first row is the heading."""
+    """Return rows as lines with aligned columns; the first row is the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
 
 
 def shown(path: Path) -> str:
-    """A path as a person would type it here."""
+    """Return a path relative to the current folder if it is inside, and absolute otherwise."""
     path = path.resolve()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
@@ -48,9 +48,9 @@ def shown(path: Path) -> str:
 def exit_on_signals(
     signals: Sequence[signal.Signals] = STOP_SIGNALS, *, code: int | None = None
 ) -> None:
-    """Leave through every `with` block at the first of these signals; ignore further ones.
+    """Raise `SystemExit` at the first of these signals, so `with` blocks clean up; ignore others.
 
-    `code` is the exit code; without one it says which signal it was, as shells do.
+    `code` is the exit code; by default it is 128 plus the signal's number, as in shells.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
@@ -59,13 +59,13 @@ def exit_on_signals(
         sys.exit(128 + number if code is None else code)
 
     for each in signals:
-        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup wants it
+        if signal.getsignal(each) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(each, leave)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let a signal to stop wait until the block is done."""
+def deferred_signals() -> Iterator[None]:
+    """Defer stop signals until the end of the block."""
     handlers = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     arrived: list[int] = []
     for each, handler in handlers.items():
@@ -88,7 +88,7 @@ def name_of_signal(number: int) -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the data folder, or say why it cannot be used."""
+    """Create the data folder; raise `CommandError` if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):

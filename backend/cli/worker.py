@@ -1,6 +1,6 @@
 """`backend worker`, and the worker as a child process of `backend dev`.
 
-The latter is `python -m backend.cli.worker LIFELINE`.
+The child process runs as `python -m backend.cli.worker LIFELINE`.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from backend.worker.supervisor import work
 
 log = structlog.get_logger()
 
-# For what is left to do when the jobs have had their time; whoever started the worker waits for
-# half a minute, as a rule.
+# Time for the clean-up after the jobs' own deadline. Both together stay below the 30 seconds after
+# which most orchestrators kill a process.
 LAST_SECONDS = 8
 NEEDS_SESSION = (
-    "The worker needs a session, and with DATABASE_POOLER=transaction DATABASE_URL keeps none: "
+    "The worker needs a database session, and DATABASE_POOLER=transaction provides none: "
     "set DATABASE_DIRECT_URL to the server itself."
 )
 
@@ -42,22 +42,22 @@ NEEDS_SESSION = (
 def main() -> None:
     line, _ = lifeline.take_up()
 
-    def tell() -> None:
-        # A parent that has died hears nothing; the signal to stop is on its way.
+    def send_ready() -> None:
+        # If the parent has died, sending fails, and the lifeline stops this process.
         with suppress(OSError):
             line.send(lifeline.READY)
 
     try:
-        run(WorkerConfig(patience=lifeline.DEV_PATIENCE), on_ready=tell)
+        run(WorkerConfig(patience=lifeline.DEV_PATIENCE), on_ready=send_ready)
     except (CommandError, HistoryError, RegistryError, SettingsError) as error:
         sys.exit(str(error))
     finally:
-        # Another thread listens to it until the process has ended.
+        # The lifeline's thread reads the socket until the process exits, so it stays open.
         line.detach()
 
 
 def run(config: WorkerConfig | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Run jobs until a signal to stop."""
+    """Run jobs until a stop signal."""
     config = config or WorkerConfig()
     settings, loaded, modules = configuration.load()
     if (
@@ -87,34 +87,34 @@ def run(config: WorkerConfig | None = None, *, on_ready: Callable[[], None] = la
 
 @contextmanager
 def _set_by_signals(stopping: asyncio.Event, limit: float) -> Iterator[None]:
-    """Inside the block, the first signal to stop sets the event; there are no further ones.
+    """Set the event at the first stop signal inside the block; ignore further signals.
 
-    After it the process has so many seconds to end by itself.
+    The process is killed if it has not exited `limit` seconds after the signal.
     """
     loop = asyncio.get_running_loop()
     handlers = {each: signal.getsignal(each) for each in STOP_SIGNALS}
-    wanted = [each for each, handler in handlers.items() if handler is not signal.SIG_IGN]
+    handled = [each for each, handler in handlers.items() if handler is not signal.SIG_IGN]
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for each in wanted:
+        for each in handled:
             signal.signal(each, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, _give_up)
         signal.setitimer(signal.ITIMER_REAL, limit)
         loop.call_soon_threadsafe(stopping.set)
 
-    for each in wanted:
+    for each in handled:
         signal.signal(each, stop)
     try:
         yield
     finally:
         if not stopping.is_set():
-            for each in wanted:
+            for each in handled:
                 signal.signal(each, handlers[each])
 
 
 def _give_up(_number: int, _frame: FrameType | None) -> None:
-    """What still runs counts as abandoned: others take it over when this worker is missed."""
-    # The log may be what holds this worker up.
+    """Exit without clean-up; other workers requeue the jobs once this heartbeat is missing."""
+    # Writing the log may block, so a second alarm kills the process after a second.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:

@@ -1,1 +1,1 @@
-"""The outside world, each part of it behind one method."""
+"""Clients of external services, each behind a protocol with one method."""

@@ -1,8 +1,8 @@
 """jobs: procrastinate's tables and functions
 
-The library's own migrations make them, up to the one named here. Files of later releases are not
-read, so the history stays as it is when the library is upgraded: what they bring belongs into a
-migration of its own. The files that are read are compared with a checksum.
+The library's migrations up to `LAST` create them; a checksum verifies these files. Files of later
+releases are ignored, so an upgrade of the library does not change this migration: a later release
+needs a migration of its own.
 
 PostgreSQL before 17 cannot use a value of an enum type in the transaction that has added it. The
 types therefore get all their values when they are created.
@@ -41,7 +41,7 @@ def upgrade() -> None:
     connection = op.get_bind()
     for script in _scripts():
         complete = CREATE_ENUM.sub(lambda found: _create_enum(found[1]), ADD_VALUE.sub("", script))
-        # `%` would be taken for a parameter.
+        # The driver would treat `%` as a parameter.
         connection.exec_driver_sql(complete.replace("%", "%%"))
 
 

@@ -1,4 +1,4 @@
-"""audit: events and their seals, which the database itself lets nobody change"""
+"""audit: append-only events and their seals, protected by triggers"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,7 +38,7 @@ def upgrade() -> None:
             f"CREATE TRIGGER {table}_unchanged BEFORE UPDATE OR TRUNCATE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()"
         )
-        # What claims to be from the future would otherwise have to stay until then.
+        # The upper bound allows deleting rows whose time is in the future by mistake.
         op.execute(
             f"CREATE TRIGGER {table}_kept BEFORE DELETE ON {table} FOR EACH ROW "
             f"WHEN (OLD.{moment} BETWEEN now() - interval '{FLOOR_DAYS} days' "
@@ -88,7 +88,7 @@ def _create_tables() -> None:
 
 
 def downgrade() -> None:
-    # Dropping a table asks none of its triggers.
+    # DROP TABLE does not fire the triggers.
     for table in ("audit_seals", "audit_waiting", "audit_events"):
         op.drop_table(table)
     op.execute("DROP FUNCTION audit_refuse()")

@@ -10,19 +10,19 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Sessions from before had no refresh token, and end with their access token anyway.
+    # Existing sessions have no refresh token and expire with their access token anyway.
     op.execute("DELETE FROM sessions")
     op.add_column("sessions", sa.Column("transport", sa.String(6), nullable=False))
     op.add_column("sessions", sa.Column("generation", sa.Integer(), nullable=False))
     op.add_column("sessions", sa.Column("token_digest", sa.LargeBinary(), nullable=False))
     op.add_column("sessions", sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=False))
-    # Room for the id of the key before the hash.
+    # The hash gets the id of its key as a prefix.
     op.alter_column("users", "password_hash", type_=sa.String(80))
 
 
 def downgrade() -> None:
-    # The id of the key before each hash goes; passwords of a former key cannot be told from others.
-    # Imported hashes have none.
+    # Remove the key ids from the hashes; hashes with a former key can no longer be distinguished.
+    # Imported hashes have no key id.
     op.execute(
         "UPDATE users SET password_hash = CASE WHEN password_hash ~ '^[0-9a-f]{8}[$]' "
         "THEN substr(password_hash, 9) WHEN length(password_hash) <= 60 THEN password_hash END"

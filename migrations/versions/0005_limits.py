@@ -1,6 +1,6 @@
-"""limits: what counts requests and guesses
+"""limits: tables and functions of the rate limits
 
-`rate_limit_count` is the algorithm of `backend.ratelimit.memory`, for one key.
+`rate_limit_count` implements the algorithm of `backend.ratelimit.memory` for one key.
 """
 
 from alembic import op
@@ -138,13 +138,13 @@ $$
 
 
 def upgrade() -> None:
-    # Hits in the order they came: how many there were, and when the newest of them was, in
-    # microseconds since 1970. `used` is their sum.
+    # Buckets in chronological order: the number of hits, and the time of the newest of them in
+    # microseconds since 1970. `used` is the sum of the hits.
     op.execute(
         "CREATE TYPE rate_limit_window AS"
         " (seconds integer, used integer, at bigint[], hits integer[])"
     )
-    # After a crash the quotas begin anew, which harms nobody; guesses must not.
+    # A crash may reset quotas, but not the counts of password guesses.
     op.execute(TABLE.format(kind="UNLOGGED", name="quotas"))
     op.execute(TABLE.format(kind="", name="guesses"))
     op.execute(COUNT)

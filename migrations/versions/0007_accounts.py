@@ -1,4 +1,4 @@
-"""accounts: tokens that travel by mail, and addresses that wait to be verified"""
+"""accounts: mailed tokens, and e-mail addresses pending verification"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""sorts: lists of users by every field that they may be sorted by; registrations by address"""
+"""sorts: an index for every sort field of users; registrations by address"""
 
 import sqlalchemy as sa
 from alembic import op

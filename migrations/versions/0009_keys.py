@@ -1,4 +1,4 @@
-"""keys: e-mail addresses and usernames are found by a key that no database's locale decides"""
+"""keys: lookup keys of e-mail addresses and usernames, independent of the database's locale"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-# The function that sign-in uses, and no copy of it: a key that it does not compute finds nobody.
+# The function that sign-in uses, not a copy: other keys would not match at sign-in.
 from backend.addresses.account_names import name_key
 from backend.db.errors import MigrationRefusedError
 
@@ -19,7 +19,7 @@ branch_labels = None
 depends_on = None
 
 BATCH = 5_000
-# A table of fewer rows is converted before anybody wonders what takes so long.
+# Smaller tables are converted within seconds, so they need no progress report.
 REPORT_EVERY = 100_000
 NAMED = 5
 KEY = sa.String(collation="C")
@@ -53,7 +53,7 @@ def downgrade() -> None:
         "ix_users_username_lower", "users", [sa.literal_column("lower(username)")], unique=True
     )
     _create_shared_indexes("lower(email)", "lower(username)")
-    # Their indexes go with them.
+    # PostgreSQL drops their indexes as well.
     op.drop_column("mailed_tokens", "email_key")
     op.drop_column("users", "username_key")
     op.drop_column("users", "email_key")
@@ -74,7 +74,7 @@ def _create_shared_indexes(email: str, username: str) -> None:
 
 
 def _fill(name: str, names: Sequence[str]) -> None:
-    """Compute the keys of all rows, a bounded number of rows in memory at a time."""
+    """Compute the keys of all rows, in batches of `BATCH` rows."""
     connection = op.get_bind()
     keys = [f"{each}_key" for each in names]
     table = sa.table(name, *map(sa.column, ("id", *names, *keys)))
@@ -123,7 +123,7 @@ def _twins(key: str) -> Iterator[Sequence[UUID]]:
 
 
 def _refuse_twins() -> None:
-    """Stop where accounts that were two become one: which of them stays is a person's decision."""
+    """Raise `MigrationRefusedError` if accounts share a key: a person decides which one stays."""
     found = [
         f"{' and '.join(map(str, ids))} have the same {thing}"
         for thing, key in (("e-mail address", "email_key"), ("username", "username_key"))

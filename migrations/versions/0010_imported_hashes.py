@@ -1,4 +1,4 @@
-"""imported hashes: room for password hashes of other schemes"""
+"""imported hashes: longer column for password hashes of other schemes"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # No version can verify one this long; its owner asks for a link to set a new password.
+    # Earlier versions cannot verify hashes this long; the owner requests a link to set a password.
     op.execute("UPDATE users SET password_hash = NULL WHERE length(password_hash) > 80")
     op.alter_column("users", "password_hash", type_=sa.String(80))

@@ -1,4 +1,4 @@
-"""mail budgets: when the mail of a token has left, and for whose mailbox"""
+"""mail budgets: the time and the mailbox of each mail with a token"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,9 +15,9 @@ KEY = sa.String(collation="C")
 
 def upgrade() -> None:
     op.add_column(TABLE, sa.Column("mailed_at", sa.DateTime(timezone=True), nullable=True))
-    # Without a value for older rows: they count for the address alone.
+    # Older rows have no value: they count towards the budget of their address only.
     op.add_column(TABLE, sa.Column("mailbox_key", KEY, nullable=True))
-    # Links that are on their way or in a mailbox already stay good.
+    # Links that were mailed before this revision stay valid.
     op.execute(
         "UPDATE mailed_tokens SET mailed_at = created_at"
         " WHERE user_id IS NOT NULL OR purpose = 'registration'"
@@ -35,13 +35,13 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index(LIVE, TABLE)
-    # Before this revision, an account had one token of a purpose, mailed or not.
+    # The earlier revision allows one live token per account and purpose, mailed or not.
     op.execute(
         "UPDATE mailed_tokens SET ended_at = created_at"
         " WHERE ended_at IS NULL AND mailed_at IS NULL AND user_id IS NOT NULL"
     )
     _create_live("ended_at IS NULL")
-    # Their indexes go with them.
+    # PostgreSQL drops their indexes as well.
     op.drop_column(TABLE, "mailbox_key")
     op.drop_column(TABLE, "mailed_at")
 

@@ -20,7 +20,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("user_id", "slot", name="pk_stored_bytes"),
     )
-    # Small rows do not count.
+    # Rows of up to 256 bytes do not count towards the quota.
     op.execute(
         "INSERT INTO stored_bytes (user_id, slot, bytes) SELECT user_id, 0, sum(size) FROM ("
         " SELECT owner_id, octet_length(title) + coalesce(octet_length(description), 0) FROM items"

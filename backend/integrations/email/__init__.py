@@ -1,4 +1,4 @@
-"""Mail that leaves: what a message is, who can send one, and what can go wrong."""
+"""Outgoing mail: the message, the provider protocol and the error."""
 
 import re
 import unicodedata
@@ -9,16 +9,16 @@ from email_validator import EmailNotValidError, validate_email
 
 MAX_ID = 200
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-# Much looser than what accounts accept, and yet nothing that an envelope or header would split at.
+# Looser than the rule for accounts, but without the delimiters of envelopes and headers.
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]+@[\w-]+(\.[\w-]+)*")
-# Line breaks of every kind would begin a header of their own; halves of characters have no bytes.
+# A line break would start another header; a lone surrogate has no UTF-8 encoding.
 _UNSENDABLE = {"Cc", "Zl", "Zp", "Cs"}
 
 
 class MailError(Exception):
-    """A message that was not sent. The text holds no address and no secret, so it may be logged.
+    """A message that was not sent. `str()` has no address and no secret, so it may be logged.
 
-    permanent   this message will never be sent; otherwise try again later
+    permanent   retrying this message is pointless; otherwise it may be sent later
     """
 
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
@@ -28,12 +28,14 @@ class MailError(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """One mail to one address, in two forms that say the same.
+    """A mail to one address, with the same content as plain text and as HTML.
 
-    id   names this mail for ever, such as `verify-email.<id of the token>`: a repeated one is
-         recognised by it. Letters, digits, `_`, `-` and single dots, at most 200.
+    id   a permanent identifier, such as `verify-email.<id of the token>`, by which providers and
+         recipients recognise a repeated mail: letters, digits, `_`, `-` and single dots, at most
+         200 characters
 
-    Raises a permanent `MailError` for what could break out of a header.
+    Raise a permanent `MailError` if the id has another form, or the address or subject contains
+    characters that could inject a header.
     """
 
     to: str
@@ -44,7 +46,7 @@ class Message:
 
     def __post_init__(self) -> None:
         if len(self.id) > MAX_ID or not _ID.fullmatch(self.id):
-            raise MailError("The id of the message is not a name.", permanent=True)
+            raise MailError("The message id is invalid.", permanent=True)
         for name, value in (("address", self.to), ("subject", self.subject)):
             if any(unicodedata.category(character) in _UNSENDABLE for character in value):
                 raise MailError(f"The {name} holds control characters.", permanent=True)
@@ -52,18 +54,21 @@ class Message:
 
 class Provider(Protocol):
     async def send(self, message: Message) -> None:
-        """Hand the message over; `MailError` if nobody has taken it."""
+        """Send the message; raise `MailError` unless the mail service has accepted it."""
 
 
 def ascii_domain(address: str) -> str:
-    """The address as mail servers know it: `ada@bücher.example` is `ada@xn--bcher-kva.example`."""
+    """Encode the address's domain: `ada@bücher.example` becomes `ada@xn--bcher-kva.example`.
+
+    Raise a permanent `MailError` if the address is invalid.
+    """
     if not _ADDRESS.fullmatch(address):
-        raise MailError("The address is none.", permanent=True)
+        raise MailError("The address is invalid.", permanent=True)
     local, _, domain = address.rpartition("@")
     if domain.isascii():
         return address
     try:
-        found = validate_email(f"a@{domain}", check_deliverability=False, test_environment=True)
+        parsed = validate_email(f"a@{domain}", check_deliverability=False, test_environment=True)
     except EmailNotValidError:
-        raise MailError("The address is none.", permanent=True) from None
-    return f"{local}@{found.ascii_domain}"
+        raise MailError("The address is invalid.", permanent=True) from None
+    return f"{local}@{parsed.ascii_domain}"

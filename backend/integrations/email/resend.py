@@ -1,4 +1,4 @@
-"""Mail by Resend's HTTP API."""
+"""Mail through Resend's HTTP API."""
 
 import re
 import ssl
@@ -11,14 +11,14 @@ from backend.integrations.email import MailError, Message, ascii_domain
 
 URL = "https://api.resend.com"
 TIMEOUT_SECONDS = 10.0
-# Ours to mend (key, domain), or a matter of time; those mails can wait.
-_LATER = {401, 403, 408, 425, 429}
+# Configuration errors (key, domain) and temporary errors: the mail may be sent later.
+_RETRYABLE = {401, 403, 408, 425, 429}
 _REASON = re.compile(r"[a-z_]{1,50}")
 IN_FLIGHT = "concurrent_idempotent_requests"
 
 
 class ResendProvider:
-    """Resend knows a mail by its id: what it has taken, it does not send again within a day."""
+    """Resend's API. The message id is the idempotency key: within a day, no mail is sent twice."""
 
     def __init__(
         self, key: str, sender: str, *, url: str = URL, timeout: float = TIMEOUT_SECONDS
@@ -28,7 +28,7 @@ class ResendProvider:
         name, address = parseaddr(sender)
         self._sender = str(Address(name, addr_spec=ascii_domain(address)))
         self._timeout = timeout
-        # Reading the trusted certificates takes longer than most calls.
+        # Created once: loading the trusted certificates takes longer than most requests.
         self._tls = ssl.create_default_context()
 
     async def send(self, message: Message) -> None:
@@ -42,33 +42,33 @@ class ResendProvider:
         }
         try:
             async with httpx.AsyncClient(verify=self._tls, timeout=self._timeout) as client:
-                answer = await client.post(
+                response = await client.post(
                     self._url,
                     json=body,
                     headers={**self._headers, "Idempotency-Key": message.id},
                 )
         except httpx.HTTPError as error:
             raise MailError(f"Resend cannot be reached ({type(error).__name__}).") from None
-        if not answer.is_success:
-            raise _translate_error(answer)
+        if not response.is_success:
+            raise _translate_error(response)
 
 
-def _translate_error(answer: httpx.Response) -> MailError:
-    reason = _reason(answer)
-    later = (
-        answer.status_code in _LATER
-        or not answer.is_client_error
-        or (answer.status_code == httpx.codes.CONFLICT and reason == IN_FLIGHT)
+def _translate_error(response: httpx.Response) -> MailError:
+    reason = _reason(response)
+    retryable = (
+        response.status_code in _RETRYABLE
+        or not response.is_client_error
+        or (response.status_code == httpx.codes.CONFLICT and reason == IN_FLIGHT)
     )
     return MailError(
-        f"Resend answered {answer.status_code} {reason}".strip() + ".", permanent=not later
+        f"Resend answered {response.status_code} {reason}".strip() + ".", permanent=not retryable
     )
 
 
-def _reason(answer: httpx.Response) -> str:
-    """Resend's name for what is wrong. Its sentence may hold the address."""
+def _reason(response: httpx.Response) -> str:
+    """Return Resend's error name. Its error message is left out: it may contain the address."""
     try:
-        name = answer.json()["name"]
+        name = response.json()["name"]
     except (ValueError, KeyError, TypeError):
         return ""
     return name if isinstance(name, str) and _REASON.fullmatch(name) else ""

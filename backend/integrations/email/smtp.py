@@ -1,4 +1,7 @@
-"""Mail by SMTP, a connection for each: mails are rare, and an idle connection dies unnoticed."""
+"""Mail through SMTP.
+
+Each mail uses a connection of its own: mails are rare, and idle connections break unnoticed.
+"""
 
 import asyncio
 import re
@@ -15,14 +18,15 @@ from backend.integrations.email import MailError, Message, ascii_domain
 from backend.integrations.email.smtp_url import SmtpServer
 
 AUTHENTICATION_REQUIRED = 530
-# RFC 3463, with which most servers begin what they say; the rest of it often repeats the address.
+# The RFC 3463 status code at the start of most replies; the rest often repeats the address.
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
 
 
 class SmtpProvider:
-    """What the server will never take (an address, a content) is a permanent error.
+    """An SMTP server.
 
-    What it has against us (password, sender) is ours to mend; those mails can wait.
+    A rejected recipient or content is a permanent error. A rejected password or sender is a
+    configuration error: the mail may be sent after it is corrected.
     """
 
     def __init__(
@@ -34,7 +38,10 @@ class SmtpProvider:
         step_seconds: float = 10,
         whole_seconds: float = 60,
     ) -> None:
-        """`sender` is an address, perhaps with a name: `Trellis <no-reply@example.com>`."""
+        """Configure the server; `sender` may have a name: `Trellis <no-reply@example.com>`.
+
+        `step_seconds` limits each command, `whole_seconds` the whole delivery.
+        """
         self._server = server
         name, address = parseaddr(sender)
         self._sender = Address(name, addr_spec=ascii_domain(address))
@@ -52,15 +59,16 @@ class SmtpProvider:
                     mail,
                     sender=self._sender.addr_spec,
                     recipients=[recipient],
-                    # To give up while the server still looks at the mail is to send it twice.
+                    # The server may check the mail for long; a timeout before its reply would
+                    # lead to a retry, and to a second copy.
                     timeout=self._whole_seconds,
                 )
-            # The mail has been taken: nothing from here on may make it count as not sent. So the
-            # goodbye is said, and not waited for.
+            # The mail is accepted, so no later error may report it as not sent: QUIT is written
+            # without waiting for the reply.
             if isinstance(client.transport, asyncio.WriteTransport):
                 client.transport.write(b"QUIT\r\n")
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            # `from None`: what the server says, or what was refused, may hold the address.
+            # `from None`: the server's reply and the rejected value may contain the address.
             raise _translate_error(error) from None
         finally:
             client.close()
@@ -73,11 +81,11 @@ class SmtpProvider:
             username=server.username,
             password=server.password,
             use_tls=server.implicit_tls,
-            # None: if the server offers it.
+            # None: use STARTTLS if the server offers it.
             start_tls=False if server.implicit_tls else server.needs_tls or None,
             tls_context=self._tls,
             timeout=self._step_seconds,
-            # Asking the system for its name can take as long as DNS likes.
+            # Without it, aiosmtplib looks up the machine's name in DNS, which may take long.
             local_hostname=self._sender.domain,
         )
 
@@ -87,9 +95,9 @@ class SmtpProvider:
         mail["To"] = recipient
         mail["Subject"] = message.subject
         mail["Date"] = format_datetime(datetime.now(UTC))
-        # The same each time, so that whoever gets it twice can tell.
+        # Stable across retries, so that recipients' software can detect a duplicate.
         mail["Message-ID"] = f"<{message.id}@{self._sender.domain}>"
-        # Or vacation notices come back.
+        # Suppresses automatic replies (RFC 3834).
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.text)
         mail.add_alternative(message.html, subtype="html")
@@ -101,15 +109,15 @@ def _translate_error(error: Exception) -> MailError:
         error = error.__cause__
     match error:
         case aiosmtplib.SMTPRecipientsRefused(recipients=[first, *_]):
-            ours = first.code == AUTHENTICATION_REQUIRED
+            unauthenticated = first.code == AUTHENTICATION_REQUIRED
             return MailError(
                 f"The mail server refused the recipient ({_code(first)}).",
-                permanent=_is_final(first.code, first.message) and not ours,
+                permanent=_is_permanent(first.code, first.message) and not unauthenticated,
             )
         case aiosmtplib.SMTPDataError():
             return MailError(
                 f"The mail server refused the message ({_code(error)}).",
-                permanent=_is_final(error.code, error.message),
+                permanent=_is_permanent(error.code, error.message),
             )
         case aiosmtplib.SMTPNotSupported():
             return MailError("The mail server takes only addresses in ASCII.", permanent=True)
@@ -124,7 +132,7 @@ def _translate_error(error: Exception) -> MailError:
         case TimeoutError():
             return MailError("The mail server did not answer in time.")
         case aiosmtplib.SMTPException() if type(error) is aiosmtplib.SMTPException:
-            # Words of the library, not of the server: no STARTTLS, no AUTH.
+            # This text is the library's, not the server's: no STARTTLS, no AUTH.
             return MailError(f"The mail server cannot be used: {error.message}")
     return MailError(f"The mail server cannot be used ({type(error).__name__}).")
 
@@ -134,10 +142,9 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     return f"{error.code} {enhanced[0]}" if enhanced else str(error.code)
 
 
-def _is_final(code: int, words: str) -> bool:
-    """Whether this mail will never be taken.
+def _is_permanent(code: int, reply: str) -> bool:
+    """Return whether the server would reject this mail again.
 
-    Refusals for systems, routes and policies (RFC 3463: 5.3, 5.4, 5.7) are about us, and pass when
-    somebody mends them.
+    System, routing and policy errors (RFC 3463: 5.3, 5.4, 5.7) can be corrected on either side.
     """
-    return code >= 500 and not re.match(r"5\.[347]\.", words)
+    return code >= 500 and not re.match(r"5\.[347]\.", reply)

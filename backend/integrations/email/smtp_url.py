@@ -1,4 +1,4 @@
-"""`SMTP_URL`: where the mail server is. Apart from the client, which only a worker imports."""
+"""Parsing of `SMTP_URL`. Separate from the SMTP client, which only workers import."""
 
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -9,7 +9,10 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """implicit_tls   encrypted from the first byte, instead of by STARTTLS"""
+    """Address and credentials of a mail server.
+
+    implicit_tls   TLS from the first byte, instead of STARTTLS
+    """
 
     host: str
     port: int
@@ -19,12 +22,12 @@ class SmtpServer:
 
     @property
     def needs_tls(self) -> bool:
-        """A password leaves this machine encrypted, or not at all."""
+        """Whether TLS is required: always with a password, except on loopback."""
         return self.implicit_tls or (self.username is not None and self.host not in _LOOPBACK)
 
 
 def parse_smtp_url(url: str) -> SmtpServer:
-    """Raises ValueError, without the URL in its text."""
+    """Parse `smtp://` or `smtps://`; raise a `ValueError` whose text does not contain the URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

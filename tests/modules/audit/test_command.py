@@ -75,7 +75,7 @@ async def test_what_is_wrong_is_told_line_by_line(
     assert done.stdout.splitlines() == [
         f"Event {first} of seal 1 was changed.",
         f"Event {second} of seal 1 is missing.",
-        "The record is not as it was sealed: 2 things found wrong.",
+        "The record is not as it was sealed: 2 findings.",
     ]
 
 
