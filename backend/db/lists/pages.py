@@ -1,7 +1,7 @@
-"""Collections: filters, sort, search and keyset pages, declared once and reused by every module.
+"""Lists: filters, sorting, search and keyset pagination for every module.
 
-A module declares a `ListSpec`; `fetch_page` answers any `ListQuery` over it with one statement,
-whose text depends only on which parameters are present and is therefore compiled once.
+A module declares a `ListSpec`, and `fetch_page` runs a `ListQuery` on it. The SQL of a page
+depends only on which parameters are present, so it is compiled once per combination.
 """
 
 import json
@@ -29,8 +29,8 @@ from backend.db.query_runner import Query, QueryRunner, Row, RunQuery
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 Column = SQLColumnExpression[Any]
 RANK = "rank"
-# Of a search, so much counts. A word is a run of letters and digits, other scripts' signs included;
-# `or` between words is none.
+# Limits of a search text; the rest is ignored. A word is a run of letters and digits, including
+# non-ASCII characters; `or` between words does not count.
 MAX_WORDS = 32
 MAX_CHARACTERS = 2000
 _GAP = r"[\0-/:-@\[-`{-\x7f\s]"
@@ -38,15 +38,16 @@ _WORD = r"[^\0-/:-@\[-`{-\x7f\s]"
 _FIRST_WORDS = re.compile(
     rf"(?:{_GAP}*+(?:or{_GAP}++)*+{_WORD}++){{{MAX_WORDS}}}{_GAP}*+", re.IGNORECASE
 )
-# Skipping so many rows of an index takes about as long as a page does otherwise.
+# Skipping this many rows of an index takes about as long as reading a page.
 SHALLOW = 1000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A query parameter: its type as the client writes it, and the condition it sets.
+    """A query parameter: the type of its value, and the condition for that value.
 
-    A `span` is a part of the default order, and no further from an index than the whole.
+    A `span` filter selects a range of the default sort field, so it uses the same index as the
+    unfiltered list.
     """
 
     type: Any
@@ -57,10 +58,11 @@ class Filter:
 
 @dataclass(frozen=True)
 class Search:
-    """The effect of `q`. With a `rank` (a float from 0 on; best first) results come in rank order.
+    """The condition of the parameter `q`, and optionally the rank of a match.
 
-    Then the list's default order has to be descending, and never NULL. `prepare` makes the value
-    that the condition and the rank are given.
+    `prepare` converts the search text to the parameter of condition and rank. `rank` is a float,
+    not negative; the highest rank comes first. It requires a default sort that is descending and
+    never NULL.
     """
 
     condition: Condition
@@ -70,30 +72,30 @@ class Search:
 
 
 def first_words(text: str) -> str:
-    """The part of a search that counts: `MAX_WORDS` words of its first `MAX_CHARACTERS`."""
+    """Truncate a search text to its first `MAX_CHARACTERS` characters and `MAX_WORDS` words."""
     text = text[:MAX_CHARACTERS]
     found = _FIRST_WORDS.match(text)
     return text if found is None else found[0].rstrip()
 
 
 def containing(part: str) -> str:
-    """A LIKE pattern for texts that hold `part`, whose own `%` and `_` mean themselves."""
+    """Return a LIKE pattern for texts that contain `part` literally."""
     escaped = part.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
 
 
 @dataclass(frozen=True, eq=False)
 class ListSpec:
-    """A collection as clients may ask for it.
+    """The declaration of a list: its rows, and the parameters that clients may use.
 
-    `statement` selects the columns of a row. `key` is unique, never NULL, and breaks ties. NULL
-    sorts as if larger than every value: last in ascending order and first in descending order, as
-    in a plain index. `scopes` are conditions that only the service sets, such as who may see a row.
-    `large` names columns with long texts, and how many characters those have at most: pages end
-    early where they are too many bytes.
-
-    `indexed` are the filters each of which an index answers in the default order; most other reads
-    are expensive.
+    statement  selects the columns of a row
+    key        a unique column, never NULL, that breaks ties between equal sort values
+    sorts      columns by field name; NULL is larger than every value, as in a plain index: last
+               in ascending order, first in descending order
+    scopes     conditions that only the service sets, such as the visibility of rows
+    large      columns with long texts, and their maximum length in characters; pages that would
+               have too many bytes end early
+    indexed    filters for which an index provides the default order; see `is_expensive`
     """
 
     name: str
@@ -110,14 +112,15 @@ class ListSpec:
     def condition(self, name: str) -> ColumnElement[bool]:
         if name == "q" and self.search:
             return self.search.condition(bindparam("q"))
-        made = self.filters[name].condition if name in self.filters else self.scopes[name]
-        return made(bindparam(name))
+        build = self.filters[name].condition if name in self.filters else self.scopes[name]
+        return build(bindparam(name))
 
     def is_expensive(self, query: "ListQuery") -> bool:
-        """Whether a client may make this read long.
+        """Return whether this read may take long.
 
-        Cheap are pages that an index gives in order: by the default sort, in either direction, not
-        far from the beginning or behind a cursor, with at most one filter beside spans.
+        A read is cheap if an index provides its rows in order: default sort in either direction,
+        a small offset, no search, no total, and at most one filter besides spans, which is
+        indexed.
         """
         if query.q is not None or query.total or query.offset > SHALLOW:
             return True
@@ -133,11 +136,13 @@ class ListSpec:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """One request for a page. `sort` names fields, a leading `-` meaning descending.
+    """The parameters of one page.
 
-    `fields` are those that the answer shows, None meaning all: large ones that it does not show
-    are not loaded, and are None in the rows. `caller` stands for whom expensive reads are counted.
-    `room` waits for the memory of a page that may be large, just before it is read.
+    sort            field names; a leading `-` means descending
+    fields          fields of the response, None for all; other large columns are not loaded, and
+                    are None in the rows
+    caller          whose expensive reads this one counts among
+    reserve_memory  awaited before a page is read that may be large
     """
 
     cursor_key: bytes
@@ -150,12 +155,15 @@ class ListQuery:
     filters: Mapping[str, Any] = field(default_factory=dict)
     fields: Collection[str] | None = None
     caller: Hashable = None
-    room: Callable[[], Awaitable[object]] | None = None
+    reserve_memory: Callable[[], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True)
 class RowPage:
-    """Rows, fewer than asked for where they are the last, or more would be too many bytes."""
+    """The rows of a page: fewer than the limit on the last page, or if more had too many bytes.
+
+    `next_cursor` is None on the last page; `total` is None unless requested.
+    """
 
     rows: list[Row]
     next_cursor: str | None
@@ -165,9 +173,10 @@ class RowPage:
 async def fetch_page(
     reader: QueryRunner, spec: ListSpec, query: ListQuery, **scopes: Any
 ) -> RowPage:
-    """The asked page. `InvalidCursorError` for a cursor of another list, sort, filter or scope.
+    """Return the requested page.
 
-    `TooManyReadsError` if it is expensive and its caller asks for too many such at once.
+    Raise `InvalidCursorError` for a cursor of another list, sort, filter or scope, and
+    `TooManyReadsError` if the read is expensive and the caller has too many of these at once.
     """
     values = {**query.filters, **scopes}
     if query.q is not None and spec.search:
@@ -190,30 +199,30 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
     if query.cursor is not None:
         types = _types(spec, sort)
         keys = decode_cursor(query.cursor, types, scope=scope, key=query.cursor_key)
-        keys, kept = keys[: len(keys) - len(edges)], keys[len(keys) - len(edges) :]
+        keys, edge_values = keys[: len(keys) - len(edges)], keys[len(keys) - len(edges) :]
         nulls = tuple(key is None for key in keys)
         values |= {bind_name(i): key for i, key in enumerate(keys) if key is not None}
-        values |= zip(edges, kept, strict=True)
+        values |= zip(edges, edge_values, strict=True)
     elif edges:
-        found = await run(_edges(spec, names), **values)
-        if not found:
+        edge_rows = await run(_edges(spec, names), **values)
+        if not edge_rows:
             return RowPage([], None, total)
-        values |= found[0]
-    shown = tuple(n for n in spec.large if query.fields is None or n in query.fields)
-    bounded = page_bytes.may_exceed({name: spec.large[name] for name in shown}, query.limit)
-    shape = _compiled_page(spec, names, sort, nulls, shown, bounded=bounded)
-    if bounded and query.room:
-        await query.room()
-    rows = await run(shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
-    more = bounded and page_bytes.cut(rows, shown)
+        values |= edge_rows[0]
+    large = tuple(n for n in spec.large if query.fields is None or n in query.fields)
+    bounded = page_bytes.may_exceed({name: spec.large[name] for name in large}, query.limit)
+    page = _compiled_page(spec, names, sort, nulls, large, bounded=bounded)
+    if bounded and query.reserve_memory:
+        await query.reserve_memory()
+    rows = await run(page.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
+    more = bounded and page_bytes.cut(rows, large)
     if len(rows) > query.limit:
         more = True
         rows.pop()
     next_cursor = None
     if more:
-        last = [*(rows[-1][column] for column in shape.columns), *(values[name] for name in edges)]
+        last = [*(rows[-1][column] for column in page.columns), *(values[name] for name in edges)]
         next_cursor = encode_cursor(last, scope=scope, key=query.cursor_key)
-    for column in shape.extra_columns:
+    for column in page.extra_columns:
         for row in rows:
             del row[column]
     return RowPage(rows, next_cursor, total)
@@ -221,7 +230,10 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
 
 @dataclass(frozen=True)
 class _CompiledPage:
-    """A compiled page statement, and where its sort keys are found in a row."""
+    """A compiled page statement, and the columns of its sort keys.
+
+    `extra_columns` are sort keys that the list does not select; they are removed from the rows.
+    """
 
     query: Query
     columns: tuple[str, ...]
@@ -270,13 +282,15 @@ def _compiled_page(
     names: tuple[str, ...],
     sort: tuple[str, ...],
     nulls: tuple[bool, ...] | None,
-    shown: tuple[str, ...],
+    large: tuple[str, ...],
     *,
     bounded: bool,
 ) -> _CompiledPage:
-    """`nulls` tells which keys of the cursor are NULL; None for the first page.
+    """Compile the statement of a page.
 
-    `shown` are the large columns to load, in a page that is `bounded` in bytes or not.
+    nulls    which keys of the cursor are NULL; None on the first page
+    large    the large columns to load
+    bounded  whether the page has a maximum number of bytes
     """
     statement = _filtered(spec, names)
     if _is_ranked(sort):
@@ -294,7 +308,7 @@ def _compiled_page(
     if nulls is not None:
         nullable = [e is not spec.key and is_nullable(e, statement) for e, _ in terms]
         statement = statement.where(behind(terms, nulls, nullable))
-    if omitted := spec.large.keys() - set(shown):
+    if omitted := spec.large.keys() - set(large):
         statement = page_bytes.without(statement, omitted)
     statement = (
         statement.order_by(*(e.desc() if down else e.asc() for e, down in terms))
@@ -303,13 +317,13 @@ def _compiled_page(
     )
     if bounded:
         order = [(name, down) for name, (_, down) in zip(columns, terms, strict=True)]
-        statement = page_bytes.bounded(statement, order, shown)
+        statement = page_bytes.bounded(statement, order, large)
     return _CompiledPage(Query(statement), tuple(columns), tuple(extra))
 
 
 def _terms(spec: ListSpec, sort: tuple[str, ...]) -> list[Term]:
     terms = [_term(spec, part) for part in sort]
-    # The tie-break runs the way of the last field, so that one index can serve both.
+    # The tie-break has the direction of the last field, so one index provides both.
     return [*terms, (cast("ColumnElement[Any]", spec.key), terms[-1][1])]
 
 

@@ -1,8 +1,9 @@
-"""Best matches first, of a bounded number of matches.
+"""Ranking of search results, limited to the newest matches.
 
-A rank is computed from all that a row holds, so only the newest `RANKED_ROWS` matches are ranked;
-older ones follow, the newest of them first. Which rows are ranked is settled by the first page and
-kept in its cursors: what is written meanwhile moves no row into or out of them.
+Computing a rank requires reading the whole row, so only the newest `RANKED_ROWS` matches are
+ranked; the older ones follow in the default order. The first page determines the edges, the
+newest and the oldest ranked row, and the cursors contain them: writes between two pages do not
+change the set of ranked rows.
 """
 
 from collections.abc import Sequence
@@ -20,18 +21,18 @@ from sqlalchemy import (
 )
 
 RANKED_ROWS = 1000
-# Ranks themselves are not negative.
+# Less than any rank, because ranks are not negative.
 _UNRANKED = literal_column("-1.0", Double)
-Newest = Sequence[ColumnElement[Any]]  # Sort keys, all descending: the newest first.
+Newest = Sequence[ColumnElement[Any]]  # the keys of the default sort, all descending
 
 
 def edge_names(newest: Newest) -> list[str]:
-    """The parameters that hold the first and the last row that are ranked."""
+    """Return the names of the parameters with the keys of the newest and oldest ranked row."""
     return _names("newest", newest) + _names("oldest", newest)
 
 
 def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[Any, ...]]:
-    """One row of `edge_names`; none where nothing matches."""
+    """Return a statement that selects one row with the columns `edge_names`, or no row."""
     keys = [key.label(f"key_{position}") for position, key in enumerate(newest)]
     recent = (
         matches.with_only_columns(*keys, maintain_column_froms=True)
@@ -46,14 +47,14 @@ def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[An
 
 
 def bounded_rank(rank: ColumnElement[float], newest: Newest) -> ColumnElement[float]:
-    """The rank of a row between the edges; less than any rank for an older one."""
+    """Return an expression for a row's rank: -1 if it is older than the oldest ranked row."""
     return case((tuple_(*newest) >= _edge("oldest", newest), rank), else_=_UNRANKED)
 
 
 def no_newer(newest: Newest) -> ColumnElement[bool]:
-    """The condition that a row is not newer than those that are ranked."""
-    no_newer: ColumnElement[bool] = tuple_(*newest) <= _edge("newest", newest)
-    return no_newer
+    """Return the condition that a row is not newer than the newest ranked row."""
+    condition: ColumnElement[bool] = tuple_(*newest) <= _edge("newest", newest)
+    return condition
 
 
 def _names(end: str, newest: Newest) -> list[str]:
