@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from backend.core.client_info import ClientInfo
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.audit import service as audit
 from backend.modules.auth import service as auth
 from backend.modules.users import service as users
@@ -66,7 +67,7 @@ async def _password_hash(context: Context) -> str:
     """The hash of `PASSWORD` by these settings; hashing takes a while."""
     settings = context.settings_of(UserSettings).bcrypt_cost, context.secret_keys[0]
     if settings not in _hashes:
-        _hashes[settings] = await users.accept_password(context, PASSWORD, names=())
+        _hashes[settings] = await users.hash_new_password(context, PASSWORD, names=())
     return _hashes[settings]
 
 
@@ -88,8 +89,9 @@ class ActorFactory:
         client = ClientInfo(ip="127.0.0.1", user_agent="tests")
         # As registering and signing in would, without comparing the password.
         async with self.context.database.transaction() as session:
-            user = await users.create_user(
+            user = await users.add_user(
                 session,
+                SYSTEM,
                 email=email,
                 username=username,
                 password_hash=await _password_hash(self.context),

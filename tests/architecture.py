@@ -39,7 +39,7 @@ JSON_SCHEMA_KEYWORDS = {'"items"'}
 DESCRIBES_JSON = {"backend.core.http.openapi", "backend.core.http.json_schemas"}
 FILES = {
     *("__init__", "manifest", "router", "service", "schemas", "models", "exceptions"),
-    *("dependencies", "settings", "jobs", "events", "queries"),
+    *("dependencies", "settings", "jobs", "events", "queries", "startup", "subscribers"),
 }
 MAX_PRIVATE_FILES = 6
 PUBLIC = {"service", "schemas", "exceptions", "events"}

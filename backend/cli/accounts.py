@@ -17,6 +17,7 @@ from backend.core.app import create_context
 from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.permissions import ADMIN_ROLE
+from backend.core.principal import SYSTEM
 from backend.core.settings import Settings, SettingsBase
 from backend.modules.roles import service as roles
 from backend.modules.users import service as users
@@ -73,12 +74,13 @@ def _asked(email: str | None, password: str | None) -> Registration:
 
 async def _create(context: Context, account: Registration) -> None:
     try:
-        hashed = await users.accept_password(context, account.password, names=[account.email])
+        hashed = await users.hash_new_password(context, account.password, names=[account.email])
         async with context.database.transaction() as session:
             # The API creates the built-in roles at its first start, which may still be to come.
             await roles.sync(session, context.features)
-            await users.create_user(
+            await users.add_user(
                 session,
+                SYSTEM,
                 email=account.email,
                 password_hash=hashed,
                 is_verified=True,

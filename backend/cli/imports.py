@@ -9,11 +9,13 @@ from pathlib import Path
 import typer
 
 from backend.cli.accounts import ready_context
+from backend.cli.import_files import ImportRefusedError, lines_of, opened, position
 from backend.cli.terminal import CommandError, say
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.db.errors import is_unavailable
 from backend.modules.users import service as users
-from backend.modules.users.exceptions import ImportRefusedError
+from backend.modules.users.schemas import ImportedUser
 from backend.modules.users.service import ImportReport
 
 
@@ -52,7 +54,7 @@ async def _import(
     context: Context, path: Path, dry_run: bool, progress: Callable[[int], None]
 ) -> ImportReport:
     try:
-        return await users.import_users(context, path, dry_run=dry_run, progress=progress)
+        return await import_file(context, path, dry_run=dry_run, progress=progress)
     except ImportRefusedError as error:
         raise CommandError(f"Nothing was imported. {error}") from None
     except OSError as error:
@@ -66,6 +68,24 @@ async def _import(
         ) from None
     finally:
         await context.database.close()
+
+
+async def import_file(
+    context: Context,
+    path: Path,
+    *,
+    dry_run: bool,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ImportReport:
+    """`progress` is called with the number of bytes read. `OSError` or `ImportRefusedError`."""
+    with opened(path) as file:
+        return await users.import_users(
+            context,
+            SYSTEM,
+            lines_of(file, path, tuple(ImportedUser.model_fields)),
+            dry_run=dry_run,
+            progress=lambda: progress(position(file)),
+        )
 
 
 def _refusal(path: Path, report: ImportReport) -> str:

@@ -123,9 +123,8 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     app.state.context = context
-    # Dependents come first: a literal path of theirs (`/notes/mine`) must not be taken for a
-    # parameter of the module that they build upon (`/notes/{id}`).
-    for module in reversed(modules):
+    # In any order: the registry refuses modules one of whose routes could hide another's.
+    for module in modules:
         if module.router is not None:
             app.include_router(module.router, prefix=prefix_of(module))
     app.include_router(docs.error_pages)

@@ -209,7 +209,27 @@ def _check_routes(modules: tuple[Module, ...]) -> None:
                     raise RegistryError(
                         f"{where} module '{owners[method, path]}' has that route already."
                     )
+                _check_hidden(where, module.name, method, path, owners)
                 owners[method, path] = module.name
+
+
+def _check_hidden(
+    where: str, name: str, method: str, path: str, owners: dict[tuple[str, str], str]
+) -> None:
+    """Within one module the order of definition decides; between two nothing would."""
+    for (other_method, other), owner in owners.items():
+        if method == other_method and owner != name and _overlap(path, other):
+            raise RegistryError(
+                f"{where} a request could also mean {other} of module '{owner}': put both routes "
+                "into one router, the one without a parameter first, or choose another path."
+            )
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether both templates match some path."""
+    pairs = zip(path.split("/"), other.split("/"), strict=False)
+    same_length = path.count("/") == other.count("/")
+    return same_length and all(a == b or "{}" in (a, b) for a, b in pairs)
 
 
 def _guarded(where: str, route: RouteContext) -> Route:

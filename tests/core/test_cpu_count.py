@@ -11,7 +11,10 @@ from backend.core.cpu_count import usable_processors
 
 HERE = len(os.sched_getaffinity(0))
 PRINT = "from backend.core.cpu_count import usable_processors; print(usable_processors())"
-POOL = "from backend.modules.users.passwords import _pool; print(_pool._max_workers)"
+POOL = (
+    "from backend.modules.users.passwords import hashing_threads; "
+    "print(hashing_threads().executor._max_workers)"
+)
 
 
 def group(folder: Path, **files: str) -> None:

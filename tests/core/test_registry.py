@@ -1,5 +1,6 @@
 """What stops the start, and with which sentence."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from backend.core.context import unobserved
+from backend.core.app import create_app
+from backend.core.context import Context, unobserved
 from backend.core.module import Module, SecuritySchemes
 from backend.core.permissions import Feature
 from backend.core.registry import RegistryError, discover, ordered, prefix_of, routes_of
+from tests.actors import ActorFactory
 from tests.applications import MODULES
 
 MANIFEST = """
@@ -35,6 +38,8 @@ router = Router(prefix="/{name}")
 {routes}
 module = Module(name="{name}", router=router, versioned={versioned})
 """
+
+ROUTES_ANYWHERE = ROUTES.replace('prefix="/{name}"', "").replace("{versioned}", "True")
 
 
 class Package:
@@ -432,3 +437,41 @@ def test_events_are_defined_in_events_py(package: Package) -> None:
         f"Module 'door' subscribes to Rung of {events}: define events in the events.py of the "
         "module that publishes them."
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("/users/{id}", "/users/me"), ("/users/me", "/users/{id}"), ("/a/{x}/b", "/a/c/{y}")],
+)
+def test_no_route_of_one_module_hides_one_of_another(
+    package: Package, first: str, second: str
+) -> None:
+    package.module("a", ROUTES_ANYWHERE.format(name="a", routes=route(first)))
+    package.module("b", ROUTES_ANYWHERE.format(name="b", routes=route(second)))
+    shown = re.sub("{[^}]*}", "{}", first)
+    assert package.refusal() == (
+        f"Module 'b', GET {second}: a request could also mean /api/v1{shown} of module 'a': put "
+        "both routes into one router, the one without a parameter first, or choose another path."
+    )
+
+
+def test_within_one_module_the_order_of_definition_decides(package: Package) -> None:
+    routes = route("/users/me") + route("/users/{id}", name="g")
+    package.module("a", ROUTES_ANYWHERE.format(name="a", routes=routes))
+    package.module("b", ROUTES_ANYWHERE.format(name="b", routes=route("/users/{id}/b")))
+    assert package.discover() == ["a", "b"]
+
+
+@pytest.mark.parametrize("order", [MODULES, MODULES[::-1]], ids=["as ordered", "backwards"])
+async def test_the_order_of_mounting_does_not_matter(
+    context: Context, order: tuple[Module, ...]
+) -> None:
+    factory = ActorFactory(create_app(context, order), context)
+    async with factory.stack:
+        ada = await factory("ada")
+        assert (await ada.get("/api/v1/users/me")).json()["email"] == ada.email
+        assert (await ada.get(f"/api/v1/users/{ada.id}")).json()["email"] == ada.email
+        assert (await ada.get("/api/v1/users/you")).json()["error"] == "NOT_FOUND"
+        assert (await ada.get("/api/v1/auth/sessions")).json()["data"][0]["current"]
+        assert (await ada.post(f"/api/v1/users/{ada.id}/logout-all")).status_code == 403
+        assert (await ada.delete("/api/v1/users/me")).status_code == 204

@@ -175,7 +175,7 @@ class ListParameters:
             filters={name: values[name] for name in self.filters if values[name] is not None},
             fields=values["fields"],
             caller=_caller_of(request),
-            reserve_memory=partial(_wait_for_room, request),
+            room=partial(_wait_for_room, request),
             cursor_key=context_of(request).cursor_key,
         )
         return PageRequest(query, values["fields"], request)

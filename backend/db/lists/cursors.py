@@ -1,4 +1,4 @@
-"""Keyset cursors: opaque, signed positions in a sorted list."""
+"""Opaque, signed positions in a sorted list."""
 
 import base64
 import binascii
@@ -23,17 +23,14 @@ _READERS: dict[type, Callable[[Any], Any]] = {
 
 
 def encode_cursor(values: Sequence[Any], *, scope: bytes, key: bytes) -> str:
-    """Encode and sign the sort values of a row.
-
-    `scope` is signed, but not contained: all parameters that the list depends on.
-    """
-    payload = json.dumps(values, default=_as_text, separators=(",", ":")).encode()
+    """Sign the sort values of a row, together with `scope`: all that the list depends on."""
+    payload = json.dumps(values, default=_written, separators=(",", ":")).encode()
     signed = _signature(payload, scope, key) + payload
     return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: bytes) -> list[Any]:
-    """Return the sort values; raise `InvalidCursorError` unless `key` signed them with `scope`."""
+    """The sort values again; `InvalidCursorError` if not signed here with the same scope."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         signed = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -42,7 +39,7 @@ def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: byte
     signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _signature(payload, scope, key)):
         raise InvalidCursorError
-    # PostgreSQL parses the text of types that have no reader.
+    # What SQLAlchemy knows no type of, or we no reader for, PostgreSQL reads from its text.
     return [
         None if value is None else _READERS.get(kind, lambda text: text)(value)
         for kind, value in zip(types, json.loads(payload), strict=True)
@@ -53,5 +50,5 @@ def _signature(payload: bytes, scope: bytes, key: bytes) -> bytes:
     return hmac.digest(key, scope + b"\0" + payload, hashlib.sha256)[:_SIGNATURE_BYTES]
 
 
-def _as_text(value: Any) -> str:
+def _written(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,4 +1,4 @@
-"""Keyset conditions: the rows that follow a given row in a sorted list."""
+"""The condition that a page of a sorted list begins behind a given row."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,8 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import Grouping, Label, TypeCoerce
 from sqlalchemy.sql.functions import FunctionElement
 
-Term = tuple[ColumnElement[Any], bool]  # a sort expression, and whether it is descending
-# Functions that return NULL only if an argument is NULL.
+Term = tuple[ColumnElement[Any], bool]  # and whether it descends
+# NULL only if an argument is.
 _STRICT = ("char_length", "length", "lower", "upper")
 
 
@@ -32,9 +32,9 @@ def bind_name(position: int) -> str:
 def behind(
     terms: Sequence[Term], nulls: Sequence[bool], nullable: Sequence[bool]
 ) -> ColumnElement[bool]:
-    """Return the condition for rows after the row whose keys are bound to `bind_name(0)` etc.
+    """Rows that sort behind the row whose keys are bound to `bind_name(0)` and so on.
 
-    nulls     which of these keys are NULL; they are not bound
+    nulls     which of those keys are NULL; they are not bound
     nullable  which of the terms can be NULL
     """
     binds = [
@@ -43,10 +43,9 @@ def behind(
     ]
     expressions = [expression for expression, _ in terms]
     directions = {down for _, down in terms}
-    # A row comparison is not true if an expression is NULL. In descending order that is correct,
-    # because NULL comes first.
+    # A comparison of rows is never true of a row with NULL, which in descending order is right.
     if not any(nulls) and (directions == {True} or (directions == {False} and not any(nullable))):
-        # An index on the same columns supports one row comparison directly.
+        # One row comparison, which an index on the same columns answers directly.
         row, bound = tuple_(*expressions), tuple_(*binds)
         return row < bound if terms[0][1] else row > bound
     same = [
@@ -64,7 +63,7 @@ def behind(
 def _key_behind(
     term: Term, bound: BindParameter[Any], null: bool, nullable: bool
 ) -> ColumnElement[bool]:
-    """Return the condition that one key sorts after the cursor's; NULL is the largest value."""
+    """Whether one key sorts behind that of the cursor, NULL being larger than every value."""
     expression, down = term
     if null:
         return expression.is_not(None) if down else false()
@@ -74,40 +73,37 @@ def _key_behind(
 
 
 def is_nullable(expression: ColumnElement[Any], statement: Select[*tuple[Any, ...]]) -> bool:
-    """Return False if the expression cannot be NULL, and True if it can or if that is unknown.
+    """False only for what cannot be NULL: columns that are NOT NULL, and a few forms of those."""
+    absent = {table for source in statement.get_final_froms() for table in _may_be_absent(source)}
 
-    NOT NULL columns and a few functions of them are recognised.
-    """
-    outer = {table for source in statement.get_final_froms() for table in _outer_tables(source)}
-
-    def may_be_null(part: Any) -> bool:
+    def look(part: Any) -> bool:
         match part:
             case Column():
-                return part.nullable or part.table in outer
+                return part.nullable or part.table in absent
             case BindParameter():
                 return part.value is None
             case Cast() | TypeCoerce():
-                return may_be_null(part.clause)
+                return look(part.clause)
             case Grouping() | Label():
-                return may_be_null(part.element)
+                return look(part.element)
             case FunctionElement() if part.name == "coalesce":
-                return all(may_be_null(argument) for argument in part.clauses)
+                return all(look(argument) for argument in part.clauses)
             case FunctionElement() if part.name in _STRICT:
-                return any(may_be_null(argument) for argument in part.clauses)
+                return any(look(argument) for argument in part.clauses)
         return True
 
-    return may_be_null(expression.expression)  # the column of a model's attribute
+    return look(expression.expression)  # what stands behind an attribute of a model
 
 
-def _outer_tables(source: FromClause) -> Iterator[FromClause]:
-    """Yield the optional tables of outer joins, whose columns are NULL if no row matches."""
+def _may_be_absent(source: FromClause) -> Iterator[FromClause]:
+    """The tables of outer joins, whose columns are NULL where no row was found."""
     if isinstance(source, Join):
         if source.isouter or source.full:
             yield from _tables(source.right)
         if source.full:
             yield from _tables(source.left)
-        yield from _outer_tables(source.left)
-        yield from _outer_tables(source.right)
+        yield from _may_be_absent(source.left)
+        yield from _may_be_absent(source.right)
 
 
 def _tables(source: FromClause) -> Iterator[FromClause]:

@@ -1,7 +1,7 @@
-"""Page size in bytes: pages end early if their rows would have too many bytes.
+"""Pages that end before their rows have too many bytes.
 
-The database sums up the stored sizes without reading the texts, so rows that do not fit are not
-loaded.
+The database adds up sizes, which it knows without reading the texts, so that what does not fit is
+never loaded.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,18 +13,14 @@ from sqlalchemy import ColumnElement, Integer, Select, case, func, literal_colum
 from backend.db.query_runner import Row
 
 PAGE_BYTES = 2 * 1024 * 1024
-# Estimate for a row without its large texts.
+# Of a row, for all that it holds beside its large texts.
 ROW_BYTES = 1024
-# Maximum size of a character as JSON, because control characters are written as \u0001. One byte
-# of UTF-8 never takes more.
+# Of one character as JSON: control characters are written as \u0001. One byte becomes no more.
 CHARACTER_BYTES = 6
 
 
 def may_exceed(large: Mapping[str, int], limit: int) -> bool:
-    """Return whether `limit` rows can exceed `PAGE_BYTES`.
-
-    `large` are the columns with long texts and their maximum length in characters.
-    """
+    """Whether so many rows with these texts (their greatest length) could have too many bytes."""
     row = ROW_BYTES + CHARACTER_BYTES * sum(large.values())
     return bool(large) and limit > 1 and limit * row > PAGE_BYTES
 
@@ -32,7 +28,7 @@ def may_exceed(large: Mapping[str, int], limit: int) -> bool:
 def without(
     statement: Select[*tuple[Any, ...]], omitted: Collection[str]
 ) -> Select[*tuple[Any, ...]]:
-    """Replace the omitted columns with NULL."""
+    """The statement with NULL for these columns."""
     columns = [
         null().cast(each.type).label(each.key) if each.key in omitted else each
         for each in statement.selected_columns
@@ -43,10 +39,9 @@ def without(
 def bounded(
     page: Select[*tuple[Any, ...]], order: Sequence[tuple[str, bool]], large: Collection[str]
 ) -> Select[*tuple[Any, ...]]:
-    """Return a statement for the rows of a page that fit, and the first that does not.
+    """The rows of a page that fit, one at least, and the first that does not, without its texts.
 
-    At least one row fits; the one that does not has NULL as its large texts. `order` contains the
-    sort columns, and whether they are descending.
+    `order` names the columns that the page is sorted by, and tells which of them descend.
     """
     rows = page.subquery("page")
     size = _number(ROW_BYTES)
@@ -71,23 +66,23 @@ def bounded(
 
 
 def _number(value: int) -> ColumnElement[int]:
-    # A literal, so that it is not sent as a parameter with each execution.
+    # Part of the text: a parameter would travel with every request.
     return literal_column(str(value), Integer)
 
 
 def cut(rows: list[Row], large: Collection[str]) -> bool:
-    """Remove the rows of a `bounded` page that do not fit as JSON; return whether there are any."""
-    fetched = len(rows)
+    """Keep those rows of a `bounded` page that also fit as JSON; whether that leaves any out."""
+    found = len(rows)
     sizes = [row.pop("page_bytes") for row in rows]
-    if fetched > 1 and sizes[-1] > PAGE_BYTES:
+    if found > 1 and sizes[-1] > PAGE_BYTES:
         del rows[-1]
     if rows and sizes[len(rows) - 1] * CHARACTER_BYTES > PAGE_BYTES:
         del rows[_fitting(rows, large) :]
-    return len(rows) < fetched
+    return len(rows) < found
 
 
 def _fitting(rows: Sequence[Row], large: Collection[str]) -> int:
-    """Return how many of the first rows fit; at least one."""
+    """How many of the first rows."""
     size = 0
     for position, row in enumerate(rows):
         size += ROW_BYTES + sum(len(to_json(row[name])) for name in large)

@@ -1,7 +1,7 @@
-"""Lists: filters, sorting, search and keyset pagination for every module.
+"""Collections: filters, sort, search and keyset pages, declared once and reused by every module.
 
-A module declares a `ListSpec`, and `fetch_page` runs a `ListQuery` on it. The SQL of a page
-depends only on which parameters are present, so it is compiled once per combination.
+A module declares a `ListSpec`; `fetch_page` answers any `ListQuery` over it with one statement,
+whose text depends only on which parameters are present and is therefore compiled once.
 """
 
 import json
@@ -29,8 +29,8 @@ from backend.db.query_runner import Query, QueryRunner, Row, RunQuery
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 Column = SQLColumnExpression[Any]
 RANK = "rank"
-# Limits of a search text; the rest is ignored. A word is a run of letters and digits, including
-# non-ASCII characters; `or` between words does not count.
+# Of a search, so much counts. A word is a run of letters and digits, other scripts' signs included;
+# `or` between words is none.
 MAX_WORDS = 32
 MAX_CHARACTERS = 2000
 _GAP = r"[\0-/:-@\[-`{-\x7f\s]"
@@ -38,16 +38,15 @@ _WORD = r"[^\0-/:-@\[-`{-\x7f\s]"
 _FIRST_WORDS = re.compile(
     rf"(?:{_GAP}*+(?:or{_GAP}++)*+{_WORD}++){{{MAX_WORDS}}}{_GAP}*+", re.IGNORECASE
 )
-# Skipping this many rows of an index takes about as long as reading a page.
+# Skipping so many rows of an index takes about as long as a page does otherwise.
 SHALLOW = 1000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A query parameter: the type of its value, and the condition for that value.
+    """A query parameter: its type as the client writes it, and the condition it sets.
 
-    A `span` filter selects a range of the default sort field, so it uses the same index as the
-    unfiltered list.
+    A `span` is a part of the default order, and no further from an index than the whole.
     """
 
     type: Any
@@ -58,11 +57,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Search:
-    """The condition of the parameter `q`, and optionally the rank of a match.
+    """The effect of `q`. With a `rank` (a float from 0 on; best first) results come in rank order.
 
-    `prepare` converts the search text to the parameter of condition and rank. `rank` is a float,
-    not negative; the highest rank comes first. It requires a default sort that is descending and
-    never NULL.
+    Then the list's default order has to be descending, and never NULL. `prepare` makes the value
+    that the condition and the rank are given.
     """
 
     condition: Condition
@@ -72,30 +70,30 @@ class Search:
 
 
 def first_words(text: str) -> str:
-    """Truncate a search text to its first `MAX_CHARACTERS` characters and `MAX_WORDS` words."""
+    """The part of a search that counts: `MAX_WORDS` words of its first `MAX_CHARACTERS`."""
     text = text[:MAX_CHARACTERS]
     found = _FIRST_WORDS.match(text)
     return text if found is None else found[0].rstrip()
 
 
 def containing(part: str) -> str:
-    """Return a LIKE pattern for texts that contain `part` literally."""
+    """A LIKE pattern for texts that hold `part`, whose own `%` and `_` mean themselves."""
     escaped = part.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
 
 
 @dataclass(frozen=True, eq=False)
 class ListSpec:
-    """The declaration of a list: its rows, and the parameters that clients may use.
+    """A collection as clients may ask for it.
 
-    statement  selects the columns of a row
-    key        a unique column, never NULL, that breaks ties between equal sort values
-    sorts      columns by field name; NULL is larger than every value, as in a plain index: last
-               in ascending order, first in descending order
-    scopes     conditions that only the service sets, such as the visibility of rows
-    large      columns with long texts, and their maximum length in characters; pages that would
-               have too many bytes end early
-    indexed    filters for which an index provides the default order; see `is_expensive`
+    `statement` selects the columns of a row. `key` is unique, never NULL, and breaks ties. NULL
+    sorts as if larger than every value: last in ascending order and first in descending order, as
+    in a plain index. `scopes` are conditions that only the service sets, such as who may see a row.
+    `large` names columns with long texts, and how many characters those have at most: pages end
+    early where they are too many bytes.
+
+    `indexed` are the filters each of which an index answers in the default order; most other reads
+    are expensive.
     """
 
     name: str
@@ -112,15 +110,14 @@ class ListSpec:
     def condition(self, name: str) -> ColumnElement[bool]:
         if name == "q" and self.search:
             return self.search.condition(bindparam("q"))
-        build = self.filters[name].condition if name in self.filters else self.scopes[name]
-        return build(bindparam(name))
+        made = self.filters[name].condition if name in self.filters else self.scopes[name]
+        return made(bindparam(name))
 
     def is_expensive(self, query: "ListQuery") -> bool:
-        """Return whether this read may take long.
+        """Whether a client may make this read long.
 
-        A read is cheap if an index provides its rows in order: default sort in either direction,
-        a small offset, no search, no total, and at most one filter besides spans, which is
-        indexed.
+        Cheap are pages that an index gives in order: by the default sort, in either direction, not
+        far from the beginning or behind a cursor, with at most one filter beside spans.
         """
         if query.q is not None or query.total or query.offset > SHALLOW:
             return True
@@ -136,13 +133,11 @@ class ListSpec:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """The parameters of one page.
+    """One request for a page. `sort` names fields, a leading `-` meaning descending.
 
-    sort            field names; a leading `-` means descending
-    fields          fields of the response, None for all; other large columns are not loaded, and
-                    are None in the rows
-    caller          whose expensive reads this one counts among
-    reserve_memory  awaited before a page is read that may be large
+    `fields` are those that the answer shows, None meaning all: large ones that it does not show
+    are not loaded, and are None in the rows. `caller` stands for whom expensive reads are counted.
+    `room` waits for the memory of a page that may be large, just before it is read.
     """
 
     cursor_key: bytes
@@ -155,15 +150,12 @@ class ListQuery:
     filters: Mapping[str, Any] = field(default_factory=dict)
     fields: Collection[str] | None = None
     caller: Hashable = None
-    reserve_memory: Callable[[], Awaitable[object]] | None = None
+    room: Callable[[], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True)
 class RowPage:
-    """The rows of a page: fewer than the limit on the last page, or if more had too many bytes.
-
-    `next_cursor` is None on the last page; `total` is None unless requested.
-    """
+    """Rows, fewer than asked for where they are the last, or more would be too many bytes."""
 
     rows: list[Row]
     next_cursor: str | None
@@ -173,10 +165,9 @@ class RowPage:
 async def fetch_page(
     reader: QueryRunner, spec: ListSpec, query: ListQuery, **scopes: Any
 ) -> RowPage:
-    """Return the requested page.
+    """The asked page. `InvalidCursorError` for a cursor of another list, sort, filter or scope.
 
-    Raise `InvalidCursorError` for a cursor of another list, sort, filter or scope, and
-    `TooManyReadsError` if the read is expensive and the caller has too many of these at once.
+    `TooManyReadsError` if it is expensive and its caller asks for too many such at once.
     """
     values = {**query.filters, **scopes}
     if query.q is not None and spec.search:
@@ -199,30 +190,30 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
     if query.cursor is not None:
         types = _types(spec, sort)
         keys = decode_cursor(query.cursor, types, scope=scope, key=query.cursor_key)
-        keys, edge_values = keys[: len(keys) - len(edges)], keys[len(keys) - len(edges) :]
+        keys, kept = keys[: len(keys) - len(edges)], keys[len(keys) - len(edges) :]
         nulls = tuple(key is None for key in keys)
         values |= {bind_name(i): key for i, key in enumerate(keys) if key is not None}
-        values |= zip(edges, edge_values, strict=True)
+        values |= zip(edges, kept, strict=True)
     elif edges:
-        edge_rows = await run(_edges(spec, names), **values)
-        if not edge_rows:
+        found = await run(_edges(spec, names), **values)
+        if not found:
             return RowPage([], None, total)
-        values |= edge_rows[0]
-    large = tuple(n for n in spec.large if query.fields is None or n in query.fields)
-    bounded = page_bytes.may_exceed({name: spec.large[name] for name in large}, query.limit)
-    page = _compiled_page(spec, names, sort, nulls, large, bounded=bounded)
-    if bounded and query.reserve_memory:
-        await query.reserve_memory()
-    rows = await run(page.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
-    more = bounded and page_bytes.cut(rows, large)
+        values |= found[0]
+    shown = tuple(n for n in spec.large if query.fields is None or n in query.fields)
+    bounded = page_bytes.may_exceed({name: spec.large[name] for name in shown}, query.limit)
+    shape = _compiled_page(spec, names, sort, nulls, shown, bounded=bounded)
+    if bounded and query.room:
+        await query.room()
+    rows = await run(shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
+    more = bounded and page_bytes.cut(rows, shown)
     if len(rows) > query.limit:
         more = True
         rows.pop()
     next_cursor = None
     if more:
-        last = [*(rows[-1][column] for column in page.columns), *(values[name] for name in edges)]
+        last = [*(rows[-1][column] for column in shape.columns), *(values[name] for name in edges)]
         next_cursor = encode_cursor(last, scope=scope, key=query.cursor_key)
-    for column in page.extra_columns:
+    for column in shape.extra_columns:
         for row in rows:
             del row[column]
     return RowPage(rows, next_cursor, total)
@@ -230,10 +221,7 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
 
 @dataclass(frozen=True)
 class _CompiledPage:
-    """A compiled page statement, and the columns of its sort keys.
-
-    `extra_columns` are sort keys that the list does not select; they are removed from the rows.
-    """
+    """A compiled page statement, and where its sort keys are found in a row."""
 
     query: Query
     columns: tuple[str, ...]
@@ -282,15 +270,13 @@ def _compiled_page(
     names: tuple[str, ...],
     sort: tuple[str, ...],
     nulls: tuple[bool, ...] | None,
-    large: tuple[str, ...],
+    shown: tuple[str, ...],
     *,
     bounded: bool,
 ) -> _CompiledPage:
-    """Compile the statement of a page.
+    """`nulls` tells which keys of the cursor are NULL; None for the first page.
 
-    nulls    which keys of the cursor are NULL; None on the first page
-    large    the large columns to load
-    bounded  whether the page has a maximum number of bytes
+    `shown` are the large columns to load, in a page that is `bounded` in bytes or not.
     """
     statement = _filtered(spec, names)
     if _is_ranked(sort):
@@ -308,7 +294,7 @@ def _compiled_page(
     if nulls is not None:
         nullable = [e is not spec.key and is_nullable(e, statement) for e, _ in terms]
         statement = statement.where(behind(terms, nulls, nullable))
-    if omitted := spec.large.keys() - set(large):
+    if omitted := spec.large.keys() - set(shown):
         statement = page_bytes.without(statement, omitted)
     statement = (
         statement.order_by(*(e.desc() if down else e.asc() for e, down in terms))
@@ -317,13 +303,13 @@ def _compiled_page(
     )
     if bounded:
         order = [(name, down) for name, (_, down) in zip(columns, terms, strict=True)]
-        statement = page_bytes.bounded(statement, order, large)
+        statement = page_bytes.bounded(statement, order, shown)
     return _CompiledPage(Query(statement), tuple(columns), tuple(extra))
 
 
 def _terms(spec: ListSpec, sort: tuple[str, ...]) -> list[Term]:
     terms = [_term(spec, part) for part in sort]
-    # The tie-break has the direction of the last field, so one index provides both.
+    # The tie-break runs the way of the last field, so that one index can serve both.
     return [*terms, (cast("ColumnElement[Any]", spec.key), terms[-1][1])]
 
 

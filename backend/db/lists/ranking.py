@@ -1,9 +1,8 @@
-"""Ranking of search results, limited to the newest matches.
+"""Best matches first, of a bounded number of matches.
 
-Computing a rank requires reading the whole row, so only the newest `RANKED_ROWS` matches are
-ranked; the older ones follow in the default order. The first page determines the edges, the
-newest and the oldest ranked row, and the cursors contain them: writes between two pages do not
-change the set of ranked rows.
+A rank is computed from all that a row holds, so only the newest `RANKED_ROWS` matches are ranked;
+older ones follow, the newest of them first. Which rows are ranked is settled by the first page and
+kept in its cursors: what is written meanwhile moves no row into or out of them.
 """
 
 from collections.abc import Sequence
@@ -21,18 +20,18 @@ from sqlalchemy import (
 )
 
 RANKED_ROWS = 1000
-# Less than any rank, because ranks are not negative.
+# Ranks themselves are not negative.
 _UNRANKED = literal_column("-1.0", Double)
-Newest = Sequence[ColumnElement[Any]]  # the keys of the default sort, all descending
+Newest = Sequence[ColumnElement[Any]]  # Sort keys, all descending: the newest first.
 
 
 def edge_names(newest: Newest) -> list[str]:
-    """Return the names of the parameters with the keys of the newest and oldest ranked row."""
+    """The parameters that hold the first and the last row that are ranked."""
     return _names("newest", newest) + _names("oldest", newest)
 
 
 def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[Any, ...]]:
-    """Return a statement that selects one row with the columns `edge_names`, or no row."""
+    """One row of `edge_names`; none where nothing matches."""
     keys = [key.label(f"key_{position}") for position, key in enumerate(newest)]
     recent = (
         matches.with_only_columns(*keys, maintain_column_froms=True)
@@ -47,14 +46,14 @@ def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[An
 
 
 def bounded_rank(rank: ColumnElement[float], newest: Newest) -> ColumnElement[float]:
-    """Return an expression for a row's rank: -1 if it is older than the oldest ranked row."""
+    """The rank of a row between the edges; less than any rank for an older one."""
     return case((tuple_(*newest) >= _edge("oldest", newest), rank), else_=_UNRANKED)
 
 
 def no_newer(newest: Newest) -> ColumnElement[bool]:
-    """Return the condition that a row is not newer than the newest ranked row."""
-    condition: ColumnElement[bool] = tuple_(*newest) <= _edge("newest", newest)
-    return condition
+    """The condition that a row is not newer than those that are ranked."""
+    no_newer: ColumnElement[bool] = tuple_(*newest) <= _edge("newest", newest)
+    return no_newer
 
 
 def _names(end: str, newest: Newest) -> list[str]:

@@ -8,6 +8,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
 from backend.modules.accounts import budgets, tokens
 from backend.modules.accounts.models import MailedToken
@@ -39,9 +40,9 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     await tokens.take_turn(session, token.email)
     # Accounts are always locked before tokens, so that nobody waits in a circle.
     if token.user_id is None:
-        account = await users.lock_account(session, email=token.email)
+        account = await users.lock_account(session, SYSTEM, email=token.email)
     else:
-        account = await users.lock_account(session, user_id=token.user_id)
+        account = await users.lock_account(session, SYSTEM, user_id=token.user_id)
     token = await session.get(MailedToken, token_id, with_for_update=True, populate_existing=True)
     if token is None or not tokens.is_live(token):
         return None
@@ -74,7 +75,7 @@ async def _mail_of(
     if token.purpose == "verify" and account.is_verified:
         return None
     if token.purpose == "email_change":
-        owner = await users.credentials(context.database.primary, token.email)
+        owner = await users.find_account(context.database.primary, SYSTEM, token.email)
         if owner is not None and owner.user_id != account.user_id:
             return _address_taken(context, token, owner.email) if owner.is_active else None
     return _with_link(context, token)
@@ -100,7 +101,7 @@ async def password_notice(
 ) -> Message | None:
     """What an account's owner is told after its password was changed; None if it is gone."""
     try:
-        account = await users.credentials_of(context.database.primary, user_id)
+        account = await users.get_account(context.database.primary, SYSTEM, user_id)
     except UserNotFoundError:
         return None
     message = _message(context, "password_change_notice", notice_id, to=account.email)
@@ -113,7 +114,7 @@ async def _notice(
     """The message, unless it goes to an address that is not known to be the account's own and has
     had its share: who registers with the address of a stranger could else fill their mailbox."""
     await tokens.take_turn(session, message.to)
-    account = await users.lock_account(session, user_id=user_id)
+    account = await users.lock_account(session, SYSTEM, user_id=user_id)
     if account is not None and account.is_verified and account.email == message.to:
         return message
     left = await budgets.spend_on_notice(context, session, kind, message.to, message.id)
@@ -125,7 +126,7 @@ async def _moved_notice(
 ) -> Message | None:
     """The notice of an administrator's change of address, which leaves a few times an hour."""
     await tokens.take_turn(session, token.email)
-    account = await users.lock_account(session, user_id=token.user_id)
+    account = await users.lock_account(session, SYSTEM, user_id=token.user_id)
     await session.refresh(token, with_for_update=True)
     if token.mailed_at is None:
         if not await budgets.has_room(context, session, token, account):
@@ -140,7 +141,7 @@ def _claim(token: MailedToken, account: Account) -> None:
     # As the account spells it: what was typed may be another mailbox in all but its case.
     token.email = account.email
     if token.purpose in tokens.SETS_PASSWORD:
-        token.password_digest = tokens.password_digest(account.password_hash)
+        token.password_digest = account.password_version
 
 
 async def _registration_mail(
@@ -154,13 +155,13 @@ async def _registration_mail(
     assert token.registration is not None
     username_taken = _message(context, "username_taken", token.id, to=token.email)
     username = token.registration["username"]
-    if username and await users.credentials(context.database.primary, username):
+    if username and await users.find_account(context.database.primary, SYSTEM, username):
         return await _taken(context, session, token, username_taken)
     if token.mailed_at is None and not await budgets.has_room(context, session, token, None):
         return None
     if not auth.needs_verified_email(context):
         try:
-            user = await users.create_user(session, email=token.email, **token.registration)
+            user = await users.add_user(session, SYSTEM, email=token.email, **token.registration)
         except EmailAlreadyExistsError:
             taken = _address_taken(context, token, token.email)
             return await _taken(context, session, token, taken)

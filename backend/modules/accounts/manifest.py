@@ -1,4 +1,6 @@
+from backend.core.events import on
 from backend.core.module import Module
+from backend.modules.accounts import subscribers
 from backend.modules.accounts.jobs import (
     MAIL_LINK,
     MAIL_NOTICE,
@@ -7,11 +9,25 @@ from backend.modules.accounts.jobs import (
 )
 from backend.modules.accounts.router import router
 from backend.modules.accounts.settings import AccountSettings
+from backend.modules.users.events import (
+    EmailChangeCancelled,
+    EmailChanged,
+    EmailChangeRequested,
+    PasswordChanged,
+    UserInvited,
+)
 
 module = Module(
     name="accounts",
     router=router,
-    depends_on=("audit", "auth", "mail", "roles", "users"),
+    depends_on=("audit", "auth", "mail", "users"),
     settings=AccountSettings,
     jobs=(MAIL_LINK, MAIL_NOTICE, MAIL_PASSWORD_NOTICE, PURGE_TOKENS),
+    subscribers=(
+        on(PasswordChanged, subscribers.notify_owner),
+        on(EmailChangeRequested, subscribers.mail_change_link),
+        on(EmailChangeCancelled, subscribers.end_change_links),
+        on(EmailChanged, subscribers.end_links_and_notify),
+        on(UserInvited, subscribers.mail_invitation),
+    ),
 )

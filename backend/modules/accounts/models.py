@@ -50,7 +50,7 @@ class MailedToken(Base, Identified, table=True):
     )
     # Where it is mailed to, and with a change of address whom to tell of it.
     email: str = Field(max_length=254)
-    # By which accounts are found; see `core.names`.
+    # By which accounts are found; see `addresses.account_names`.
     email_key: str = Field(sa_type=String(collation="C"))
     # Where addresses such as `name+tag@` are delivered; see `budgets`.
     mailbox_key: str | None = Field(default=None, sa_type=String(collation="C"))

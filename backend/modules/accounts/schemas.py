@@ -1,7 +1,7 @@
-from pydantic import MISSING, Field
+from pydantic import Field
 
 from backend.core.schemas import Email, Schema
-from backend.modules.users.schemas import ExistingPassword, MeUpdate, NewPassword
+from backend.modules.users.schemas import NewPassword
 
 
 class Accepted(Schema):
@@ -20,16 +20,3 @@ class LinkToken(Schema):
 
 class PasswordReset(LinkToken):
     new_password: NewPassword
-
-
-class PasswordChange(Schema):
-    current_password: ExistingPassword
-    new_password: NewPassword
-
-
-class AccountUpdate(MeUpdate):
-    email: Email | MISSING = Field(
-        MISSING,
-        description="Takes effect once it is verified. A new one needs `current_password`.",
-    )
-    current_password: ExistingPassword | MISSING = MISSING

@@ -1,4 +1,4 @@
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
@@ -6,7 +6,6 @@ from pydantic import AfterValidator, Field, field_validator
 from backend.addresses.host_names import canonical_host, check_port, split_port
 from backend.core.settings import SettingsBase
 
-RegistrationMode = Literal["open", "strict", "closed"]
 TOKEN, FRONT_END = "{token}", "{frontend_url}"
 SET_PASSWORD = f"{FRONT_END}/reset-password#token={TOKEN}"
 VERIFY = f"{FRONT_END}/verify-email#token={TOKEN}"
@@ -59,11 +58,6 @@ LinkPattern = Annotated[str, Field(max_length=1000), AfterValidator(_pattern)]
 
 
 class AccountSettings(SettingsBase):
-    registration_mode: RegistrationMode = Field(
-        "open",
-        description="`open`: a taken address is told to whoever registers with it. `strict`: it "
-        "is told by mail only, to its owner. `closed`: only administrators make accounts.",
-    )
     frontend_url: str = Field(
         "http://localhost:3000",
         max_length=500,
@@ -87,11 +81,6 @@ class AccountSettings(SettingsBase):
     link_email_change: LinkPattern = Field(
         VERIFY, description="Link to the page that confirms the new address of an account."
     )
-
-    @field_validator("registration_mode", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
     @field_validator("frontend_url")
     @classmethod

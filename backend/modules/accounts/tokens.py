@@ -18,9 +18,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.addresses.account_names import name_key
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.db.base import utc_now, uuid7
+from backend.modules.accounts import queries
 from backend.modules.accounts.budgets import is_its_own, shared_mailbox, trace_of
+from backend.modules.accounts.exceptions import TokenInvalidError
 from backend.modules.accounts.models import MailedToken
+from backend.modules.users import service as users
+from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.service import Account
 
 Purpose = Literal["verify", "email_change", "reset", "invitation", "registration"]
@@ -53,6 +58,25 @@ def text_of(context: Context, token: MailedToken) -> str | None:
     return next((text for text in texts if digest_of(text) == token.digest), None)
 
 
+async def live_token(context: Context, text: str, *purposes: Purpose) -> MailedToken:
+    """The token in `text`; `TokenInvalidError` unless it is live and for one of the purposes."""
+    row = await context.database.primary.first(queries.LIVE, digest=digest_of(text))
+    if row is None or row["purpose"] not in purposes:
+        raise TokenInvalidError
+    return MailedToken(**row)
+
+
+async def password_token(context: Context, text: str) -> tuple[MailedToken, tuple[str, str | None]]:
+    """The token that sets a password, and the names of its account; `TokenInvalidError`."""
+    token = await live_token(context, text, *SETS_PASSWORD)
+    assert token.user_id is not None
+    try:
+        found = await users.get_account(context.database.primary, SYSTEM, token.user_id)
+    except UserNotFoundError:
+        raise TokenInvalidError from None
+    return token, (found.email, found.username)
+
+
 def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken:
     """A row that is yet to be stored, of a new token."""
     id, now = uuid7(), utc_now()
@@ -75,10 +99,6 @@ def make_notice(context: Context, notice: Notice, email: str, user_id: UUID) -> 
     return row
 
 
-def password_digest(password_hash: str | None) -> bytes:
-    return hashlib.sha256((password_hash or "").encode()).digest()
-
-
 def is_live(token: MailedToken) -> bool:
     return token.ended_at is None and token.expires_at > utc_now()
 
@@ -88,8 +108,8 @@ def fits(token: MailedToken, account: Account) -> bool:
     awaited = account.pending_email if token.purpose == "email_change" else account.email
     if token.email != awaited:
         return False
-    now = password_digest(account.password_hash)
-    return token.password_digest is None or hmac.compare_digest(token.password_digest, now)
+    digest = token.password_digest
+    return digest is None or hmac.compare_digest(digest, account.password_version)
 
 
 async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:

@@ -3,16 +3,23 @@
 from starlette.requests import Request
 
 from backend.core.context import context_of
-from backend.core.errors import InvalidTokenError, TokenExpiredError
+from backend.core.errors import (
+    AppError,
+    InvalidTokenError,
+    NotAuthenticatedError,
+    TokenExpiredError,
+)
 from backend.core.identity import SAFE_METHODS
 from backend.core.principal import Principal
 from backend.modules.auth import queries
+from backend.modules.auth.refresh_tokens import RefreshToken, read_token
 from backend.modules.auth.tokens import issuer_of
 from backend.modules.auth.web import (
     HEADER,
     access_cookie,
     check_csrf,
     csrf_token_for,
+    refresh_cookie,
 )
 from backend.modules.users.service import permission_set
 
@@ -46,6 +53,31 @@ async def authenticate(request: Request) -> Principal | None:
             check_csrf(request, claims.session_id)
         csrf = csrf_token_for(request, claims.session_id)
     return Principal(claims.user_id, claims.session_id, permission_set(row["permissions"]), csrf)
+
+
+async def presented_credential(request: Request, sent: str | None) -> Principal | RefreshToken:
+    """By whom or what a request to sign out is made: whatever is left of the session.
+
+    An access token counts before the refresh cookie, and that before `sent`, a refresh token in
+    the body. Without any of them the error says what is wrong with the access token.
+    """
+    access, cookie = access_cookie(request), refresh_cookie(request)
+    refused: AppError = NotAuthenticatedError()
+    try:
+        # Beside the cookie of one session, the token of another says nothing.
+        principal = await authenticate(request) if access or not cookie else None
+    except (InvalidTokenError, TokenExpiredError) as error:
+        refused = error
+    else:
+        if principal is not None:
+            request.scope["principal"] = principal
+            return principal
+    if cookie:
+        check_csrf(request, cookie.session_id)
+        return cookie
+    if not sent:
+        raise refused
+    return read_token(context_of(request), sent)
 
 
 def bearer_token(request: Request) -> str | None:

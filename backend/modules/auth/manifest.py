@@ -1,9 +1,17 @@
+from backend.core.events import on
 from backend.core.module import Module
+from backend.modules.auth import subscribers
 from backend.modules.auth.authentication import authenticate
 from backend.modules.auth.credentials import SECURITY
 from backend.modules.auth.jobs import PURGE_SESSIONS
 from backend.modules.auth.router import router
 from backend.modules.auth.settings import AuthSettings
+from backend.modules.users.events import (
+    EmailChanged,
+    PasswordChanged,
+    SessionsRevoked,
+    UserDeleted,
+)
 
 module = Module(
     name="auth",
@@ -13,4 +21,10 @@ module = Module(
     authenticate=authenticate,
     security=SECURITY,
     jobs=(PURGE_SESSIONS,),
+    subscribers=(
+        on(PasswordChanged, subscribers.end_other_sessions),
+        on(SessionsRevoked, subscribers.end_all_sessions),
+        on(EmailChanged, subscribers.end_sessions_of_former_owner),
+        on(UserDeleted, subscribers.clear_own_cookies),
+    ),
 )

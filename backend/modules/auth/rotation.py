@@ -28,8 +28,7 @@ from backend.modules.auth.settings import AuthSettings
 from backend.modules.auth.tokens import issuer_of
 
 Transport = Literal["body", "cookie"]
-# Those who wait for their turn here hold no connection.
-_turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+Turns = WeakValueDictionary[UUID, asyncio.Lock]
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,17 @@ async def refresh(
         generations = {token.generation, max(0, token.generation - 1)}
         if not any(issuer.is_of(claims, token.session_id, each) for each in generations):
             raise InvalidTokenError
-    async with _turns.setdefault(token.session_id, asyncio.Lock()):
+    # Requests that wait for their turn here hold no connection.
+    async with context.single(_make_turns).setdefault(token.session_id, asyncio.Lock()):
         while True:
-            opened = await _refreshed(context, token, transport)
-            if opened is not None:
-                return opened
+            issued = await _refreshed(context, token, transport)
+            if issued is not None:
+                return issued
+
+
+def _make_turns(_: Context) -> Turns:
+    """Locks by session, for the requests of this application."""
+    return WeakValueDictionary()
 
 
 async def _refreshed(

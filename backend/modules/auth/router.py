@@ -1,4 +1,3 @@
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
@@ -6,22 +5,20 @@ from fastapi import Depends, Query, Request, Response
 from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.errors import (
-    AppError,
     CSRFError,
     InvalidTokenError,
     NotAuthenticatedError,
     TokenExpiredError,
     error_responses,
 )
-from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.http.dependencies import CurrentContext, Reader
 from backend.core.http.pagination import ListParameters, Page, PageRequest
 from backend.core.http.routing import Router
-from backend.core.identity import CurrentPrincipal, credentials_ignored, require
+from backend.core.identity import CurrentPrincipal, credentials_ignored
 from backend.core.limits import RateLimitedError
-from backend.core.principal import Principal
 from backend.core.schemas import Id
-from backend.modules.auth import credentials, queries, rotation, service, web
-from backend.modules.auth.authentication import authenticate, bearer_token
+from backend.modules.auth import credentials, queries, service, web
+from backend.modules.auth.authentication import bearer_token, presented_credential
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
     EmailNotVerifiedError,
@@ -30,7 +27,6 @@ from backend.modules.auth.exceptions import (
     RefreshTokenReusedError,
     SessionNotFoundError,
 )
-from backend.modules.auth.refresh_tokens import RefreshToken, read_token
 from backend.modules.auth.rotation import IssuedTokens, Transport
 from backend.modules.auth.schemas import (
     CookieTokens,
@@ -38,17 +34,14 @@ from backend.modules.auth.schemas import (
     SessionOut,
     Tokens,
 )
-from backend.modules.users import service as users
-from backend.modules.users.exceptions import LastAdminError, UserNotFoundError
 
-router = Router()
+router = Router(prefix="/auth", tags=["auth"])
 
 SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
 
 
 @router.post(
-    "/auth/login",
-    tags=["auth"],
+    "/login",
     dependencies=[credentials_ignored],
     openapi_extra=credentials.LOGIN_BODY,
     responses=error_responses(
@@ -71,13 +64,12 @@ async def login(
     if transport == "cookie":
         web.check_origin(request)
     sent = await credentials.read_credentials(request)
-    opened = await service.sign_in(context, sent.email, sent.password, client_info(), transport)
-    return _token_response(response, context, opened, transport)
+    issued = await service.sign_in(context, sent.email, sent.password, client_info(), transport)
+    return _token_response(response, context, issued, transport)
 
 
 @router.post(
-    "/auth/refresh",
-    tags=["auth"],
+    "/refresh",
     dependencies=[credentials_ignored],
     openapi_extra=credentials.REFRESH_SECURITY,
     responses=error_responses(
@@ -93,42 +85,34 @@ async def refresh(
     the session. An access token that comes along must be of the same sign-in, and as old as the
     refresh token or one refresh older.
     """
-    access_cookie, cookie = web.access_cookie(request), web.refresh_cookie(request)
-    transport: Transport = "cookie" if cookie else "body"
-    try:
-        token = cookie or read_token(context, (body and body.refresh_token) or "")
-        if cookie:
-            web.check_csrf(request, token.session_id)
-        access_token = access_cookie or bearer_token(request)
-        opened = await rotation.refresh(context, token, transport, access_token=access_token)
-    except AppError as error:
-        # No script can take them away, and with them nothing works any more.
-        if (cookie or access_cookie) and error.status == HTTPStatus.UNAUTHORIZED:
-            web.clear_cookies(request)
-        raise
-    return _token_response(response, context, opened, transport)
+    with web.clearing_cookies(request, on_success=False):
+        token, transport = web.presented_refresh_token(
+            request, body.refresh_token if body else None
+        )
+        access_token = web.access_cookie(request) or bearer_token(request)
+        issued = await service.refresh(context, token, transport, access_token=access_token)
+    return _token_response(response, context, issued, transport)
 
 
 def _token_response(
-    response: Response, context: Context, opened: IssuedTokens, transport: Transport
+    response: Response, context: Context, issued: IssuedTokens, transport: Transport
 ) -> Tokens | CookieTokens:
     if transport == "cookie":
         return CookieTokens(
-            expires_in=opened.expires_in,
-            session_id=opened.session_id,
-            csrf_token=web.set_cookies(response, context, opened),
+            expires_in=issued.expires_in,
+            session_id=issued.session_id,
+            csrf_token=web.set_cookies(response, context, issued),
         )
     return Tokens(
-        access_token=opened.access_token,
-        expires_in=opened.expires_in,
-        refresh_token=opened.refresh_token,
-        session_id=opened.session_id,
+        access_token=issued.access_token,
+        expires_in=issued.expires_in,
+        refresh_token=issued.refresh_token,
+        session_id=issued.session_id,
     )
 
 
 @router.post(
-    "/auth/logout",
-    tags=["auth"],
+    "/logout",
     status_code=204,
     dependencies=[credentials_ignored],
     openapi_extra=credentials.LOGOUT_SECURITY,
@@ -145,101 +129,32 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
 
     By whatever is left of it: an access token, the refresh cookie, or `refresh_token`.
     """
-    cookies = web.access_cookie(request), web.refresh_cookie(request)
-    try:
-        await _end_this_session(request, context, cookies, body.refresh_token if body else None)
-    except AppError as error:
-        if any(cookies) and error.status == HTTPStatus.UNAUTHORIZED:
-            web.clear_cookies(request)
-        raise
-    if any(cookies):
-        web.clear_cookies(request)
+    with web.clearing_cookies(request, on_success=True):
+        credential = await presented_credential(request, body.refresh_token if body else None)
+        await service.log_out(context, credential, web.transport_of(request))
 
 
-async def _end_this_session(
-    request: Request,
-    context: Context,
-    cookies: tuple[str | None, RefreshToken | None],
-    sent: str | None,
-) -> None:
-    access_cookie, cookie = cookies
-    refused: AppError = NotAuthenticatedError()
-    try:
-        # Beside the cookie of one session, the token of another says nothing.
-        principal = await authenticate(request) if access_cookie or not cookie else None
-    except (InvalidTokenError, TokenExpiredError) as error:
-        refused = error
-    else:
-        if principal is not None:
-            request.scope["principal"] = principal
-            async with context.database.transaction() as session:
-                await service.end_session(session, principal.user_id, principal.session_id)
-            return
-    if not (cookie or sent):
-        raise refused
-    token = cookie or read_token(context, sent or "")
-    if cookie:
-        web.check_csrf(request, token.session_id)
-    async with context.database.transaction() as session:
-        transport: Transport = "cookie" if cookie else "body"
-        if not await service.end_by_refresh_token(session, token, transport):
-            raise RefreshTokenInvalidError
-
-
-@router.post("/auth/logout-all", tags=["auth"], status_code=204)
+@router.post("/logout-all", status_code=204)
 async def logout_all(
     request: Request, principal: CurrentPrincipal, context: CurrentContext
 ) -> None:
     """End all sessions of the caller."""
-    # Committed here: cookies must not go with an answer that says it failed.
-    async with context.database.transaction() as session:
-        await service.log_out_everywhere(session, principal.user_id)
+    await service.log_out_everywhere(context, principal)
     if principal.csrf_token:
         web.clear_cookies(request)
 
 
-@router.post(
-    "/users/{id}/logout-all",
-    tags=["auth"],
-    status_code=204,
-    responses=error_responses(UserNotFoundError),
-)
-async def log_out_user(
-    id: Id, principal: Annotated[Principal, require("users:admin")], session: Session
-) -> None:
-    """End all sessions of a user, at once and on every server."""
-    await service.log_out_somebody(session, id, by=principal)
-
-
-@router.get("/auth/sessions", tags=["auth"], response_model=Page[SessionOut])
+@router.get("/sessions", response_model=Page[SessionOut])
 async def list_sessions(principal: CurrentPrincipal, reader: Reader, page: SessionPage) -> Response:
     """The caller's sessions that are still good."""
     return page.render(await service.list_sessions(reader, principal, page.query))
 
 
-@router.delete(
-    "/auth/sessions/{id}",
-    tags=["auth"],
-    status_code=204,
-    responses=error_responses(SessionNotFoundError),
-)
+@router.delete("/sessions/{id}", status_code=204, responses=error_responses(SessionNotFoundError))
 async def end_session(
     id: Id, request: Request, principal: CurrentPrincipal, context: CurrentContext
 ) -> None:
     """End one of the caller's sessions."""
-    async with context.database.transaction() as session:
-        if not await service.end_session(session, principal.user_id, id):
-            raise SessionNotFoundError
+    await service.end_session(context, principal, id)
     if principal.csrf_token and id == principal.session_id:
-        web.clear_cookies(request)
-
-
-@router.delete(
-    "/users/me", tags=["users"], status_code=204, responses=error_responses(LastAdminError)
-)
-async def delete_me(request: Request, principal: CurrentPrincipal, context: CurrentContext) -> None:
-    """Delete the caller's account and everything that belongs to it, at once and for good."""
-    async with context.database.transaction() as session:
-        await users.delete_user(session, principal.user_id, by=principal)
-    if principal.csrf_token:
         web.clear_cookies(request)

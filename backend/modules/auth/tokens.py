@@ -5,7 +5,7 @@ import hmac
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -126,8 +126,11 @@ def _jti(key: bytes, session_id: UUID, generation: int) -> str:
     return hmac.digest(key, content, hashlib.sha256).hex()[:32]
 
 
-@lru_cache(maxsize=8)
 def issuer_of(context: Context) -> TokenIssuer:
     """The one issuer of this application, whose memory of verified tokens it shares."""
+    return context.single(_make_issuer)
+
+
+def _make_issuer(context: Context) -> TokenIssuer:
     settings = context.settings_of(AuthSettings)
     return TokenIssuer(context.keys("access tokens"), settings.jwt_issuer, settings.jwt_audience)

@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,12 +14,12 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
 from backend.core.context import Context, context_of
-from backend.core.errors import CSRFError
+from backend.core.errors import AppError, CSRFError
 from backend.core.http.public_paths import public_path
 from backend.core.settings import Settings
 from backend.modules.auth.exceptions import RefreshTokenInvalidError
 from backend.modules.auth.refresh_tokens import RefreshToken, read_token
-from backend.modules.auth.rotation import IssuedTokens
+from backend.modules.auth.rotation import IssuedTokens, Transport
 from backend.modules.auth.tokens import issuer_of
 
 HEADER = "X-CSRF-Token"
@@ -66,6 +68,23 @@ def refresh_cookie(request: Request) -> RefreshToken | None:
     return None
 
 
+def presented_refresh_token(request: Request, sent: str | None) -> tuple[RefreshToken, Transport]:
+    """The refresh token of a request to refresh; the cookie counts before one in the body.
+
+    `RefreshTokenInvalidError`, or `CSRFError` for a cookie that another site may have sent.
+    """
+    cookie = refresh_cookie(request)
+    if cookie is None:
+        return read_token(context_of(request), sent or ""), "body"
+    check_csrf(request, cookie.session_id)
+    return cookie, "cookie"
+
+
+def transport_of(request: Request) -> Transport:
+    """How the refresh token of this request came, if it has one."""
+    return "cookie" if refresh_cookie(request) else "body"
+
+
 def _cookies(request: Request, name: str) -> list[str]:
     """All values under this name, in the order sent; `request.cookies` keeps one of them."""
     return [
@@ -77,16 +96,16 @@ def _cookies(request: Request, name: str) -> list[str]:
     ]
 
 
-def set_cookies(response: Response, context: Context, opened: IssuedTokens) -> str:
+def set_cookies(response: Response, context: Context, issued: IssuedTokens) -> str:
     """Put a session into cookies; returns its CSRF token.
 
     All of them last as long as the session: that a token has expired is then said by the server,
     and the page knows that it should refresh.
     """
-    csrf = csrf_token(context, opened.session_id)
-    values = (opened.access_token, opened.refresh_token, csrf)
+    csrf = csrf_token(context, issued.session_id)
+    values = (issued.access_token, issued.refresh_token, csrf)
     for (name, attributes), value in zip(_attributes(context.settings), values, strict=True):
-        response.set_cookie(name, value, max_age=opened.lasts, **attributes)
+        response.set_cookie(name, value, max_age=issued.lasts, **attributes)
     return csrf
 
 
@@ -98,6 +117,23 @@ def clear_cookies(request: Request) -> None:
     request.scope["answer_headers"] += [
         header for header in response.raw_headers if header[0] == b"set-cookie"
     ]
+
+
+@contextmanager
+def clearing_cookies(request: Request, *, on_success: bool) -> Iterator[None]:
+    """Take the cookies away after a 401, since no script could do so and they are of no use.
+
+    With `on_success` also after a block that raises nothing.
+    """
+    has_cookies = access_cookie(request) or refresh_cookie(request)
+    try:
+        yield
+    except AppError as error:
+        if has_cookies and error.status == HTTPStatus.UNAUTHORIZED:
+            clear_cookies(request)
+        raise
+    if has_cookies and on_success:
+        clear_cookies(request)
 
 
 def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:

@@ -34,6 +34,12 @@ class LastAdminError(AppError):
     )
 
 
+class InvitationRefusedError(AppError):
+    status = 409
+    code = "INVITATION_REFUSED"
+    detail = "Only an active account without a password can be invited."
+
+
 class PasswordRefusedError(InvalidInputError):
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__(errors=[FieldError(field=f"body.{field}", message=message, code=code)])
@@ -45,5 +51,5 @@ class CurrentPasswordWrongError(AppError):
     detail = "The current password is not right."
 
 
-class ImportRefusedError(Exception):
-    """The file as a whole cannot be read. The text says why, and what to do."""
+class WrongPasswordError(Exception):
+    """The name or the password of a sign-in is wrong; which one is not told."""

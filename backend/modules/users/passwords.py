@@ -1,6 +1,5 @@
 """Passwords: which are accepted, how they are kept, and where the work is done."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -9,17 +8,17 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
 
 import bcrypt
 
 from backend.addresses.account_names import folded
+from backend.addresses.email_addresses import normal_email
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_info
 from backend.core.context import Context
@@ -71,22 +70,33 @@ def _yield_to_requests() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
-_THREADS = max(1, usable_processors() - 1)
-_pool = ThreadPoolExecutor(
-    max_workers=_THREADS,
-    thread_name_prefix="bcrypt",
-    initializer=_yield_to_requests,
-)
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
-
 T = TypeVar("T")
 
 
-async def _in_pool(work: Callable[[], T], lane: Lane = "sign-in") -> T:
-    """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
-    loop = asyncio.get_running_loop()
-    turns = _turns.get(loop) or _turns.setdefault(loop, Turns(_pool, _THREADS))
-    return await turns.run(work, address_key(client_info().ip, network=SITE_NETWORK), lane)
+class HashingThreads:
+    """Threads that hash, and the queue for them: one of each in an application.
+
+    Threads start with the first hash, and end once the application is collected.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.executor = ThreadPoolExecutor(
+            max_workers=threads,
+            thread_name_prefix="bcrypt",
+            initializer=_yield_to_requests,
+        )
+        self.turns = Turns(self.executor, threads)
+
+    async def run(self, work: Callable[[], T], lane: Lane = "sign-in") -> T:
+        """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
+        client = address_key(client_info().ip, network=SITE_NETWORK)
+        return await self.turns.run(work, client, lane)
+
+
+def hashing_threads() -> HashingThreads:
+    """As many threads as leave a processor to the event loop."""
+    return HashingThreads(max(1, usable_processors() - 1))
 
 
 @dataclass(frozen=True)
@@ -100,21 +110,24 @@ class PasswordHasher:
 
     keys: tuple[bytes, ...]
     cost: int
+    threads: HashingThreads = field(default_factory=hashing_threads)
 
     async def hash(self, password: str, lane: Lane = "sign-in") -> str:
         key = self.keys[0]
         digest, salt = _digest(key, password), bcrypt.gensalt(self.cost)
-        return key_id(key) + (await _in_pool(lambda: bcrypt.hashpw(digest, salt), lane)).decode()
+        made = await self.threads.run(lambda: bcrypt.hashpw(digest, salt), lane)
+        return key_id(key) + made.decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Compare; without a hash that can be verified, do the same work and answer False."""
         own = _OWN.fullmatch(stored or "")
         key = self._key_of(own[1]) if own else None
         if own and key:
-            return await _in_pool(partial(bcrypt.checkpw, _digest(key, password), own[2].encode()))
+            digest = _digest(key, password)
+            return await self.threads.run(partial(bcrypt.checkpw, digest, own[2].encode()))
         if imported := _IMPORTED.fullmatch(stored or ""):
-            return await _in_pool(partial(_check_imported, password, imported, self.cost))
-        await _in_pool(partial(_work, self.cost))
+            return await self.threads.run(partial(_check_imported, password, imported, self.cost))
+        await self.threads.run(partial(_work, self.cost))
         return False
 
     def unusable_scheme(self, stored: str) -> str | None:
@@ -167,10 +180,16 @@ def _work(cost: int) -> None:
 
 
 def hasher_of(context: Context) -> PasswordHasher:
-    return PasswordHasher(context.keys("passwords"), context.settings_of(UserSettings).bcrypt_cost)
+    """The one hasher of this application."""
+    return context.single(_make_hasher)
 
 
-def check_password(
+def _make_hasher(context: Context) -> PasswordHasher:
+    cost = context.settings_of(UserSettings).bcrypt_cost
+    return PasswordHasher(context.keys("passwords"), cost)
+
+
+def ensure_acceptable(
     password: str, *, minimum: int, names: Iterable[str | None], field: str = "password"
 ) -> None:
     """Raise `PasswordRefusedError` for one that is too short, too common, or one of `names`.
@@ -188,7 +207,7 @@ def check_password(
         raise PasswordRefusedError(field, "too_common", "Is one of the most common passwords.")
 
 
-async def accept_password(
+async def hash_new_password(
     context: Context,
     password: str,
     *,
@@ -201,25 +220,29 @@ async def accept_password(
     In the lane of registrations it waits behind sign-ins.
     """
     minimum = context.settings_of(UserSettings).password_min_length
-    check_password(password, minimum=minimum, names=names, field=field)
+    ensure_acceptable(password, minimum=minimum, names=names, field=field)
     return await hasher_of(context).hash(password, lane)
 
 
 def password_errors(
     context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
 ) -> list[FieldError]:
-    """What `accept_password` would refuse this password for; without any hashing."""
+    """What `hash_new_password` would refuse this password for; without any hashing."""
     minimum = context.settings_of(UserSettings).password_min_length
     try:
-        check_password(password, minimum=minimum, names=names, field=field)
+        ensure_acceptable(password, minimum=minimum, names=names, field=field)
     except PasswordRefusedError as refused:
         return list(refused.errors)
     return []
 
 
-async def renewed_hash(context: Context, password: str, password_hash: str | None) -> str | None:
-    """A new hash of this right password, where the old one is made by yesterday's rules."""
-    return await hasher_of(context).renewed(password, password_hash) if password_hash else None
+def new_account_errors(context: Context, sent: Mapping[str, Any]) -> list[FieldError]:
+    """What is wrong with the password among the members of a new account; without any hashing."""
+    if sent.get("password") is None:
+        return []
+    email, username = sent.get("email"), (sent.get("username") or "").strip()
+    names = (email and normal_email(email.strip()), username)
+    return password_errors(context, sent["password"], names=names)
 
 
 @cache

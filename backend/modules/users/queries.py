@@ -80,23 +80,24 @@ AUTHORS = Query(
         col(User.id) == func.any(bindparam("ids"))
     )
 )
-_CREDENTIALS: Select[*tuple[Any, ...]] = select(
+_ACCOUNT: Select[*tuple[Any, ...]] = select(
     col(User.id).label("user_id"),
     col(User.email),
     col(User.username),
     col(User.password_hash),
     col(User.is_active),
     col(User.is_verified),
+    col(User.pending_email),
 )
-CREDENTIALS = Query(
-    _CREDENTIALS.where(
+ACCOUNT_BY_NAME = Query(
+    _ACCOUNT.where(
         or_(
             col(User.email_key) == bindparam("key"),
             col(User.username_key) == bindparam("key"),
         )
     )
 )
-CREDENTIALS_OF = Query(_CREDENTIALS.where(col(User.id) == bindparam("id")))
+ACCOUNT = Query(_ACCOUNT.where(col(User.id) == bindparam("id")))
 
 
 def _patterns(part: str) -> list[str]:

@@ -4,11 +4,13 @@ from uuid import UUID
 
 from pydantic import MISSING, BeforeValidator, Field, StringConstraints
 
+from backend.core.http.strict_json import JSONRefusedError, loads
 from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
 # Of an account that is made without any.
 DEFAULT_ROLE = "member"
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # No character is written with more parts than this, each in its place.
 LONGEST_DECOMPOSED = 8 * MAX_LENGTH
 Username = Annotated[
@@ -100,6 +102,19 @@ class MeUpdate(Schema):
     full_name: FullName | None | MISSING = MISSING
 
 
+class AccountUpdate(MeUpdate):
+    email: Email | MISSING = Field(
+        MISSING,
+        description="Takes effect once it is verified. A new one needs `current_password`.",
+    )
+    current_password: ExistingPassword | MISSING = MISSING
+
+
+class PasswordChange(Schema):
+    current_password: ExistingPassword
+    new_password: NewPassword
+
+
 class UserUpdate(MeUpdate):
     email: Email | MISSING = Field(
         MISSING,
@@ -115,3 +130,39 @@ class UserUpdate(MeUpdate):
 
 class RolesUpdate(Schema):
     roles: list[str] = Field(max_length=50, examples=[["member", "editor"]])
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    found = _FLAGS.get(str(value).strip().casefold())
+    if found is None:
+        raise ValueError("Must be true, false, 1, 0, yes or no.")
+    return found
+
+
+def _roles(value: Any) -> Any:
+    """`member;editor` as well as a list, which CSV writes as JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return loads(value.encode())
+        except JSONRefusedError:
+            raise ValueError("Must be names separated by ';', or a list in JSON.") from None
+    return [name for name in map(str.strip, value.split(";")) if name]
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
+class ImportedUser(Schema):
+    email: Email
+    username: Username | None = None
+    full_name: FullName | None = None
+    is_active: Flag = True
+    is_verified: Flag = False
+    roles: Annotated[list[Annotated[str, Trimmed(50)]], BeforeValidator(_roles)] = Field(
+        default=[DEFAULT_ROLE], max_length=50
+    )
+    password_hash: str | None = None

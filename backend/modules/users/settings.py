@@ -1,4 +1,6 @@
-from pydantic import Field, SecretStr
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
 
 from backend.core.schemas import Email
 from backend.core.settings import SettingsBase
@@ -7,7 +9,15 @@ SAFE_BCRYPT_COST = 12
 SAFE_ADMIN_PASSWORD_LENGTH = 12
 
 
+RegistrationMode = Literal["open", "strict", "closed"]
+
+
 class UserSettings(SettingsBase):
+    registration_mode: RegistrationMode = Field(
+        "open",
+        description="`open`: a taken address is told to whoever registers with it. `strict`: it "
+        "is told by mail only, to its owner. `closed`: only administrators make accounts.",
+    )
     password_min_length: int = Field(8, ge=8, le=64, description="Shortest password accepted.")
     bcrypt_cost: int = Field(
         SAFE_BCRYPT_COST, ge=4, le=16, description="Work per password hash; 12 is about 0.2 s."
@@ -18,6 +28,11 @@ class UserSettings(SettingsBase):
     first_admin_password: SecretStr | None = Field(
         None, max_length=128, description="Password of the first administrator."
     )
+
+    @field_validator("registration_mode", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
 
     def unsafe(self) -> list[str]:
         found = []

@@ -4,9 +4,10 @@ import structlog
 
 from backend.core.context import Context
 from backend.core.permissions import ADMIN_ROLE
+from backend.core.principal import SYSTEM
 from backend.modules.users import service
+from backend.modules.users.changes import lock_admins
 from backend.modules.users.exceptions import EmailAlreadyExistsError, PasswordRefusedError
-from backend.modules.users.rights import lock_admins
 from backend.modules.users.settings import UserSettings
 
 log = structlog.get_logger()
@@ -22,7 +23,7 @@ async def create_first_admin(context: Context) -> None:
             return
     email, password = settings.first_admin_email, settings.first_admin_password.get_secret_value()
     try:
-        password_hash = await service.accept_password(context, password, names=[email])
+        password_hash = await service.hash_new_password(context, password, names=[email])
     except PasswordRefusedError as error:
         log.error("first_admin_not_made", reason=f"FIRST_ADMIN_PASSWORD: {error.errors[0].message}")
         return
@@ -31,8 +32,9 @@ async def create_first_admin(context: Context) -> None:
         if await lock_admins(session):
             return
         try:
-            await service.create_user(
+            await service.add_user(
                 session,
+                SYSTEM,
                 email=email,
                 password_hash=password_hash,
                 is_verified=True,

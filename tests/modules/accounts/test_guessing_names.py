@@ -5,8 +5,9 @@ import unicodedata
 import pytest
 
 from backend.core.context import Context
-from backend.modules.auth.service import PASSWORD_ATTEMPTS
+from backend.core.principal import SYSTEM
 from backend.modules.users import service as users
+from backend.modules.users.service import PASSWORD_ATTEMPTS
 from tests.modules.accounts.post import LOGIN, Post
 
 # Each with another spelling of the same name, and one of a name that merely looks like it.
@@ -51,5 +52,5 @@ async def test_known_and_unknown_names_are_answered_alike(
     assert [status for status, _ in unknown] == [401] * PASSWORD_ATTEMPTS.limit + [429, 401, 429]
     email, username = (name, None) if "@" in name else ("other@example.com", name)
     async with context.database.transaction() as session:
-        await users.create_user(session, email=email, username=username)
+        await users.add_user(session, SYSTEM, email=email, username=username)
     assert await answers() == unknown

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from backend.core.context import Context
-from backend.modules.auth.service import PASSWORD_ATTEMPTS, SIGN_IN_ATTEMPTS
+from backend.modules.auth.service import SIGN_IN_ATTEMPTS
+from backend.modules.users.service import PASSWORD_ATTEMPTS
 from tests.actors import PASSWORD, Actor, Client
 from tests.modules.accounts.post import LOGIN, Post
 from tests.statements import Statements

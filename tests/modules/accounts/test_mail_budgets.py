@@ -13,7 +13,7 @@ from backend.core.context import Context
 from backend.modules.accounts import jobs
 from backend.modules.accounts.budgets import MAILS, shared_mailbox
 from backend.modules.accounts.jobs import MAIL_LINK
-from backend.modules.accounts.service import REQUESTS
+from backend.modules.users.administration import MAILED_LINKS
 from tests.actors import PASSWORD, Actor, Client
 from tests.modules.accounts.post import (
     FORGOT,
@@ -299,7 +299,7 @@ async def test_an_invited_account_that_is_turned_off_and_on_is_mailed_a_few_time
 
 
 async def test_registrations_count_for_their_client(post: Post) -> None:
-    for number in range(REQUESTS.limit):
+    for number in range(MAILED_LINKS.limit):
         assert await register(post, f"a{number}@example.com", "2001:db8::1") == 201
     assert await register(post, "last@example.com", "2001:db8::2") == 429
     assert await ask(post, FORGOT, SUE, "2001:db8::3") == 429
@@ -326,7 +326,7 @@ async def test_invitations_count_for_the_client_and_for_who_invites(
 ) -> None:
     made = await admin.post(USERS, json={"email": SUE})
     path = f"{USERS}/{made.json()['id']}"
-    for number in range(1, REQUESTS.limit):
+    for number in range(1, MAILED_LINKS.limit):
         body = {"email": f"a{number}@example.com"}
         assert (await admin.post(USERS, json=body)).status_code == 201
     headers = {"Authorization": f"Bearer {admin.token}"}

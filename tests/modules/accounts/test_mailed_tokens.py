@@ -11,8 +11,8 @@ import pytest
 
 from backend.modules.accounts.budgets import MAILS
 from backend.modules.accounts.jobs import MAIL_LINK, PURGE_TOKENS
-from backend.modules.accounts.service import REQUESTS
 from backend.modules.accounts.tokens import LIFETIMES
+from backend.modules.users.administration import MAILED_LINKS
 from tests.actors import PASSWORD, Actor
 from tests.modules.accounts.post import FORGOT, ME, OWN, REQUEST, RESET, VERIFY, Post, assert_dead
 from tests.statements import Statements
@@ -253,14 +253,14 @@ async def test_one_mailbox_gets_only_so_many(post: Post, ada: Actor, path: str) 
 
 async def test_one_client_asks_only_so_often(post: Post) -> None:
     post.configure(rate_limit_enabled=True, rate_limit_default="1000/minute")
-    for number in range(REQUESTS.limit):
+    for number in range(MAILED_LINKS.limit):
         path = FORGOT if number % 2 else REQUEST
         answer = await post.client.post(path, json={"email": f"a{number}@example.com"})
         assert answer.status_code == 202
     for path in (FORGOT, REQUEST):
         refused = await post.client.post(path, json={"email": "last@example.com"})
         assert (refused.status_code, refused.json()["error"]) == (429, "RATE_LIMITED")
-        assert 0 < int(refused.headers["retry-after"]) <= REQUESTS.window
+        assert 0 < int(refused.headers["retry-after"]) <= MAILED_LINKS.window
     assert_dead(await post.verify("x"))
 
 

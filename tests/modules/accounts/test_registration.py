@@ -6,8 +6,10 @@ import httpx
 import pytest
 
 from backend.core.context import Context
-from backend.modules.accounts import service
+from backend.core.events import publish
+from backend.core.principal import SYSTEM
 from backend.modules.users import service as users
+from backend.modules.users.events import UserInvited
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import (
     FORGOT,
@@ -72,8 +74,8 @@ async def test_an_account_that_is_rolled_back_is_mailed_nothing(
 ) -> None:
     async def make_and_break() -> None:
         async with context.database.transaction() as session:
-            user = await users.create_user(session, email="new@example.com")
-            await service.invite(session, context, user)
+            user = await users.add_user(session, SYSTEM, email="new@example.com")
+            await publish(context, session, UserInvited(user.id, user.email))
             raise ConnectionError
 
     with pytest.raises(ConnectionError):

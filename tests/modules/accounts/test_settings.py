@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from backend.modules.accounts.settings import LINKS, AccountSettings
 from backend.modules.accounts.tokens import Purpose
+from backend.modules.users.settings import UserSettings
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_what_is_no_address_of_a_front_end(given: str) -> None:
 
 
 def test_names_of_modes_take_any_case() -> None:
-    settings = AccountSettings(_env_file=None, registration_mode="Strict")  # type: ignore[arg-type]
+    settings = UserSettings(_env_file=None, registration_mode="Strict")  # type: ignore[arg-type]
     assert settings.registration_mode == "strict"
 
 

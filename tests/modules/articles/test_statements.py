@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.articles.models import Article
 from backend.modules.auth.models import UserSession
 from backend.modules.items.models import Item
@@ -21,7 +22,7 @@ async def fill(context: Context, owner: Actor, rows: int) -> None:
     async with context.database.transaction() as session:
         for number in range(rows):
             name = f"author{len(str(number))}{number}x{rows}"
-            user = await users.create_user(session, email=f"{name}@example.com", username=name)
+            user = await users.add_user(session, SYSTEM, email=f"{name}@example.com", username=name)
             session.add(Article(title="a", content="b", status="published", author_id=user.id))
             session.add(Item(title="a", owner_id=owner.id))
         sessions = (await session.get_one(UserSession, owner.session_id)).expires_at

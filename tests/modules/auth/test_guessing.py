@@ -11,9 +11,11 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from backend.modules.auth import service as auth
-from backend.modules.auth.service import PASSWORD_ATTEMPTS, SIGN_IN_ATTEMPTS
+from backend.core.principal import SYSTEM
+from backend.modules.auth.service import SIGN_IN_ATTEMPTS
 from backend.modules.users import service as users
+from backend.modules.users.credentials import clear_failed_attempts
+from backend.modules.users.service import PASSWORD_ATTEMPTS
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import make_app, make_context
 from tests.hashing import queue_full_of_others
@@ -133,7 +135,7 @@ async def test_a_reset_lifts_the_lock(
 ) -> None:
     await outcomes(client, addresses, ada.email, WRONG, 5)
     async with context.database.transaction() as session:
-        await auth.clear_failed_attempts(context, session, ada.id)
+        await clear_failed_attempts(context, session, ada.id)
     assert (await attempt(client, addresses, ada.email, PASSWORD)).status_code == 200
 
 
@@ -169,14 +171,19 @@ async def test_one_address_signs_in_thirty_times_a_minute(client: Client, contex
 
 
 async def test_a_guess_that_was_not_tried_is_none(
-    client: Client, ada: Actor, addresses: Addresses, statements: Statements, database_url: str
+    client: Client,
+    ada: Actor,
+    addresses: Addresses,
+    statements: Statements,
+    database_url: str,
+    context: Context,
 ) -> None:
     release = threading.Event()
     waiting: list[asyncio.Future[bool]] = []
 
     async def change_it_and_be_busy() -> None:
         await execute(database_url, "UPDATE users SET password_hash = NULL WHERE id = %s", [ada.id])
-        waiting.extend(await queue_full_of_others(release))
+        waiting.extend(await queue_full_of_others(context, release))
 
     statements.before("FOR UPDATE", change_it_and_be_busy)
     busy = await attempt(client, addresses, ada.email, PASSWORD)
@@ -200,9 +207,9 @@ async def test_guesses_made_at_once_on_four_servers(
     own_database_url: str, addresses: Addresses
 ) -> None:
     context = make_context(own_database_url)
-    password_hash = await users.accept_password(context, PASSWORD, names=())
+    password_hash = await users.hash_new_password(context, PASSWORD, names=())
     async with context.database.transaction() as session:
-        await users.create_user(session, email="ada@example.com", password_hash=password_hash)
+        await users.add_user(session, SYSTEM, email="ada@example.com", password_hash=password_hash)
     await context.database.close()
     limits = {"RATE_LIMIT_ENABLED": "true", "TRUSTED_PROXIES": "127.0.0.1"}
     with served(own_database_url, workers=4, **limits) as server:
@@ -228,7 +235,7 @@ async def test_every_spelling_of_an_address_is_counted_as_one(
 ) -> None:
     if known:
         async with context.database.transaction() as session:
-            await users.create_user(session, email="x@example.com", password_hash=None)
+            await users.add_user(session, SYSTEM, email="x@example.com", password_hash=None)
     assert await outcomes(client, addresses, "x@example.com", WRONG, 5) == [401] * 5
     assert (await attempt(client, addresses, spelling)).status_code == 429
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Actor, Client
 from tests.contract import body_of
@@ -178,7 +179,7 @@ async def test_nothing_tells_an_unknown_name_from_a_wrong_password(
     ada: Actor, client: Client, context: Context
 ) -> None:
     async with context.database.transaction() as session:
-        await users.create_user(session, email="invited@example.com", username="invited")
+        await users.add_user(session, SYSTEM, email="invited@example.com", username="invited")
     answers = [
         await sign_in(client, ada.email, "wrong password"),
         await sign_in(client, "ada", "wrong password"),

@@ -7,6 +7,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.users import service as users
+from backend.modules.users.credentials import store_password
 from tests.actors import PASSWORD, Actor, Client
 from tests.statements import Statements
 
@@ -114,11 +115,11 @@ async def test_nobody_anonymous(client: Client) -> None:
 async def test_a_password_changed_after_it_was_verified_opens_no_session(
     ada: Actor, client: Client, context: Context, statements: Statements
 ) -> None:
-    new_hash = await users.accept_password(context, NEW, names=())
+    new_hash = await users.hash_new_password(context, NEW, names=())
 
     async def change_it() -> None:
         async with context.database.transaction() as session:
-            await users.set_password(session, ada.id, new_hash)
+            await store_password(session, ada.id, new_hash)
 
     statements.before("FOR UPDATE", change_it)
     refused = await client.post(LOGIN, json={"email": ada.email, "password": PASSWORD})

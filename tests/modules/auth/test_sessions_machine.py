@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from backend.core.principal import SYSTEM
 from backend.modules.users import service as users
 from tests.actors import PASSWORD, Client
 from tests.applications import make_app, make_context
@@ -365,10 +366,14 @@ def world(url: str) -> Iterator[World]:
 
     async def begin() -> Client:
         context.state.started = True
-        password_hash = await users.accept_password(context, PASSWORD, names=())
+        password_hash = await users.hash_new_password(context, PASSWORD, names=())
         async with context.database.transaction() as session:
-            await users.create_user(
-                session, email="root@example.com", password_hash=password_hash, roles=("admin",)
+            await users.add_user(
+                session,
+                SYSTEM,
+                email="root@example.com",
+                password_hash=password_hash,
+                roles=("admin",),
             )
         return Client(make_app(context))
 

@@ -8,7 +8,6 @@ import pytest
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
 from backend.core.hash_queue import MAX_WAITING
-from backend.modules.users import passwords
 from backend.modules.users.passwords import PasswordHasher
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import queue_full_of_others
@@ -74,7 +73,7 @@ async def test_a_hash_outlives_its_key_and_cost_and_is_renewed() -> None:
 
 async def test_more_than_can_wait_are_turned_away() -> None:
     hasher = PasswordHasher((KEY,), cost=4)
-    places = passwords._THREADS + MAX_WAITING["sign-in"]
+    places = hasher.threads.threads + MAX_WAITING["sign-in"]
     results = await asyncio.gather(
         *(hasher.hash("password") for _ in range(places + 5)), return_exceptions=True
     )
@@ -89,7 +88,7 @@ async def test_a_full_queue_is_503_and_holds_nobody_else_up(
     ada: Actor, client: Client, context: Context, path: str
 ) -> None:
     release = threading.Event()
-    waiting = await queue_full_of_others(release)
+    waiting = await queue_full_of_others(context, release)
     try:
         answer = await client.post(
             f"/api/v1/auth/{path}", json={"email": "new@example.com", "password": PASSWORD}

@@ -3,14 +3,15 @@
 import asyncio
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
 from backend.core.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
-from backend.modules.users import passwords
 from tests.actors import PASSWORD, Actor, Client
-from tests.hashing import wait_as
+from tests.hashing import sign_ins_waiting, threads_of, wait_as
 
 SHARED = MAX_WAITING["sign-in"]
 
@@ -19,7 +20,7 @@ class Queue:
     """One thread that is busy until told otherwise, and the order in which the others had it."""
 
     def __init__(self) -> None:
-        self.turns = Turns(passwords._pool, 1)
+        self.turns = Turns(ThreadPoolExecutor(1), 1)
         self.release = threading.Event()
         self.order: list[str] = []
         self.tasks = [asyncio.ensure_future(self.turns.run(self.release.wait, "busy", "sign-in"))]
@@ -116,14 +117,16 @@ async def test_whoever_goes_away_at_its_turn_hands_it_on(queue: Queue) -> None:
     assert await queue.finish() == ["c"]
 
 
-async def test_the_networks_of_one_site_share_a_turn() -> None:
+async def test_the_networks_of_one_site_share_a_turn(context: Context) -> None:
     release = threading.Event()
-    tasks = [await wait_as(f"192.0.2.{each}", release) for each in range(passwords._THREADS)]
-    tasks += [await wait_as(f"2001:db8:0:{each:x}::1", release) for each in range(SHARED)]
-    waiting = passwords._turns[asyncio.get_running_loop()]._lanes["sign-in"]
+    tasks = [
+        await wait_as(context, f"192.0.2.{each}", release) for each in range(threads_of(context))
+    ]
+    tasks += [await wait_as(context, f"2001:db8:0:{each:x}::1", release) for each in range(SHARED)]
+    waiting = sign_ins_waiting(context)
     clients = [len(waiting)]
     # Everybody else finds a place in the full queue.
-    tasks.append(await wait_as("2001:db8:1::1", release))
+    tasks.append(await wait_as(context, "2001:db8:1::1", release))
     clients.append(len(waiting))
     release.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -132,22 +135,22 @@ async def test_the_networks_of_one_site_share_a_turn() -> None:
 
 
 async def test_registrations_from_eight_networks_turn_no_sign_in_away(
-    ada: Actor, client: Client
+    ada: Actor, client: Client, context: Context
 ) -> None:
     release = threading.Event()
     flood = [
-        await wait_as(f"2001:db8:0:{number % 8}::{number:x}", release, "registration")
+        await wait_as(context, f"2001:db8:0:{number % 8}::{number:x}", release, "registration")
         for number in range(100)
     ]
     body = {"email": ada.email, "password": PASSWORD}
     signing_in = asyncio.ensure_future(client.post("/api/v1/auth/login", json=body))
-    lane = passwords._turns[asyncio.get_running_loop()]._lanes["sign-in"]
+    lane = sign_ins_waiting(context)
     while not lane:  # noqa: ASYNC110  # nothing tells when a place is taken
         await asyncio.sleep(0.01)
     release.set()
     assert (await signing_in).status_code == 200
     outcomes = await asyncio.gather(*flood, return_exceptions=True)
-    hashed = passwords._THREADS + MAX_WAITING["registration"]
+    hashed = threads_of(context) + MAX_WAITING["registration"]
     refused = [each for each in outcomes if isinstance(each, ServiceUnavailableError)]
     assert outcomes.count(True) == hashed
     assert len(refused) == 100 - hashed

@@ -8,9 +8,10 @@ import bcrypt
 import psycopg
 import pytest
 
+from backend.cli.import_files import ImportRefusedError
+from backend.cli.imports import import_file as import_users
 from backend.core.context import Context
-from backend.modules.users.exceptions import ImportRefusedError
-from backend.modules.users.imports import NAMED, ImportReport, import_users
+from backend.modules.users.imports import NAMED, ImportReport
 from tests.actors import Actor, Client
 from tests.commands import refusal, succeeds
 

@@ -10,8 +10,8 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.roles.models import Role
+from backend.modules.users.changes import _ADMINS_LOCK
 from backend.modules.users.passwords import USABLE, hasher_of
-from backend.modules.users.rights import _ADMINS_LOCK
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.jobs import run_jobs
 from tests.modules.accounts.post import token_of

@@ -1,20 +1,22 @@
 """Files of accounts: CSV with a heading, or NDJSON with an object on each line."""
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from backend.core.errors import SAFE_NAME
 from backend.core.http.strict_json import JSONRefusedError, loads
-from backend.modules.users.exceptions import ImportRefusedError
 
 LONGEST_LINE = 1_000_000
-# What a column may be called to be named in an error.
-SHOWN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-Line = tuple[int, dict[str, Any] | str]  # its number, and its values or why it has none
+# The number of a line, and its values or why it has none.
+Line = tuple[int, dict[str, Any] | str]
+
+
+class ImportRefusedError(Exception):
+    """The file as a whole cannot be read. The text says why, and what to do."""
 
 
 def opened(path: Path) -> TextIO:
@@ -121,7 +123,7 @@ def _check_columns(columns: list[str], path: Path, known: Sequence[str]) -> None
     if len(set(columns)) != len(columns):
         raise ImportRefusedError(f"The first line of {path} names a column twice.")
     if unknown := [name for name in columns if name not in known]:
-        names = (name if SHOWN.fullmatch(name) else "one without a name" for name in unknown)
+        names = (name if SAFE_NAME.fullmatch(name) else "one without a name" for name in unknown)
         raise ImportRefusedError(
             f"{path} has columns that are not known ({', '.join(names)}): leave only {listed}."
         )

@@ -1,0 +1,32 @@
+"""Rules of the service, applied to a body that its types refuse: all errors come together."""
+
+from contextlib import suppress
+
+from backend.core.errors import FieldError
+from backend.core.http.body_rules import Refused
+from backend.core.http.dependencies import CurrentContext
+from backend.modules.accounts import service
+from backend.modules.accounts.exceptions import TokenInvalidError
+from backend.modules.accounts.tokens import password_token
+from backend.modules.users import service as users
+
+
+async def registration_open(context: CurrentContext) -> None:
+    service.check_registration_open(context)
+
+
+async def registration(refused: Refused) -> list[FieldError]:
+    return users.new_account_errors(refused.context, refused.sent)
+
+
+async def new_password(refused: Refused) -> list[FieldError]:
+    """Of the password that a mailed token sets; a bad token is not among them."""
+    sent = refused.sent
+    names: tuple[str | None, ...] = ()
+    if "new_password" not in sent:
+        return []
+    with suppress(TokenInvalidError):
+        _, names = await password_token(refused.context, sent.get("token", ""))
+    return users.password_errors(
+        refused.context, sent["new_password"], names=names, field="new_password"
+    )

@@ -1,0 +1,44 @@
+"""Having links and notices mailed: a row for each, and the job that mails it."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.core.jobs import enqueue
+from backend.modules.accounts import tokens
+from backend.modules.accounts.jobs import MAIL_LINK, MAIL_NOTICE
+from backend.modules.accounts.tokens import Notice, Purpose
+from backend.modules.users.service import NO_PASSWORD
+
+
+async def mail_link(
+    session: AsyncSession,
+    context: Context,
+    purpose: Purpose,
+    email: str,
+    *,
+    user_id: UUID | None = None,
+    former_email: str | None = None,
+    registration: dict[str, Any] | None = None,
+) -> None:
+    """A new token, and the job that mails it, which kills the account's older one."""
+    token = tokens.make(context, purpose, email)
+    token.user_id, token.former_email, token.registration = user_id, former_email, registration
+    if purpose == "invitation":
+        token.password_digest = NO_PASSWORD
+    session.add(token)
+    await session.flush()
+    if former_email is not None:
+        await enqueue(session, MAIL_NOTICE, token_id=str(token.id))
+    await enqueue(session, MAIL_LINK, token_id=str(token.id))
+
+
+async def mail_notice(
+    session: AsyncSession, context: Context, notice: Notice, email: str, user_id: UUID
+) -> None:
+    row = tokens.make_notice(context, notice, email, user_id)
+    session.add(row)
+    await session.flush()
+    await enqueue(session, MAIL_NOTICE, token_id=str(row.id))

@@ -1,0 +1,59 @@
+"""Links and notices that changes of accounts cause or end, in the transaction of the change."""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.core.jobs import enqueue
+from backend.db.base import uuid7
+from backend.modules.accounts import links, tokens
+from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
+from backend.modules.users.events import (
+    EmailChangeCancelled,
+    EmailChanged,
+    EmailChangeRequested,
+    PasswordChanged,
+    UserInvited,
+)
+
+
+async def notify_owner(_: Context, session: AsyncSession, event: PasswordChanged) -> None:
+    """Mail a notice of a change in a session; the use of a mailed link has one of its own."""
+    if event.keep_session is not None:
+        await enqueue(
+            session, MAIL_PASSWORD_NOTICE, user_id=str(event.user_id), notice_id=str(uuid7())
+        )
+
+
+async def mail_change_link(
+    context: Context, session: AsyncSession, event: EmailChangeRequested
+) -> None:
+    """Mail the link that confirms the new address; the former one is notified."""
+    if not event.is_repeated:
+        await tokens.end(session, event.user_id, "email_change")
+    await links.mail_link(
+        session,
+        context,
+        "email_change",
+        event.email,
+        user_id=event.user_id,
+        former_email=event.former_email,
+    )
+
+
+async def end_change_links(_: Context, session: AsyncSession, event: EmailChangeCancelled) -> None:
+    await tokens.end(session, event.user_id, "email_change")
+
+
+async def end_links_and_notify(
+    context: Context, session: AsyncSession, event: EmailChanged
+) -> None:
+    """End all links; notify both addresses of a change that the owner did not make."""
+    await tokens.end_all(session, event.user_id)
+    if not event.by_owner:
+        await links.mail_notice(session, context, "moved_from", event.former_email, event.user_id)
+        if not event.is_invited:
+            await links.mail_notice(session, context, "moved_to", event.email, event.user_id)
+
+
+async def mail_invitation(context: Context, session: AsyncSession, event: UserInvited) -> None:
+    await links.mail_link(session, context, "invitation", event.email, user_id=event.user_id)

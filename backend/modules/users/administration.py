@@ -1,0 +1,232 @@
+"""What administrators do with accounts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic import MISSING
+from sqlalchemy import delete, func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core import limits
+from backend.core.client_info import client_info
+from backend.core.context import Context
+from backend.core.errors import InvalidInputError, PermissionDeniedError
+from backend.core.events import publish
+from backend.core.limits import RateLimitedError, Rule
+from backend.core.permissions import ADMIN_ROLE
+from backend.core.principal import SYSTEM, Caller, Principal
+from backend.db.base import utc_now
+from backend.modules.roles import service as roles_service
+from backend.modules.users.changes import (
+    add_user,
+    ensure_admin_remains,
+    ensure_within_own_permissions,
+    locked_in_reach,
+    record,
+    store_changes,
+    to_schema,
+)
+from backend.modules.users.credentials import Account, get_account, lock_account
+from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UserInvited
+from backend.modules.users.exceptions import InvitationRefusedError, OwnEmailError
+from backend.modules.users.models import UserRole
+from backend.modules.users.passwords import hash_new_password, password_errors
+from backend.modules.users.schemas import DEFAULT_ROLE, UserCreate, UserOut, UserUpdate
+
+# Mails with links that one client may cause, registrations and invitations included: an address of
+# the network, and for invitations the one who is signed in as well.
+MAILED_LINKS = Rule(30, 3600)
+Confirm = Callable[[], Awaitable[None]]
+
+
+async def count_mailed_link(context: Context) -> None:
+    """Count a mail that this client causes; `RateLimitedError` for one too many."""
+    await limits.hit_address(context, "mailed links", client_info().ip, MAILED_LINKS)
+
+
+async def _count_invitation(context: Context, by: Caller) -> None:
+    await count_mailed_link(context)
+    if by.user_id is not None:
+        result = await limits.hit_cached(context, f"invitations by {by.user_id}", MAILED_LINKS)
+        if not result.allowed:
+            raise RateLimitedError(result)
+
+
+async def create_user(
+    context: Context, by: Caller, new: UserCreate, *, confirm: Confirm
+) -> UserOut:
+    """Create an account for somebody else; without a password they are mailed an invitation.
+
+    `PermissionDeniedError` for roles that hold a permission which `by` lacks; with a password the
+    default role counts as well. `confirm` raises if `by` has lost a right meanwhile.
+    """
+    by.must("users:write")
+    if new.roles is not MISSING:
+        by.must("users:admin")
+    password_hash = None
+    if new.password is None:
+        await _count_invitation(context, by)
+    else:
+        password_hash = await _hash_password_of(context, new, new.password)
+    async with context.database.transaction() as session:
+        if new.roles is not MISSING:
+            await ensure_within_own_permissions(session, by, new.roles)
+        elif password_hash is not None:
+            # Whoever chose the password can sign in with it.
+            await ensure_within_own_permissions(session, by, (DEFAULT_ROLE,))
+        values = new.model_dump(exclude={"password"})
+        user = await add_user(session, SYSTEM, password_hash=password_hash, **values)
+        if password_hash is None:
+            await publish(context, session, UserInvited(user.id, user.email))
+        await confirm()
+    return user
+
+
+async def _hash_password_of(context: Context, new: UserCreate, password: str) -> str:
+    names = (new.email, new.username)
+    found = password_errors(context, password, names=names)
+    if found and new.roles is not MISSING:
+        found += await roles_service.role_errors(context, new.roles)
+    if found:
+        raise InvalidInputError(errors=found)
+    return await hash_new_password(context, password, names=names, lane="registration")
+
+
+async def update_user(
+    context: Context, by: Caller, user_id: UUID, changes: UserUpdate, *, confirm: Confirm
+) -> UserOut:
+    """Change what was sent. Others than the owner need every permission the user holds.
+
+    To change the `email` of somebody else takes `users:admin`; another spelling is a change. It
+    ends all sessions and mailed links. An account without a password that can be reached from now
+    on is invited. `confirm` raises if `by` has lost a right meanwhile.
+    """
+    by.must("users:write")
+    wanted = changes.model_dump(include={"email", "is_active"})
+    if wanted:
+        # Before a connection is held: counting takes another one.
+        known = await get_account(context.database.primary, SYSTEM, user_id)
+        email, is_active = wanted.get("email", known.email), wanted.get("is_active", True)
+        if _needs_invitation(known, email=email, is_active=is_active):
+            await _count_invitation(context, by)
+    async with context.database.transaction() as session:
+        before = await lock_account(session, SYSTEM, user_id=user_id)
+        user = await _change(session, by, user_id, changes.model_dump())
+        if before is not None:
+            await _publish_changes(context, session, before, user)
+        await confirm()
+    return user
+
+
+async def _change(
+    session: AsyncSession, by: Caller, user_id: UUID, values: dict[str, Any]
+) -> UserOut:
+    user, roles = await locked_in_reach(session, by, user_id)
+    moves = values.get("email", user.email) != user.email
+    if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
+        raise PermissionDeniedError
+    if moves and user_id == by.user_id:
+        # There it takes the password, and counts once it is verified.
+        raise OwnEmailError
+    if moves:
+        # Whoever reads mail there can set the password, and then is the user.
+        by.must("users:admin")
+    if values.get("is_active") is False and user.is_active:
+        await ensure_admin_remains(session, user, roles)
+        # By the clock that sessions go by: those of two servers differ.
+        now = await session.exec(select(func.clock_timestamp()))
+        user.sessions_valid_after = now.one()
+    if moves:
+        values.setdefault("is_verified", False)
+        user.pending_email = None
+    return await store_changes(session, by, user, roles, values)
+
+
+async def _publish_changes(
+    context: Context, session: AsyncSession, before: Account, user: UserOut
+) -> None:
+    is_invited = _needs_invitation(before, email=user.email, is_active=user.is_active)
+    if user.email != before.email:
+        moved = EmailChanged(
+            user.id, before.email, user.email, by_owner=False, is_invited=is_invited
+        )
+        await publish(context, session, moved)
+    if is_invited:
+        await publish(context, session, UserInvited(user.id, user.email))
+
+
+def _needs_invitation(before: Account, *, email: str, is_active: bool) -> bool:
+    reached = is_active and (not before.is_active or email != before.email)
+    return reached and not before.has_password
+
+
+async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
+    """Mail an account without a password its invitation once more.
+
+    `InvitationRefusedError` for one that has a password or is disabled; `RateLimitedError`.
+    """
+    by.must("users:write")
+    await _count_invitation(context, by)
+    async with context.database.transaction() as session:
+        user, _ = await locked_in_reach(session, by, user_id)
+        if user.password_hash is not None or not user.is_active:
+            raise InvitationRefusedError
+        await record(session, "user.invite", user_id, {}, {}, actor_id=by.user_id)
+        await publish(context, session, UserInvited(user_id, user.email))
+
+
+async def delete_user(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
+    """Remove the account and, through foreign keys, everything that belongs to it."""
+    by.must("users:delete")
+    await _delete(context, session, by, user_id)
+
+
+async def delete_me(context: Context, session: AsyncSession, by: Principal) -> None:
+    """`delete_user` for the principal's own account."""
+    await _delete(context, session, by, by.user_id)
+
+
+async def _delete(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
+    user, roles = await locked_in_reach(session, by, user_id)
+    await ensure_admin_remains(session, user, roles)
+    await session.delete(user)
+    await session.flush()
+    await record(session, "user.delete", user_id, {"roles": roles}, {}, actor_id=by.user_id)
+    await publish(context, session, UserDeleted(user_id))
+
+
+async def set_roles(
+    session: AsyncSession, by: Caller, user_id: UUID, roles: Sequence[str]
+) -> UserOut:
+    """Give these roles and no others. Both the old and the new must be within `by`'s own rights."""
+    by.must("users:admin")
+    user, held = await locked_in_reach(session, by, user_id)
+    await ensure_within_own_permissions(session, by, roles)
+    wanted = sorted(set(roles))
+    if wanted == held:
+        return to_schema(user, held)
+    if ADMIN_ROLE not in wanted:
+        await ensure_admin_remains(session, user, held)
+    if gone := set(held).difference(wanted):
+        await session.exec(
+            delete(UserRole).where(
+                col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(gone)
+            )
+        )
+    new = set(wanted).difference(held)
+    session.add_all(UserRole(user_id=user_id, role_name=role) for role in new)
+    user.updated_at = utc_now()
+    await session.flush()
+    changes = {"roles": held}, {"roles": wanted}
+    await record(session, "user.roles", user_id, *changes, actor_id=by.user_id)
+    return to_schema(user, wanted)
+
+
+async def end_sessions(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
+    """End all sessions of an account. One with more rights than `by` is out of reach."""
+    by.must("users:admin")
+    # A sign-in at the same moment locks the account, too: it is over, or begins afterwards.
+    await locked_in_reach(session, by, user_id)
+    await publish(context, session, SessionsRevoked(user_id, by.user_id))

@@ -1,0 +1,197 @@
+"""Steps of every change of an account: lock, rights, unique names, the record.
+
+One active administrator with a password always remains.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.errors import InvalidTokenError, PermissionDeniedError
+from backend.core.permissions import ADMIN_ROLE
+from backend.core.principal import Caller
+from backend.db.errors import violated_constraint
+from backend.modules.audit import service as audit
+from backend.modules.roles import service as roles_service
+from backend.modules.users.exceptions import (
+    EmailAlreadyExistsError,
+    LastAdminError,
+    UsernameAlreadyExistsError,
+    UserNotFoundError,
+)
+from backend.modules.users.models import User, UserRole
+from backend.modules.users.passwords import USABLE
+from backend.modules.users.schemas import DEFAULT_ROLE, UserOut
+
+# Any number no other lock of this application uses.
+_ADMINS_LOCK = 7_265_313
+# Deleted users have a right to be forgotten, and the record never changes: it holds no values of
+# these members.
+_PERSONAL = ("email", "username", "full_name")
+_TAKEN = {
+    "ix_users_email_key": EmailAlreadyExistsError,
+    "ix_users_username_key": UsernameAlreadyExistsError,
+}
+
+
+async def locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
+    """The account and its roles, neither of which changes before the transaction ends."""
+    user = await session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise UserNotFoundError
+    statement = select(UserRole.role_name).where(col(UserRole.user_id) == user_id)
+    return user, sorted(await session.exec(statement))
+
+
+async def locked_in_reach(
+    session: AsyncSession, by: Caller, user_id: UUID
+) -> tuple[User, list[str]]:
+    """`locked`; `PermissionDeniedError` where somebody else holds a permission that `by` lacks."""
+    try:
+        user, roles = await locked(session, user_id)
+    except UserNotFoundError:
+        if user_id == by.user_id:
+            # Deleted since the request began, and so is the session it came with.
+            raise InvalidTokenError from None
+        raise
+    if user_id != by.user_id:
+        await ensure_within_own_permissions(session, by, roles)
+    return user, roles
+
+
+async def ensure_within_own_permissions(
+    session: AsyncSession, by: Caller, roles: Sequence[str]
+) -> None:
+    """`PermissionDeniedError` if these roles hold a permission that `by` lacks."""
+    if not by.may_all(await roles_service.permissions_of(session, roles)):
+        raise PermissionDeniedError
+
+
+async def lock_admins(session: AsyncSession) -> bool:
+    """Let nobody else change who is an administrator until the transaction ends.
+
+    True if there is one who can sign in.
+    """
+    await session.exec(select(func.pg_advisory_xact_lock(_ADMINS_LOCK)))
+    return await _has_admin(session)
+
+
+async def ensure_admin_remains(session: AsyncSession, user: User, roles: Sequence[str]) -> None:
+    """`LastAdminError` if without this account no administrator could sign in any more."""
+    if not user.is_active or ADMIN_ROLE not in roles:
+        return
+    # Without the lock two administrators could remove each other at the same moment.
+    if await lock_admins(session) and not await _has_admin(session, beside=user.id):
+        raise LastAdminError
+
+
+async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bool:
+    """Whether there is an active administrator with a password.
+
+    Neither an invitation that nobody has accepted nor a hash of an unknown scheme is one.
+    """
+    statement = (
+        select(User.id)
+        .join(UserRole, col(UserRole.user_id) == col(User.id))
+        .where(
+            col(UserRole.role_name) == ADMIN_ROLE,
+            col(User.is_active),
+            col(User.password_hash).regexp_match(USABLE),
+        )
+    )
+    if beside:
+        statement = statement.where(col(User.id) != beside)
+    return (await session.exec(statement.limit(1))).first() is not None
+
+
+@asynccontextmanager
+async def unique_names(session: AsyncSession) -> AsyncIterator[None]:
+    """Stores changes of address and username made inside; a taken one leaves the rest standing."""
+    try:
+        # Inside, because a savepoint first stores what was changed before it.
+        async with session.begin_nested():
+            yield
+            await session.flush()
+    except IntegrityError as error:
+        taken = _TAKEN.get(violated_constraint(error) or "")
+        if taken is None:
+            raise
+        raise taken from None
+
+
+async def record(
+    session: AsyncSession,
+    action: str,
+    user_id: UUID,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *,
+    actor_id: UUID | None = None,
+) -> None:
+    """Record a change of an account. An update that changed nothing leaves no record."""
+    changes = audit.changes_of(before, after, hidden=_PERSONAL)
+    if changes or action != "user.update":
+        await audit.record(
+            session, action, target=("user", user_id), actor_id=actor_id, changes=changes
+        )
+
+
+def to_schema(user: User, roles: list[str]) -> UserOut:
+    return UserOut(
+        **user.model_dump(include=UserOut.model_fields.keys() - {"roles", "avatar_url"}),
+        roles=roles,
+    )
+
+
+async def store_changes(
+    session: AsyncSession, by: Caller, user: User, roles: list[str], values: dict[str, Any]
+) -> UserOut:
+    """Change these members of the account, which is locked."""
+    before = {name: getattr(user, name) for name in values}
+    async with unique_names(session):
+        for name, value in values.items():
+            setattr(user, name, value)
+    await record(session, "user.update", user.id, before, values, actor_id=by.user_id)
+    return to_schema(user, roles)
+
+
+async def add_user(
+    session: AsyncSession,
+    by: Caller,
+    *,
+    email: str,
+    username: str | None = None,
+    full_name: str | None = None,
+    password_hash: str | None = None,
+    is_active: bool = True,
+    is_verified: bool = False,
+    roles: Collection[str] = (DEFAULT_ROLE,),
+) -> UserOut:
+    """Store a new account, for trusted callers that have checked everything.
+
+    `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if taken.
+    """
+    by.must_be_system()
+    user = User(
+        email=email,
+        username=username,
+        full_name=full_name,
+        password_hash=password_hash,
+        is_active=is_active,
+        is_verified=is_verified,
+    )
+    user.updated_at = user.created_at
+    async with unique_names(session):
+        session.add(user)
+    roles = sorted(set(roles))
+    session.add_all(UserRole(user_id=user.id, role_name=role) for role in roles)
+    await session.flush()
+    after = {"is_active": is_active, "is_verified": is_verified, "roles": roles}
+    await record(session, "user.create", user.id, {}, after)
+    return to_schema(user, roles)

@@ -1,0 +1,274 @@
+"""Accounts as sign-in and mailed links see them; comparing passwords, and counting the attempts."""
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.addresses.account_names import name_key
+from backend.core import limits
+from backend.core.context import Context
+from backend.core.errors import AppError, InvalidTokenError, ServiceUnavailableError
+from backend.core.limits import RateLimitedError, Rule
+from backend.core.principal import Caller, Principal
+from backend.db.base import utc_now
+from backend.db.query_runner import QueryRunner
+from backend.modules.audit import service as audit
+from backend.modules.users import queries
+from backend.modules.users.exceptions import (
+    CurrentPasswordWrongError,
+    UserNotFoundError,
+    WrongPasswordError,
+)
+from backend.modules.users.models import User
+from backend.modules.users.passwords import hasher_of
+
+# Attempts at the password of one account, or of one name that no account has.
+PASSWORD_ATTEMPTS = Rule(5, 300)
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+def _version(password_hash: str | None) -> bytes:
+    return hashlib.sha256((password_hash or "").encode()).digest()
+
+
+NO_PASSWORD = _version(None)
+
+
+@dataclass(frozen=True)
+class Account:
+    user_id: UUID
+    email: str
+    username: str | None
+    password_hash: str | None = field(repr=False)
+    is_active: bool
+    is_verified: bool
+    pending_email: str | None
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash is not None
+
+    @property
+    def password_version(self) -> bytes:
+        """Another one after each change of the password; `NO_PASSWORD` without one."""
+        return _version(self.password_hash)
+
+
+_COLUMNS = {each.name for each in fields(Account)} - {"user_id"}
+
+
+async def find_account(reader: QueryRunner, by: Caller, name: str) -> Account | None:
+    """The account with this e-mail address or username, without regard to case.
+
+    For trusted callers.
+    """
+    by.must_be_system()
+    # Many requests at once ask for the same name when somebody guesses a password.
+    rows = await reader.shared(queries.ACCOUNT_BY_NAME, key=name_key(name))
+    return Account(**rows[0]) if rows else None
+
+
+async def get_account(reader: QueryRunner, by: Caller, user_id: UUID) -> Account:
+    """For trusted callers. `UserNotFoundError`."""
+    by.must_be_system()
+    row = await reader.first(queries.ACCOUNT, id=user_id)
+    if row is None:
+        raise UserNotFoundError
+    return Account(**row)
+
+
+async def own_account(context: Context, by: Principal) -> Account:
+    """The account of the principal; `InvalidTokenError` if it was deleted meanwhile."""
+    row = await context.database.primary.first(queries.ACCOUNT, id=by.user_id)
+    if row is None:
+        raise InvalidTokenError
+    return Account(**row)
+
+
+async def lock_account(
+    session: AsyncSession, by: Caller, *, user_id: UUID | None = None, email: str | None = None
+) -> Account | None:
+    """Hold the account with this id, or else this address, until the transaction ends.
+
+    For trusted callers.
+    """
+    by.must_be_system()
+    wanted = col(User.id) == user_id if email is None else col(User.email_key) == name_key(email)
+    locked = select(User).where(wanted).with_for_update()
+    user = (await session.exec(locked.execution_options(populate_existing=True))).first()
+    if user is None:
+        return None
+    return Account(user_id=user.id, **user.model_dump(include=_COLUMNS))
+
+
+async def check_password(
+    context: Context,
+    found: Account | str,
+    password: str,
+    *,
+    refuse: Callable[[Account], AppError | None],
+    then: Callable[[AsyncSession, Account], Awaitable[T]],
+) -> T:
+    """Run `then` in a transaction that holds the account, if `password` is its password.
+
+    `found` is the account, or a name that no account has: then the same work is done. What `refuse`
+    returns for an account is raised instead. A hash made with a former key or cost is replaced.
+    `WrongPasswordError`, or `RateLimitedError` after too many attempts. No connection is held while
+    a password is hashed.
+    """
+    key = _attempts_key(context, found)
+    right = await _compare(context, key, password, found)
+    if not right or isinstance(found, str):
+        raise WrongPasswordError
+    if error := refuse(found):
+        await limits.clear(context, key)
+        raise error
+    account: Account | None = found
+    async with _refund_if_untried(context, key):
+        # Once more if another sign-in replaced the hash meanwhile.
+        for is_second in (False, True):
+            if is_second:
+                account = await _renewed_meanwhile(context, found.user_id, password)
+            if account is None:
+                break
+            renewed = await _renewed(context, account, password)
+            async with context.database.transaction() as session:
+                if await holds_password(session, account):
+                    if renewed is not None:
+                        await _replace_hash(session, account.user_id, renewed)
+                    await limits.clear_in(session, context, key)
+                    return await then(session, account)
+    raise WrongPasswordError
+
+
+async def confirm_password(
+    context: Context, by: Principal, password: str, *, action: str
+) -> Account:
+    """The principal's account, if that is its password; a wrong one counts as an attempt.
+
+    `CurrentPasswordWrongError`, recorded as a failure of `action`; `RateLimitedError` after too
+    many.
+    """
+    account = await own_account(context, by)
+    key = _attempts_key(context, account)
+    if not await _compare(context, key, password, account):
+        error = CurrentPasswordWrongError()
+        async with context.database.transaction() as session:
+            await audit.record(
+                session,
+                action,
+                target=("user", account.user_id),
+                outcome="failure",
+                changes={"reason": error.code},
+            )
+        raise error
+    await limits.clear(context, key)
+    return account
+
+
+def attempt_target(context: Context, found: Account | str) -> tuple[str, UUID | str]:
+    """The target of records about an attempt to sign in as this account, or by this name.
+
+    Of a name that no account has a keyed hash is kept: it may be a password in the wrong field.
+    """
+    if isinstance(found, Account):
+        return "user", found.user_id
+    key = context.key("sign-in names")
+    return "name", hmac.digest(key, name_key(found).encode(), hashlib.sha256).hex()
+
+
+def _attempts_key(context: Context, found: Account | str) -> str:
+    return f"guess:{attempt_target(context, found)[1]}"
+
+
+async def clear_failed_attempts(context: Context, session: AsyncSession, user_id: UUID) -> None:
+    await limits.clear_in(session, context, f"guess:{user_id}")
+
+
+async def _compare(context: Context, key: str, password: str, found: Account | str) -> bool:
+    """Compare a password, unless there have been too many wrong ones."""
+    # Counted before it is known to be wrong: many at once must not all be tried.
+    result = await limits.hit(context, key, PASSWORD_ATTEMPTS)
+    if not result.allowed:
+        raise RateLimitedError(result)
+    async with _refund_if_untried(context, key):
+        return await _verify(context, password, found)
+
+
+async def _verify(context: Context, password: str, found: Account | str) -> bool:
+    """Whether this is the account's password; without an account the same work is done in vain.
+
+    A stored hash that no password can match is False as well, and one warning.
+    """
+    hasher = hasher_of(context)
+    if isinstance(found, str) or found.password_hash is None:
+        return await hasher.verify(password, None)
+    if await hasher.verify(password, found.password_hash):
+        return True
+    if scheme := hasher.unusable_scheme(found.password_hash):
+        log.warning("password_hash_unusable", user_id=str(found.user_id), scheme=scheme)
+    return False
+
+
+@asynccontextmanager
+async def _refund_if_untried(context: Context, key: str) -> AsyncIterator[None]:
+    """Refund the attempt if the hashing queue was full."""
+    try:
+        yield
+    except ServiceUnavailableError:
+        await limits.refund(context, key)
+        raise
+
+
+async def _renewed(context: Context, account: Account, password: str) -> str | None:
+    """A new hash of this right password, if the old one has another key or cost."""
+    if account.password_hash is None:
+        return None
+    return await hasher_of(context).renewed(password, account.password_hash)
+
+
+async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> Account | None:
+    """The account as it is now, if only its hash has changed."""
+    row = await context.database.primary.first(queries.ACCOUNT, id=user_id)
+    if row is None or not row["is_active"]:
+        return None
+    account = Account(**row)
+    return account if await _verify(context, password, account) else None
+
+
+async def holds_password(session: AsyncSession, account: Account) -> bool:
+    """Hold the account until the transaction ends.
+
+    False if its password is another by now, or it has been disabled.
+    """
+    statement = select(User.password_hash).where(col(User.id) == account.user_id, User.is_active)
+    found = (await session.exec(statement.with_for_update())).first()
+    return found is not None and found == account.password_hash
+
+
+async def store_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    await session.exec(
+        update(User)
+        .where(col(User.id) == user_id)
+        # The other address may have been asked for by somebody who knew the old password.
+        .values(password_hash=password_hash, pending_email=None, updated_at=utc_now())
+    )
+
+
+async def _replace_hash(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    """Store another hash of the same password, which changes nothing that anybody sees."""
+    unchanged = {"updated_at": User.updated_at}
+    await session.exec(
+        update(User).where(col(User.id) == user_id).values(password_hash=password_hash, **unchanged)
+    )

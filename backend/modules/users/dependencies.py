@@ -1,0 +1,49 @@
+"""Rules of the service, applied to a body that its types refuse: all errors come together."""
+
+from backend.addresses.email_addresses import normal_email
+from backend.core.errors import FieldError
+from backend.core.http.body_rules import Refused
+from backend.modules.roles import service as roles
+from backend.modules.users import service
+from backend.modules.users.exceptions import OwnEmailError
+from backend.modules.users.own_account import PASSWORD_MISSING
+
+
+async def new_user(refused: Refused) -> list[FieldError]:
+    """Of an account made by somebody else."""
+    sent, caller = refused.sent, refused.caller
+    found = service.new_account_errors(refused.context, sent)
+    if "roles" in sent and caller is not None and caller.may("users:admin"):
+        found += await roles.role_errors(refused.context, sent["roles"])
+    return found
+
+
+async def another_password(refused: Refused) -> list[FieldError]:
+    """Of the password that replaces one's own."""
+    assert refused.caller is not None
+    return await service.password_change_errors(refused.context, refused.caller, refused.sent)
+
+
+async def own_account(refused: Refused) -> list[FieldError]:
+    """Another address needs the present password."""
+    sent, caller = refused.sent, refused.caller
+    if caller is None or sent.get("email") is None or "current_password" in sent:
+        return []
+    me = await service.get_me(refused.context.database.primary, caller)
+    return [] if normal_email(sent["email"].strip()) == me.email else [PASSWORD_MISSING]
+
+
+async def account(refused: Refused) -> list[FieldError]:
+    """One's own address is changed elsewhere."""
+    sent, caller = refused.sent, refused.caller
+    if caller is None or "email" not in sent:
+        return []
+    if refused.path["id"].lower() != str(caller.user_id):
+        return []
+    me = await service.get_me(refused.context.database.primary, caller)
+    same = normal_email(sent["email"].strip()) == me.email
+    return [] if same else list(OwnEmailError().errors)
+
+
+async def assigned_roles(refused: Refused) -> list[FieldError]:
+    return await roles.role_errors(refused.context, refused.sent.get("roles", ()))

@@ -1,0 +1,127 @@
+"""What owners do with their own accounts."""
+
+from collections.abc import Mapping
+
+from pydantic import MISSING
+
+from backend.core import limits
+from backend.core.context import Context
+from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
+from backend.core.events import publish
+from backend.core.limits import RateLimitedError, Rule
+from backend.core.principal import SYSTEM, Principal
+from backend.modules.audit import service as audit
+from backend.modules.users.changes import locked, store_changes
+from backend.modules.users.credentials import (
+    Account,
+    confirm_password,
+    find_account,
+    holds_password,
+    lock_account,
+    own_account,
+    store_password,
+)
+from backend.modules.users.events import (
+    EmailChangeCancelled,
+    EmailChangeRequested,
+    PasswordChanged,
+)
+from backend.modules.users.exceptions import CurrentPasswordWrongError, EmailAlreadyExistsError
+from backend.modules.users.passwords import hash_new_password, password_errors
+from backend.modules.users.schemas import AccountUpdate, MeOut, PasswordChange
+from backend.modules.users.settings import UserSettings
+
+PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")
+# Changes of address that one account may ask for.
+EMAIL_CHANGES = Rule(5, 3600)
+_UNCHANGED = FieldError(
+    field="body.new_password", message="Must differ from the old one.", code="unchanged"
+)
+
+
+async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> MeOut:
+    """Change what was sent. A new address waits until it is verified."""
+    wanted = None if changes.email is MISSING else changes.email
+    proven = None
+    if wanted is not None and wanted != (await own_account(context, by)).email:
+        proven = await _prove(context, by, changes)
+        await _ensure_free(context, by, wanted)
+        await _count_change(context, by)
+    values = changes.model_dump(exclude={"email", "current_password"})
+    async with context.database.transaction() as session:
+        account = await lock_account(session, SYSTEM, user_id=by.user_id)
+        if account is None:
+            # Deleted since the request began.
+            raise InvalidTokenError
+        if proven is not None and proven.password_hash != account.password_hash:
+            raise CurrentPasswordWrongError
+        user, roles = await locked(session, by.user_id)
+        if wanted == account.email:
+            user.pending_email = None
+            await publish(context, session, EmailChangeCancelled(by.user_id))
+        elif wanted is not None and proven is not None:
+            user.pending_email = wanted
+            is_repeated = account.pending_email == wanted
+            requested = EmailChangeRequested(by.user_id, wanted, account.email, is_repeated)
+            await session.flush()
+            await publish(context, session, requested)
+        changed = await store_changes(session, by, user, roles, values)
+    return MeOut(**changed.model_dump(), pending_email=user.pending_email)
+
+
+async def _prove(context: Context, by: Principal, changes: AccountUpdate) -> Account:
+    if changes.current_password is MISSING:
+        raise InvalidInputError(errors=[PASSWORD_MISSING])
+    return await confirm_password(context, by, changes.current_password, action="user.update")
+
+
+async def _ensure_free(context: Context, by: Principal, email: str) -> None:
+    if context.settings_of(UserSettings).registration_mode == "strict":
+        return
+    owner = await find_account(context.database.primary, SYSTEM, email)
+    if owner is not None and owner.user_id != by.user_id:
+        raise EmailAlreadyExistsError
+
+
+async def _count_change(context: Context, by: Principal) -> None:
+    result = await limits.hit_cached(context, f"changes of address {by.user_id}", EMAIL_CHANGES)
+    if not result.allowed:
+        raise RateLimitedError(result)
+
+
+async def password_change_errors(
+    context: Context, by: Principal, sent: Mapping[str, str]
+) -> list[FieldError]:
+    """What is wrong with the new password, whether or not the present one is right."""
+    if "new_password" not in sent:
+        return []
+    if sent["new_password"] == sent.get("current_password"):
+        return [_UNCHANGED]
+    account = await own_account(context, by)
+    names = (account.email, account.username)
+    return password_errors(context, sent["new_password"], names=names, field="new_password")
+
+
+async def change_password(context: Context, by: Principal, change: PasswordChange) -> None:
+    """Replace the principal's password, which ends their other sessions."""
+    # Before any hashing.
+    if found := await password_change_errors(context, by, change.model_dump()):
+        raise InvalidInputError(errors=found)
+    account = await confirm_password(
+        context, by, change.current_password, action="auth.password_change"
+    )
+    new_hash = await hash_new_password(
+        context,
+        change.new_password,
+        names=(account.email, account.username),
+        field="new_password",
+    )
+    async with context.database.transaction() as session:
+        if not await holds_password(session, account):
+            raise CurrentPasswordWrongError
+        await store_password(session, by.user_id, new_hash)
+        await publish(context, session, EmailChangeCancelled(by.user_id))
+        await publish(context, session, PasswordChanged(by.user_id, keep_session=by.session_id))
+        await audit.record(
+            session, "auth.password_change", target=("user", by.user_id), actor_id=by.user_id
+        )
