@@ -221,7 +221,7 @@ def test_refused_migration_is_explained(tmp_path: Path, empty_url: str) -> None:
     said = refusal("db", "upgrade", folder=tmp_path, DATABASE_URL=empty_url)
     assert said == (
         'The migration was refused and rolled back (relation "roles" already exists): '
-        "mend it, or what stands in its way, and run it again."
+        "correct it, or the data it depends on, and run it again."
     )
 
 

@@ -29,7 +29,7 @@ from backend.dev.fallback import Fallback
 from backend.dev.processes import Child, Files
 from backend.modules.users.settings import UserSettings
 
-START_PATIENCE = 30.0
+START_TIMEOUT_SECONDS = 30.0
 PANEL = """
 {state}
 
@@ -87,7 +87,7 @@ def run(host: str, port: int) -> int:
         fallback = stack.enter_context(Fallback(sockets, settings))
         with step("API") as report:
             api.start()
-            ready = api.is_ready(START_PATIENCE)
+            ready = api.is_ready(START_TIMEOUT_SECONDS)
             report("ready" if ready else "not ready yet")
         state = "Trellis is running." if ready else "Trellis is waiting for its API."
         url, data = url_of(sockets[0]), _data(settings, place)

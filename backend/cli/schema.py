@@ -94,7 +94,7 @@ def translated_errors(url: str, revision: str | None = None) -> Iterator[None]:
         reason = str(error.orig).strip().partition("\n")[0]
         raise CommandError(
             f"The migration was refused and rolled back ({reason}): "
-            "mend it, or what stands in its way, and run it again."
+            "correct it, or the data it depends on, and run it again."
         ) from error
     except AlembicError as error:
         raise CommandError(_sentence(str(error), position(url), revision)) from error

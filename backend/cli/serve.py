@@ -17,7 +17,7 @@ from backend.server.server import Server
 from backend.server.workers import Workers
 
 # More than a statement's timeout, less than the 30 seconds after which orchestrators kill.
-STOP_PATIENCE = 20
+STOP_TIMEOUT_SECONDS = 20
 
 
 def run(host: str, port: int, workers: int) -> None:
@@ -39,7 +39,7 @@ def run(host: str, port: int, workers: int) -> None:
             os.environ["DATABASE_URL"] = place.url
         config = make_config(
             "backend.main:app",
-            patience=STOP_PATIENCE,
+            patience=STOP_TIMEOUT_SECONDS,
             bounds=bounds_of(settings),
             keep_alive=settings.keep_alive,
             drain_seconds=settings.drain_seconds,

@@ -48,7 +48,7 @@ class QueryRunner:
     """A pool of at most `size` autocommit connections that runs queries.
 
     Each query sees what was committed when it started. A connection is held only while a
-    statement runs, so a handler that awaits something else between two reads blocks nobody.
+    statement runs, so a handler that awaits something else between two reads holds none.
     Autocommit saves the round trips of BEGIN and ROLLBACK and keeps prepared statements. With
     `timeouts.pooled`, statements are not prepared, and only the role's time limits apply.
     """

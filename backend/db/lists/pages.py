@@ -72,8 +72,8 @@ class Search:
 def first_words(text: str) -> str:
     """The part of a search that counts: `MAX_WORDS` words of its first `MAX_CHARACTERS`."""
     text = text[:MAX_CHARACTERS]
-    found = _FIRST_WORDS.match(text)
-    return text if found is None else found[0].rstrip()
+    match = _FIRST_WORDS.match(text)
+    return text if match is None else match[0].rstrip()
 
 
 def containing(part: str) -> str:

@@ -68,7 +68,7 @@ def connected(url: str) -> Iterator[Connection]:
 def alembic_config(url: str) -> Iterator["Config"]:
     """Yield a configuration for `alembic.command`, on a connection that holds the migration lock.
 
-    If several processes migrate at once, one does the work and the others find it done. Raise
+    If several processes migrate at once, one does the work and the others wait for it. Raise
     `DatabaseUnavailableError` if the lock is not free within ten minutes.
     """
     from alembic.config import Config  # noqa: PLC0415  # see the top of this file
