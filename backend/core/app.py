@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 
 from backend.addresses.host_names import admission
-from backend.core.context import Context, nobody, unobserved
+from backend.core.context import Context, NotReadyError, nobody, unobserved
 from backend.core.events import handlers_by_event
 from backend.core.http import docs
 from backend.core.http.exception_handlers import install_error_handlers
@@ -59,6 +59,7 @@ def create_context(
     database = Database(
         settings.database_url.get_secret_value(),
         replica_url=replica.get_secret_value() if replica else None,
+        replica_max_lag=settings.replica_max_lag,
         size=settings.database_pool_size,
         timeouts=Timeouts(
             pool=settings.database_pool_timeout,
@@ -71,6 +72,8 @@ def create_context(
     checks = {name: check for module in modules for name, check in module.readiness.items()}
     if settings.redis_url is not None:
         checks["redis"] = redis_check(settings.redis_url)
+    if settings.database_replica_url is not None:
+        checks["replica"] = _check_replica
     return Context(
         settings=settings,
         module_settings=loaded,
@@ -84,6 +87,11 @@ def create_context(
         checks=checks,
         probe_paths=probe_paths(modules),
     )
+
+
+async def _check_replica(context: Context) -> None:
+    if problem := context.database.replica_problem():
+        raise NotReadyError(problem)
 
 
 def _limiter(settings: Settings, secret: bytes, reader: QueryRunner) -> RateLimiter | None:
@@ -184,6 +192,7 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
         stack.push_async_callback(context.database.close)
         if context.limits is not None:
             stack.push_async_callback(context.limits.close)
+        await stack.enter_async_context(context.database.watching_replica())
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))

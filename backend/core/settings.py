@@ -79,6 +79,12 @@ class Settings(SettingsBase):
     database_replica_url: DatabaseURL | None = Field(
         None, description="A read replica for reads outside transactions."
     )
+    replica_max_lag: float = Field(
+        10,
+        gt=0,
+        description="Seconds by which the replica may lag behind; beyond these, and while it is "
+        "away, the primary answers in its place.",
+    )
     database_pooler: Pooler = Field(
         "session",
         description="`transaction` behind pgbouncer, RDS Proxy or another pooler that lends a "

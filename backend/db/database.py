@@ -1,5 +1,6 @@
 """The application's database: transactions for writes, query runners for reads."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.db.connections import FairSemaphore, Timeouts, is_dead
 from backend.db.errors import CommitAndRaise
 from backend.db.query_runner import QueryRunner
+from backend.db.replica import ReplicaRunner
 
 AfterCommit = Callable[[], Awaitable[None]]
 _AFTER_COMMIT = "after_commit"
@@ -24,11 +26,18 @@ class Database:
     Connections open on first use, so a `Database` can be created while PostgreSQL is down.
     `size` limits each pool: a process holds at most `size` connections for transactions and as
     many for the reads of each server. `primary` reads see every commit; `replica` reads may lag
-    behind if a replica is configured, and are the same as `primary` otherwise.
+    up to `replica_max_lag` seconds behind if a replica is configured, and are the same as
+    `primary` otherwise.
     """
 
     def __init__(
-        self, url: str, *, replica_url: str | None = None, size: int, timeouts: Timeouts
+        self,
+        url: str,
+        *,
+        replica_url: str | None = None,
+        replica_max_lag: float = 10,
+        size: int,
+        timeouts: Timeouts,
     ) -> None:
         self._gate = FairSemaphore(size, timeouts.pool)
         self._engine = create_async_engine(
@@ -52,9 +61,12 @@ class Database:
         if timeouts.pooled:
             event.listen(self._engine.sync_engine, "begin", _begin_with(timeouts))
         self.primary = QueryRunner(url, size=size, timeouts=timeouts)
-        self.replica = (
-            QueryRunner(replica_url, size=size, timeouts=timeouts) if replica_url else self.primary
-        )
+        self._replica: ReplicaRunner | None = None
+        if replica_url is not None:
+            self._replica = ReplicaRunner(
+                replica_url, self.primary, size=size, timeouts=timeouts, max_lag=replica_max_lag
+            )
+        self.replica = self._replica or self.primary
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -97,6 +109,23 @@ class Database:
                 yield session
             finally:
                 driver.response_timeout = previous
+
+    @asynccontextmanager
+    async def watching_replica(self) -> AsyncIterator[None]:
+        """Check the replica, if there is one, until the end of the block."""
+        if self._replica is None:
+            yield
+            return
+        watching = asyncio.create_task(self._replica.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    def replica_problem(self) -> str | None:
+        """Return why reads of the replica run on the primary; None if they do not."""
+        return self._replica.problem if self._replica is not None else None
 
     async def close(self) -> None:
         await self._engine.dispose()

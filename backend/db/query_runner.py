@@ -67,7 +67,7 @@ class QueryRunner:
 
     def all(self, query: Query, /, **values: Any) -> Rows:
         """Return all rows, each a dictionary by column name."""
-        return self._execute(query, values)
+        return self.execute(query, values)
 
     @asynccontextmanager
     async def expensive(self, caller: Hashable) -> AsyncIterator[RunQuery]:
@@ -78,12 +78,12 @@ class QueryRunner:
         """
 
         def run(query: Query, /, **values: Any) -> Rows:
-            return self._execute(query, values, self._begin_expensive)
+            return self.execute(query, values, self._begin_expensive)
 
         async with self._share.place(caller):
             yield run
 
-    async def _execute(
+    async def execute(
         self, query: Query, values: Mapping[str, Any], begin: bytes | None = None
     ) -> list[Row]:
         """Run the query, in a transaction started by the statement `begin` if there is one."""

@@ -16,8 +16,15 @@ from backend.modules.health.schemas import Check, Readiness, Status
 
 # As it was when this process started: what is copied beside it later is not its own.
 _history = cache(revisions)
-_PING = Query(select(func.current_setting(MARK, True).label("session")))
+# The parameter is on during recovery, and where an operator has set it for the whole server.
+_PING = Query(
+    select(
+        func.current_setting(MARK, True).label("session"),
+        func.current_setting("transaction_read_only").label("read_only"),
+    )
+)
 PATIENCE_SECONDS = 3
+READ_ONLY = "The database takes no writes: it is a standby, or read-only."
 POOLED = f"DATABASE_URL leads to a pooler that keeps no session: {REMEDY}."
 
 
@@ -61,8 +68,11 @@ async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Ch
 
 async def _database(context: Context) -> None:
     found = await context.database.primary.first(_PING)
-    if context.settings.database_pooler == "session" and not (found and found["session"]):
+    assert found is not None
+    if context.settings.database_pooler == "session" and not found["session"]:
         raise NotReadyError(POOLED)
+    if found["read_only"] == "on":
+        raise NotReadyError(READ_ONLY)
 
 
 async def _migrations(context: Context) -> None:

@@ -1,0 +1,161 @@
+"""Reads of a replica, which fall back to the primary while the replica is away or lags behind."""
+
+import asyncio
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.rows import dict_row
+from sqlalchemy import Numeric, func, literal_column, select
+
+from backend.db.connections import Connection, Timeouts
+from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.db.query_runner import Query, QueryRunner, Row
+
+log = structlog.get_logger()
+
+# Interval of the checks, and how long a replica may take to reply to one.
+CHECK_SECONDS = 1.0
+REPLY_SECONDS = 1.0
+# A connection that takes longer to open counts as a failure of the replica.
+CONNECT_SECONDS = 1.0
+_WRITTEN = Query(
+    select(
+        literal_column("pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')", Numeric).label("position")
+    ).where(~func.pg_is_in_recovery())
+)
+_REPLAYED = b"SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS position"
+
+
+class ReplicaRunner(QueryRunner):
+    """A query runner on a replica. While `problem` is set, queries run on the primary instead.
+
+    `watch` sets and clears `problem`. A query that fails because the replica is unavailable sets
+    it as well, and runs again on the primary, so that its caller notices nothing.
+    """
+
+    def __init__(
+        self, url: str, primary: QueryRunner, *, size: int, timeouts: Timeouts, max_lag: float
+    ) -> None:
+        """`max_lag` is the number of seconds by which the replica may lag behind."""
+        super().__init__(url, size=size, timeouts=timeouts)
+        self.problem: str | None = None
+        self._primary = primary
+        self._suspended_at = 0.0
+        self._max_lag = max_lag
+        self._active: set[psycopg.AsyncCursor[Row]] = set()
+        # The times of the checks, with the position in the WAL that the primary had reached.
+        self._positions: deque[tuple[float, int]] = deque()
+        self._checking: Connection | None = None
+
+    async def _run(self, query: Query, values: Mapping[str, Any], begin: bytes | None) -> list[Row]:
+        if self.problem is None:
+            try:
+                return await super()._run(query, values, begin)
+            except psycopg.errors.QueryCanceled:
+                # The statement took too long; the primary would take as long.
+                raise
+            except psycopg.errors.SerializationFailure:
+                # Replay removed rows that the statement still needed, which is no fault.
+                pass
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                self._suspend("The replica does not answer.")
+        return await self._primary.execute(query, values, begin)
+
+    async def _cursor(self) -> psycopg.AsyncCursor[Row]:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                cursor = await super()._cursor()
+        except TimeoutError:
+            raise DatabaseUnavailableError("the replica opens no connection") from None
+        self._active.add(cursor)
+        return cursor
+
+    async def _release(self, cursor: psycopg.AsyncCursor[Row]) -> None:
+        self._active.discard(cursor)
+        await super()._release(cursor)
+
+    def _suspend(self, problem: str) -> None:
+        if self.problem is None:
+            log.warning("replica_suspended", reason=problem)
+        self.problem, self._suspended_at = problem, time.monotonic()
+
+    def _abort(self) -> None:
+        """End the queries under way, which then run on the primary."""
+        for cursor in self._active:
+            # Closing the descriptor would not wake the event loop; the end of the stream does.
+            with suppress(OSError), socket.socket(fileno=cursor.connection.fileno()) as opened:
+                try:
+                    opened.shutdown(socket.SHUT_RDWR)
+                finally:
+                    opened.detach()
+
+    async def watch(self) -> None:
+        """Check the replica each `CHECK_SECONDS` until cancelled."""
+        try:
+            while True:
+                await self._check()
+                await asyncio.sleep(CHECK_SECONDS)
+        finally:
+            await self._disconnect()
+
+    async def _check(self) -> None:
+        started = time.monotonic()
+        try:
+            written = await self._primary.first(_WRITTEN)
+        except Exception as error:  # noqa: BLE001  # reads of the primary report it
+            log.debug("primary_not_read", error=type(error).__name__)
+        else:
+            if written is not None:
+                self._positions.append((time.monotonic(), int(written["position"])))
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                replayed = await self._replayed()
+        except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError):
+            self._suspend("The replica does not answer.")
+            self._abort()
+            await self._disconnect()
+            return
+        lag = self._lag(replayed)
+        if lag > self._max_lag:
+            self._suspend(f"The replica lags {lag:.0f} seconds behind.")
+        elif self.problem is not None and self._suspended_at < started:
+            # Not if a query has failed since this check began.
+            self.problem = None
+            log.info("replica_resumed")
+
+    async def _replayed(self) -> int | None:
+        """Return the position up to which the replica has replayed the WAL; None if unknown."""
+        if self._checking is None or self._checking.closed:
+            self._checking = await self._timeouts.open(
+                self._url, autocommit=True, row_factory=dict_row
+            )
+        cursor = await self._checking.execute(_REPLAYED, prepare=False)
+        row = await cursor.fetchone()
+        position = row["position"] if row else None
+        return None if position is None else int(position)
+
+    def _lag(self, replayed: int | None) -> float:
+        """Return for how many seconds the replica has lacked a position of the primary.
+
+        The age of the last replayed transaction is no measure, because it grows while the primary
+        is idle. A server that replays nothing, such as a logical replica, has no known lag.
+        """
+        if replayed is None:
+            self._positions.clear()
+            return 0
+        while self._positions and self._positions[0][1] <= replayed:
+            self._positions.popleft()
+        return time.monotonic() - self._positions[0][0] if self._positions else 0
+
+    async def _disconnect(self) -> None:
+        if self._checking is not None:
+            self._checking.pgconn.finish()
+        self._checking = None

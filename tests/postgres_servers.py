@@ -1,0 +1,139 @@
+"""A primary and its standby, which a test may stop, freeze and promote."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from backend.dev import embedded_host as host
+from backend.dev.embedded_server import binaries
+from tests.commands import eventually
+from tests.databases import upgrade
+
+SETTINGS = {
+    "fsync": "off",
+    "wal_level": "replica",
+    "max_wal_senders": "10",
+    "hot_standby": "on",
+    "shared_buffers": "32MB",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "logging_collector": "off",
+    "wal_receiver_status_interval": "1s",
+}
+
+
+@dataclass
+class PostgresServer:
+    """One server on a port of the loopback interface."""
+
+    folder: Path
+    programs: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def url(self, name: str = "trellis") -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def start(self, **settings: str) -> None:
+        chosen = {**SETTINGS, "port": str(self.port), **settings}
+        options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder.parent / f"log-{self.port}").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.folder, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **host.surroundings(),
+            )
+        eventually(self.answers)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "PostgreSQL did not start"
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def execute(self, statement: str, name: str = "postgres") -> Any:
+        """Run a statement; the first column of its first row, if it returns rows."""
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            row = cursor.fetchone() if cursor.description else None
+            return row[0] if row else None
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to its children, which are in sessions of their own."""
+        assert self.process is not None
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.signal_all(signal.SIGKILL)
+        self.process.wait(30)
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.signal_all(signal.SIGCONT)
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(30)
+
+
+@contextmanager
+def primary_and_standby() -> Iterator[tuple[PostgresServer, PostgresServer]]:
+    """A primary with a migrated database `trellis`, and a standby that streams from it."""
+    programs = host.runnable(binaries())
+    parent = host.SYSTEM_FOLDER if os.geteuid() == 0 else None
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="trellis-pair-", dir=parent))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        made = []
+        for name in ("primary", "standby"):
+            data = folder / name
+            host.make_private(data)
+            made.append(PostgresServer(data, programs, _free_port()))
+            stack.callback(made[-1].end)
+        primary, standby = made
+        _run(
+            programs / "initdb", "-D", primary.folder, "-U", "postgres", "-A", "trust", "--no-sync"
+        )
+        primary.start()
+        primary.execute("CREATE DATABASE trellis TEMPLATE template0 ENCODING 'UTF8'")
+        upgrade(primary.url())
+        source = f"host=127.0.0.1 port={primary.port} user=postgres"
+        _run(
+            *(programs / "pg_basebackup", "-D", standby.folder, "-d", source),
+            *("-R", "-X", "stream", "-c", "fast", "--no-sync"),
+        )
+        standby.start()
+        yield primary, standby
+
+
+def _run(*command: Any) -> None:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, **host.surroundings()
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
