@@ -1,24 +1,31 @@
 """Two applications with different settings and modules in one process share no state."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 
 from backend.core.app import create_app
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
 from backend.modules.mail import service as mail
-from tests.actors import Actor, ActorFactory, Client
+from backend.modules.users.credentials import lock_account, store_password
+from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
+from tests.hashing import queue_full_of_others
 
 FIRST, SECOND = "Alpha", "Beta"
 # Nobody depends on it.
 WITHOUT_ARTICLES = tuple(module for module in MODULES if module.name != "articles")
 ARTICLES, ITEMS, ME = "/api/v1/articles", "/api/v1/items", "/api/v1/users/me"
 MAILBOX = "/dev/mailbox"
+LOGIN, REFRESH = "/api/v1/auth/login", "/api/v1/auth/refresh"
 
 
 class Application:
@@ -95,6 +102,40 @@ async def test_each_knows_its_own_tokens(applications: Both) -> None:
             headers = {"Authorization": f"Bearer {own.actor.token}"}
             answer = await other.client.get(ME, headers=headers)
             assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_TOKEN")
+
+
+async def test_each_hashes_on_threads_of_its_own(applications: Both) -> None:
+    first, second = applications
+    release = threading.Event()
+    waiting = await queue_full_of_others(first.context, release)
+    try:
+        found = [await _sign_in(each) for each in (first, second)]
+        assert [answer.status_code for answer in found] == [503, 200]
+    finally:
+        release.set()
+        await asyncio.gather(*waiting)
+    assert (await _sign_in(first)).status_code == 200
+
+
+async def test_each_knows_its_own_passwords_and_refresh_tokens(applications: Both) -> None:
+    first, second = applications
+    for own, other in (first, second), (second, first):
+        sent = {"refresh_token": (await _sign_in(own)).json()["refresh_token"]}
+        answer = await other.client.post(REFRESH, json=sent)
+        assert (answer.status_code, answer.json()["error"]) == (401, "REFRESH_TOKEN_INVALID")
+        assert (await own.client.post(REFRESH, json=sent)).status_code == 200
+    async with first.context.database.transaction() as session:
+        copied = await lock_account(session, SYSTEM, email=first.actor.email)
+    assert copied is not None
+    assert copied.password_hash is not None
+    async with second.context.database.transaction() as session:
+        await store_password(session, second.actor.id, copied.password_hash)
+    assert (await _sign_in(second)).status_code == 401
+
+
+async def _sign_in(application: Application) -> httpx.Response:
+    body = {"email": application.actor.email, "password": PASSWORD}
+    return await application.client.post(LOGIN, json=body)
 
 
 async def test_each_counts_its_own_requests(applications: Both) -> None:

@@ -1,0 +1,178 @@
+"""Events: who listens to what, in which order, and in one transaction with the publisher."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import backend.modules
+from backend.core.app import create_app
+from backend.core.context import Context
+from backend.core.events import Event, on, publish
+from backend.core.module import Module
+from backend.core.registry import discover
+from backend.modules.users import events
+from tests.actors import PASSWORD, Actor, ActorFactory
+from tests.applications import MODULES, make_context
+from tests.sessions import execute
+
+ME = "/api/v1/users/me"
+# The whole table: event, then module and handler in the order of the calls.
+LISTENERS = {
+    "users.PasswordChanged": ["auth.end_other_sessions", "accounts.notify_owner"],
+    "users.SessionsRevoked": ["auth.end_all_sessions"],
+    "users.EmailChangeRequested": ["accounts.mail_change_link"],
+    "users.EmailChangeCancelled": ["accounts.end_change_links"],
+    "users.EmailChanged": [
+        "auth.end_sessions_of_former_owner",
+        "accounts.end_links_and_notify",
+    ],
+    "users.UserInvited": ["accounts.mail_invitation"],
+    "users.UserDeleted": ["auth.clear_own_cookies"],
+}
+
+
+def test_who_listens_to_what(context: Context) -> None:
+    def module_of(value: type | object) -> str:
+        name: str = value.__module__
+        return name.split(".")[2]
+
+    assert {
+        f"{module_of(event)}.{event.__name__}": [
+            f"{module_of(handler)}.{handler.__name__}"
+            for handler in handlers
+        ]
+        for event, handlers in context.subscribers.items()
+    } == LISTENERS
+
+
+def test_every_event_has_a_listener() -> None:
+    defined = {
+        each.__name__ for each in Event.__subclasses__() if each.__module__ == events.__name__
+    }
+    assert {f"users.{name}" for name in defined} == LISTENERS.keys()
+
+
+@dataclass(frozen=True)
+class Rung(Event):
+    by: str
+
+
+@dataclass(frozen=True)
+class Knocked(Event):
+    pass
+
+
+def test_mypy_compares_handler_and_event() -> None:
+    async def hear_knock(_: Context, session: AsyncSession, event: Knocked) -> None: ...
+
+    # Without an error there mypy reports the comment as unused.
+    mistaken = on(Rung, hear_knock)  # type: ignore[arg-type]
+    assert mistaken.event is Rung
+
+
+async def test_handlers_run_one_after_the_other_in_the_session_of_the_publisher(
+    database_url: str,
+) -> None:
+    heard: list[tuple[str, AsyncSession, Rung]] = []
+
+    async def first(_: Context, session: AsyncSession, event: Rung) -> None:
+        heard.append(("begin", session, event))
+        await publish(context, session, Knocked())
+        heard.append(("end", session, event))
+
+    async def second(_: Context, session: AsyncSession, event: Rung) -> None:
+        heard.append(("second", session, event))
+
+    hall = Module(name="hall", subscribers=(on(Rung, first),))
+    attic = Module(name="attic", subscribers=(on(Rung, second),))
+    context = make_context(database_url, (*MODULES, hall, attic))
+    event = Rung("Ada")
+    async with context.database.transaction() as session:
+        await publish(context, session, event)
+        assert heard == [(name, session, event) for name in ("begin", "end", "second")]
+    await context.database.close()
+
+
+FILES = {
+    "__init__": '"""Watch: remembers changed passwords, and keeps all accounts."""\n',
+    "manifest": """
+from backend.core.events import on
+from backend.core.module import Module
+from backend.modules.users.events import PasswordChanged, UserDeleted
+from backend.modules.watch import subscribers
+
+module = Module(
+    name="watch",
+    depends_on=("audit", "users"),
+    subscribers=(
+        on(PasswordChanged, subscribers.remember),
+        on(UserDeleted, subscribers.keep),
+    ),
+)
+""",
+    "subscribers": """
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.core.errors import ConflictError
+from backend.modules.audit import service as audit
+from backend.modules.users.events import PasswordChanged, UserDeleted
+
+
+async def remember(_: Context, session: AsyncSession, event: PasswordChanged) -> None:
+    await audit.record(session, "watch.password", target=("user", event.user_id))
+
+
+async def keep(_: Context, session: AsyncSession, event: UserDeleted) -> None:
+    await audit.record(session, "watch.deleted", target=("user", event.user_id))
+    raise ConflictError
+""",
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
+    """What discovery finds with one more folder."""
+    folder = tmp_path / "watch"
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / f"{name}.py").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(tmp_path)])
+        yield discover()
+    for name in [each for each in sys.modules if each.startswith("backend.modules.watch")]:
+        del sys.modules[name]
+    del backend.modules.watch  # type: ignore[attr-defined]  # importing a folder binds it
+
+
+@pytest.fixture
+async def watched(database_url: str, modules: tuple[Module, ...]) -> AsyncIterator[Actor]:
+    context = make_context(database_url, modules)
+    factory = ActorFactory(create_app(context, modules), context)
+    async with factory.stack:
+        yield await factory("ada")
+    await context.database.close()
+
+
+async def actions(url: str) -> list[str]:
+    rows = await execute(url, "SELECT action FROM audit_events ORDER BY id")
+    return [row["action"] for row in rows]
+
+
+async def test_a_dropped_in_module_listens(watched: Actor, database_url: str) -> None:
+    body = {"current_password": PASSWORD, "new_password": "another one of them"}
+    assert (await watched.put(f"{ME}/password", json=body)).status_code == 204
+    found = await actions(database_url)
+    assert {"watch.password", "auth.password_change"} <= set(found)
+
+
+async def test_what_it_raises_rolls_everything_back(watched: Actor, database_url: str) -> None:
+    before = await actions(database_url)
+    refused = await watched.delete(ME)
+    assert (refused.status_code, refused.json()["error"]) == (409, "CONFLICT")
+    assert await actions(database_url) == before
+    assert (await watched.get(ME)).json()["email"] == watched.email
