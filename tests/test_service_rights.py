@@ -1,8 +1,8 @@
 """Public service functions refuse callers without rights, whichever route they are called from.
 
 Every public function of every module's `service.py`, its `__all__` included, is called with a
-principal that holds no permission. Where rows belong to somebody, it is called once more with the
-permissions of a member, on the row of somebody else. Both calls are refused.
+principal that holds no permission, and where there is more to check than a permission once more
+with those that do not suffice. All these calls are refused.
 """
 
 import inspect
@@ -20,12 +20,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import AppError, PermissionDeniedError
 from backend.core.principal import Principal
-from tests.actors import Actor, ActorFactory
-from tests.applications import MODULES
+from backend.modules.accounts import service as accounts
+from backend.modules.accounts.exceptions import RegistrationClosedError
+from backend.modules.auth.exceptions import SessionNotFoundError
+from backend.modules.users.schemas import Registration, UserCreate, UserUpdate
+from tests.actors import PASSWORD, Actor, ActorFactory
+from tests.applications import MODULES, make_context
 
 # Modules whose functions are not listed yet.
 NOT_YET = {"articles", "audit", "items", "jobs", "mail", "roles", "storage"}
-NOT_YET |= {"accounts", "auth", "users"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ Arguments = Callable[[Place], Awaitable[Mapping[str, Any]]]
 class Case:
     """Arguments of a call beside `context`, `session`, `reader` and `by`.
 
-    held     permissions that do not suffice for the row of somebody else; without any there is
-             no row that belongs to somebody
+    held     permissions that do not suffice either: for the row of somebody else, or where only
+             trusted callers may
     missing  the module's not-found error, where an invisible row is answered like an absent one
     """
 
@@ -53,15 +56,98 @@ class Case:
     missing: type[AppError] | None = None
 
 
-async def nothing(_: Place) -> Mapping[str, Any]:
-    return {}
+EVERYTHING = frozenset(
+    permission
+    for module in MODULES
+    for feature in module.features
+    for permission in feature.permissions
+)
+# Of somebody who looks after accounts but holds fewer permissions than the owner.
+USERS = frozenset(each for each in EVERYTHING if each.startswith("users:"))
 
 
-# By `module.function`.
-CASES: dict[str, Case] = {}
+def with_user(**more: Any) -> Arguments:
+    """Arguments of a call about the owner's account."""
+
+    async def arguments(place: Place) -> Mapping[str, Any]:
+        return {"user_id": place.owner.id, **more}
+
+    return arguments
+
+
+def with_values(**values: Any) -> Arguments:
+    async def arguments(_: Place) -> Mapping[str, Any]:
+        return values
+
+    return arguments
+
+
+async def never_called() -> None:
+    raise AssertionError
+
+
+async def session_of_owner(place: Place) -> Mapping[str, Any]:
+    return {"session_id": place.owner.session_id}
+
+
+# By `module.function`. Functions for trusted callers refuse every principal.
+CASES: dict[str, Case] = {
+    "auth.end_session": Case(session_of_owner, EVERYTHING, SessionNotFoundError),
+    "auth.end_sessions": Case(with_user(), EVERYTHING),
+    "users.add_user": Case(with_values(email="new@example.com"), EVERYTHING),
+    "users.create_user": Case(
+        with_values(
+            new=UserCreate(email="new@example.com", password=PASSWORD), confirm=never_called
+        ),
+        USERS,
+    ),
+    "users.delete_user": Case(with_user(), USERS),
+    "users.end_sessions": Case(with_user(), USERS),
+    "users.find_account": Case(with_values(name="owner@example.com"), EVERYTHING),
+    "users.get_account": Case(with_user(), EVERYTHING),
+    "users.get_user": Case(with_user()),
+    "users.import_users": Case(with_values(lines=(), dry_run=False), EVERYTHING),
+    "users.invite_user": Case(with_user(), USERS),
+    "users.list_users": Case(with_values(query=None)),
+    "users.lock_account": Case(with_user(), EVERYTHING),
+    "users.reset_password": Case(with_user(password_hash="made up"), EVERYTHING),
+    "users.set_roles": Case(with_user(roles=[]), USERS),
+    "users.update_user": Case(
+        with_user(changes=UserUpdate(full_name="Eve"), confirm=never_called), USERS
+    ),
+    "users.verify_email": Case(with_user(email="eve@example.com"), EVERYTHING),
+}
+OWN = "Concerns the principal's own account only."
+PURE = "Reads and changes no row."
 # Functions that serve every caller, and the reason.
 OPEN: dict[str, str] = {
+    "accounts.check_registration_open": PURE,
+    "accounts.register": "REGISTRATION_MODE decides.",
+    "accounts.request_link": "Answers alike for every address.",
+    "accounts.reset_password": "The mailed token is the credential.",
+    "accounts.verify_email": "The mailed token is the credential.",
+    "auth.list_sessions": OWN,
+    "auth.log_out": "The session or its refresh token is the credential.",
+    "auth.log_out_everywhere": OWN,
+    "auth.needs_verified_email": PURE,
+    "auth.refresh": "The refresh token is the credential.",
+    "auth.sign_in": "The password is the credential.",
     "health.readiness": "Probes are anonymous.",
+    "users.access": "A part of statements.",
+    "users.attempt_target": PURE,
+    "users.authors": "Everybody may see this part of an account.",
+    "users.change_password": OWN,
+    "users.check_password": "The password is the credential.",
+    "users.count_mailed_link": "Counts what the client does.",
+    "users.delete_me": OWN,
+    "users.get_me": OWN,
+    "users.hash_new_password": PURE,
+    "users.new_account_errors": PURE,
+    "users.password_change_errors": OWN,
+    "users.password_errors": PURE,
+    "users.permission_set": PURE,
+    "users.registration_mode": PURE,
+    "users.update_me": OWN,
 }
 
 
@@ -138,7 +224,7 @@ async def call(name: str, place: Place, by: Principal, session: AsyncSession) ->
 async def assert_refused(name: str, place: Place, permissions: frozenset[str]) -> None:
     by = Principal(uuid4(), uuid4(), permissions)
     refusals: tuple[type[AppError], ...] = (PermissionDeniedError,)
-    if permissions and (missing := CASES[name].missing):
+    if missing := CASES[name].missing:
         refusals += (missing,)
     with pytest.raises(refusals):
         async with place.context.database.transaction() as session:
@@ -151,5 +237,12 @@ async def test_a_principal_without_permissions_is_refused(name: str, place: Plac
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.held])
-async def test_the_row_of_somebody_else_is_refused(name: str, place: Place) -> None:
+async def test_permissions_that_do_not_suffice_are_refused(name: str, place: Place) -> None:
     await assert_refused(name, place, CASES[name].held)
+
+
+async def test_registration_that_is_closed_is_closed_for_modules(database_url: str) -> None:
+    context = make_context(database_url, registration_mode="closed")
+    with pytest.raises(RegistrationClosedError):
+        await accounts.register(context, Registration(email="new@example.com", password=PASSWORD))
+    await context.database.close()

@@ -42,8 +42,7 @@ def test_who_listens_to_what(context: Context) -> None:
 
     assert {
         f"{module_of(event)}.{event.__name__}": [
-            f"{module_of(handler)}.{handler.__name__}"
-            for handler in handlers
+            f"{module_of(handler)}.{handler.__name__}" for handler in handlers
         ]
         for event, handlers in context.subscribers.items()
     } == LISTENERS

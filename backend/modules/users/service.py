@@ -53,7 +53,6 @@ __all__ = [
     "PASSWORD_ATTEMPTS",
     "Account",
     "ImportReport",
-    "RegistrationMode",
     "add_user",
     "attempt_target",
     "change_password",
