@@ -28,12 +28,12 @@ from backend.modules.users.changes import (
     store_changes,
     to_schema,
 )
-from backend.modules.users.credentials import Account, get_account, lock_account
+from backend.modules.users.credentials import get_account, lock_account
 from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UserInvited
 from backend.modules.users.exceptions import InvitationRefusedError, OwnEmailError
 from backend.modules.users.models import UserRole
 from backend.modules.users.passwords import hash_new_password, password_errors
-from backend.modules.users.schemas import DEFAULT_ROLE, UserCreate, UserOut, UserUpdate
+from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, UserOut, UserUpdate
 
 # Mails with links that one client may cause, registrations and invitations included: an address of
 # the network, and for invitations the one who is signed in as well.

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import TypeVar
 from uuid import UUID
 
@@ -30,39 +30,13 @@ from backend.modules.users.exceptions import (
 )
 from backend.modules.users.models import User
 from backend.modules.users.passwords import hasher_of
+from backend.modules.users.schemas import Account
 
 # Attempts at the password of one account, or of one name that no account has.
 PASSWORD_ATTEMPTS = Rule(5, 300)
 
 T = TypeVar("T")
 log = structlog.get_logger()
-
-
-def _version(password_hash: str | None) -> bytes:
-    return hashlib.sha256((password_hash or "").encode()).digest()
-
-
-NO_PASSWORD = _version(None)
-
-
-@dataclass(frozen=True)
-class Account:
-    user_id: UUID
-    email: str
-    username: str | None
-    password_hash: str | None = field(repr=False)
-    is_active: bool
-    is_verified: bool
-    pending_email: str | None
-
-    @property
-    def has_password(self) -> bool:
-        return self.password_hash is not None
-
-    @property
-    def password_version(self) -> bytes:
-        """Another one after each change of the password; `NO_PASSWORD` without one."""
-        return _version(self.password_hash)
 
 
 _COLUMNS = {each.name for each in fields(Account)} - {"user_id"}

@@ -13,7 +13,6 @@ from backend.core.principal import SYSTEM, Principal
 from backend.modules.audit import service as audit
 from backend.modules.users.changes import locked, store_changes
 from backend.modules.users.credentials import (
-    Account,
     confirm_password,
     find_account,
     holds_password,
@@ -28,7 +27,7 @@ from backend.modules.users.events import (
 )
 from backend.modules.users.exceptions import CurrentPasswordWrongError, EmailAlreadyExistsError
 from backend.modules.users.passwords import hash_new_password, password_errors
-from backend.modules.users.schemas import AccountUpdate, MeOut, PasswordChange
+from backend.modules.users.schemas import Account, AccountUpdate, MeOut, PasswordChange
 from backend.modules.users.settings import UserSettings
 
 PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")

@@ -1,4 +1,6 @@
+import hashlib
 import unicodedata
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -166,3 +168,32 @@ class ImportedUser(Schema):
         default=[DEFAULT_ROLE], max_length=50
     )
     password_hash: str | None = None
+
+
+def _version(password_hash: str | None) -> bytes:
+    return hashlib.sha256((password_hash or "").encode()).digest()
+
+
+NO_PASSWORD = _version(None)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account as sign-in and mailed links see it."""
+
+    user_id: UUID
+    email: str
+    username: str | None
+    password_hash: str | None = field(repr=False)
+    is_active: bool
+    is_verified: bool
+    pending_email: str | None
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash is not None
+
+    @property
+    def password_version(self) -> bytes:
+        """Another one after each change of the password; `NO_PASSWORD` without one."""
+        return _version(self.password_hash)

@@ -28,9 +28,7 @@ from backend.modules.users.administration import (
 )
 from backend.modules.users.changes import add_user, locked, record, unique_names
 from backend.modules.users.credentials import (
-    NO_PASSWORD,
     PASSWORD_ATTEMPTS,
-    Account,
     attempt_target,
     check_password,
     clear_failed_attempts,
@@ -44,7 +42,7 @@ from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.imports import ImportReport, import_users
 from backend.modules.users.own_account import change_password, password_change_errors, update_me
 from backend.modules.users.passwords import hash_new_password, new_account_errors, password_errors
-from backend.modules.users.schemas import Author, MeOut, UserOut
+from backend.modules.users.schemas import NO_PASSWORD, Account, Author, MeOut, UserOut
 from backend.modules.users.settings import RegistrationMode, UserSettings
 
 # Defined in files that other modules do not see.
