@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib.metadata import version
@@ -12,8 +12,10 @@ import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.addresses.host_names import admission
+from backend.core.client_info import current_principal
 from backend.core.context import Context, NotReadyError, nobody, unobserved
 from backend.core.events import handlers_by_event
 from backend.core.http import docs
@@ -60,6 +62,7 @@ def create_context(
         settings.database_url.get_secret_value(),
         replica_url=replica.get_secret_value() if replica else None,
         replica_max_lag=settings.replica_max_lag,
+        before_commit=_write_marker(modules) if replica else None,
         size=settings.database_pool_size,
         timeouts=Timeouts(
             pool=settings.database_pool_timeout,
@@ -87,6 +90,19 @@ def create_context(
         checks=checks,
         probe_paths=probe_paths(modules),
     )
+
+
+def _write_marker(modules: Sequence[Module]) -> Callable[[AsyncSession], Awaitable[None]] | None:
+    mark = next((each.mark_write for each in modules if each.mark_write), None)
+    if mark is None:
+        return None
+
+    async def mark_write(session: AsyncSession) -> None:
+        principal = current_principal()
+        if principal is not None:
+            await mark(session, principal)
+
+    return mark_write
 
 
 async def _check_replica(context: Context) -> None:
@@ -168,7 +184,11 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
     if admits is not None:
         app.add_middleware(TrustedHostMiddleware, admits=admits, is_probe=context.is_probe)
     app.add_middleware(AmbiguousHeadersMiddleware)
-    app.add_middleware(ServerErrorMiddleware, tells_details=settings.is_development)
+    app.add_middleware(
+        ServerErrorMiddleware,
+        seconds=settings.request_timeout,
+        tells_details=settings.is_development,
+    )
     calls_from_elsewhere = settings.cors_origins or settings.is_development
     app.add_middleware(
         CORSMiddleware, allows=settings.allows_origin if calls_from_elsewhere else None

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from backend.addresses.ip_addresses import plain_address
+from backend.core.principal import Principal
 
 MAX_USER_AGENT = 255
 # Set by the outermost middleware. Handing the request down would teach every service HTTP.
@@ -36,6 +37,12 @@ def client_info() -> ClientInfo:
         user_agent=Headers(scope=scope).get("user-agent", "")[:MAX_USER_AGENT] or None,
         request_id=scope["request_id"],
     )
+
+
+def current_principal() -> Principal | None:
+    """Return the signed-in user of the request that this task answers."""
+    scope = current_scope.get()
+    return None if scope is None else scope.get("principal")
 
 
 def client_address(scope: Scope) -> str | None:

@@ -22,6 +22,7 @@ S = TypeVar("S", bound=SettingsBase)
 Authenticator = Callable[[Request], Awaitable[Principal | None]]
 ReadinessCheck = Callable[["Context"], Awaitable[None]]
 RefusalObserver = Callable[[Request], Awaitable[None]]
+WriteMarker = Callable[[AsyncSession, Principal], Awaitable[None]]
 EventHandler = Callable[["Context", AsyncSession, Any], Awaitable[None]]
 T = TypeVar("T")
 

@@ -7,7 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from backend.core.context import Authenticator, Context, ReadinessCheck, RefusalObserver
+from backend.core.context import (
+    Authenticator,
+    Context,
+    ReadinessCheck,
+    RefusalObserver,
+    WriteMarker,
+)
 from backend.core.events import Subscriber
 from backend.core.jobs import Job
 from backend.core.permissions import Feature
@@ -43,6 +49,8 @@ class Module:
     probes        True if its routes are called to watch the server: they answer under any `Host`,
                   and on connections that are reserved for them
     authenticate  who is calling, or None without credentials; at most one module has it
+    mark_write    stores, in each transaction of a signed-in caller, that their session writes, so
+                  that the following reads of the session see it; called with a replica only
     security      the OpenAPI description of these credentials; at most one module has it
     built_in_roles  description by name; at most one module has them
     jobs          what it does later or from time to time
@@ -62,6 +70,7 @@ class Module:
     readiness: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     probes: bool = False
     authenticate: Authenticator | None = None
+    mark_write: WriteMarker | None = None
     security: SecuritySchemes | None = None
     built_in_roles: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[Job, ...] = ()

@@ -11,13 +11,15 @@ from backend.core.errors import PermissionDeniedError
 class Principal:
     """The user who makes this request, with the permissions that were read for it.
 
-    Requests by cookie that change anything must send `csrf_token`.
+    Requests by cookie that change anything must send `csrf_token`. With `wrote_recently`, a
+    replica may still lack what this session has written.
     """
 
     user_id: UUID
     session_id: UUID
     permissions: frozenset[str]
     csrf_token: str | None = None
+    wrote_recently: bool = False
 
     def may(self, permission: str) -> bool:
         return permission in self.permissions

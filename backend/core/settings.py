@@ -85,6 +85,12 @@ class Settings(SettingsBase):
         description="Seconds by which the replica may lag behind; beyond these, and while it is "
         "away, the primary answers in its place.",
     )
+    request_timeout: float = Field(
+        30,
+        gt=0,
+        le=600,
+        description="Seconds a request may take, apart from its COMMIT; then 503.",
+    )
     database_pooler: Pooler = Field(
         "session",
         description="`transaction` behind pgbouncer, RDS Proxy or another pooler that lends a "

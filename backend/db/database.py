@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -18,6 +19,10 @@ from backend.db.replica import ReplicaRunner
 
 AfterCommit = Callable[[], Awaitable[None]]
 _AFTER_COMMIT = "after_commit"
+# The time limit of the work that this task does, such as a request; a COMMIT suspends it.
+deadline: ContextVar[asyncio.Timeout | None] = ContextVar("deadline", default=None)
+# What remains of the limit after a COMMIT, so that a stored change is also reported as stored.
+SECONDS_AFTER_COMMIT = 5.0
 
 
 class Database:
@@ -27,7 +32,7 @@ class Database:
     `size` limits each pool: a process holds at most `size` connections for transactions and as
     many for the reads of each server. `primary` reads see every commit; `replica` reads may lag
     up to `replica_max_lag` seconds behind if a replica is configured, and are the same as
-    `primary` otherwise.
+    `primary` otherwise. `before_commit` is awaited in each transaction that has run a statement.
     """
 
     def __init__(
@@ -36,9 +41,11 @@ class Database:
         *,
         replica_url: str | None = None,
         replica_max_lag: float = 10,
+        before_commit: Callable[[AsyncSession], Awaitable[None]] | None = None,
         size: int,
         timeouts: Timeouts,
     ) -> None:
+        self._before_commit = before_commit
         self._gate = FairSemaphore(size, timeouts.pool)
         self._engine = create_async_engine(
             # libpq parses the URL: it supports several hosts, SQLAlchemy only one.
@@ -84,7 +91,9 @@ class Database:
                     if not isinstance(error, CommitAndRaise):
                         raise
                     refusal = error
-                await session.commit()
+                if self._before_commit is not None and session.in_transaction():
+                    await self._before_commit(session)
+                await _commit(session)
             except BaseException:
                 # Completes even when cancelled, so the connection returns to the pool.
                 await session.__aexit__(None, None, None)
@@ -131,6 +140,23 @@ class Database:
         await self._engine.dispose()
         await self.primary.close()
         await self.replica.close()
+
+
+async def _commit(session: AsyncSession) -> None:
+    """Commit without a time limit: the result of an interrupted COMMIT is unknown."""
+    limit = deadline.get()
+    if limit is None:
+        await session.commit()
+        return
+    if limit.expired():
+        # The cancellation is due at the next await, which must not be the COMMIT.
+        await asyncio.sleep(0)
+    ends = limit.when()
+    limit.reschedule(None)
+    await session.commit()
+    if ends is not None:
+        now = asyncio.get_running_loop().time()
+        limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
 
 
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:

@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
 from backend.core.context import Context, context_of
+from backend.core.principal import Principal
 from backend.db.query_runner import QueryRunner
 
 
@@ -20,8 +21,11 @@ async def _session(request: Request) -> AsyncSession:
 
 async def _reader(request: Request) -> QueryRunner:
     database = context_of(request).database
-    # What is written may depend on what is read: never on a replica that lags behind.
-    return database.replica if request.method == "GET" else database.primary
+    principal: Principal | None = request.scope["principal"]
+    # A replica may lag behind what this session wrote, and a write must not depend on old rows.
+    if request.method != "GET" or (principal and principal.wrote_recently):
+        return database.primary
+    return database.replica
 
 
 async def _context(request: Request) -> Context:

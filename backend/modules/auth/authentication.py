@@ -1,8 +1,13 @@
 """Who is calling: the authenticator that this module gives to the core."""
 
+from datetime import timedelta
+
+from sqlalchemy import func, or_, update
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
-from backend.core.context import context_of
+from backend.core.context import Context, context_of
 from backend.core.errors import (
     AppError,
     InvalidTokenError,
@@ -11,9 +16,12 @@ from backend.core.errors import (
 )
 from backend.core.identity import SAFE_METHODS
 from backend.core.principal import Principal
+from backend.db.query_runner import Row
+from backend.db.replica import CHECK_SECONDS
 from backend.modules.auth import queries
+from backend.modules.auth.models import UserSession
 from backend.modules.auth.refresh_tokens import RefreshToken, read_token
-from backend.modules.auth.tokens import issuer_of
+from backend.modules.auth.tokens import Claims, issuer_of
 from backend.modules.auth.web import (
     HEADER,
     access_cookie,
@@ -42,9 +50,7 @@ async def authenticate(request: Request) -> Principal | None:
             # What a page on another host, just loaded, needs for its refresh and cannot read.
             error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
         raise
-    row = await context.database.primary.first(
-        queries.IDENTITY, session_id=claims.session_id, user_id=claims.user_id
-    )
+    row = await _identity(context, claims)
     if row is None:
         raise InvalidTokenError
     csrf = None
@@ -52,7 +58,42 @@ async def authenticate(request: Request) -> Principal | None:
         if request.method not in SAFE_METHODS:
             check_csrf(request, claims.session_id)
         csrf = csrf_token_for(request, claims.session_id)
-    return Principal(claims.user_id, claims.session_id, permission_set(row["permissions"]), csrf)
+    return Principal(
+        claims.user_id,
+        claims.session_id,
+        permission_set(row["permissions"]),
+        csrf,
+        wrote_recently=row.get("wrote_recently", False),
+    )
+
+
+async def _identity(context: Context, claims: Claims) -> Row | None:
+    ids = {"session_id": claims.session_id, "user_id": claims.user_id}
+    settings = context.settings
+    if settings.database_replica_url is None:
+        return await context.database.primary.first(queries.IDENTITY, **ids)
+    # A write is committed at most REQUEST_TIMEOUT after its time, and a replica that is read has
+    # replayed it REPLICA_MAX_LAG later; checks of the replica take up to the rest.
+    seconds = settings.request_timeout + settings.replica_max_lag + 2 * CHECK_SECONDS
+    window = timedelta(seconds=seconds)
+    return await context.database.primary.first(queries.IDENTITY_AND_WRITES, window=window, **ids)
+
+
+async def mark_write(session: AsyncSession, principal: Principal) -> None:
+    """Store that this session writes, in the transaction of the write.
+
+    At most once a second, so that parallel writes of a session rarely wait for its row.
+    """
+    moment = func.clock_timestamp()
+    is_older = col(UserSession.wrote_at) < moment - timedelta(seconds=1)
+    await session.exec(
+        update(UserSession)
+        .where(
+            col(UserSession.id) == principal.session_id,
+            or_(col(UserSession.wrote_at).is_(None), is_older),
+        )
+        .values(wrote_at=moment)
+    )
 
 
 async def presented_credential(request: Request, sent: str | None) -> Principal | RefreshToken:

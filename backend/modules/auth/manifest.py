@@ -1,7 +1,7 @@
 from backend.core.events import on
 from backend.core.module import Module
 from backend.modules.auth import subscribers
-from backend.modules.auth.authentication import authenticate
+from backend.modules.auth.authentication import authenticate, mark_write
 from backend.modules.auth.credentials import SECURITY
 from backend.modules.auth.jobs import PURGE_SESSIONS
 from backend.modules.auth.router import router
@@ -19,6 +19,7 @@ module = Module(
     depends_on=("audit", "users"),
     settings=AuthSettings,
     authenticate=authenticate,
+    mark_write=mark_write,
     security=SECURITY,
     jobs=(PURGE_SESSIONS,),
     subscribers=(

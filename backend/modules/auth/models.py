@@ -24,3 +24,5 @@ class UserSession(Base, Identified, table=True):
     generation: int = 0
     token_digest: bytes
     rotated_at: datetime = Field(default_factory=utc_now)
+    # Maintained only with a read replica: until a while after it, the session reads the primary.
+    wrote_at: datetime | None = None

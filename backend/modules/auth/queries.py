@@ -24,8 +24,8 @@ OF_ACTIVE_USER = (
     .exists()
 )
 
-# One indexed statement answers all of it: the session lives, the user is active, what they may do.
-IDENTITY = Query(
+# One indexed statement: the session is alive, the user is active, and these are the permissions.
+_identity = (
     select(_access.c.permissions)
     .select_from(UserSession)
     .join(_access, _access.c.user_id == col(UserSession.user_id))
@@ -34,6 +34,15 @@ IDENTITY = Query(
         col(UserSession.user_id) == bindparam("user_id"),
         _not_outlived,
         *alive(),
+    )
+)
+IDENTITY = Query(_identity)
+# With a replica: the same, and whether the session has written within the interval `window`.
+IDENTITY_AND_WRITES = Query(
+    _identity.add_columns(
+        func.coalesce(
+            col(UserSession.wrote_at) > func.now() - bindparam("window", type_=Interval()), False
+        ).label("wrote_recently")
     )
 )
 # Whose refresh token may be good, and what the one that is good now looks like.

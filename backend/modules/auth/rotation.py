@@ -132,6 +132,7 @@ async def _rotate(context: Context, user_id: UUID, token: RefreshToken) -> Issue
                 generation=successor.generation,
                 token_digest=successor.digest,
                 rotated_at=func.now(),
+                wrote_at=func.now(),
                 last_used_at=func.now(),
                 expires_at=func.least(func.now() + idle, col(UserSession.created_at) + absolute),
             )

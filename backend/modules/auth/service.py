@@ -138,6 +138,7 @@ async def _open_session(
         generation=token.generation,
         token_digest=token.digest,
         rotated_at=now,
+        wrote_at=now,
     )
     await _make_room(session, user_id, settings.max_sessions_per_user - 1)
     session.add(made)

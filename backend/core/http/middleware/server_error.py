@@ -1,22 +1,27 @@
-"""The handler of last resort."""
+"""The time limit of a request, and the handler of errors that nothing else handles."""
+
+import asyncio
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.core.errors import InternalError, problem_response
+from backend.core.errors import AppError, InternalError, ServiceUnavailableError, problem_response
+from backend.db.database import deadline
 
 log = structlog.get_logger()
 
 
 class ServerErrorMiddleware:
-    """Logs what nobody handled and answers 500.
+    """Answers 500 for an unhandled error, and 503 for a request that takes `seconds` or longer.
 
-    Inside the CORS layer: Starlette's own handler is outside of it, and a browser cannot read an
-    error without CORS headers.
+    The time in which the client sends the body, a COMMIT and the response do not count. It is
+    inside the CORS layer: Starlette's own handler is outside, and a browser cannot read an error
+    without CORS headers.
     """
 
-    def __init__(self, app: ASGIApp, tells_details: bool) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, tells_details: bool) -> None:
         self.app = app
+        self.seconds = seconds
         self.tells_details = tells_details
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -24,19 +29,41 @@ class ServerErrorMiddleware:
             await self.app(scope, receive, send)
             return
         started = False
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(self.seconds)
+        token = deadline.set(limit)
 
-        async def watched_send(message: Message) -> None:
+        async def receive_unlimited() -> Message:
+            if limit.expired():
+                return await receive()
+            limit.reschedule(None)
+            message = await receive()
+            limit.reschedule(loop.time() + self.seconds)
+            return message
+
+        async def send_unlimited(message: Message) -> None:
             nonlocal started
-            started = True
+            if not started:
+                started = True
+                if not limit.expired():
+                    limit.reschedule(None)
             await send(message)
 
         try:
-            await self.app(scope, receive, watched_send)
+            async with limit:
+                await self.app(scope, receive_unlimited, send_unlimited)
         except Exception as error:
-            log.exception("unhandled_error", request_id=scope.get("request_id"))
+            if isinstance(error, TimeoutError) and limit.expired():
+                log.warning("request_timeout", request_id=scope.get("request_id"))
+                answer: AppError = ServiceUnavailableError()
+                detail = None
+            else:
+                log.exception("unhandled_error", request_id=scope.get("request_id"))
+                answer = InternalError()
+                detail = f"{type(error).__name__}: {error}" if self.tells_details else None
             if started:
-                # The status is out; breaking the connection is all that is left to say.
+                # The status is sent already, so only a broken connection can signal the error.
                 raise
-            detail = f"{type(error).__name__}: {error}" if self.tells_details else None
-            response = problem_response(scope, InternalError(), detail=detail)
-            await response(scope, receive, send)
+            await problem_response(scope, answer, detail=detail)(scope, receive, send)
+        finally:
+            deadline.reset(token)

@@ -1,0 +1,161 @@
+"""`REQUEST_TIMEOUT` ends the statements of a request, but no COMMIT, no body and no response."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi.responses import StreamingResponse
+from sqlalchemy import text
+from starlette.types import Message
+
+from backend.core.context import Context
+from backend.core.http.dependencies import CurrentContext
+from backend.core.http.routing import Router
+from backend.core.identity import public
+from backend.core.module import Module
+from backend.core.schemas import Schema
+from tests.applications import make_app, make_context
+
+LIMIT = 0.4
+router = Router(prefix="/slow")
+
+
+class Note(Schema):
+    text: str
+
+
+@router.get("/statement", dependencies=[public])
+async def statement(context: CurrentContext) -> None:
+    async with context.database.transaction() as session:
+        await session.exec(text("SELECT pg_sleep(20)"))  # type: ignore[call-overload]  # plain SQL
+
+
+@router.post("/commit", dependencies=[public], status_code=201)
+async def commit(context: CurrentContext) -> None:
+    async with context.database.transaction() as session:
+        await session.exec(text("INSERT INTO slow VALUES (1)"))  # type: ignore[call-overload]  # plain SQL
+
+
+@router.post("/late", dependencies=[public], status_code=201)
+async def late(context: CurrentContext) -> None:
+    async with context.database.transaction() as session:
+        await session.exec(text("INSERT INTO slow VALUES (2)"))  # type: ignore[call-overload]  # plain SQL
+        try:
+            await asyncio.sleep(2)
+        except asyncio.CancelledError:
+            # As a library may that cleans up; the limit has passed all the same.
+            await asyncio.sleep(0)
+            raise
+
+
+@router.post("/body", dependencies=[public])
+async def body(note: Note) -> Note:
+    return note
+
+
+@router.get("/stream", dependencies=[public])
+async def stream() -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"part "
+            await asyncio.sleep(LIMIT / 2)
+
+    return StreamingResponse(parts(), media_type="text/plain")
+
+
+MODULE = Module(name="slow", router=router)
+
+
+@pytest.fixture
+async def context(own_database_url: str) -> AsyncIterator[Context]:
+    with psycopg.connect(own_database_url) as connection:
+        connection.execute("CREATE TABLE slow (number int)")
+        connection.execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'"
+        )
+        connection.execute(
+            "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON slow INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION wait()"
+        )
+    made = make_context(own_database_url, (MODULE,), request_timeout=LIMIT)
+    made.state.started = True
+    yield made
+    await made.database.close()
+
+
+@pytest.fixture
+async def client(context: Context) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(make_app(context, (MODULE,)))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost/api/v1/slow"
+    ) as made:
+        yield made
+
+
+def rows(url: str) -> list[Any]:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT number FROM slow").fetchall()
+
+
+async def test_a_slow_statement_ends_and_is_503(
+    client: httpx.AsyncClient, own_database_url: str
+) -> None:
+    async with asyncio.timeout(10):
+        answer = await client.get("/statement")
+    assert (answer.status_code, answer.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
+    assert answer.headers["retry-after"]
+    with psycopg.connect(own_database_url, autocommit=True) as connection:
+        # The server notices the closed connection within a second.
+        async with asyncio.timeout(10):
+            while connection.execute(  # noqa: ASYNC110  # the state of another process
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+                " AND state = 'active'"
+            ).fetchone():
+                await asyncio.sleep(0.1)
+
+
+async def test_a_commit_is_not_interrupted(
+    client: httpx.AsyncClient, own_database_url: str
+) -> None:
+    assert (await client.post("/commit")).status_code == 201
+    assert rows(own_database_url) == [(1,)]
+
+
+async def test_nothing_is_stored_once_the_time_has_passed(
+    client: httpx.AsyncClient, own_database_url: str
+) -> None:
+    assert (await client.post("/late")).status_code == 503
+    assert rows(own_database_url) == []
+
+
+async def test_the_time_of_a_body_does_not_count(context: Context) -> None:
+    from tests.hostile import raw
+
+    app = make_app(context, (MODULE,))
+    pieces = iter([b'{"text": ', b'"a', b'b"', b"}"])
+
+    async def slowly(scope: Any, receive: Any, send: Any) -> None:
+        async def receive_slowly() -> Message:
+            await asyncio.sleep(LIMIT)
+            message: Message = await receive()
+            return message
+
+        await app(scope, receive_slowly, send)
+
+    answer = await raw(
+        slowly,
+        "POST",
+        "/api/v1/slow/body",
+        headers=[(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")],
+        chunks=pieces,
+    )
+    assert (answer.status, answer.json()) == (200, {"text": "ab"})
+
+
+async def test_a_response_that_has_begun_is_not_interrupted(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/stream", headers={"Accept": "*/*"})
+    assert answer.text == "part " * 4
