@@ -53,24 +53,29 @@ class Problem(BaseModel):
 
 
 class AppError(Exception):
-    """Base of every error that is an answer. Subclasses set all three class attributes.
+    """Base of every error that is an answer. Subclasses set `status`, `code` and `detail`.
 
-    There is no default status on purpose: a forgotten one must not page anybody as a 500.
+    `detail` is the sentence that the client reads; an argument replaces that of the class. There
+    is no default status on purpose: a forgotten one must not page anybody as a 500.
     """
 
     status: ClassVar[int]
     code: ClassVar[str]
-    detail: ClassVar[str]
+    detail: str
+    default_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
+        detail: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
         errors_omitted: int = 0,
     ) -> None:
         super().__init__(self.code)
-        self.headers = dict(headers or {})
+        if detail is not None:
+            self.detail = detail
+        self.headers = {**self.default_headers, **(headers or {})}
         self.errors = errors[:MAX_FIELD_ERRORS]
         self.errors_omitted = errors_omitted + len(errors) - len(self.errors)
 
@@ -78,33 +83,32 @@ class AppError(Exception):
         missing = [name for name in ("status", "code", "detail") if not hasattr(cls, name)]
         if missing:
             raise TypeError(f"{cls.__name__} must set {', '.join(missing)}")
+        if "code" not in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} must set a code of its own: {cls.code} is that of "
+                f"{cls.__mro__[1].__name__}, and clients branch on codes."
+            )
 
 
 class NotAuthenticatedError(AppError):
     status = 401
     code = "NOT_AUTHENTICATED"
     detail = "Sign in first."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+    default_headers: ClassVar = {"WWW-Authenticate": "Bearer"}
 
 
 class InvalidTokenError(AppError):
     status = 401
     code = "INVALID_TOKEN"
     detail = "The access token is not good, or its session is over. Sign in again."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    default_headers: ClassVar = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 class TokenExpiredError(AppError):
     status = 401
     code = "TOKEN_EXPIRED"
     detail = "The access token has expired."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    default_headers: ClassVar = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 class PermissionDeniedError(AppError):
@@ -206,9 +210,7 @@ class ServiceUnavailableError(AppError):
     status = 503
     code = "SERVICE_UNAVAILABLE"
     detail = "A service that is needed for this is not available. Try again shortly."
-
-    def __init__(self, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(headers={"Retry-After": "1", **(headers or {})})
+    default_headers: ClassVar = {"Retry-After": "1"}
 
 
 def title_of(error: type[AppError]) -> str:

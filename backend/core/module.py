@@ -39,6 +39,7 @@ class SecuritySchemes:
 class Module:
     """What a feature folder offers. `manifest.py` binds one to the name `module`.
 
+    name          that of the folder; manifests leave it out
     depends_on    modules whose service, schemas, exceptions or events it imports, or whose
                   tables its foreign keys name
     versioned     False puts its routes at the root instead of under /api/v1
@@ -59,7 +60,7 @@ class Module:
     subscribers   handlers of events that modules in `depends_on` publish; see `core.events`
     """
 
-    name: str
+    name: str = ""
     router: APIRouter | None = None
     depends_on: tuple[str, ...] = ()
     versioned: bool = True

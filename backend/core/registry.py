@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from types import ModuleType
 
@@ -67,11 +68,11 @@ def _checked_manifest(manifest: ModuleType, name: str) -> Module:
     module = getattr(manifest, "module", None)
     if not isinstance(module, Module):
         raise RegistryError(f"Module '{name}': manifest.py must set `module = Module(...)`.")
-    if module.name != name:
+    if module.name not in ("", name):
         raise RegistryError(
-            f"Module '{name}' calls itself '{module.name}': give folder and manifest one name."
+            f"Module '{name}' calls itself '{module.name}': leave `name` out of its manifest."
         )
-    return module
+    return replace(module, name=name)
 
 
 def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from backend.core import schemas
 from backend.core.http import strict_json
 from backend.core.http.forms import MAX_ESCAPES
-from backend.core.http.routing import accepts
+from backend.core.http.request_checks import accepts
 from backend.core.http.strict_json import MAX_VALUES, JSONRefusedError
 from backend.core.schemas import Trimmed
 from tests.actors import Actor, Client

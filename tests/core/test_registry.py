@@ -143,8 +143,13 @@ def test_a_manifest_without_module(package: Package, manifest: str) -> None:
 def test_a_name_that_differs_from_the_folder(package: Package) -> None:
     package.module("notes", MANIFEST.format(name="note", depends_on=()))
     assert package.refusal() == (
-        "Module 'notes' calls itself 'note': give folder and manifest one name."
+        "Module 'notes' calls itself 'note': leave `name` out of its manifest."
     )
+
+
+def test_a_module_is_called_as_its_folder(package: Package) -> None:
+    package.module("notes", "from backend.core.module import Module\nmodule = Module()")
+    assert package.discover() == ["notes"]
 
 
 def test_a_file_instead_of_a_folder(package: Package) -> None:
@@ -161,7 +166,7 @@ def test_a_file_instead_of_a_folder(package: Package) -> None:
         ("from backend.core.module import Nothing", "ImportError: cannot import name 'Nothing'"),
         ("raise RuntimeError('out of cheese')", "RuntimeError: out of cheese"),
         ("module = Module(", "SyntaxError: '(' was never closed"),
-        ("from backend.core.module import Module\nmodule = Module()", "TypeError: "),
+        ("from backend.core.module import Module\nmodule = Module(nane='')", "TypeError: "),
     ],
 )
 def test_an_error_while_importing(package: Package, manifest: str, reason: str) -> None:

@@ -13,7 +13,7 @@ from backend.core.http.routing import Router
 from backend.core.identity import unlimited
 from backend.core.schemas import Schema
 
-error_pages = Router(tags=["errors"], dependencies=[unlimited])
+error_pages = Router(tags=["errors"], dependencies=[unlimited], selects_fields=False)
 # FastAPI's own router: these are pages, and browsers do not ask for JSON.
 documentation = APIRouter(include_in_schema=False)
 

@@ -1,116 +1,69 @@
-"""Lists and single resources over HTTP: query parameters in, one envelope out."""
+"""Lists and single resources over HTTP: query parameters in, `fields` and `Link` out."""
 
-import re
-from collections.abc import Callable, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
-from sqlalchemy import SQLColumnExpression
 from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import context_of
+from backend.core.lists import (
+    Boolean,
+    Integer,
+    Moment,
+    Page,
+    ResourceList,
+    created_filters,
+)
 from backend.core.principal import Principal
-from backend.core.schemas import Id, Schema, Trimmed
-from backend.db.lists.pages import MAX_WORDS, Filter, ListQuery, ListSpec, RowPage
-from backend.db.query_runner import Row
+from backend.core.schemas import Id, Trimmed
+from backend.db.lists.pages import MAX_WORDS, ListQuery, ListSpec
 
-T = TypeVar("T", bound=BaseModel)
+# Some modules import lists from here.
+__all__ = ["Boolean", "Integer", "Moment", "Page", "created_filters"]
+
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
 MAX_SEARCH = 100_000  # no address is longer
 
 
-class Page(Schema, Generic[T]):
-    """A page of a collection."""
-
-    data: list[T]
-    next_cursor: str | None = Field(None, description="Pass as `cursor` for the next page.")
-    total: int | None = Field(None, description="All that match; only with `total=true`.")
-
-    @classmethod
-    def from_rows(cls, page: RowPage, tell: Callable[[Row], T]) -> "Page[T]":
-        """The page whose rows are told by `tell`, usually a schema's `from_row`."""
-        data = [tell(row) for row in page.rows]
-        return cls(data=data, next_cursor=page.next_cursor, total=page.total)
-
-
-def _integer(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,9}", value):
-        raise PydanticCustomError("int_parsing", "Must be an integer.")
-    return value
-
-
-def _boolean(value: Any) -> Any:
-    if isinstance(value, str) and value not in ("true", "false"):
-        raise PydanticCustomError("bool_parsing", "Must be true or false.")
-    return value
-
-
-def _moment(value: Any) -> Any:
-    # pydantic would also take a bare number as seconds since 1970.
-    if isinstance(value, str) and not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
-        raise PydanticCustomError("datetime_parsing", "Must be an RFC 3339 time with a zone.")
-    return value
-
-
-Integer = Annotated[int, BeforeValidator(_integer)]
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-
-
-def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
-    """The filters that every collection of dated rows offers."""
-    return {
-        "created_after": Filter(
-            Moment, lambda since: column >= since, "At or after this time.", span=True
-        ),
-        "created_before": Filter(
-            Moment, lambda until: column < until, "Before this time.", span=True
-        ),
-    }
-
-
 @dataclass(frozen=True)
 class FieldSelection:
-    """How one resource is to be told. `fields` None means whole."""
+    """The members of one resource that a response has; None means all."""
 
     fields: set[str] | None
 
     def render(self, resource: BaseModel) -> Response:
-        return _json(resource.model_dump_json(include=self.fields))
+        return json_response(resource, self.fields)
 
 
-@dataclass(frozen=True)
-class PageRequest:
-    """The page a client asked for, and how it is to be told."""
+@dataclass(frozen=True, kw_only=True)
+class PageRequest(ListQuery):
+    """The page that a request asks for."""
 
-    query: ListQuery
-    fields: set[str] | None
     request: Request
 
-    def render(self, page: Page[T]) -> Response:
+    @property
+    def query(self) -> ListQuery:
+        return self
+
+    def render(self, page: Page[Any]) -> Response:
+        """The page with the selected fields, and `Link` to the next one."""
         included: dict[str, Any] | None = None
         if self.fields:
             included = {"data": {"__all__": self.fields}, "next_cursor": True, "total": True}
-        response = _json(page.model_dump_json(include=included))
+        response = json_response(page, included)
         if page.next_cursor:
             response.headers["Link"] = f'<{self._next_url(page.next_cursor)}>; rel="next"'
         return response
@@ -122,6 +75,47 @@ class PageRequest:
             if name not in ("cursor", "offset")
         ]
         return f"{self.request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"
+
+
+def json_response(model: BaseModel, included: Any = None, *, status_code: int = 200) -> Response:
+    """The model as it is, without a second validation; `included` is pydantic's `include`."""
+    return Response(
+        model.model_dump_json(include=included),
+        status_code=status_code,
+        media_type="application/json",
+    )
+
+
+def list_query(
+    request: Request,
+    *,
+    limit: int = 20,
+    cursor: str | None = None,
+    offset: int = 0,
+    sort: tuple[str, ...] = (),
+    total: bool = False,
+    q: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    fields: Collection[str] | None = None,
+) -> PageRequest:
+    """A query of this request's caller, for a handler that chooses the page itself.
+
+    Parameters that clients send come as a `list_parameters` dependency instead.
+    """
+    return PageRequest(
+        request=request,
+        limit=limit,
+        cursor=cursor,
+        offset=offset,
+        sort=sort,
+        total=total,
+        q=q,
+        filters=filters or {},
+        fields=fields,
+        caller=_caller_of(request),
+        room=partial(_wait_for_room, request),
+        cursor_key=context_of(request).cursor_key,
+    )
 
 
 class ResourceParameters:
@@ -152,8 +146,8 @@ class ListParameters:
             "fields": _fields_parameter(schema),
         }
         if spec.search:
-            told = f"{spec.search.description} The first {MAX_WORDS} words count."
-            described = Field(None, description=told)
+            description = f"{spec.search.description} The first {MAX_WORDS} words count."
+            described = Field(None, description=description)
             parameters["q"] = (Annotated[str, Trimmed(MAX_SEARCH)] | None, described)
         for name, each in spec.filters.items():
             kind = Id if each.type is UUID else each.type
@@ -165,7 +159,8 @@ class ListParameters:
         values = _validated(self.model, request)
         if "cursor" in request.query_params and "offset" in request.query_params:
             raise _refused("offset", "exclusive", "Not together with `cursor`.")
-        query = ListQuery(
+        return list_query(
+            request,
             limit=values["limit"],
             cursor=values["cursor"],
             offset=values["offset"],
@@ -174,15 +169,16 @@ class ListParameters:
             q=values.get("q"),
             filters={name: values[name] for name in self.filters if values[name] is not None},
             fields=values["fields"],
-            caller=_caller_of(request),
-            room=partial(_wait_for_room, request),
-            cursor_key=context_of(request).cursor_key,
         )
-        return PageRequest(query, values["fields"], request)
+
+
+def list_parameters(spec: ResourceList[Any]) -> Any:
+    """Dependency for a parameter of the type `ListQuery`: the page of `spec` that is asked for."""
+    return Depends(ListParameters(spec, spec.schema))
 
 
 async def _wait_for_room(request: Request) -> None:
-    """Wait for a place among the large pages in this process; it is kept until the page is told."""
+    """Wait for a place among this process's large pages; it is kept until the response is made."""
     # FastAPI leaves this stack before it sends the answer, whose bytes the connection counts.
     stack: AsyncExitStack = request.scope["fastapi_function_astack"]
     await stack.enter_async_context(context_of(request).large_pages.place())
@@ -234,7 +230,3 @@ def _validated(model: type[BaseModel], request: Request) -> dict[str, Any]:
 
 def _refused(name: str, code: str, message: str) -> RequestValidationError:
     return RequestValidationError([{"type": code, "loc": ("query", name), "msg": message}])
-
-
-def _json(content: str) -> Response:
-    return Response(content, media_type="application/json")

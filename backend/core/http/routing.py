@@ -4,13 +4,13 @@ In this order, all before the body is read: who may call, what the client accept
 parameters there are, the content type. Then the body, strictly.
 """
 
-import re
-from collections.abc import Callable, Coroutine, Iterator
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, params
-from fastapi.dependencies.models import Dependant
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -18,14 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from backend.core.errors import (
-    MAX_FIELD_ERRORS,
-    SAFE_NAME,
-    FieldError,
-    InvalidInputError,
-    NotAcceptableError,
-    UnsupportedMediaTypeError,
-)
+from backend.core.errors import NotAcceptableError
 from backend.core.http.bodies import MAX_BODY_BYTES, BodyRequest
 from backend.core.http.body_rules import further_errors, rule_of
 from backend.core.http.forms import (
@@ -35,15 +28,21 @@ from backend.core.http.forms import (
     FormRefusedError,
     form_parameters,
 )
+from backend.core.http.rendering import rendered
+from backend.core.http.request_checks import (
+    JSON_RANGES,
+    JSON_TYPES,
+    accepts,
+    check_content_coding,
+    check_content_type,
+    check_query,
+    query_parameters,
+    ranges_of,
+)
 from backend.core.identity import Policy, policies
 
-JSON_TYPES = frozenset({"application/json"})
+F = TypeVar("F", bound=Callable[..., Any])
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
-JSON_RANGES = frozenset({"*/*", "application/*", *JSON_TYPES, "application/problem+json"})
-# Of an Accept header so many media types count; each costs some steps of Python.
-MAX_RANGES = 100
-_REFUSED = re.compile(r"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
-_CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*(?:;|$)', re.IGNORECASE)
 
 
 class Route(APIRoute):
@@ -59,7 +58,7 @@ class Route(APIRoute):
         policy = next(iter(policies(self.dependant)), Policy("signed in"))
         parameters = frozenset(query_parameters(self.dependant))
         body = self.body_field
-        offered = JSON_RANGES | other_ranges(self.responses)
+        offered = JSON_RANGES | ranges_of(self._response_types())
         may_have_content = bool((self.methods or set()) - {"GET", "HEAD"})
         media_types = self._media_types()
         form = None
@@ -74,7 +73,7 @@ class Route(APIRoute):
             if accept and accept != "*/*" and not accepts(accept, offered):
                 raise NotAcceptableError
             if request.scope["query_string"]:
-                _check_query(request, parameters)
+                check_query(request, parameters)
             if may_have_content:
                 check_content_coding(request)
             if body is None:
@@ -93,6 +92,16 @@ class Route(APIRoute):
 
         return admit_then_handle
 
+    def _response_types(self) -> Iterator[str]:
+        """Media types that this route declares for its success."""
+        kind = self.response_class
+        media_type = (kind.value if isinstance(kind, DefaultPlaceholder) else kind).media_type
+        if media_type:
+            yield media_type.partition(";")[0]
+        for status, response in self.responses.items():
+            if str(status)[0] in "2dD":  # 200, "200", "2XX", "default"
+                yield from response.get("content") or ()
+
     def _media_types(self) -> frozenset[str]:
         """Content types of the bodies that this route takes."""
         described = self.body_field.field_info if self.body_field else None
@@ -104,101 +113,78 @@ class Route(APIRoute):
 
 
 class Router(APIRouter):
-    """`APIRouter` whose routes follow the contract. The registry accepts no other."""
+    """`APIRouter` whose routes follow the contract. The registry accepts no other.
 
-    def __init__(self, *, max_body_size: int | None = None, **options: Any) -> None:
+    A handler returns a schema, and its response is rendered here. Routes that GET one resource
+    take `fields`, unless `selects_fields` is False. Routes that are for `development_only` do not
+    exist in staging and production, by any method.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_body_size: int | None = None,
+        selects_fields: bool = True,
+        development_only: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
         self._body_limit = max_body_size
+        self._selects_fields = selects_fields
+        self._development_only = development_only
         self._literal_prefix = self.prefix.partition("{")[0]
 
-    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+    def post(
+        self,
+        path: str,
+        *,
+        location: Callable[..., Awaitable[Any]] | str | None = None,
+        **options: Any,
+    ) -> Callable[[F], F]:
+        """FastAPI's `post`, with the `Location` of what the handler has created.
+
+        `location` is the handler of this router that reads it, or the path of another module's,
+        such as `/notes/{id}`. The path's parameters are members of the result.
+        """
+
+        def add(endpoint: F) -> F:
+            self.add_api_route(path, endpoint, methods=["POST"], location=location, **options)
+            return endpoint
+
+        return add
+
+    def add_api_route(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        location: Callable[..., Awaitable[Any]] | str | None = None,
+        **options: Any,
+    ) -> None:
         if options.get("status_code") == HTTPStatus.NO_CONTENT:
             # FastAPI's own choice says `application/json` of no content.
             options["response_class"] = Response
         options["max_body_size"] = options.get("max_body_size") or self._body_limit
-        super().add_api_route(path, endpoint, **options)
+        respond = rendered(
+            endpoint,
+            self.prefix + path,
+            options.get("methods") or ["GET"],
+            status_code=options.get("status_code"),
+            location=self._path_of(location) if callable(location) else location,
+            selects_fields=self._selects_fields,
+        )
+        super().add_api_route(path, respond, **options)
+
+    def _path_of(self, endpoint: Callable[..., Any]) -> str:
+        for route in self.routes:
+            if isinstance(route, Route) and inspect.unwrap(route.endpoint) is endpoint:
+                return route.path_format
+        raise TypeError(f"{endpoint.__name__} is no handler of this router, or defined below.")
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if self._development_only and not scope["app"].state.context.settings.is_local:
+            return Match.NONE, {}
         # FastAPI tries every route of every router in turn. Without the router's prefix none fits.
         if self._literal_prefix not in scope["path"]:
             return Match.NONE, {}
         return super().matches(scope)
-
-
-def query_parameters(dependant: Dependant) -> Iterator[str]:
-    """Names of the query parameters a route takes, its dependencies' included."""
-    for field in dependant.query_params:
-        yield field.alias
-    yield from getattr(dependant.call, "query_parameters", ())
-    for dependency in dependant.dependencies:
-        yield from query_parameters(dependency)
-
-
-def _check_query(request: Request, known: frozenset[str]) -> None:
-    seen: set[str] = set()
-    found: list[FieldError] = []
-    omitted = 0
-    for name, value in request.query_params.multi_items():
-        if name in known and name not in seen and "\0" not in value:
-            seen.add(name)
-        elif len(found) < MAX_FIELD_ERRORS:
-            found.append(_query_error(name, known, seen))
-        else:
-            omitted += 1
-    if found:
-        raise InvalidInputError(errors=found, errors_omitted=omitted)
-
-
-def _query_error(name: str, known: frozenset[str], seen: set[str]) -> FieldError:
-    field = f"query.{name}" if SAFE_NAME.fullmatch(name) else "query"
-    if name not in known:
-        return FieldError(field=field, message="Unknown.", code="extra_forbidden")
-    if name in seen:
-        return FieldError(field=field, message="Given twice.", code="repeated")
-    return FieldError(field=field, message="Must not contain NUL.", code="text_nul")
-
-
-def check_content_type(request: Request, accepted: frozenset[str]) -> None:
-    """Raise `UnsupportedMediaTypeError` for a body that does not say it is JSON in UTF-8."""
-    header = request.headers.get("content-type")
-    if header is None:
-        has_body = request.headers.get("content-length", "0") != "0"
-        if has_body or "transfer-encoding" in request.headers:
-            raise UnsupportedMediaTypeError
-        return
-    media_type, separator, parameters = header.partition(";")
-    if media_type.strip().lower() not in accepted:
-        raise UnsupportedMediaTypeError
-    if (
-        separator
-        and "charset" in parameters.lower()
-        and not _CHARSET.search(separator + parameters)
-    ):
-        raise UnsupportedMediaTypeError
-
-
-def check_content_coding(request: Request) -> None:
-    """Raise `UnsupportedMediaTypeError` for a body that would have to be decoded first."""
-    for line in request.headers.getlist("content-encoding"):
-        if any(coding.strip().lower() not in ("", "identity") for coding in line.split(",")):
-            raise UnsupportedMediaTypeError(headers={"Accept-Encoding": "identity"})
-
-
-def other_ranges(responses: dict[int | str, dict[str, Any]]) -> frozenset[str]:
-    """What may be asked for beside JSON, of the media types a route declares for its success."""
-    declared = {
-        media_type
-        for status, response in responses.items()
-        if str(status)[0] in "2dD"  # 200, "200", "2XX", "default"
-        for media_type in response.get("content") or ()
-    }
-    return frozenset(declared) | {f"{name.partition('/')[0]}/*" for name in declared}
-
-
-def accepts(accept: str, offered: frozenset[str]) -> bool:
-    """False only where the Accept header (RFC 9110, 12.5.1) excludes all that is offered."""
-    for part in accept.lower().split(",", MAX_RANGES)[:MAX_RANGES]:
-        media_type, _, parameters = part.partition(";")
-        if media_type.strip() in offered and not _REFUSED.search(parameters):
-            return True
-    return False

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
 from backend.core.http.pagination import Page
-from backend.core.principal import Principal
+from backend.core.principal import SYSTEM, Principal
 from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
@@ -68,7 +68,7 @@ async def create_article(
     new: ArticleCreate,
 ) -> ArticleOut:
     """A draft."""
-    await storage.keep(context, session, author.user_id, new=(new.title, new.content))
+    await storage.keep(context, session, SYSTEM, author.user_id, new=(new.title, new.content))
     article = Article(title=new.title, content=new.content, author_id=author.user_id)
     article.updated_at = article.created_at
     session.add(article)
@@ -91,7 +91,7 @@ async def update_article(
         setattr(article, name, value)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
-    await storage.keep(context, session, article.author_id, old=old, new=_texts(article))
+    await storage.keep(context, session, SYSTEM, article.author_id, old=old, new=_texts(article))
     saved = await _saved(session, reader, article)
     if told and article.author_id != caller.user_id:
         await _record(session, caller, "article.update", article_id, told)
@@ -102,7 +102,7 @@ async def delete_article(
     context: Context, session: AsyncSession, caller: Principal, article_id: UUID
 ) -> None:
     article = await _own(session, caller, article_id)
-    await storage.keep(context, session, article.author_id, old=_texts(article))
+    await storage.keep(context, session, SYSTEM, article.author_id, old=_texts(article))
     await session.delete(article)
     await session.flush()
     gone = {"author_id": article.author_id, "status": article.status}

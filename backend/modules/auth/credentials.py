@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from backend.core.http.bodies import BodyRequest
 from backend.core.http.forms import FORM_TYPES, refusals
-from backend.core.http.routing import JSON_TYPES, check_content_type
+from backend.core.http.request_checks import JSON_TYPES, check_content_type
 from backend.core.module import SecuritySchemes
 from backend.core.registry import API_PREFIX
 from backend.modules.auth.schemas import FormLogin, Login

@@ -8,7 +8,7 @@ from backend.core.identity import unlimited
 from backend.modules.health import service
 from backend.modules.health.schemas import Health, Liveness, Readiness
 
-router = Router(prefix="/health", tags=["health"], dependencies=[unlimited])
+router = Router(prefix="/health", tags=["health"], dependencies=[unlimited], selects_fields=False)
 VERSION = version("trellis")
 
 

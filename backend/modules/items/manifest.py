@@ -3,7 +3,6 @@ from backend.core.permissions import Feature
 from backend.modules.items.router import router
 
 module = Module(
-    name="items",
     router=router,
     depends_on=("audit", "storage", "users"),
     features=(

@@ -2,41 +2,27 @@
 
 from uuid import UUID
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, or_
 from sqlmodel import col
 
-from backend.core.http.pagination import created_filters
-from backend.db.lists.pages import Filter, ListSpec, Search, containing
+from backend.core.lists import list_spec, select_fields
+from backend.db.lists.pages import Filter, Search, containing
 from backend.db.query_runner import Query
 from backend.modules.items.models import Item
-from backend.modules.items.schemas import MAX_DESCRIPTION
+from backend.modules.items.schemas import MAX_DESCRIPTION, ItemOut
 
-_ITEM = select(
-    col(Item.id),
-    col(Item.title),
-    col(Item.description),
-    col(Item.owner_id),
-    col(Item.created_at),
-    col(Item.updated_at),
-)
-ITEM = Query(_ITEM.where(col(Item.id) == bindparam("id")))
-ITEMS = ListSpec(
-    name="items",
-    statement=_ITEM,
-    key=col(Item.id),
-    sorts={
-        "created_at": col(Item.created_at),
-        "updated_at": col(Item.updated_at),
-        "title": col(Item.title),
-    },
+ITEM = Query(select_fields(Item, ItemOut).where(col(Item.id) == bindparam("id")))
+ITEMS = list_spec(
+    Item,
+    ItemOut,
+    sorts=(col(Item.created_at), col(Item.updated_at), col(Item.title)),
     filters={
         "owner_id": Filter(
             UUID, lambda owner: col(Item.owner_id) == owner, "Others' need `items:admin`."
         ),
-        **created_filters(col(Item.created_at)),
     },
     indexed=("owner_id",),
-    scopes={"only_owner": lambda owner: col(Item.owner_id) == owner},
+    scopes={"owner": lambda owner: col(Item.owner_id) == owner},
     search=Search(
         lambda part: or_(col(Item.title).ilike(part), col(Item.description).ilike(part)),
         prepare=containing,

@@ -7,10 +7,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
-from backend.core.http.pagination import Page
-from backend.core.principal import Principal
+from backend.core.lists import Page, read_page
+from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now, uuid7
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.lists.pages import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.items import queries
@@ -24,34 +24,37 @@ LONG = ("description",)
 _INSERT = insert(Item.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
 
 
-async def list_items(reader: QueryRunner, principal: Principal, query: ListQuery) -> Page[ItemOut]:
+async def list_items(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[ItemOut]:
     """The caller's own items; all of them with `items:admin`."""
-    scopes = {}
-    if not principal.may(ADMIN):
-        if query.filters.get("owner_id", principal.user_id) != principal.user_id:
-            raise PermissionDeniedError
-        scopes["only_owner"] = principal.user_id
-    page = await fetch_page(reader, queries.ITEMS, query, **scopes)
-    return Page.from_rows(page, ItemOut.from_row)
+    by.must("items:read")
+    if by.may(ADMIN):
+        return await read_page(reader, queries.ITEMS, query)
+    if query.filters.get("owner_id", by.user_id) != by.user_id:
+        raise PermissionDeniedError
+    return await read_page(reader, queries.ITEMS, query, owner=by.user_id)
 
 
-async def get_item(reader: QueryRunner, principal: Principal, item_id: UUID) -> ItemOut:
+async def get_item(reader: QueryRunner, by: Caller, item_id: UUID) -> ItemOut:
+    by.must("items:read")
     row = await reader.first(queries.ITEM, id=item_id)
-    if row is None or not _sees(principal, row["owner_id"]):
+    if row is None or not _sees(by, row["owner_id"]):
         raise ItemNotFoundError
     return ItemOut.from_row(row)
 
 
 async def create_item(
-    context: Context, session: AsyncSession, principal: Principal, new: ItemCreate
+    context: Context, session: AsyncSession, by: Principal, new: ItemCreate
 ) -> ItemOut:
-    await storage.keep(context, session, principal.user_id, new=(new.title, new.description))
+    """An item of the caller's own."""
+    by.must("items:write")
+    texts = new.title, new.description
+    await storage.keep(context, session, SYSTEM, by.user_id, new=texts)
     now = utc_now()
     item = ItemOut(
         id=uuid7(),
         title=new.title,
         description=new.description,
-        owner_id=principal.user_id,
+        owner_id=by.user_id,
         created_at=now,
         updated_at=now,
     )
@@ -61,61 +64,53 @@ async def create_item(
 
 
 async def update_item(
-    context: Context,
-    session: AsyncSession,
-    principal: Principal,
-    item_id: UUID,
-    changes: ItemUpdate,
+    context: Context, session: AsyncSession, by: Caller, item_id: UUID, changes: ItemUpdate
 ) -> ItemOut:
-    item = await _locked(session, principal, item_id)
+    by.must("items:write")
+    item = await _locked(session, by, item_id)
     sent = changes.model_dump()
-    told = audit.changes_of({name: getattr(item, name) for name in sent}, sent, hidden=LONG)
+    changed = audit.changes_of({name: getattr(item, name) for name in sent}, sent, hidden=LONG)
     old = _texts(item)
     for name, value in sent.items():
         setattr(item, name, value)
-    await storage.keep(context, session, item.owner_id, old=old, new=_texts(item))
+    await storage.keep(context, session, SYSTEM, item.owner_id, old=old, new=_texts(item))
     await session.flush()
-    if told and item.owner_id != principal.user_id:
+    if changed and item.owner_id != by.user_id:
         await audit.record(
             session,
             "item.update",
             target=("item", item_id),
-            actor_id=principal.user_id,
-            changes=told,
+            actor_id=by.user_id,
+            changes=changed,
         )
-    return _to_schema(item)
+    return ItemOut.from_row(item.model_dump())
 
 
-async def delete_item(
-    context: Context, session: AsyncSession, principal: Principal, item_id: UUID
-) -> None:
-    item = await _locked(session, principal, item_id)
-    await storage.keep(context, session, item.owner_id, old=_texts(item))
+async def delete_item(context: Context, session: AsyncSession, by: Caller, item_id: UUID) -> None:
+    by.must("items:delete")
+    item = await _locked(session, by, item_id)
+    await storage.keep(context, session, SYSTEM, item.owner_id, old=_texts(item))
     await session.delete(item)
     await session.flush()
     await audit.record(
         session,
         "item.delete",
         target=("item", item_id),
-        actor_id=principal.user_id,
+        actor_id=by.user_id,
         changes=audit.changes_of({"owner_id": item.owner_id}, {}),
     )
 
 
-async def _locked(session: AsyncSession, principal: Principal, item_id: UUID) -> Item:
+async def _locked(session: AsyncSession, by: Caller, item_id: UUID) -> Item:
     item = await session.get(Item, item_id, with_for_update=True)
-    if item is None or not _sees(principal, item.owner_id):
+    if item is None or not _sees(by, item.owner_id):
         raise ItemNotFoundError
     return item
 
 
-def _sees(principal: Principal, owner_id: UUID) -> bool:
-    return owner_id == principal.user_id or principal.may(ADMIN)
+def _sees(by: Caller, owner_id: UUID) -> bool:
+    return owner_id == by.user_id or by.may(ADMIN)
 
 
 def _texts(item: Item) -> storage.Texts:
     return item.title, item.description
-
-
-def _to_schema(item: Item) -> ItemOut:
-    return ItemOut.from_row(item.model_dump())

@@ -2,4 +2,4 @@ from backend.core.module import Module
 from backend.modules.mail.router import router
 from backend.modules.mail.settings import MailSettings
 
-module = Module(name="mail", router=router, versioned=False, settings=MailSettings)
+module = Module(router=router, versioned=False, settings=MailSettings)

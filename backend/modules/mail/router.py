@@ -7,10 +7,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 from starlette.responses import HTMLResponse
-from starlette.routing import Match
-from starlette.types import Scope
 
-from backend.core.context import Context
 from backend.core.http.dependencies import Reader, Session
 from backend.core.http.routing import Router
 from backend.core.identity import unlimited
@@ -22,19 +19,11 @@ HTML = "text/html"
 VARY = {"Vary": "Accept"}
 
 
-class LocalRouter(Router):
-    """Whose routes do not exist in staging and production, by no method."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match = super().matches(scope)
-        context: Context = scope["app"].state.context
-        return match if context.settings.is_local else (Match.NONE, {})
-
-
-router = LocalRouter(
+router = Router(
     prefix="/dev/mailbox",
     tags=["development"],
     dependencies=[unlimited],
+    development_only=True,
     # The document is the same everywhere, and clients are generated from it for production.
     include_in_schema=False,
 )

@@ -1,6 +1,6 @@
 """The quota of what each user stores.
 
-Whoever owns a table calls `keep` before each change of a row that may be large, in the transaction
+A service calls `keep` before each change of a row of its own that may be large, in the transaction
 of that change.
 """
 
@@ -13,6 +13,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.principal import Caller
 from backend.modules.storage.exceptions import StorageQuotaExceededError
 from backend.modules.storage.models import StoredBytes
 from backend.modules.storage.settings import StorageSettings
@@ -43,13 +44,22 @@ _COUNT = (
 
 
 async def keep(
-    context: Context, session: AsyncSession, user_id: UUID, *, old: Texts = (), new: Texts = ()
+    context: Context,
+    session: AsyncSession,
+    by: Caller,
+    user_id: UUID,
+    *,
+    old: Texts = (),
+    new: Texts = (),
 ) -> None:
     """Count the texts of one row of this user, `new` in the place of `old`.
+
+    Only for the service that owns the row, which passes `SYSTEM`.
 
     `StorageQuotaExceededError` if there are more and the user then stores more than the quota;
     parallel writes may exceed it by one row each. Small texts take no statement.
     """
+    by.must_be_system()
     change = _counted(new) - _counted(old)
     if not change:
         return

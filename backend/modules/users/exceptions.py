@@ -20,6 +20,8 @@ class UsernameAlreadyExistsError(AppError):
 
 
 class OwnEmailError(InvalidInputError):
+    code = InvalidInputError.code
+
     def __init__(self) -> None:
         message = "Change your own address at /users/me."
         super().__init__(errors=[FieldError(field="body.email", message=message, code="own_email")])
@@ -41,6 +43,8 @@ class InvitationRefusedError(AppError):
 
 
 class PasswordRefusedError(InvalidInputError):
+    code = InvalidInputError.code
+
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__(errors=[FieldError(field=f"body.{field}", message=message, code=code)])
 

@@ -1,0 +1,157 @@
+"""Lists, as modules declare them and read their pages."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar, cast
+
+import sqlalchemy as sa
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from sqlalchemy import SQLColumnExpression
+from sqlmodel import SQLModel
+
+from backend.core.schemas import Schema
+from backend.db.lists.pages import (
+    Column,
+    Condition,
+    Filter,
+    ListQuery,
+    ListSpec,
+    RowPage,
+    Search,
+    fetch_page,
+)
+from backend.db.query_runner import QueryRunner, Row
+
+T = TypeVar("T", bound=BaseModel)
+S = TypeVar("S", bound=Schema)
+
+
+class Page(Schema, Generic[T]):
+    """A page of a collection."""
+
+    data: list[T]
+    next_cursor: str | None = Field(None, description="Pass as `cursor` for the next page.")
+    total: int | None = Field(None, description="All that match; only with `total=true`.")
+
+    @classmethod
+    def from_rows(cls, page: RowPage, to_schema: Callable[[Row], T]) -> "Page[T]":
+        """The page of these rows. `to_schema` is usually a schema's `from_row`."""
+        data = [to_schema(row) for row in page.rows]
+        return cls.from_row({"data": data, "next_cursor": page.next_cursor, "total": page.total})
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,9}", value):
+        raise PydanticCustomError("int_parsing", "Must be an integer.")
+    return value
+
+
+def _boolean(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("bool_parsing", "Must be true or false.")
+    return value
+
+
+def _moment(value: Any) -> Any:
+    # pydantic would also take a bare number as seconds since 1970.
+    if isinstance(value, str) and not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
+        raise PydanticCustomError("datetime_parsing", "Must be an RFC 3339 time with a zone.")
+    return value
+
+
+# The types of filters, as clients write them in a query.
+Integer = Annotated[int, BeforeValidator(_integer)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ResourceList(ListSpec, Generic[S]):
+    """A `ListSpec` whose rows have the columns of a schema."""
+
+    schema: type[S]
+
+
+def list_spec(
+    model: type[SQLModel],
+    schema: type[S],
+    *,
+    without: Collection[str] = (),
+    sorts: Iterable[Column] | Mapping[str, Column] | None = None,
+    default_sort: str = "-created_at",
+    filters: Mapping[str, Filter] | None = None,
+    scopes: Mapping[str, Condition] | None = None,
+    search: Search | None = None,
+    large: Mapping[str, int] | None = None,
+    indexed: Collection[str] = (),
+) -> ResourceList[S]:
+    """The list of a table's rows; arguments that are not explained here are those of `ListSpec`.
+
+    The columns of a row are the schema's fields, apart from those in `without`, which the service
+    adds. The table's primary key, of one column, breaks ties. A table with `created_at` can be
+    filtered by it, and is sorted by it if `sorts` is left out.
+    """
+    (key,) = sa.inspect(model).primary_key
+    created_at = getattr(model, "created_at", None)
+    if sorts is None:
+        sorts = [] if created_at is None else [created_at]
+    return ResourceList(
+        name=str(model.__tablename__),
+        schema=schema,
+        statement=select_fields(model, schema, without=without),
+        key=getattr(model, key.name),
+        sorts=sorts if isinstance(sorts, Mapping) else {_name(each): each for each in sorts},
+        default_sort=default_sort,
+        filters={
+            **(filters or {}),
+            **({} if created_at is None else created_filters(created_at)),
+        },
+        scopes=scopes or {},
+        search=search,
+        large=large or {},
+        indexed=indexed,
+    )
+
+
+def _name(column: Column) -> str:
+    return str(cast("sa.Column[Any]", column).key)
+
+
+def select_fields(
+    model: type[SQLModel], schema: type[BaseModel], *, without: Collection[str] = ()
+) -> sa.Select[*tuple[Any, ...]]:
+    """SELECT the columns of `model` that have the names of the schema's fields.
+
+    `TypeError` for a field that is no column, unless it is in `without`.
+    """
+    names = [name for name in schema.model_fields if name not in without]
+    columns = sa.inspect(model).columns.keys()
+    if unknown := [name for name in names if name not in columns]:
+        raise TypeError(
+            f"{schema.__name__} has fields that are no columns of {model.__name__}: "
+            f"{', '.join(unknown)}. Name them in `without`, and add them in the service."
+        )
+    return sa.select(*(getattr(model, name) for name in names))
+
+
+def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
+    """The filters that every collection of dated rows offers."""
+    return {
+        "created_after": Filter(
+            Moment, lambda since: column >= since, "At or after this time.", span=True
+        ),
+        "created_before": Filter(
+            Moment, lambda until: column < until, "Before this time.", span=True
+        ),
+    }
+
+
+async def read_page(
+    reader: QueryRunner, spec: ResourceList[S], query: ListQuery, **scopes: Any
+) -> Page[S]:
+    """`fetch_page`, with the rows in the list's schema."""
+    page = await fetch_page(reader, spec, query, **scopes)
+    return Page.from_rows(page, spec.schema.from_row)
