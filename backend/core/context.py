@@ -12,8 +12,8 @@ from backend.core.permissions import Feature
 from backend.core.principal import Principal
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
-from backend.db.connections import FairSemaphore
 from backend.db.database import Database
+from backend.db.expensive_reads import Share
 from backend.ratelimit.limiter import RateLimiter
 
 # Pages of up to 2 MiB, whose rows, models and text take several times that while they are told.
@@ -70,9 +70,7 @@ class Context:
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     probe_paths: tuple[str, ...] = ()
     state: State = field(default_factory=State)
-    large_pages: FairSemaphore = field(
-        default_factory=lambda: FairSemaphore(LARGE_PAGES, 5, "place for a page")
-    )
+    large_pages: Share = field(default_factory=lambda: Share(LARGE_PAGES, 5, "place for a page"))
 
     _single: dict[object, Any] = field(default_factory=dict, repr=False)
 

@@ -1,6 +1,7 @@
-"""Limits for expensive reads: a share of the connections, and few reads per caller at once.
+"""Places for reads that take much of a process, which callers use in turn.
 
-Reads of single rows, and authentication, therefore never queue behind searches.
+Expensive reads have a share of the connections, so reads of single rows, and authentication, never
+queue behind searches. Large pages have places because of the memory that each of them takes.
 """
 
 from collections.abc import AsyncIterator, Hashable
@@ -12,7 +13,7 @@ from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
 
 # One of every `PART` connections, and at least one, is available to expensive reads.
 PART = 5
-# Expensive reads of one caller that may run or wait. Only one runs at a time, so two callers
+# Reads of one caller that may run or wait. Only one runs at a time, so two callers
 # alternate, however many reads either of them has waiting.
 PER_CALLER = 32
 
@@ -24,13 +25,13 @@ class _Caller:
 
 
 class Share:
-    """The share of a pool of `size` connections that expensive reads may use.
+    """So many places for reads, of which each caller holds one at a time.
 
     A read waits at most `wait` seconds for the caller's other reads, and as long for a place.
     """
 
-    def __init__(self, size: int, wait: float) -> None:
-        self._places = FairSemaphore(max(1, size // PART), wait)
+    def __init__(self, places: int, wait: float, resource: str = "database connection") -> None:
+        self._places = FairSemaphore(places, wait, resource)
         self._wait = wait
         self._callers: dict[Hashable, _Caller] = {}
 

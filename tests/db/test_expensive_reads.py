@@ -20,7 +20,7 @@ from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
 from backend.db.expensive_reads import PER_CALLER, Share
 from backend.db.lists import pages as lists
 from backend.db.lists.pages import ListQuery, ListSpec
-from backend.db.query_runner import Query
+from backend.db.query_runner import Query, QueryRunner
 from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
 from backend.modules.items.queries import ITEMS
@@ -125,7 +125,7 @@ def test_filters_that_are_cheap_have_an_index(listing: ListSpec, database_url: s
 
 
 async def test_a_caller_has_only_so_many_at_once() -> None:
-    share = Share(10, wait=5)
+    share = Share(2, wait=5)
     leave = asyncio.Event()
 
     async def read(caller: str) -> None:
@@ -146,7 +146,7 @@ async def test_a_caller_has_only_so_many_at_once() -> None:
 
 @pytest.mark.parametrize(("size", "places"), [(1, 1), (4, 1), (10, 2), (100, 20)])
 async def test_a_fifth_of_the_connections_is_for_them(size: int, places: int) -> None:
-    share = Share(size, wait=5)
+    share = QueryRunner("", size=size, timeouts=TIMEOUTS)._share
     inside = most = 0
 
     async def read(caller: int) -> None:

@@ -181,7 +181,7 @@ async def _wait_for_room(request: Request) -> None:
     """Wait for a place among this process's large pages; it is kept until the response is made."""
     # FastAPI leaves this stack before it sends the answer, whose bytes the connection counts.
     stack: AsyncExitStack = request.scope["fastapi_function_astack"]
-    await stack.enter_async_context(context_of(request).large_pages.place())
+    await stack.enter_async_context(context_of(request).large_pages.place(_caller_of(request)))
 
 
 def _caller_of(request: Request) -> Hashable:

@@ -1,6 +1,7 @@
 """Pages of large rows: they end early, and nothing beyond their end is read."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.core.context import Context
-from backend.db.connections import FairSemaphore
+from backend.db.expensive_reads import PER_CALLER, Share
 from backend.modules.articles.models import Article
 from backend.modules.items.models import Item
 from tests.actors import Actor, Client
@@ -163,9 +164,9 @@ async def test_pages_of_items(ada: Actor, context: Context, statements: Statemen
 
 
 async def test_so_many_large_pages_are_in_memory_at_once(
-    ada: Actor, context: Context, app: FastAPI, statements: Statements
+    ada: Actor, bob: Actor, context: Context, app: FastAPI, statements: Statements
 ) -> None:
-    app.state.context = replace(context, large_pages=FairSemaphore(1, 5))
+    app.state.context = replace(context, large_pages=Share(1, 5))
     await publish(context, ada.id, ["x" * 1000] * 3)
     second: list[asyncio.Task[Any]] = []
 
@@ -174,7 +175,7 @@ async def test_so_many_large_pages_are_in_memory_at_once(
 
     async def ask_again() -> None:
         """While the rows of the first page wait for their authors."""
-        second.append(asyncio.create_task(ada.get(ARTICLES)))
+        second.append(asyncio.create_task(bob.get(ARTICLES)))
         for small in ({"fields": "id"}, {"limit": 1}):
             assert (await ada.get(ARTICLES, params=small)).status_code == 200
         await asyncio.sleep(0.1)
@@ -185,3 +186,19 @@ async def test_so_many_large_pages_are_in_memory_at_once(
     assert (await second[0]).status_code == 200
     assert reader() == 2
     assert not statements.waiting
+
+
+async def test_one_caller_takes_one_place_of_the_large_pages(
+    ada: Actor, bob: Actor, client: Client, context: Context, app: FastAPI
+) -> None:
+    pages = Share(2, 5)
+    app.state.context = replace(context, large_pages=pages)
+    await publish(context, ada.id, ["x" * 1000] * 3)
+    async with pages.place(ada.id):
+        flood = [asyncio.create_task(ada.get(ARTICLES)) for _ in range(PER_CALLER + 3)]
+        for other in (bob, client):
+            assert (await other.get(ARTICLES)).status_code == 200
+        while sum(each.done() for each in flood) < 4:  # noqa: ASYNC110  # nothing tells it
+            await asyncio.sleep(0.01)
+    answers = Counter([(await each).status_code for each in flood])
+    assert answers == {200: PER_CALLER - 1, 429: 4}
