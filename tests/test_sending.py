@@ -142,6 +142,37 @@ async def test_those_who_read_nothing_for_longest_make_room() -> None:
         assert found[5:] == [2 * MIB] * 5
 
 
+async def test_a_few_bytes_now_and_then_take_no_place_from_those_who_read() -> None:
+    bounds = {"unread_bytes": 12 * MIB, "write_seconds": 6 * SHORT, "new_rate": MIB}
+    async with answering(2 * MIB, **bounds) as server:
+        reading = await server.reader()
+        dripping = [await server.reader() for _ in range(5)]
+        received = await reading.read(MIB)
+        # Until it is seen to have read.
+        await asyncio.sleep(2 * SHORT)
+        dripped = [await each.read(256 * 1024) for each in dripping]
+        await asyncio.sleep(2 * SHORT)
+        fresh = [await server.reader() for _ in range(3)]
+        assert await reading.read(2 * MIB - received) == 2 * MIB - received
+        assert [await each.read(2 * MIB) for each in fresh] == [2 * MIB] * 3
+        rest = [
+            await each.read(2 * MIB - done) for each, done in zip(dripping, dripped, strict=True)
+        ]
+        assert min(rest) < MIB
+
+
+async def test_an_answer_that_is_read_too_slowly_ends() -> None:
+    bounds = {"write_seconds": 6 * SHORT, "slow_seconds": 2 * SHORT, "slow_rate": 4 * MIB}
+    async with answering(4 * MIB, **bounds) as server:
+        slow, quick = await server.reader(), await server.reader()
+        assert await quick.read(4 * MIB) == 4 * MIB
+        received = 0
+        for _ in range(8):
+            await asyncio.sleep(SHORT / 2)
+            received += await slow.read(64 * 1024)
+        assert received + await slow.read(4 * MIB - received) < 2 * MIB
+
+
 @pytest.mark.parametrize("pause", [0, 0.05])
 async def test_the_next_request_waits_until_the_answer_is_read(pause: float) -> None:
     async with answering(4 * MIB) as server:

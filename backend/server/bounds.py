@@ -12,9 +12,11 @@ class Bounds:
     pipelined       requests that wait for the answers to those before them
     head_seconds    from the first byte of a request to the end of its headers
     body_seconds    without a byte of the body
-    slow_seconds    of a body, after which it must have had `slow_rate` bytes in each second more
+    slow_seconds    of a body or an answer, after which each second more must have had `slow_rate`
+                    bytes
     write_seconds   in which a client reads nothing of an answer
-    unread_bytes    of all answers together; beyond them, those least recently read are given up
+    unread_bytes    of all answers together; beyond them, those that are read slowest are given up
+    new_rate        bytes a second that a client is taken to read before it had time to
     unsent_bytes    that the kernel takes of an answer before the client reads, where it can be told
     linger_seconds  in which a refused client may read the answer and is not listened to
     stop_seconds    in which a request that is arriving when the server stops must have arrived
@@ -31,6 +33,7 @@ class Bounds:
     slow_rate: float = 1024
     write_seconds: float = 30
     unread_bytes: int = 64 * 1024 * 1024
+    new_rate: float = 64 * 1024
     unsent_bytes: int = 128 * 1024
     linger_seconds: float = 5
     stop_seconds: float = 5

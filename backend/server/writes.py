@@ -33,6 +33,9 @@ class SendingProtocol(HttpToolsProtocol):
         # The bytes that the client has not read, and when they were last seen to become fewer.
         self.unread_bytes = 0
         self._read_at = 0.0
+        # The bytes that the client had not read at first, and since when.
+        self._asked_bytes = 0
+        self._asked_at = 0.0
         self._reader_timer: asyncio.TimerHandle | None = None
         # A request that waits until the answer before it is read.
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
@@ -48,8 +51,8 @@ class SendingProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.unread_bytes = self.transport.get_write_buffer_size()
-        self._read_at = self.loop.time()
+        self.unread_bytes = self._asked_bytes = self.transport.get_write_buffer_size()
+        self._read_at = self._asked_at = self.loop.time()
         self._look_later()
         self._make_space()
 
@@ -76,10 +79,31 @@ class SendingProtocol(HttpToolsProtocol):
         self.unread_bytes = size
         return self._read_at
 
+    def _progress(self) -> tuple[int, float]:
+        """The bytes that the client has read of what waits for it, and the seconds that it had."""
+        self.stalled_since()
+        # What is written while writing is paused has not been read either.
+        self._asked_bytes = max(self._asked_bytes, self.unread_bytes)
+        return self._asked_bytes - self.unread_bytes, self.loop.time() - self._asked_at
+
+    def speed(self) -> float:
+        """The bytes that the client reads in a second; to be called while writing is paused.
+
+        A second at `new_rate` is added, so that a new client is not the slowest.
+        """
+        read, seconds = self._progress()
+        return (read + self.bounds.new_rate) / (seconds + 1)
+
+    def _seconds_left(self) -> float:
+        """The seconds in which the client must read something; 0 if it is too slow on the whole."""
+        read, seconds = self._progress()
+        if (seconds - self.bounds.slow_seconds) * self.bounds.slow_rate > read:
+            return 0
+        return self._read_at + self.bounds.write_seconds - self.loop.time()
+
     def _look_later(self) -> None:
         self._stop_looking()
-        left = self._read_at + self.bounds.write_seconds - self.loop.time()
-        seconds = min(left, self.bounds.write_seconds / LOOKS)
+        seconds = min(self._seconds_left(), self.bounds.write_seconds / LOOKS)
         self._reader_timer = self.loop.call_later(seconds, self._look_at_reader)
 
     def _stop_looking(self) -> None:
@@ -88,14 +112,16 @@ class SendingProtocol(HttpToolsProtocol):
         self._reader_timer = None
 
     def _look_at_reader(self) -> None:
-        left = self.stalled_since() + self.bounds.write_seconds - self.loop.time()
-        if left > 0.001:
+        if self._seconds_left() > 0.001:
             self._look_later()
         else:
             self.give_up()
 
     def _make_space(self) -> None:
-        """Give up those that have read nothing for longest, while all hold too much together."""
+        """Give up the slowest readers while all hold too much together.
+
+        The time of the last read does not tell them: a few bytes now and then keep it recent.
+        """
         others = [
             each
             for each in self.connections
@@ -106,7 +132,7 @@ class SendingProtocol(HttpToolsProtocol):
         excess = sum(sizes) - self.bounds.unread_bytes
         if excess <= 0:
             return
-        for each in sorted(others, key=SendingProtocol.stalled_since):
+        for each in sorted(others, key=SendingProtocol.speed):
             excess -= each.unread_bytes
             each.give_up()
             if excess <= 0:
