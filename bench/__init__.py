@@ -1,1 +1,1 @@
-"""Load tests: the application beside a hand-written floor, on this machine and in one run."""
+"""Load tests that compare the application with a hand-written server (the floor)."""

@@ -1,4 +1,4 @@
-"""python -m bench: see --help."""
+"""Measure the server's speed beside a hand-written server (the floor) on this machine."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ NAMES = [*(endpoint.name for endpoint in ENDPOINTS), "sign-in", "flood", "limits
 
 def main() -> int:
     options = _parser().parse_args()
-    # So that everything that was started is also ended.
+    # SystemExit unwinds the context managers, which end all started processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         findings = run(
@@ -26,7 +26,7 @@ def main() -> int:
                 connections=options.connections,
                 only=tuple(options.only or ()),
                 pin=not options.no_pin,
-                against=tuple(each.resolve() for each in options.against or ()),
+                against=tuple(folder.resolve() for folder in options.against or ()),
             ),
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )
@@ -45,18 +45,18 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3, help="of one measurement (3)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each variant (3)")
-    parser.add_argument("--connections", type=int, default=32, help="kept alive (32)")
+    parser.add_argument("--seconds", type=float, default=3, help="seconds per measurement (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per variant (3)")
+    parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (32)")
     parser.add_argument("--only", choices=NAMES, action="append", help="may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
-    parser.add_argument("--no-pin", action="store_true", help="let the system choose the cores")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--no-pin", action="store_true", help="do not pin processes to cores")
     parser.add_argument(
         "--against",
         type=Path,
         metavar="FOLDER",
         action="append",
-        help="measure another checkout in the same rounds; may be repeated",
+        help="also measure this checkout, in the same rounds; may be repeated",
     )
     return parser
 

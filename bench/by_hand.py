@@ -1,4 +1,4 @@
-"""The small parts of the floor: reading requests and writing answers without a framework."""
+"""Parsing of requests and sending of responses for the floor, without a framework."""
 
 import json
 from typing import Any, NamedTuple
@@ -10,27 +10,27 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 class Refused(Exception):
-    """Answered with this status and nothing else."""
+    """A request rejected with this status."""
 
     def __init__(self, status: int) -> None:
         self.status = status
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     body: bytes
     status: int = 200
     header: tuple[bytes, bytes] | None = None
 
 
-async def respond(send: Send, answer: Answer) -> None:
+async def respond(send: Send, response: Response) -> None:
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(answer.body)).encode()),
+        (b"content-length", str(len(response.body)).encode()),
     ]
-    if answer.header:
-        headers.append(answer.header)
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    if response.header:
+        headers.append(response.header)
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 async def read_body(receive: Receive) -> Any:

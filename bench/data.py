@@ -1,4 +1,4 @@
-"""The database of a run, and what is in it."""
+"""The database of a run and its test data."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ JSON = {"Content-Type": "application/json"}
 
 @contextmanager
 def database(folder: Path) -> Iterator[str]:
-    """The URL of a fresh, migrated database that is as careful with its disk as a real one."""
+    """Yield the URL of a new, migrated database with fsync on, as in production."""
     try:
         with embedded_server(folder) as server:
             with alembic_config(server.url) as config:
@@ -40,7 +40,7 @@ def database(folder: Path) -> Iterator[str]:
 
 
 def fill(url: str, application: Server) -> str:
-    """Make the caller and everybody else; returns the caller's token."""
+    """Create the caller, the other users and the items; return the caller's access token."""
     status, body = call(application.port, "POST", f"{API}/register", JSON, json.dumps(CREDENTIALS))
     if status != 201:
         raise BenchError(f"The caller could not register: {status} {body.decode()}")
@@ -56,7 +56,7 @@ def fill(url: str, application: Server) -> str:
         for number, owner in enumerate(owners):
             session.add(Item(title=f"Item {number}", description=text, owner_id=owner.id))
         session.commit()
-    settle(url)
+    reset_tables(url)
     return sign_in(application)
 
 
@@ -68,8 +68,8 @@ def sign_in(application: Server) -> str:
     return token
 
 
-def settle(url: str) -> None:
-    """Remove what a measurement made, so that the next one finds the same tables."""
+def reset_tables(url: str) -> None:
+    """Remove the rows that a measurement created, so that the next one finds the same tables."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DELETE FROM items WHERE title = %s", [CREATED_TITLE])
         connection.execute("VACUUM ANALYZE")

@@ -1,4 +1,4 @@
-"""What is measured, and what is hoped for."""
+"""The measured endpoints and their targets."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`target` is the least share of the floor's rate that the application should reach."""
+    """A measured endpoint; `target` is the minimal rate as a share of the floor's rate."""
 
     name: str
     method: str
@@ -17,7 +17,7 @@ class Endpoint:
     signed_in: bool = True
 
     def request(self, port: int, token: str, *, prefix: str = "", client: str = "") -> str:
-        """The request as it travels; `client` is whom a proxy would say it is from."""
+        """Return the HTTP/1.1 request; `client` is the address sent in X-Forwarded-For."""
         lines = [
             f"{self.method} {prefix}{self.path} HTTP/1.1",
             f"Host: 127.0.0.1:{port}",

@@ -1,8 +1,8 @@
-"""The floor: the same answers by hand, with uvicorn, PyJWT, psycopg and orjson and nothing else.
+"""The floor: the same responses from uvicorn, PyJWT, psycopg and orjson, without a framework.
 
-It sends the application's own statements, checks what a careful author would check, and has no
-routing, validation, log, security headers or error format. Below `/cached` it also trusts a
-token that it has seen before; the application's cache makes that the harder comparison.
+It sends the application's own statements and checks the same input and permissions, but has no
+routing, validation library, log, security headers or error format. Below `/cached` it also
+caches verified tokens, as the application does.
 """
 
 import gc
@@ -33,7 +33,7 @@ from backend.modules.auth.tokens import ALGORITHM, REQUIRED
 from backend.modules.items.models import Item
 from backend.modules.items.queries import ITEMS
 from backend.modules.users.queries import ME
-from bench.by_hand import Answer, Refused, checked_item, read_body, respond, to_json
+from bench.by_hand import Refused, Response, checked_item, read_body, respond, to_json
 
 Connection = psycopg.AsyncConnection[Row]
 Verify = Callable[[str], tuple[UUID, UUID]]
@@ -43,7 +43,7 @@ EMPTY_ITEM = Item(title="", owner_id=UUID(int=0)).model_dump()
 
 
 class Recorder(QueryRunner):
-    """Tells which statement a list sends, instead of sending it."""
+    """A query runner that records a list's statement instead of sending it."""
 
     def __init__(self) -> None:
         self.statement: tuple[str, dict[str, Any]] = ("", {})
@@ -62,11 +62,11 @@ class Floor:
         self.context = create_context(modules, loaded)
         self.auth = self.context.settings_of(AuthSettings)
         self.key = self.context.key("access tokens")
-        # As many connections of either kind as the application holds.
+        # As many connections of each kind as the application's pools hold.
         self.readers: LifoQueue[Connection] = LifoQueue()
         self.writers: LifoQueue[Connection] = LifoQueue()
         self.list_statement: tuple[str, dict[str, Any]] = ("", {})
-        self.routes: dict[tuple[str, str], Callable[[Scope, Receive], Awaitable[Answer]]] = {
+        self.routes: dict[tuple[str, str], Callable[[Scope, Receive], Awaitable[Response]]] = {
             ("GET", "/health"): self.health
         }
         for prefix, verify in (("", self.verify), ("/cached", cache(self.verify))):
@@ -84,10 +84,10 @@ class Floor:
             handler = self.routes.get((scope["method"], scope["path"]))
             if handler is None:
                 raise Refused(404)
-            answer = await handler(scope, receive)
+            response = await handler(scope, receive)
         except Refused as refused:
-            answer = Answer(b"{}", refused.status)
-        await respond(send, answer)
+            response = Response(b"{}", refused.status)
+        await respond(send, response)
 
     async def live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -106,7 +106,7 @@ class Floor:
         query = ListQuery(cursor_key=b"")
         await fetch_page(recorder, ITEMS, query, only_owner=UUID(int=0))
         self.list_statement = recorder.statement
-        # As the application does.
+        # The same garbage collection settings as in the application.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
@@ -149,10 +149,10 @@ class Floor:
             raise Refused(403)
         return user_id, permissions
 
-    async def health(self, _scope: Scope, _receive: Receive) -> Answer:
-        return Answer(b'{"status":"ok","version":"0.1.0"}')
+    async def health(self, _scope: Scope, _receive: Receive) -> Response:
+        return Response(b'{"status":"ok","version":"0.1.0"}')
 
-    async def me(self, verify: Verify, scope: Scope, _receive: Receive) -> Answer:
+    async def me(self, verify: Verify, scope: Scope, _receive: Receive) -> Response:
         connection = await self.readers.get()
         try:
             user_id, _ = await self.identify(scope, verify, connection)
@@ -162,9 +162,9 @@ class Floor:
             self.readers.put_nowait(connection)
         if row is None:
             raise Refused(404)
-        return Answer(to_json({**row, "avatar_url": None}))
+        return Response(to_json({**row, "avatar_url": None}))
 
-    async def items(self, verify: Verify, scope: Scope, _receive: Receive) -> Answer:
+    async def items(self, verify: Verify, scope: Scope, _receive: Receive) -> Response:
         name, _, number = scope["query_string"].decode().partition("=")
         if name != "limit" or not number.isdecimal() or not 1 <= int(number) <= 100:
             raise Refused(422)
@@ -173,7 +173,7 @@ class Floor:
         try:
             user_id, permissions = await self.identify(scope, verify, connection, "items:read")
             if "items:admin" in permissions:
-                raise Refused(403)  # would be another statement
+                raise Refused(403)  # administrators' lists use another statement
             sql, parameters = self.list_statement
             values = {**parameters, "only_owner": user_id, "page_limit": limit + 1}
             cursor = await connection.execute(sql, values)
@@ -189,9 +189,9 @@ class Floor:
             link = f'<{scope["path"]}?limit={limit}&cursor={next_cursor}>; rel="next"'
             header = (b"link", link.encode())
         body = to_json({"data": rows, "next_cursor": next_cursor, "total": None})
-        return Answer(body, header=header)
+        return Response(body, header=header)
 
-    async def create_item(self, verify: Verify, scope: Scope, receive: Receive) -> Answer:
+    async def create_item(self, verify: Verify, scope: Scope, receive: Receive) -> Response:
         connection = await self.readers.get()
         try:
             user_id, _ = await self.identify(scope, verify, connection, "items:write")
@@ -206,7 +206,7 @@ class Floor:
             await connection.commit()
         finally:
             self.writers.put_nowait(connection)
-        return Answer(to_json(row), 201, (b"location", f"/api/v1/items/{row['id']}".encode()))
+        return Response(to_json(row), 201, (b"location", f"/api/v1/items/{row['id']}".encode()))
 
 
 app = Floor()

@@ -1,7 +1,7 @@
-"""Guessing under measurement: many wrong sign-ins of one account, all at the same moment or not.
+"""Bursts of sign-ins with a wrong password against one account.
 
-Several processes answer, on all the cores there are. The plainest answer there is, /health, is
-asked for in the same way, so that the machine can be told from the application.
+Several worker processes on all cores serve them. Bursts of the cheapest request, /health, show
+how much of the time is due to the machine.
 """
 
 import json
@@ -20,11 +20,11 @@ from bench.servers import BenchError, Server
 
 PROCESSES = 4
 PATIENCE_SECONDS = 60
-# Before a burst: whatever the one before has left to do.
+# Before each burst, so that work of the previous one is finished.
 PAUSE_SECONDS = 1.0
 SETTINGS = {
     "RATE_LIMIT_ENABLED": "true",
-    # Out of the way: what is measured are the limits of guessing.
+    # High enough never to be reached: only the limits on password guessing are measured.
     "RATE_LIMIT_DEFAULT": "1000000/minute",
     "RATE_LIMIT_STORAGE": "postgres",
     "TRUSTED_PROXIES": "127.0.0.1",
@@ -33,7 +33,7 @@ WRONG = Endpoint(
     "login",
     "POST",
     "/api/v1/auth/login",
-    # Nobody's; but that must not show.
+    # No account has this address; the response is the same as for an existing account.
     json.dumps({"email": "ada@example.com", "password": "Not the right one"}),
     signed_in=False,
 )
@@ -44,7 +44,7 @@ TURNS = f"guesses, {IN_TURN} at a time"
 
 @dataclass
 class Burst:
-    """What one burst found; times in milliseconds, of the answers with the usual status."""
+    """The result of one burst; times in milliseconds, of the responses with the usual status."""
 
     statuses: dict[int, int]
     p50: float
@@ -53,21 +53,23 @@ class Burst:
 
 @dataclass
 class Bursts:
+    """The bursts of one kind; `usual` is the status that most of their responses have."""
+
     name: str
     usual: int
-    found: list[Burst] = field(default_factory=list)
+    results: list[Burst] = field(default_factory=list)
 
     def median(self, of: Callable[[Burst], float]) -> float:
-        return median(of(each) for each in self.found)
+        return median(of(burst) for burst in self.results)
 
     def failures(self) -> Iterator[str]:
-        for each in self.found:
-            if not set(each.statuses) <= {self.usual, 401}:
-                yield f"guessing, {self.name}: {each.statuses}"
+        for burst in self.results:
+            if not set(burst.statuses) <= {self.usual, 401}:
+                yield f"guessing, {self.name}: {burst.statuses}"
 
 
 def measure(server: Server, url: str, rounds: int) -> list[Bursts]:
-    """Bursts of each kind in turn."""
+    """Send `rounds` bursts of each kind in turn."""
     health = Endpoint("health", "GET", "/health", signed_in=False)
     kinds = [
         (Bursts(HEALTH, 200), health, 1, BURST),
@@ -75,33 +77,33 @@ def measure(server: Server, url: str, rounds: int) -> list[Bursts]:
         (Bursts(MANY, 429), WRONG, BURST, BURST),
         (Bursts(TURNS, 429), WRONG, 1, IN_TURN),
     ]
-    # Not counted: the first one opens connections to the database.
+    # The first round is not counted: it opens the connections to the database.
     for number in range(rounds + 1):
         for kind, (bursts, endpoint, addresses, at_once) in enumerate(kinds):
-            _forget(url)
+            _clear_hits(url)
             time.sleep(PAUSE_SECONDS)
-            # What a process remembers of an address must not reach into the next burst.
+            # A new network for each burst: the processes cache exhausted limits of addresses.
             network = f"10.{number * len(kinds) + kind}"
-            clients = [f"{network}.{each // 250}.{each % 250}" for each in range(addresses)]
+            clients = [f"{network}.{host // 250}.{host % 250}" for host in range(addresses)]
             requests = [
-                endpoint.request(server.port, "", client=clients[each % addresses]).encode()
-                for each in range(BURST)
+                endpoint.request(server.port, "", client=clients[index % addresses]).encode()
+                for index in range(BURST)
             ]
-            found = _burst(server.port, requests, at_once, bursts.usual)
+            result = _burst(server.port, requests, at_once, bursts.usual)
             if number:
-                bursts.found.append(found)
+                bursts.results.append(result)
     return [bursts for bursts, *_ in kinds]
 
 
-def lines(found: list[Bursts]) -> Iterator[str]:
-    """The lines for people."""
-    if not found:
+def lines(kinds: list[Bursts]) -> Iterator[str]:
+    """Yield the lines of the printed report."""
+    if not kinds:
         return
-    yield f"{BURST} requests at the same moment, {PROCESSES} processes:"
-    health = found[0].median(lambda each: each.p95)
-    for bursts in found:
-        p50, p95 = bursts.median(lambda each: each.p50), bursts.median(lambda each: each.p95)
-        hashed = bursts.median(lambda each: each.statuses.get(401, 0))
+    yield f"{BURST} simultaneous requests, {PROCESSES} processes:"
+    health = kinds[0].median(lambda burst: burst.p95)
+    for bursts in kinds:
+        p50, p95 = bursts.median(lambda burst: burst.p50), bursts.median(lambda burst: burst.p95)
+        hashed = bursts.median(lambda burst: burst.statuses.get(401, 0))
         line = f"  {bursts.name:<28} p50 {p50:.0f} ms, p95 {p95:.0f} ms"
         if bursts.usual == 429:
             verdict = "reached" if p95 < P95_LIMIT else "missed"
@@ -111,37 +113,37 @@ def lines(found: list[Bursts]) -> Iterator[str]:
         yield line
 
 
-def _forget(url: str) -> None:
+def _clear_hits(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DELETE FROM rate_limit_guesses")
         connection.execute("CHECKPOINT")
 
 
 def _burst(port: int, requests: list[bytes], at_once: int, usual: int) -> Burst:
-    """Open a connection for each, send on so many of them, and on the others as answers come."""
+    """Send each request on a connection of its own, at most `at_once` of them at a time."""
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in requests]
     try:
-        return _answers(connections, requests, at_once, usual)
+        return _exchange(connections, requests, at_once, usual)
     finally:
-        for each in connections:
-            each.close()
+        for connection in connections:
+            connection.close()
 
 
-def _answers(
+def _exchange(
     connections: list[socket.socket], requests: list[bytes], at_once: int, usual: int
 ) -> Burst:
-    # Until the server has taken them all.
+    # The server accepts all connections meanwhile.
     time.sleep(PAUSE_SECONDS)
     poll = select.poll()
-    waiting = {each.fileno(): each for each in connections}
+    waiting = {connection.fileno(): connection for connection in connections}
     for descriptor in waiting:
         poll.register(descriptor, select.POLLIN)
     sent: dict[int, float] = {}
     times: dict[int, list[float]] = {}
-    left = iter(zip(connections, requests, strict=True))
+    unsent = iter(zip(connections, requests, strict=True))
 
     def send(count: int) -> None:
-        for connection, request in islice(left, count):
+        for connection, request in islice(unsent, count):
             sent[connection.fileno()] = time.perf_counter()
             connection.send(request)
 
@@ -150,7 +152,7 @@ def _answers(
         ready = poll.poll(PATIENCE_SECONDS * 1000)
         now = time.perf_counter()
         if not ready:
-            raise BenchError(f"{len(waiting)} of {BURST} requests were not answered.")
+            raise BenchError(f"{len(waiting)} of {BURST} requests got no response.")
         for descriptor, _ in ready:
             poll.unregister(descriptor)
             head = waiting.pop(descriptor).recv(65536)
@@ -158,7 +160,7 @@ def _answers(
         send(len(ready))
     ordered = sorted(times.get(usual, [])) or [float("inf")]
     return Burst(
-        {status: len(each) for status, each in times.items()},
+        {status: len(durations) for status, durations in times.items()},
         ordered[len(ordered) // 2],
         ordered[len(ordered) * 95 // 100],
     )

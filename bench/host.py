@@ -1,4 +1,4 @@
-"""Serves an ASGI application as `backend serve` serves its own, with one worker.
+"""Serve an ASGI application with the server of `backend serve` and one worker.
 
 python -m bench.host APPLICATION PORT
 """

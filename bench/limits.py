@@ -1,4 +1,4 @@
-"""What limits cost: the application with limits so high that nobody reaches them, and without."""
+"""The cost of rate limits: variants with limits that are never reached, and one without."""
 
 import shutil
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.servers import PATIENCE_SECONDS, BenchError, free_port, surroundings
+from bench.servers import PATIENCE_SECONDS, BenchError, free_port, server_environment
 
 OFF = "without limits"
 ON = {"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_DEFAULT": "999999999/minute;1000000000/hour"}
@@ -16,19 +16,19 @@ REDIS_SERVER = shutil.which("redis-server")
 
 
 def storages(redis_url: str | None) -> dict[str, dict[str, str]]:
-    """The settings of each variant by its name."""
-    found = {
+    """Return the settings of each variant by name."""
+    variants = {
         f"limits in {storage}": {**ON, "RATE_LIMIT_STORAGE": storage}
         for storage in ("memory", "postgres")
     }
     if redis_url is not None:
-        found["limits in redis"] = {**ON, "RATE_LIMIT_STORAGE": "redis", "REDIS_URL": redis_url}
-    return {OFF: {}, **found}
+        variants["limits in redis"] = {**ON, "RATE_LIMIT_STORAGE": "redis", "REDIS_URL": redis_url}
+    return {OFF: {}, **variants}
 
 
 @contextmanager
 def redis(folder: Path) -> Iterator[str | None]:
-    """The URL of a Redis for the length of the block; None where none is installed."""
+    """Run a Redis server and yield its URL, or None if Redis is not installed."""
     if REDIS_SERVER is None:
         yield None
         return
@@ -37,7 +37,7 @@ def redis(folder: Path) -> Iterator[str | None]:
     options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(
         [REDIS_SERVER, *options],
-        env=surroundings(folder, {}),
+        env=server_environment(folder, {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

@@ -1,8 +1,8 @@
 """The load generator, a process of its own: python -m bench.load [CORE]
 
-One job a line on standard input, one result a line on standard output; it ends with its input, so
-it cannot outlive the command that started it. Answers are parsed by hand, far enough to know
-where they end: the generator has to be several times as fast as what it measures.
+Reads one job a line from standard input and writes one result a line to standard output. It ends
+at the end of its input, so it cannot outlive the command that started it. Responses are parsed
+only to find their end, because the generator has to be several times as fast as the server.
 """
 
 import asyncio
@@ -17,29 +17,29 @@ from typing import cast
 
 import uvloop
 
-# The last answers may take this long after the time is up: they are the server's to finish, or
-# its work would spill over into the next measurement.
+# The last responses are awaited for this long after the end of a measurement; otherwise the
+# server's work on them would slow the next measurement.
 PATIENCE_SECONDS = 30.0
 _LENGTH = b"\r\ncontent-length: "
 
 
 @dataclass(frozen=True)
 class Job:
-    """One request, repeated by every connection as soon as its answer is there."""
+    """One request, repeated on every connection as soon as its response has arrived."""
 
     port: int
     request: str
     connections: int
     seconds: float
-    # The first digit of the status that is expected.
+    # The first digit of the expected status.
     expected: str = "2"
 
 
 @dataclass
 class Result:
-    """What one job found; times in milliseconds."""
+    """The result of one job; times in milliseconds."""
 
-    answers: int = 0
+    responses: int = 0
     per_second: float = 0.0
     p50: float = 0.0
     p95: float = 0.0
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass
 class Tally:
-    """What the connections of a job share."""
+    """The counts shared by the connections of a job."""
 
     until: float
     status: bytes = b"2"
@@ -63,8 +63,8 @@ class Tally:
         self.first_error = self.first_error or reason
 
 
-class Caller(asyncio.Protocol):
-    """One keep-alive connection that sends the same request over and over."""
+class Client(asyncio.Protocol):
+    """One keep-alive connection that repeats one request."""
 
     def __init__(self, request: bytes, tally: Tally) -> None:
         self.request = request
@@ -75,7 +75,7 @@ class Caller(asyncio.Protocol):
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are of no such class.
+        # uvloop's transports are not subclasses of asyncio.Transport.
         self.transport = cast(asyncio.Transport, transport)
         self.send()
 
@@ -120,24 +120,25 @@ async def run(job: Job) -> Result:
     loop = asyncio.get_running_loop()
     tally = Tally(time.perf_counter() + job.seconds, job.expected.encode())
     request = job.request.encode()
-    made = [
-        loop.create_connection(lambda: Caller(request, tally), "127.0.0.1", job.port)
+    connecting = [
+        loop.create_connection(lambda: Client(request, tally), "127.0.0.1", job.port)
         for _ in range(job.connections)
     ]
-    callers = [caller for _, caller in await asyncio.gather(*made)]
-    waiting = asyncio.gather(*(caller.done for caller in callers))
+    clients = [client for _, client in await asyncio.gather(*connecting)]
+    all_done = asyncio.gather(*(client.done for client in clients))
     try:
         async with asyncio.timeout(job.seconds + PATIENCE_SECONDS):
-            await waiting
+            await all_done
     except TimeoutError:
-        tally.fail("no answer in time")
-    found = sorted(tally.latencies)
-    result = Result(answers=len(found), errors=tally.errors, first_error=tally.first_error)
-    if found:
-        result.per_second = len(found) / job.seconds
-        result.p50 = found[len(found) // 2] * 1000
-        result.p95 = found[len(found) * 95 // 100] * 1000
-        result.p99 = found[len(found) * 99 // 100] * 1000
+        tally.fail("no response in time")
+    ordered = sorted(tally.latencies)
+    count = len(ordered)
+    result = Result(responses=count, errors=tally.errors, first_error=tally.first_error)
+    if ordered:
+        result.per_second = count / job.seconds
+        result.p50 = ordered[count // 2] * 1000
+        result.p95 = ordered[count * 95 // 100] * 1000
+        result.p99 = ordered[count * 99 // 100] * 1000
     return result
 
 

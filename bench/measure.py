@@ -1,4 +1,4 @@
-"""Rounds of measurements: every variant in turn, so that all see the same machine."""
+"""Rounds of measurements, all variants in turn, so that changes of the machine affect all alike."""
 
 import json
 import subprocess
@@ -10,13 +10,13 @@ from statistics import median
 
 from bench.endpoints import Endpoint
 from bench.load import Job, Result
-from bench.servers import ROOT, Server, surroundings
+from bench.servers import ROOT, Server, server_environment
 
 WARM_UP_SECONDS = 0.3
 
 
 class Generator:
-    """A process that makes load; several can work at once."""
+    """A load generator process; several can work at once."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -37,9 +37,10 @@ class Generator:
 
 @contextmanager
 def generator(core: int | None) -> Iterator[Generator]:
+    """Run a load generator, pinned to `core` if one is given."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.load", *([] if core is None else [str(core)])],
-        env=surroundings(ROOT, {}),
+        env=server_environment(ROOT, {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -53,7 +54,7 @@ def generator(core: int | None) -> Iterator[Generator]:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to answer an endpoint."""
+    """A server to measure; `prefix` is put before the endpoint's path."""
 
     name: str
     server: Server
@@ -77,16 +78,16 @@ class Series:
 
     @property
     def first_error(self) -> str:
-        return next((each.first_error for each in self.results if each.errors), "")
+        return next((result.first_error for result in self.results if result.errors), "")
 
     def share_of(self, other: "Series") -> float:
-        """The median over the rounds of this rate by the other's, which disturbances hit alike."""
+        """Return the median over the rounds of this series' rate divided by the other's."""
         pairs = zip(self.results, other.results, strict=True)
-        return median(mine.per_second / (theirs.per_second or 1) for mine, theirs in pairs)
+        return median(own.per_second / (base.per_second or 1) for own, base in pairs)
 
 
 def measure(variant: Variant, load: Generator, job: Job, series: Series) -> None:
-    """One measurement, added to `series`."""
+    """Measure once and add the result to `series`."""
     warm_up = load.run(replace(job, seconds=min(WARM_UP_SECONDS, job.seconds)))
     before = variant.server.processor_seconds()
     result = load.run(job)
@@ -94,8 +95,8 @@ def measure(variant: Variant, load: Generator, job: Job, series: Series) -> None
     result.errors += warm_up.errors
     result.first_error = result.first_error or warm_up.first_error
     series.results.append(result)
-    if before is not None and after is not None and result.answers:
-        series.processor_us.append((after - before) / result.answers * 1e6)
+    if before is not None and after is not None and result.responses:
+        series.processor_us.append((after - before) / result.responses * 1e6)
 
 
 def disturbed(
@@ -107,18 +108,18 @@ def disturbed(
     names: tuple[str, str],
     rounds: int,
 ) -> tuple[list[Series], int]:
-    """The job alone and beside another in turn; and how many answers the other got."""
-    quiet, busy = found = [Series(name) for name in names]
-    answers = 0
+    """Measure the job alone and beside another in turn; count the other's responses."""
+    quiet, busy = both = [Series(name) for name in names]
+    responses = 0
     for _ in range(rounds):
         measure(variant, load, job, quiet)
         other.start(disturbance)
         measure(variant, load, job, busy)
         background = other.result()
-        answers += background.answers
+        responses += background.responses
         busy.results[-1].errors += background.errors
         busy.results[-1].first_error += background.first_error
-    return found, answers
+    return both, responses
 
 
 def compare(
@@ -132,12 +133,12 @@ def compare(
     connections: int,
     between: Callable[[], None],
 ) -> list[Series]:
-    """All variants of an endpoint, `rounds` times in turn."""
-    found = [Series(variant.name) for variant in variants]
+    """Measure all variants of an endpoint in turn, `rounds` times; call `between` after each."""
+    all_series = [Series(variant.name) for variant in variants]
     for _ in range(rounds):
-        for variant, series in zip(variants, found, strict=True):
+        for variant, series in zip(variants, all_series, strict=True):
             request = endpoint.request(variant.server.port, token, prefix=variant.prefix)
             job = Job(variant.server.port, request, connections, seconds)
             measure(variant, load, job, series)
             between()
-    return found
+    return all_series

@@ -1,4 +1,4 @@
-"""What a run found, as a table and as JSON."""
+"""The results of a run as a table and as JSON."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,13 +22,13 @@ HEAD = ("", "", "req/s", "p50 ms", "p99 ms", "CPU us", "errors", "of floor", "ta
 
 
 def table(findings: Findings) -> Iterator[str]:
-    """The lines for people."""
+    """Yield the lines of the printed report."""
     yield _pinning(findings)
     yield ROW.format(*HEAD).rstrip()
     for endpoint in ENDPOINTS:
-        found = findings.endpoints.get(endpoint.name, [])
-        by_name = {series.name: series for series in found}
-        for series in found:
+        variants = findings.endpoints.get(endpoint.name, [])
+        by_name = {series.name: series for series in variants}
+        for series in variants:
             share, target = "", ""
             if series.name not in (FLOOR, BARE_FLOOR):
                 reached = series.share_of(by_name[FLOOR])
@@ -48,11 +48,11 @@ def table(findings: Findings) -> Iterator[str]:
             target = _verdict(reached >= SIGN_IN_TARGET, f">= {SIGN_IN_TARGET:.0%} of undisturbed")
         yield _row("me", series, share, target)
     if findings.sign_in:
-        yield f"Sign-ins answered meanwhile: {findings.sign_ins}; hashing steps back for requests."
+        yield f"Sign-ins meanwhile: {findings.sign_ins}; hashing runs at a lower priority."
     for series in findings.flood:
         yield _row("me", series, "", "")
     if findings.flood:
-        quiet, flooded = (each.median(lambda result: result.p95) for each in findings.flood)
+        quiet, flooded = (series.median(lambda result: result.p95) for series in findings.flood)
         verdict = _verdict(flooded < FLOOD_LIMIT * quiet, f"< {FLOOD_LIMIT:g} x")
         yield (
             f"p95 of me: {quiet:.1f} ms, while {findings.refused} sign-ins were refused "
@@ -63,7 +63,7 @@ def table(findings: Findings) -> Iterator[str]:
         if series is not findings.limits[0]:
             reached = series.share_of(findings.limits[0])
             share = f"({reached:.0%})"
-            target = _verdict(reached >= LIMITS_TARGET, f">= {LIMITS_TARGET:.0%} of none")
+            target = _verdict(reached >= LIMITS_TARGET, f">= {LIMITS_TARGET:.0%} of without")
         yield _row("me", series, share, target)
     yield from guessing.lines(findings.guesses)
     ready = findings.seconds_to_ready
@@ -74,13 +74,13 @@ def table(findings: Findings) -> Iterator[str]:
         verdict = _verdict(memory < MEGABYTES_LIMIT, f"< {MEGABYTES_LIMIT} MB")
         yield f"Memory of the worker after the run: {memory:.0f} MB ({verdict})."
     yield (
-        "Medians over the rounds; `of floor` is the median of the rounds' own ratios. "
-        "A missed target is no failure, an error is."
+        "Medians over the rounds; `of floor` is the median of the ratios of each round. "
+        "A missed target is not a failure; an error is."
     )
 
 
 def as_json(findings: Findings) -> dict[str, Any]:
-    """The same for programs, every round included."""
+    """Return all figures of every round."""
     return asdict(findings)
 
 
@@ -108,5 +108,5 @@ def _pinning(findings: Findings) -> str:
     server, load = findings.cores
     return (
         f"Pinned: servers and PostgreSQL on core {server}, load on core {load}, "
-        "so that one does not take the other's time."
+        "so that they do not compete for a core."
     )

@@ -1,4 +1,4 @@
-"""One run: processes up, everything measured, processes down."""
+"""One run: start the processes, measure, stop the processes."""
 
 import json
 import os
@@ -22,8 +22,8 @@ from bench.servers import (
     call,
     floor_command,
     free_port,
+    server_environment,
     serving,
-    surroundings,
 )
 
 APPLICATION, FLOOR, BARE_FLOOR = "application", "floor", "floor, token cached"
@@ -44,7 +44,7 @@ class Options:
 
 @dataclass
 class Findings:
-    """All that a run found out."""
+    """The results of a run."""
 
     cores: tuple[int, int] | None
     endpoints: dict[str, list[Series]] = field(default_factory=dict)
@@ -58,14 +58,14 @@ class Findings:
     resident_megabytes: float | None = None
 
     def failures(self) -> Iterator[str]:
-        """What was not answered with 2xx, a line for each series."""
-        for name, found in [
+        """Yield a line for each series with responses of an unexpected status."""
+        for name, variants in [
             *self.endpoints.items(),
             ("sign-in", self.sign_in),
             ("limits", self.limits),
             ("flood", self.flood),
         ]:
-            for series in found:
+            for series in variants:
                 if series.errors:
                     yield f"{name}, {series.name}: {series.errors} errors: {series.first_error}"
         for bursts in self.guesses:
@@ -73,8 +73,8 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where servers of this run live, and what they are told."""
+class Launcher:
+    """Starts the servers of a run, with logs in `folder`; they stop when `stack` closes."""
 
     stack: ExitStack
     folder: Path
@@ -89,16 +89,16 @@ class Place:
         processes: int = 1,
     ) -> Server:
         port = free_port()
-        environment = surroundings(checkout, {**self.settings, **(settings or {})})
+        environment = server_environment(checkout, {**self.settings, **(settings or {})})
         command = application_command(port, processes)
-        return self._served(name, command, port, environment, "/health/ready")
+        return self._start(name, command, port, environment, "/health/ready")
 
     def floor(self) -> Server:
         port = free_port()
-        environment = surroundings(ROOT, self.settings)
-        return self._served(FLOOR, floor_command(port), port, environment, "/health")
+        environment = server_environment(ROOT, self.settings)
+        return self._start(FLOOR, floor_command(port), port, environment, "/health")
 
-    def _served(
+    def _start(
         self, name: str, command: list[str], port: int, environment: dict[str, str], ready: str
     ) -> Server:
         started = serving(
@@ -115,27 +115,28 @@ class Place:
 def run(options: Options, say: Callable[[str], None]) -> Findings:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        # Before anything is started: processes inherit the core.
+        # Before any process starts, because processes inherit the affinity.
         cores = stack.enter_context(_pinned()) if options.pin else None
         findings = Findings(cores)
         say("Starting PostgreSQL and the servers ...")
         url = stack.enter_context(data.database(folder / "postgres"))
-        place = Place(stack, folder, _settings(url))
-        server = place.application(APPLICATION, ROOT)
+        launcher = Launcher(stack, folder, _settings(url))
+        server = launcher.application(APPLICATION, ROOT)
         findings.seconds_to_ready = server.seconds_to_ready
         token = data.fill(url, server)
-        others = [(f"in {each.name}", each) for each in options.against]
+        others = [(f"in {checkout.name}", checkout) for checkout in options.against]
         variants = [
             Variant(APPLICATION, server),
-            *(Variant(name, place.application(name, each)) for name, each in others),
-            Variant(FLOOR, place.floor()),
+            *(Variant(name, launcher.application(name, checkout)) for name, checkout in others),
+            Variant(FLOOR, launcher.floor()),
         ]
         load = stack.enter_context(generator(cores[1] if cores else None))
         for endpoint in ENDPOINTS:
             if not options.only or endpoint.name in options.only:
                 say(f"Measuring {endpoint.name} ...")
-                found = _compared(endpoint, variants, load, token, url, options)
-                findings.endpoints[endpoint.name] = found
+                findings.endpoints[endpoint.name] = _compare_variants(
+                    endpoint, variants, load, token, url, options
+                )
         if not options.only or {"sign-in", "flood"} & set(options.only):
             disturbing = stack.enter_context(generator(cores[1] if cores else None))
             if not options.only or "sign-in" in options.only:
@@ -143,14 +144,14 @@ def run(options: Options, say: Callable[[str], None]) -> Findings:
                 _disturb(findings, variants[0], load, disturbing, token, options)
             if not options.only or "flood" in options.only:
                 say("Measuring me while sign-ins are refused ...")
-                _flood(findings, place, load, disturbing, token, options)
+                _flood(findings, launcher, load, disturbing, token, options)
         if not options.only or "limits" in options.only:
-            say("Measuring what limits cost ...")
-            findings.limits = _limited(place, load, token, options)
+            say("Measuring the cost of rate limits ...")
+            findings.limits = _measure_limits(launcher, load, token, options)
         findings.resident_megabytes = server.resident_megabytes()
         if not options.only or "guessing" in options.only:
-            say("Measuring guesses that come all at once ...")
-            findings.guesses = _guessed(place, options)
+            say("Measuring bursts of password guesses ...")
+            findings.guesses = _measure_guessing(launcher, options)
     return findings
 
 
@@ -160,14 +161,14 @@ def _settings(url: str) -> dict[str, str]:
         "LOG_FORMAT": "json",
         "DATABASE_URL": url,
         "SECRET_KEY": secrets.token_urlsafe(48),
-        # One user asks all the time.
+        # All requests come from one user.
         "RATE_LIMIT_ENABLED": "false",
-        # As long as any run.
+        # Longer than any run.
         "ACCESS_TOKEN_TTL": "86400",
     }
 
 
-def _compared(
+def _compare_variants(
     endpoint: Endpoint,
     variants: list[Variant],
     load: Generator,
@@ -175,9 +176,9 @@ def _compared(
     url: str,
     options: Options,
 ) -> list[Series]:
-    """The endpoint at all variants in turn; last, where it helps, at the floor's cached one."""
+    """Measure the endpoint of all variants; of the floor also below `/cached`, if signed in."""
     floor = variants[-1].server
-    _same_answers(endpoint, variants[0].server, floor, token)
+    _ensure_same_responses(endpoint, variants[0].server, floor, token)
     bare = [Variant(BARE_FLOOR, floor, "/cached")] if endpoint.signed_in else []
     return compare(
         endpoint,
@@ -187,17 +188,19 @@ def _compared(
         rounds=options.rounds,
         seconds=options.seconds,
         connections=options.connections,
-        between=(lambda: data.settle(url)) if endpoint.body else lambda: None,
+        between=(lambda: data.reset_tables(url)) if endpoint.body else lambda: None,
     )
 
 
-def _limited(place: Place, load: Generator, token: str, options: Options) -> list[Series]:
-    """`me` without limits, and with them in each place that can keep the counts."""
-    redis = place.stack.enter_context(limits.redis(place.folder / "redis"))
+def _measure_limits(
+    launcher: Launcher, load: Generator, token: str, options: Options
+) -> list[Series]:
+    """Measure `me` without rate limits, and with the hits in each kind of storage."""
+    redis = launcher.stack.enter_context(limits.redis(launcher.folder / "redis"))
     return compare(
         _ME,
         [
-            Variant(name, place.application(name, ROOT, settings))
+            Variant(name, launcher.application(name, ROOT, settings))
             for name, settings in limits.storages(redis).items()
         ],
         load,
@@ -209,19 +212,19 @@ def _limited(place: Place, load: Generator, token: str, options: Options) -> lis
     )
 
 
-def _guessed(place: Place, options: Options) -> list[guessing.Bursts]:
-    """Several processes and a database of their own, which nothing holds on one core."""
+def _measure_guessing(launcher: Launcher, options: Options) -> list[guessing.Bursts]:
+    """Measure password guessing with several processes, which may use all cores."""
     with _unpinned():
-        url = place.stack.enter_context(data.database(place.folder / "guessing"))
+        url = launcher.stack.enter_context(data.database(launcher.folder / "guessing"))
         settings = guessing.SETTINGS | {"DATABASE_URL": url}
         processes = guessing.PROCESSES
-        server = place.application("guessing", ROOT, settings, processes=processes)
+        server = launcher.application("guessing", ROOT, settings, processes=processes)
         return guessing.measure(server, url, options.rounds)
 
 
 @contextmanager
 def _unpinned() -> Iterator[None]:
-    """This process and the children it makes may use every core."""
+    """Let this process and its new children use every core for the length of the block."""
     if sys.platform != "linux":
         yield
         return
@@ -235,7 +238,7 @@ def _unpinned() -> Iterator[None]:
 
 @contextmanager
 def _pinned() -> Iterator[tuple[int, int] | None]:
-    """This process and its children on one core; yields it, and the one for the generator.
+    """Pin this process and its children to one core; yield it and the generator's core.
 
     A generator that shares a core with the server takes time from it, and more from a fast
     server than from a slow one.
@@ -254,19 +257,19 @@ def _pinned() -> Iterator[tuple[int, int] | None]:
         os.sched_setaffinity(0, cores)
 
 
-def _same_answers(endpoint: Endpoint, server: Server, floor: Server, token: str) -> None:
-    """A floor that does less would prove nothing."""
+def _ensure_same_responses(endpoint: Endpoint, server: Server, floor: Server, token: str) -> None:
+    """Raise `BenchError` unless the floor's response equals the application's."""
     headers = {"Authorization": f"Bearer {token}"} if endpoint.signed_in else {}
     if endpoint.body:
         headers["Content-Type"] = "application/json"
-    told = []
-    for each in (server, floor):
-        status, body = call(each.port, endpoint.method, endpoint.path, headers, endpoint.body)
+    responses = []
+    for target in (server, floor):
+        status, body = call(target.port, endpoint.method, endpoint.path, headers, endpoint.body)
         value = json.loads(body)
-        # What is made anew each time has a new id and time.
-        told.append((status, sorted(value) if endpoint.body else value))
-    if told[0] != told[1]:
-        raise BenchError(f"The floor answers {endpoint.name} differently: {told}")
+        # A created resource has a new id and time, so only its keys are compared.
+        responses.append((status, sorted(value) if endpoint.body else value))
+    if responses[0] != responses[1]:
+        raise BenchError(f"The floor's response to {endpoint.name} differs: {responses}")
 
 
 def _disturb(
@@ -288,14 +291,14 @@ def _disturb(
 
 def _flood(
     findings: Findings,
-    place: Place,
+    launcher: Launcher,
     load: Generator,
     flooding: Generator,
     token: str,
     options: Options,
 ) -> None:
-    """A few who ask who they are, beside many who guess one password until they are refused."""
-    server = place.application("flood", ROOT, guessing.SETTINGS)
+    """Measure `me` for a few clients while many others guess one password and are refused."""
+    server = launcher.application("flood", ROOT, guessing.SETTINGS)
     job = Job(server.port, _ME.request(server.port, token), ME_CLIENTS, options.seconds)
     wrong = guessing.WRONG.request(server.port, "")
     guesses = Job(server.port, wrong, FLOOD_CLIENTS, options.seconds, expected="4")

@@ -1,4 +1,4 @@
-"""The processes of a run: started, watched and ended here."""
+"""The server processes of a run."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from socket import create_server
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_SECONDS = 60.0
-# Nothing else of the caller's environment reaches a server: a run must not depend on it.
+# Servers inherit only these variables, so that a run does not depend on the environment.
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 
 class BenchError(Exception):
-    """The run cannot go on; the text says why."""
+    """An error that ends the run; its text is the reason."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers."""
+    """A running server."""
 
     name: str
     port: int
@@ -32,7 +32,7 @@ class Server:
     seconds_to_ready: float
 
     def processor_seconds(self) -> float | None:
-        """Processor time of it and its children so far, where the system tells."""
+        """Return the processor time of it and its children, or None if there is no /proc."""
         if not Path("/proc/self/stat").exists():
             return None
         ticks = 0
@@ -42,7 +42,7 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def resident_megabytes(self) -> float | None:
-        """Memory of its biggest process, where the system tells: that is the worker."""
+        """Return the memory of its largest process, the worker, or None if there is no /proc."""
         if not Path("/proc/self/statm").exists():
             return None
         pages = [
@@ -53,10 +53,10 @@ class Server:
 
 def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _family(int(child)))]
+    return [pid, *(descendant for child in children for descendant in _family(int(child)))]
 
 
-def surroundings(checkout: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def server_environment(checkout: Path, settings: Mapping[str, str]) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {**kept, "PYTHONPATH": str(checkout), **settings}
 
@@ -72,15 +72,15 @@ def floor_command(port: int) -> list[str]:
 
 
 def free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as made:
-        port: int = made.getsockname()[1]
+    with create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
         return port
 
 
 def call(
     port: int, method: str, path: str, headers: Mapping[str, str] | None = None, body: str = ""
 ) -> tuple[int, bytes]:
-    """One request on a connection of its own: status and body."""
+    """Send one request on a new connection; return the status and the body."""
     connection = HTTPConnection("127.0.0.1", port, timeout=15)
     try:
         connection.request(method, path, body=body or None, headers=dict(headers or {}))
@@ -100,14 +100,14 @@ def serving(
     environment: Mapping[str, str],
     ready: str,
 ) -> Iterator[Server]:
-    """Run a server for the length of the block; its output goes to a file in `folder`."""
+    """Run a server for the length of the block, with its output in a file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
-            # Where no `.env` lies.
+            # A folder without `.env`.
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -137,5 +137,5 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, ready: str, log: Path) 
         except (OSError, HTTPException):
             pass
         time.sleep(0.01)
-    words = log.read_text(errors="replace")[-2000:]
-    raise BenchError(f"{log.stem} did not become ready:\n{words}")
+    output = log.read_text(errors="replace")[-2000:]
+    raise BenchError(f"{log.stem} did not become ready:\n{output}")

@@ -1,1 +1,1 @@
-"""Drills cause faults of operation under load. `python -m drills --help` lists them."""
+"""Drills: operational faults under load. `python -m drills --help` lists them."""

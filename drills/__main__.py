@@ -1,4 +1,4 @@
-"""`python -m drills`: run one drill, or all of them, and print what became of the load."""
+"""`python -m drills`: run one drill or all, and print the outcomes of the requests."""
 
 import argparse
 import sys
@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from drills.load import Account
+from drills.load import LoadReport
 from drills.rolling import rolling
 from drills.site import Writes
 
-Drill = Callable[[Path], tuple[Account, Writes]]
+Drill = Callable[[Path], tuple[LoadReport, Writes]]
 DRILLS: dict[str, tuple[str, Drill]] = {
     "rolling": (
         "20 rolling restarts of two instances behind nginx; no request fails",
@@ -34,10 +34,10 @@ def main() -> int:
         text, drill = DRILLS[name]
         print(f"{name}: {text}", flush=True)
         with tempfile.TemporaryDirectory(prefix="trellis-drill-") as folder:
-            account, writes = drill(Path(folder))
-        print("\n".join(f"  {line}" for line in account.lines()))
+            report, writes = drill(Path(folder))
+        print("\n".join(f"  {line}" for line in report.lines()))
         print(f"  lost writes         {writes.lost}\n  doubled writes      {writes.doubled}\n")
-        failed += bool(account.failed() or writes.lost or writes.doubled)
+        failed += bool(report.failed() or writes.lost or writes.doubled)
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""What the drills run against: PostgreSQL, instances of `backend serve`, and nginx as shipped."""
+"""The system under test: PostgreSQL, instances of `backend serve`, and nginx as shipped."""
 
 import os
 import re
@@ -18,16 +18,16 @@ import httpx
 import psycopg
 
 from backend.dev.embedded_server import embedded_server
-from drills.load import Account
+from drills.load import LoadReport
 from tests.commands import ROOT, Running, ask, eventually, running
 from tests.databases import upgrade
 from tests.nginx_servers import PROGRAM
 
-PASSWORD = "correct horse battery staple"  # of a database that the drill removes
+PASSWORD = "correct horse battery staple"  # of an account in a database that the drill removes
 SETTINGS = {
-    # Neither production, which would ask for mail and certificates, nor development.
+    # Production would require settings for mail.
     "ENVIRONMENT": "test",
-    "SECRET_KEY": "the key of a drill, which guards nothing at all",
+    "SECRET_KEY": "the key of a drill, which protects nothing at all",
     "BCRYPT_COST": "4",
     "RATE_LIMIT_ENABLED": "false",
     "TRUSTED_PROXIES": "127.0.0.1",
@@ -37,7 +37,7 @@ SETTINGS = {
 
 @contextmanager
 def database(folder: Path) -> Iterator[str]:
-    """A migrated database on a server of its own, as durable as in production; its URL."""
+    """Yield the URL of a migrated database on a server of its own, as durable as in production."""
     with embedded_server(folder / "postgres") as server:
         upgrade(server.url)
         yield server.url
@@ -45,7 +45,7 @@ def database(folder: Path) -> Iterator[str]:
 
 @dataclass
 class Instance:
-    """One `backend serve`, which a drill stops and starts again on the same port."""
+    """One `backend serve`, which a drill can stop and start again on the same port."""
 
     port: int
     folder: Path
@@ -76,18 +76,19 @@ class Instance:
 def instances(
     folder: Path, url: str, count: int = 2, *, workers: int = 1, **settings: Any
 ) -> Iterator[list[Instance]]:
-    """`count` instances on one database, all of them ready."""
+    """Run `count` instances on one database, and yield them when all are ready."""
     with ExitStack() as stack:
-        made = []
+        started = []
         for index in range(count):
             own = folder / f"instance-{index}"
             own.mkdir()
             options = {**SETTINGS, "DATABASE_URL": url, **settings}
-            each = Instance(_free_port(), own, options, workers, stack.enter_context(ExitStack()))
-            stack.callback(_end, each)
-            each.start()
-            made.append(each)
-        yield made
+            processes = stack.enter_context(ExitStack())
+            instance = Instance(_free_port(), own, options, workers, processes)
+            stack.callback(_end, instance)
+            instance.start()
+            started.append(instance)
+        yield started
 
 
 def _end(instance: Instance) -> None:
@@ -99,7 +100,7 @@ def _end(instance: Instance) -> None:
 def shipped_nginx(
     folder: Path, instances: list[Instance], *, keepalive: str = "3s"
 ) -> Iterator[tuple[str, ssl.SSLContext]]:
-    """nginx with `deploy/nginx.conf`, of which only addresses and files are replaced."""
+    """Run nginx with `deploy/nginx.conf`, in which only addresses and files are replaced."""
     assert PROGRAM is not None, "nginx is not installed: apt-get install nginx-light"
     own, port, plain = folder / "nginx", _free_port(), _free_port()
     own.mkdir()
@@ -126,14 +127,14 @@ def shipped_nginx(
     trusted = ssl.create_default_context(cafile=str(certificate))
     url = f"https://localhost:{port}"
     try:
-        eventually(lambda: _answers(url, trusted))
+        eventually(lambda: _is_live(url, trusted))
         yield url, trusted
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _answers(url: str, trusted: ssl.SSLContext) -> bool:
+def _is_live(url: str, trusted: ssl.SSLContext) -> bool:
     try:
         return httpx.get(f"{url}/health/live", verify=trusted).is_success
     except httpx.HTTPError:
@@ -152,7 +153,7 @@ def _self_signed(folder: Path) -> tuple[Path, Path]:
 
 
 def sign_in(url: str, verify: ssl.SSLContext | bool = True) -> str:
-    """Register the account of the load, and sign in; the access token."""
+    """Register an account for the load and sign in; return the access token."""
     email = f"drill-{os.urandom(4).hex()}@example.com"
     body = {"email": email, "password": PASSWORD}
     with httpx.Client(base_url=f"{url}/api/v1", verify=verify) as client:
@@ -163,19 +164,19 @@ def sign_in(url: str, verify: ssl.SSLContext | bool = True) -> str:
 
 @dataclass(frozen=True)
 class Writes:
-    """Acknowledged writes against the database: those it lost, and those it has twice."""
+    """Numbers of acknowledged writes that are missing from the database, or stored twice."""
 
     lost: int
     doubled: int
 
 
-def compare_writes(url: str, account: Account) -> Writes:
+def compare_writes(url: str, report: LoadReport) -> Writes:
     with psycopg.connect(url) as connection:
         rows = connection.execute("SELECT title, id FROM items WHERE title LIKE 'drill %'")
         stored: dict[str, list[UUID]] = {}
         for title, id in rows:
             stored.setdefault(title, []).append(id)
-    lost = sum(id not in stored.get(title, ()) for title, id in account.acknowledged.items())
+    lost = sum(id not in stored.get(title, ()) for title, id in report.acknowledged.items())
     return Writes(lost, sum(len(ids) > 1 for ids in stored.values()))
 
 

@@ -1,4 +1,4 @@
-"""The load test itself: that it runs, counts and cleans up. How fast anything is, is not tested."""
+"""The benchmark runs, counts and cleans up; speed is not tested."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from bench.limits import REDIS_SERVER
 from bench.load import Job, Result, run
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of `me`: the floor's three, two each of signing in and being refused, and those of limits.
+# Rows of `me`: three variants, two with sign-ins, two with a flood, and one per limit storage.
 ROWS = {"health": 2, "me": 10 + (REDIS_SERVER is not None), "list": 3, "create": 3}
 
 
@@ -22,10 +22,10 @@ ROWS = {"health": 2, "me": 10 + (REDIS_SERVER is not None), "list": 3, "create":
 @pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
-    found = tmp_path / "found.json"
+    report = tmp_path / "report.json"
     options = ["--seconds", "1", "--rounds", "1", "--connections", "4", "--no-pin"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *options, "--json", str(found)],
+        [sys.executable, "-m", "bench", *options, "--json", str(report)],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
@@ -35,26 +35,26 @@ def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
     assert {name: rows.count(name) for name in ROWS} == ROWS
-    told = json.loads(found.read_text())
-    for series in (*told["endpoints"].values(), told["limits"], told["flood"]):
-        for each in series:
-            assert [result["errors"] for result in each["results"]] == [0]
-            assert each["results"][0]["answers"] > 0
-    statuses = [each["found"][0]["statuses"] for each in told["guesses"]]
+    figures = json.loads(report.read_text())
+    for variants in (*figures["endpoints"].values(), figures["limits"], figures["flood"]):
+        for series in variants:
+            assert [result["errors"] for result in series["results"]] == [0]
+            assert series["results"][0]["responses"] > 0
+    statuses = [bursts["results"][0]["statuses"] for bursts in figures["guesses"]]
     assert statuses == [{"200": BURST}, *[{"401": 5, "429": BURST - 5}] * 3]
-    assert list(tmp_path.iterdir()) == [found]
+    assert list(tmp_path.iterdir()) == [report]
 
 
 async def test_answers_in_pieces_are_put_together() -> None:
     pieces = [b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 4\r\n\r\n12", b"34"]
     result = await _load(pieces)
-    assert result.answers > 0
+    assert result.responses > 0
     assert result.errors == 0
 
 
 async def test_any_other_status_is_an_error() -> None:
     result = await _load([b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"])
-    assert result.answers == 0
+    assert result.responses == 0
     assert result.errors > 0
     assert "404" in result.first_error
 
@@ -64,12 +64,12 @@ async def test_a_closed_connection_is_an_error() -> None:
     assert result.errors == 2
 
 
-async def _load(answer: list[bytes]) -> Result:
-    """What the generator finds at a server that sends these pieces, or closes without any."""
+async def _load(pieces: list[bytes]) -> Result:
+    """Run the generator against a server that sends these pieces, or only closes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while answer and await reader.read(1000):
-            for piece in answer:
+        while pieces and await reader.read(1000):
+            for piece in pieces:
                 writer.write(piece)
                 await asyncio.sleep(0.001)
         writer.close()

@@ -121,7 +121,7 @@ class TestPython:
     def test_too_old_and_no_newer_one(self, project: Path) -> None:
         done = run_with(project, "sys.version_info = (3, 8, 18)", PATH=str(project))
         assert refusal(done) == (
-            f"Python 3.11 or newer is needed; {sys.executable} is 3.8, and no newer one is on "
+            f"Python 3.11 or newer is needed. {sys.executable} is 3.8; no newer one is on "
             "PATH. Install one, or name it: make setup PYTHON=/path/to/python3"
         )
 
@@ -178,7 +178,7 @@ class TestFolder:
         def fail() -> None:
             raise error
 
-        monkeypatch.setattr(bootstrap, "install_in_turn", fail)
+        monkeypatch.setattr(bootstrap, "install_under_lock", fail)
         with pytest.raises(SystemExit, match=sentence):
             bootstrap.main()
 
@@ -358,7 +358,7 @@ def test_commands_of_a_killed_setup_are_waited_for(
         left_behind.append(int(started))
 
     monkeypatch.setattr(bootstrap, "install", install)
-    bootstrap.install_in_turn()
+    bootstrap.install_under_lock()
     with bootstrap.PROJECT.open() as lock:
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

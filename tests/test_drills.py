@@ -1,4 +1,4 @@
-"""Short versions of the drills of `make drills`. They assert counts, not times."""
+"""Short versions of the drills of `make drills`; they assert counts, not times."""
 
 import os
 from pathlib import Path
@@ -20,6 +20,6 @@ def requires_nginx() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_request_fails_while_instances_are_restarted(tmp_path: Path, workers: int) -> None:
     requires_nginx()
-    account, writes = rolling(tmp_path, rolls=1, rate=40, delay=2, workers=workers)
-    assert account.requests > 100
-    assert (account.failed(), writes.lost, writes.doubled) == (0, 0, 0), account.failures
+    report, writes = rolling(tmp_path, rolls=1, rate=40, delay=2, workers=workers)
+    assert report.requests > 100
+    assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.failures

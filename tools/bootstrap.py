@@ -1,10 +1,10 @@
-"""Makes .venv from requirements-dev.lock; when that is done already, does nothing.
+"""Create .venv from requirements-dev.lock, unless it is up to date.
 
-It runs before anything is installed, so it uses the standard library only. Its syntax is old on
-purpose: whoever has an old Python gets a sentence that names the cure, not a SyntaxError.
+This script runs before any package is installed, so it uses the standard library only. It keeps
+to the syntax of old Python versions, to print a clear message there instead of a SyntaxError.
 
-pip only fetches uv; uv then installs the rest, in a quarter of pip's time. Every file is checked
-against its hash in the lock, and only wheels are taken, so no compiler is ever needed.
+pip installs only uv; uv then installs the rest in a quarter of pip's time. Every file is checked
+against its hash in the lock, and only wheels are used, so no compiler is needed.
 """
 
 import ast
@@ -30,7 +30,7 @@ STAMP = VENV / "installed-from"
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 IS_NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 11))"
 
-# What pip and uv print, and what it means. The first that matches is told.
+# Patterns in the output of pip and uv, and their causes. The first match is reported.
 CAUSES = {
     r"(?:Hash mismatch for `|FROM THE REQUIREMENTS FILE.*\n\s*)([^`\s]+)": (
         "{} is not the file that requirements-dev.lock names, so it was not installed. "
@@ -46,7 +46,7 @@ CAUSES = {
     ),
 }
 
-# What uv is told of pip's configuration; whoever needs more sets uv's own variables.
+# pip's options that uv receives as environment variables. Any other needs uv's own variable.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -66,12 +66,12 @@ def main() -> None:
     if not os.access(str(ROOT), os.W_OK):
         fail(f"{ROOT} is not writable for you. Copy the project to a folder of your own.")
     try:
-        install_in_turn()
+        install_under_lock()
     except OSError as error:
         reason = error.strerror or error
         fail(f"{VENV} cannot be written: {reason}. Make room, or make it yours (chown).")
     except KeyboardInterrupt:
-        fail("interrupted. Run it again; it starts afresh.")
+        fail("interrupted. Run it again; it starts from the beginning.")
 
 
 def fail(sentence: str) -> NoReturn:
@@ -83,13 +83,16 @@ def say(line: str) -> None:
 
 
 def wanted() -> List[str]:
-    """The folder is part of it, because scripts in a virtual environment hold its full path."""
+    """Return the inputs of an installation: the project's folder and digests of two files.
+
+    The folder counts because the scripts in a virtual environment contain its full path.
+    """
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (LOCK, PROJECT)]
     return [str(ROOT), *digests]
 
 
 def installed() -> List[str]:
-    """Empty after a setup that did not finish, and when the venv's own Python is gone."""
+    """Return the inputs of the last complete setup; empty if none, or if its Python is missing."""
     return STAMP.read_text().splitlines() if STAMP.exists() and PYTHON.exists() else []
 
 
@@ -100,28 +103,28 @@ def is_current() -> bool:
 def restart_with_newer_python() -> NoReturn:
     for name in NEWER_PYTHONS:
         path = shutil.which(name)
-        # Asked, because a version manager puts shims on PATH also for what it cannot start.
+        # Run it to check: version managers have shims on PATH for versions that are not installed.
         if path and subprocess.call([path, "-c", IS_NEW_ENOUGH], stderr=subprocess.DEVNULL) == 0:
             os.execv(path, [path, *sys.argv])
-    mine = "{}.{}".format(*sys.version_info)
+    version = "{}.{}".format(*sys.version_info)
     fail(
-        f"Python 3.11 or newer is needed; {sys.executable} is {mine}, and no newer one is on PATH. "
+        f"Python 3.11 or newer is needed. {sys.executable} is {version}; no newer one is on PATH. "
         "Install one, or name it: make setup PYTHON=/path/to/python3"
     )
 
 
-def install_in_turn() -> None:
-    """Two at once take turns; the second then finds nothing to do."""
-    import fcntl  # noqa: PLC0415  (Windows has none, and is told so before)
+def install_under_lock() -> None:
+    """Install while holding a file lock, so that concurrent runs wait instead of interfering."""
+    import fcntl  # noqa: PLC0415  (Windows has none; `main` has refused it before)
 
-    with PROJECT.open() as held:
-        # The commands inherit the lock: when this process is killed, the next one waits for them.
-        os.set_inheritable(held.fileno(), True)
+    with PROJECT.open() as lock_file:
+        # Child processes inherit the lock: if this one is killed, the next setup waits for them.
+        os.set_inheritable(lock_file.fileno(), True)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("Waiting for another setup of this folder ...")
-            fcntl.flock(held, fcntl.LOCK_EX)
+            fcntl.flock(lock_file, fcntl.LOCK_EX)
         if not is_current():
             install()
 
@@ -141,20 +144,20 @@ def install() -> None:
 
 
 def make_venv() -> None:
-    """Starts from nothing, because what an interrupted run left cannot be trusted."""
-    # The Python that runs this may be the one inside .venv, which is about to go.
+    """Create the virtual environment; delete an existing one, which may be incomplete."""
+    # The running Python may be the one inside .venv, which is deleted below.
     python = getattr(sys, "_base_executable", sys.executable)
     if not find_spec("ensurepip"):
         package = "python{}.{}-venv".format(*sys.version_info)
-        fail(f"{python} makes no virtual environments. On Debian or Ubuntu: apt install {package}")
+        fail(f"{python} lacks the module venv. On Debian or Ubuntu: apt install {package}")
     say("Creating .venv ...")
     if VENV.exists():
         shutil.rmtree(str(VENV))
     run([python, "-m", "venv", str(VENV)])
-    uv_alone = VENV / "uv.lock"
-    uv_alone.write_text("".join(re.findall(r"^uv==(?:.*\\\n)*.*$", LOCK.read_text(), re.MULTILINE)))
+    uv_lock = VENV / "uv.lock"
+    uv_lock.write_text("".join(re.findall(r"^uv==(?:.*\\\n)*.*$", LOCK.read_text(), re.MULTILINE)))
     pip = [str(PYTHON), "-I", "-m", "pip", "install", "--quiet", "--retries", "2"]
-    run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(uv_alone)])
+    run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(uv_lock)])
 
 
 def uv(command: str, *options: str) -> None:
@@ -162,13 +165,13 @@ def uv(command: str, *options: str) -> None:
 
 
 def uv_environment() -> Dict[str, str]:
-    """pip's index, proxy and certificates, in uv's words."""
+    """Return the environment that gives uv pip's index, proxy and certificates."""
     environment = dict(os.environ)
     listed = run([str(PYTHON), "-I", "-m", "pip", "config", "list"])
     for key, value in re.findall(r"^\S+\.([\w-]+)=(.+)$", listed, re.MULTILINE):
         if key in PIP_TO_UV:
             environment.setdefault(PIP_TO_UV[key], " ".join(ast.literal_eval(value).split()))
-    # pip asks all indexes alike; the hashes decide what is the right file.
+    # Search all indexes, as pip does; the hashes ensure that the file is the right one.
     environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if not os.access(os.environ.get("HOME", ""), os.W_OK):
         environment.setdefault("UV_NO_CACHE", "1")

@@ -1,7 +1,7 @@
-"""Writes both lock files from pyproject.toml; with --check, says whether they are in step with it.
+"""Write both lock files from pyproject.toml; with --check, fail if they are out of date.
 
-The first line of each lock is a digest of the tables it was made from, so the check needs no
-network. Further arguments go to uv: `make lock args=--upgrade`.
+The first line of each lock file contains a digest of its inputs, so the check needs no network.
+Further arguments are passed to uv: `make lock args=--upgrade`.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import tomllib
 from tools.bootstrap import LOCK, PROJECT, ROOT, UV, uv_environment
 
 RUNTIME = ROOT / "requirements.lock"
-# The runtime lock is a constraint on the other one: tests run what production runs.
+# The runtime lock constrains the other one, so that tests run the versions of production.
 OPTIONS = {
     RUNTIME: [],
     LOCK: ["--extra", "embedded", "--group", "dev", "--constraint", RUNTIME.name],

@@ -1,7 +1,7 @@
-"""Runs setup and the quick tests on the newest supported Python besides the one in use.
+"""Run setup and the quick tests on the newest supported Python other than the one in use.
 
-They run in a copy of the project, by the commands that a person types there, so that neither .venv
-nor the files of the project are touched.
+They run `make test` in a copy of the project, so that the project's files and .venv stay as they
+are.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from pathlib import Path
 from tools.bootstrap import NEWER_PYTHONS
 
 ROOT = Path(__file__).resolve().parents[1]
-# What is made by commands, or belongs to a developer.
-LEFT_OUT = shutil.ignore_patterns(
+# Generated files and local settings.
+IGNORED = shutil.ignore_patterns(
     ".venv", ".env", "data", "build", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
 VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -26,30 +26,30 @@ VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.newest_python", description=__doc__)
-    parser.add_argument("python", nargs="?", help="another Python than the newest that is found")
-    parser.add_argument("tests", nargs="*", help="what make test is given as args")
+    parser.add_argument("python", nargs="?", help="path of the Python to use")
+    parser.add_argument("tests", nargs="*", help="value of args for make test")
     chosen = parser.parse_args()
     python = chosen.python or newest_python()
     if python is None:
-        mine = "{}.{}".format(*sys.version_info)
-        print(f"There is no other Python than {mine} to run the tests on; install one to do so.")
+        current = "{}.{}".format(*sys.version_info)
+        print(f"No supported Python other than {current} is installed; install one to test on it.")
         return
     with tempfile.TemporaryDirectory(prefix="trellis-python-") as folder:
         project = Path(folder) / "project"
-        shutil.copytree(ROOT, project, ignore=LEFT_OUT, symlinks=True)
+        shutil.copytree(ROOT, project, ignore=IGNORED, symlinks=True)
         print(f"Running setup and the quick tests on {python} ...", flush=True)
-        words = ["make", "test", f"PYTHON={python}", f"args={' '.join(chosen.tests)}"]
-        # Not what an enclosing make has put there for its own children.
+        command = ["make", "test", f"PYTHON={python}", f"args={' '.join(chosen.tests)}"]
+        # An enclosing make sets these for its own children.
         environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
-        sys.exit(subprocess.call(words, cwd=project, env=environment))
+        sys.exit(subprocess.call(command, cwd=project, env=environment))
 
 
 def newest_python() -> str | None:
-    """The path of the newest supported Python whose version is not that of this process."""
-    mine = "{}.{}".format(*sys.version_info)
+    """Return the path of the newest supported Python whose version differs from this one's."""
+    current = "{}.{}".format(*sys.version_info)
     for name in NEWER_PYTHONS:
         version = name.removeprefix("python")
-        if version != mine:
+        if version != current:
             for path in candidates(name):
                 if version_of(path) == version:
                     return str(path)
@@ -57,7 +57,7 @@ def newest_python() -> str | None:
 
 
 def candidates(name: str) -> Iterator[Path]:
-    """Programs of this name on PATH, then in the folders of pyenv, newest first."""
+    """Yield programs of this name on PATH, then in the folders of pyenv, newest first."""
     for folder in os.get_exec_path():
         if (path := Path(folder) / name).exists():
             yield path
@@ -70,7 +70,7 @@ def candidates(name: str) -> Iterator[Path]:
 
 
 def version_of(path: Path) -> str | None:
-    """None if it does not start, as the shims of version managers may not."""
+    """Return its version, or None if it does not start (a version manager's shim)."""
     done = subprocess.run(
         [path, "-c", VERSION], capture_output=True, text=True, check=False, timeout=60
     )

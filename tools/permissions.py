@@ -1,8 +1,7 @@
-"""Writes docs/permissions.md: who may call what, from what the modules declare.
+"""Write docs/permissions.md from the policies and permissions that the modules declare.
 
-With --check it says whether the page is up to date. Routes and their permissions are declared in
-code; to whom things belong is not, so that is told here, and held against the running application
-by tests/test_permissions.py.
+With --check, fail if the page is out of date. Modules do not declare which resources have an
+owner: `OWNERSHIP` lists them, and tests/test_permissions.py checks it against the application.
 """
 
 import sys
@@ -17,8 +16,8 @@ from backend.modules.roles.schemas import BUILT_IN_ROLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "permissions.md"
 COMMAND = "python -m tools.permissions"
-# Routes on things that belong to somebody: those under the path, or only the one that is named
-# with its method. The permission lifts the limit to one's own things; None: nothing does.
+# Routes on resources with an owner: all below a path, or only the one named with its method.
+# The permission extends the route to resources of other users; None if no permission does.
 OWNERSHIP: dict[str, str | None] = {
     "GET /api/v1/auth/sessions": None,
     "/api/v1/auth/sessions/{id}": None,
@@ -33,45 +32,50 @@ ROLES = (WITHOUT_ROLE, *reversed(BUILT_IN_ROLES))
 COLUMNS = (ANONYMOUS, *ROLES)
 INTRODUCTION = f"""# Who may do what
 
-Made by `{COMMAND}` from what the modules declare. Tests call every route as everybody
-in these tables, on things of their own and on other people's, and fail where this page is wrong.
+`{COMMAND}` writes this page from the declarations of the modules. Tests call every route
+in each column's role, on own resources and on those of other users, and fail if this page is wrong.
 
-* Roles are data: this is what they permit when the application first starts. `GET /api/v1/roles`
-  tells what they permit now.
-* Nobody gives, takes or overrules a permission that they do not hold: a role or an account with
-  more rights is out of reach (403). The last active administrator stays (409).
+* Roles are data: the tables show their permissions at the first start of the application.
+  `GET /api/v1/roles` returns their present permissions.
+* A caller cannot grant or revoke a permission that they do not hold, and cannot change a role or
+  an account with more permissions than their own (403). The last active administrator cannot be
+  removed (409).
 
 ## Permissions
 
 """
 LEGEND = (
     ("yes", "may call it"),
-    ("all", "may call it, on everybody's things"),
-    ("own", "may call it, on one's own things and to read what is public; the rest is 404 or 403"),
-    ("public", "sees what is public"),
+    ("all", "may call it, on resources of all users"),
+    ("own", "may call it, on own resources and to read public ones; others are 404 or 403"),
+    ("public", "may read public resources"),
     ("-", "401 without a token, else 403"),
 )
 ROUTES = """
 ## Routes
 
-The policy is the permission that a route needs, or: `signed in`; `public`, where a token is looked
-at but not needed; `ignored`, where it is not looked at.
+The policy is the permission that a route requires, or `signed in`, or `public` (a token is
+optional), or `ignored` (a token is not read).
 
 """
 
 
 def render(modules: Sequence[Module]) -> str:
-    """The whole page."""
+    """Return the page as Markdown."""
     granted = _granted(modules)
     permissions = [
-        (f"`{permission}`", text, *("yes" if permission in granted[who] else "-" for who in ROLES))
+        (
+            f"`{name}`",
+            text,
+            *("yes" if name in granted[role] else "-" for role in ROLES),
+        )
         for module in modules
         for feature in module.features
-        for permission, text in feature.permissions.items()
+        for name, text in feature.permissions.items()
     ]
     routes = [
-        (f"`{route}`", str(policy), *(_cell(route, policy, granted, who) for who in COLUMNS))
-        for route, policy in sorted(_routes(modules), key=lambda each: each[0].split()[::-1])
+        (f"`{route}`", str(policy), *(_cell(route, policy, granted, role) for role in COLUMNS))
+        for route, policy in sorted(_routes(modules), key=lambda entry: entry[0].split()[::-1])
     ]
     return "".join(
         (
@@ -94,33 +98,33 @@ def _routes(modules: Sequence[Module]) -> Iterator[tuple[str, Policy]]:
 
 
 def _granted(modules: Sequence[Module]) -> dict[str, set[str]]:
-    """Permissions by role, as they are at the first start."""
-    found: dict[str, set[str]] = {name: set() for name in COLUMNS}
+    """Return the permissions of each column's role at the first start."""
+    granted: dict[str, set[str]] = {name: set() for name in COLUMNS}
     for module in modules:
         for feature in module.features:
-            found[ADMIN_ROLE] |= feature.permissions.keys()
+            granted[ADMIN_ROLE] |= feature.permissions.keys()
             for role, actions in feature.granted_to.items():
-                found[role] |= {f"{feature.name}:{action}" for action in actions}
-    return found
+                granted[role] |= {f"{feature.name}:{action}" for action in actions}
+    return granted
 
 
-def _cell(route: str, policy: Policy, granted: dict[str, set[str]], who: str) -> str:
-    needs_nobody = policy.kind in ("ignored", "public")
-    if who == ANONYMOUS and not needs_nobody:
+def _cell(route: str, policy: Policy, granted: dict[str, set[str]], role: str) -> str:
+    open_to_all = policy.kind in ("ignored", "public")
+    if role == ANONYMOUS and not open_to_all:
         return "-"
-    if policy.permission and policy.permission not in granted[who]:
+    if policy.permission and policy.permission not in granted[role]:
         return "-"
-    owned = [lift for place, lift in OWNERSHIP.items() if _is_at(route, place)]
+    owned = [lift for pattern, lift in OWNERSHIP.items() if _is_at(route, pattern)]
     if not owned:
         return "yes"
-    if owned[0] in granted[who]:
+    if owned[0] in granted[role]:
         return "all"
-    return "public" if who == ANONYMOUS else "own"
+    return "public" if role == ANONYMOUS else "own"
 
 
-def _is_at(route: str, place: str) -> bool:
+def _is_at(route: str, pattern: str) -> bool:
     path = route.split()[1]
-    return route == place or path == place or path.startswith(f"{place}/")
+    return route == pattern or path == pattern or path.startswith(f"{pattern}/")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
