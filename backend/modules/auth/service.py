@@ -13,7 +13,7 @@ from backend.core.context import Context
 from backend.core.errors import AppError
 from backend.core.http.pagination import Page
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.principal import SYSTEM, Caller, Principal
+from backend.core.principal import SYSTEM, Principal, System
 from backend.db.base import utc_now, uuid7
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner, Row
@@ -201,7 +201,7 @@ async def log_out_everywhere(context: Context, by: Principal) -> None:
 
 
 async def end_sessions(
-    session: AsyncSession, by: Caller, user_id: UUID, *, keep: UUID | None = None
+    session: AsyncSession, by: System, user_id: UUID, *, keep: UUID | None = None
 ) -> None:
     """End all sessions of this user, but for one. For trusted callers, which lock the account."""
     by.must_be_system()

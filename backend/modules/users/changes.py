@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.permissions import ADMIN_ROLE
-from backend.core.principal import Caller
+from backend.core.principal import Caller, System
 from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
 from backend.modules.roles import service as roles_service
@@ -163,7 +163,7 @@ async def store_changes(
 
 async def add_user(
     session: AsyncSession,
-    by: Caller,
+    by: System,
     *,
     email: str,
     username: str | None = None,

@@ -18,7 +18,7 @@ from backend.core import limits
 from backend.core.context import Context
 from backend.core.errors import AppError, InvalidTokenError, ServiceUnavailableError
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.principal import Caller, Principal
+from backend.core.principal import Principal, System
 from backend.db.base import utc_now
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 _COLUMNS = {each.name for each in fields(Account)} - {"user_id"}
 
 
-async def find_account(reader: QueryRunner, by: Caller, name: str) -> Account | None:
+async def find_account(reader: QueryRunner, by: System, name: str) -> Account | None:
     """The account with this e-mail address or username, without regard to case.
 
     For trusted callers.
@@ -53,7 +53,7 @@ async def find_account(reader: QueryRunner, by: Caller, name: str) -> Account | 
     return Account(**rows[0]) if rows else None
 
 
-async def get_account(reader: QueryRunner, by: Caller, user_id: UUID) -> Account:
+async def get_account(reader: QueryRunner, by: System, user_id: UUID) -> Account:
     """For trusted callers. `UserNotFoundError`."""
     by.must_be_system()
     row = await reader.first(queries.ACCOUNT, id=user_id)
@@ -71,7 +71,7 @@ async def own_account(context: Context, by: Principal) -> Account:
 
 
 async def lock_account(
-    session: AsyncSession, by: Caller, *, user_id: UUID | None = None, email: str | None = None
+    session: AsyncSession, by: System, *, user_id: UUID | None = None, email: str | None = None
 ) -> Account | None:
     """Hold the account with this id, or else this address, until the transaction ends.
 

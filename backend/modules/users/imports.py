@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.addresses.account_names import name_key
 from backend.core.context import Context
 from backend.core.errors import SAFE_NAME
-from backend.core.principal import Caller
+from backend.core.principal import System
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
 from backend.modules.audit import service as audit
@@ -214,7 +214,7 @@ class _RolledBackError(Exception):
 
 async def import_users(
     context: Context,
-    by: Caller,
+    by: System,
     lines: Iterable[Line],
     *,
     dry_run: bool,

@@ -12,7 +12,7 @@ from backend.core.context import Context
 from backend.core.errors import InvalidTokenError
 from backend.core.events import publish
 from backend.core.http.pagination import Page
-from backend.core.principal import Caller, Principal
+from backend.core.principal import Caller, Principal, System
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
 from backend.modules.users import queries
@@ -126,7 +126,7 @@ def registration_mode(context: Context) -> RegistrationMode:
 async def verify_email(
     context: Context,
     session: AsyncSession,
-    by: Caller,
+    by: System,
     user_id: UUID,
     email: str | None = None,
 ) -> None:
@@ -150,7 +150,7 @@ async def verify_email(
 
 
 async def reset_password(
-    context: Context, session: AsyncSession, by: Caller, user_id: UUID, password_hash: str
+    context: Context, session: AsyncSession, by: System, user_id: UUID, password_hash: str
 ) -> None:
     """Set the password of an owner who reads mail at their address, which verifies it.
 
