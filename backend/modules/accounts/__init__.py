@@ -1,1 +1,1 @@
-"""Everything about an account that goes through the post: registering, proving, recovering it."""
+"""Registration, and the mailed links that verify, invite and recover accounts."""

@@ -1,8 +1,8 @@
-"""How many mails leave for one account or mailbox.
+"""Limits of the mails that leave for one account or mailbox.
 
-What has left is counted where it is recorded, in the rows of the tokens, so a job that runs twice
-spends nothing twice. Rows of an account go with it; those that count for the mailbox belong to
-none, or registering, deleting and registering again would fill it.
+A mail that leaves is counted in the row of its token, so a job that runs twice counts once. Rows of
+an account are deleted with it. Rows that count for the mailbox belong to no account; otherwise
+registering, deleting and registering again would fill the mailbox.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ def shared_mailbox(email: str) -> str | None:
 def is_its_own(token: MailedToken, account: Account | None) -> bool:
     """Whether the mails of this account alone count, and not those to others at its mailbox.
 
-    The recovery of an account whose address is verified is nobody else's matter, and what an
-    administrator does to others must not keep its owner from being told.
+    Mails to other accounts must not use up the recovery of a verified account, and an
+    administrator's changes of other accounts must not suppress the notice to an owner.
     """
     if token.purpose == "moved_from":
         return True
@@ -113,7 +113,7 @@ def _to_mailbox(token: MailedToken) -> ColumnElement[bool]:
     """Of the mails that left, those to the same address or mailbox, whichever account asked."""
     same = [col(MailedToken.email_key) == token.email_key]
     if token.mailbox_key is not None:
-        # Accounts that nobody has verified cost a stranger nothing, and all fill one mailbox.
+        # Unverified accounts cost a stranger nothing, and their mails all reach one mailbox.
         same.append(col(MailedToken.mailbox_key) == token.mailbox_key)
     return and_(col(MailedToken.user_id).is_(None), or_(*same))
 

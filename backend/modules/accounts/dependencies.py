@@ -1,4 +1,4 @@
-"""Rules of the service, applied to a body that its types refuse: all errors come together."""
+"""Rules of the service for bodies that fail validation: all errors are reported together."""
 
 from contextlib import suppress
 
@@ -20,7 +20,7 @@ async def registration(refused: Refused) -> list[FieldError]:
 
 
 async def new_password(refused: Refused) -> list[FieldError]:
-    """Of the password that a mailed token sets; a bad token is not among them."""
+    """Errors of the password that a mailed token sets; a bad token is not among them."""
     sent = refused.sent
     names: tuple[str | None, ...] = ()
     if "new_password" not in sent:

@@ -1,4 +1,4 @@
-"""What accounts do later: mail links and notices, and forget old tokens. Arguments are ids."""
+"""Jobs that mail links and notices, and delete old tokens. Their arguments are ids."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -27,14 +27,14 @@ async def mail_link(context: Context, token_id: str) -> None:
 
 
 async def mail_notice(context: Context, token_id: str) -> None:
-    """Tell the owner of the account what was asked for or done with the token."""
+    """Mail the notice of this token's request or use to the owner of the account."""
     async with context.database.transaction() as session:
         message = await mails.notice_mail(context, session, UUID(token_id))
     await _send(context, message)
 
 
 async def mail_password_notice(context: Context, user_id: str, notice_id: str) -> None:
-    """Tell the owner of the account that its password was changed; `notice_id` names the mail."""
+    """Mail the notice of a changed password to its owner; `notice_id` identifies the mail."""
     async with context.database.transaction() as session:
         message = await mails.password_notice(context, session, UUID(user_id), notice_id)
     await _send(context, message)

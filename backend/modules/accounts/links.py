@@ -1,4 +1,4 @@
-"""Having links and notices mailed: a row for each, and the job that mails it."""
+"""Storing the rows of links and notices, and enqueueing the jobs that mail them."""
 
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ async def mail_link(
     former_email: str | None = None,
     registration: dict[str, Any] | None = None,
 ) -> None:
-    """A new token, and the job that mails it, which kills the account's older one."""
+    """Store a new token and enqueue the job that mails it, which ends the older one."""
     token = tokens.make(context, purpose, email)
     token.user_id, token.former_email, token.registration = user_id, former_email, registration
     if purpose == "invitation":

@@ -1,4 +1,4 @@
-"""What the mails say, and whether they may still go when their job runs."""
+"""The contents of mails, and the decision of their jobs whether they leave."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,16 +29,16 @@ log = structlog.get_logger()
 
 
 async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
-    """The mail with this token's link, or what is to be told instead; None if nothing is.
+    """The mail with this token's link or the notice that replaces it; None if nothing leaves.
 
     A mail that leaves spends the budget of its account or address in the same transaction, once
-    however often the job runs, and kills the older link. One that does not leave changes nothing.
+    however often the job runs, and ends the older link. One that does not leave changes nothing.
     """
     token = await session.get(MailedToken, token_id)
     if token is None or not tokens.is_live(token):
         return None
     await tokens.take_turn(session, token.email)
-    # Accounts are always locked before tokens, so that nobody waits in a circle.
+    # Accounts are always locked before tokens, so that no deadlock arises.
     if token.user_id is None:
         account = await users.lock_account(session, SYSTEM, email=token.email)
     else:
@@ -47,7 +47,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     if token is None or not tokens.is_live(token):
         return None
     if token.mailed_at is not None:
-        # The job failed to deliver, or its worker ended before it was told of the delivery.
+        # The job failed to deliver, or its worker ended before it learned of the delivery.
         return await _mail_of(context, session, token, account)
     message = None
     if token.purpose == "registration" or await budgets.has_room(context, session, token, account):
@@ -82,7 +82,7 @@ async def _mail_of(
 
 
 async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
-    """What an account's owner is told of a link or a change, to notice if it was not they."""
+    """The notice of a link or a change, for an owner who may not have asked for it."""
     token = await session.get(MailedToken, token_id)
     if token is None:
         return None
@@ -99,7 +99,7 @@ async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -
 async def password_notice(
     context: Context, session: AsyncSession, user_id: UUID, notice_id: str
 ) -> Message | None:
-    """What an account's owner is told after its password was changed; None if it is gone."""
+    """The notice of a changed password; None if the account is gone."""
     try:
         account = await users.get_account(context.database.primary, SYSTEM, user_id)
     except UserNotFoundError:
@@ -111,8 +111,10 @@ async def password_notice(
 async def _notice(
     context: Context, session: AsyncSession, message: Message, user_id: UUID | None, kind: str
 ) -> Message | None:
-    """The message, unless it goes to an address that is not known to be the account's own and has
-    had its share: who registers with the address of a stranger could else fill their mailbox."""
+    """The message; None for an unverified address that has received as many as it may.
+
+    Otherwise a registration with a foreign address could fill that mailbox.
+    """
     await tokens.take_turn(session, message.to)
     account = await users.lock_account(session, SYSTEM, user_id=user_id)
     if account is not None and account.is_verified and account.email == message.to:
@@ -138,7 +140,7 @@ async def _moved_notice(
 def _claim(token: MailedToken, account: Account) -> None:
     """Make the token the account's own."""
     token.user_id = account.user_id
-    # As the account spells it: what was typed may be another mailbox in all but its case.
+    # The account's spelling counts: the typed one may be another mailbox that differs in case.
     token.email = account.email
     if token.purpose in tokens.SETS_PASSWORD:
         token.password_digest = account.password_version
@@ -147,7 +149,7 @@ def _claim(token: MailedToken, account: Account) -> None:
 async def _registration_mail(
     context: Context, session: AsyncSession, token: MailedToken, owner: Account | None
 ) -> Message | None:
-    """Where nothing is told to who registers, this is where it is found out."""
+    """The mail of a registration in strict mode, whose response reveals nothing."""
     if owner is not None:
         if not owner.is_active:
             return None
@@ -176,8 +178,10 @@ async def _registration_mail(
 async def _taken(
     context: Context, session: AsyncSession, token: MailedToken, message: Message
 ) -> Message | None:
-    """Have the mail say what is taken. Strangers cause such mails as they like, so these have a
-    budget of their own, and leave that of links to whoever reads mail at the address."""
+    """The mail that says what is taken, within a budget of its own.
+
+    Strangers can cause such mails at will, so they do not use up the budget of links.
+    """
     token.purpose = tokens.TAKEN
     room = token.mailed_at is not None or await budgets.has_room(context, session, token, None)
     return message if room else None
@@ -209,8 +213,8 @@ def _address_taken(context: Context, token: MailedToken, to: str) -> Message:
 
 
 def _message(context: Context, template: str, id: UUID | str, *, to: str, **values: str) -> Message:
-    """The mail of a template; `id` is what it tells of."""
-    # No name of anybody: who registers chooses theirs, and may write a stranger through us.
+    """The mail of a template; `id` identifies its subject."""
+    # Mails contain no names: a registration may combine a chosen name with a foreign address.
     site = context.settings_of(AccountSettings).site
     return render(
         TEMPLATES,

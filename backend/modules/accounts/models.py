@@ -13,8 +13,7 @@ class MailedToken(Base, Identified, table=True):
     """A link in a mail. The token in it is derived from the id; only its digest is here.
 
     Until it is mailed it opens nothing and replaces no other one. Without `user_id` it is a request
-    that nobody has looked at yet: whoever sends it must not learn whose address this is, so the job
-    that mails finds out.
+    whose account the job has not looked up yet: the response must not reveal whose address it is.
     Notices of a change of address are rows as well, which have ended from the start: jobs are given
     ids, never addresses.
     """
@@ -48,7 +47,7 @@ class MailedToken(Base, Identified, table=True):
     user_id: UUID | None = Field(
         default=None, foreign_key="users.id", ondelete="CASCADE", index=True
     )
-    # Where it is mailed to, and with a change of address whom to tell of it.
+    # The recipient; `former_email` receives the notice of a change of address.
     email: str = Field(max_length=254)
     # By which accounts are found; see `addresses.account_names`.
     email_key: str = Field(sa_type=String(collation="C"))
@@ -56,13 +55,13 @@ class MailedToken(Base, Identified, table=True):
     mailbox_key: str | None = Field(default=None, sa_type=String(collation="C"))
     former_email: str | None = Field(default=None, max_length=254)
     digest: bytes = Field(index=True, unique=True)
-    # What it sets is a password: of the one it replaces, so that it dies when that changes.
+    # Of the password that the token replaces, so that it ends when that changes.
     password_digest: bytes | None = None
-    # Of an account that does not exist yet: what it was asked to be.
+    # Members of an account that does not exist yet.
     registration: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     created_at: datetime
     expires_at: datetime = Field(index=True)
-    # When the job decided that its mail leaves. By this the budget of the mailbox is counted.
+    # The time at which the job let the mail leave, which the budget of the mailbox counts.
     mailed_at: datetime | None = None
     # Used, or replaced by a newer one.
     ended_at: datetime | None = None

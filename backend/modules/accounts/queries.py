@@ -6,7 +6,7 @@ from sqlmodel import col
 from backend.db.query_runner import Query
 from backend.modules.accounts.models import MailedToken
 
-# A token that no job has mailed opens nothing, whoever may have guessed it.
+# A token that no job has mailed is not live.
 LIVE = Query(
     select(*MailedToken.__table__.c).where(  # type: ignore[attr-defined]  # set by SQLModel
         col(MailedToken.digest) == bindparam("digest"),

@@ -24,7 +24,7 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
     "/register",
     status_code=201,
     response_model=UserOut,
-    # Before the body is looked at: where nobody may register, no field is wrong.
+    # Where registration is closed, the response is 403 before any field is validated.
     dependencies=[
         public,
         Depends(dependencies.registration_open),

@@ -1,4 +1,4 @@
-"""Registering, and what mailed links do: the use cases. What is mailed is decided by the jobs."""
+"""Registration and mailed links: the use cases. Jobs decide which mails leave."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,7 +24,7 @@ def check_registration_open(context: Context) -> None:
 
 
 async def register(context: Context, new: Registration) -> UserOut | None:
-    """The new account, which is mailed a link. None in strict mode: there nothing is told yet.
+    """Create an account and mail it a link. None in strict mode, whose response reveals nothing.
 
     `RegistrationClosedError`; `RateLimitedError` for too many from one client, before any hashing.
     """
@@ -47,8 +47,8 @@ async def register(context: Context, new: Registration) -> UserOut | None:
 async def request_link(context: Context, purpose: Purpose, email: str) -> None:
     """Have a link mailed to this address, if it is that of an account that may use it.
 
-    Here the same is done for every address, so that nobody learns from the answer or from its
-    time whose it is; the job finds out. `RateLimitedError` for too many from one client.
+    The same work is done for every address, so that neither the response nor its time reveals an
+    account; the job looks it up. `RateLimitedError` for too many from one client.
     """
     await users.count_mailed_link(context)
     async with context.database.transaction() as session:
@@ -79,8 +79,7 @@ async def reset_password(context: Context, text: str, new_password: str) -> None
 
 
 async def verify_email(context: Context, text: str) -> None:
-    """What the owner of the address has asked for: it is theirs, it becomes theirs, or the
-    account that waited for it is made.
+    """Verify or change an address, or create the account of a registration, as the token says.
 
     `TokenInvalidError`; `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if somebody
     else was faster.

@@ -1,8 +1,7 @@
-"""Tokens that travel by mail: 256 bits, derived from the id of their row and a key of this
-installation.
+"""Mailed tokens: 256 bits, derived from the id of their row and a key of this installation.
 
-Stored is a digest alone, so that neither table nor jobs nor a backup of them opens anything; and
-yet the job that mails a token can say it, and say it again.
+Only a digest is stored, so neither the table nor the jobs nor a backup of them opens anything. The
+job that mails a token derives it again.
 """
 
 import base64
@@ -29,7 +28,7 @@ from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.service import Account
 
 Purpose = Literal["verify", "email_change", "reset", "invitation", "registration"]
-# What is told to the former and to the new address after an administrator has changed it.
+# Notices to the former and to the new address after an administrator has changed it.
 Notice = Literal["moved_from", "moved_to"]
 LIFETIMES: dict[Purpose | Notice, timedelta] = {
     "verify": timedelta(hours=24),
@@ -40,7 +39,7 @@ LIFETIMES: dict[Purpose | Notice, timedelta] = {
     "moved_from": timedelta(hours=24),
     "moved_to": timedelta(hours=24),
 }
-# The purpose of a registration whose address or username is somebody's: it opens nothing.
+# The purpose of a registration whose address or username is taken: it opens nothing.
 TAKEN = "taken"
 MOVED: frozenset[str] = frozenset({"moved_from", "moved_to"})
 SETS_PASSWORD: frozenset[Purpose] = frozenset({"reset", "invitation"})
@@ -48,7 +47,7 @@ _KEY = "mailed tokens"
 
 
 def digest_of(text: str) -> bytes:
-    """What is stored of a token. It is random, so a fast hash is enough."""
+    """The stored form of a token. It is random, so a fast hash is enough."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -78,7 +77,7 @@ async def password_token(context: Context, text: str) -> tuple[MailedToken, tupl
 
 
 def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken:
-    """A row that is yet to be stored, of a new token."""
+    """The row of a new token, which the caller stores."""
     id, now = uuid7(), utc_now()
     return MailedToken(
         id=id,
@@ -93,7 +92,7 @@ def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken
 
 
 def make_notice(context: Context, notice: Notice, email: str, user_id: UUID) -> MailedToken:
-    """A row that is yet to be stored, of a mail without a link: its token is dead already."""
+    """The row of a mail without a link, which the caller stores: its token has ended."""
     row = make(context, notice, email)
     row.user_id, row.ended_at = user_id, row.created_at
     return row
@@ -113,7 +112,7 @@ def fits(token: MailedToken, account: Account) -> bool:
 
 
 async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
-    """Kill what this account has for this purpose, mailed or waiting for its job."""
+    """End the account's tokens of this purpose, mailed or waiting for their jobs."""
     await session.exec(
         update(MailedToken)
         .where(
@@ -126,7 +125,7 @@ async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
 
 
 async def end_all(session: AsyncSession, user_id: UUID) -> None:
-    """Kill all tokens of this account, whose address changes: they stay dead if it changes back."""
+    """End all tokens of this account, whose address changes; changing it back revives none."""
     await session.exec(
         update(MailedToken)
         .where(col(MailedToken.user_id) == user_id, col(MailedToken.ended_at).is_(None))
@@ -145,7 +144,7 @@ async def is_newest(session: AsyncSession, token: MailedToken, user_id: UUID) ->
 
 
 async def leave(session: AsyncSession, token: MailedToken, account: Account | None) -> None:
-    """Record that the token's mail leaves, which kills the older ones of its account.
+    """Record that the token's mail leaves, which ends the older ones of its account.
 
     It counts for the mailbox also when its `account` is gone, unless that is counted alone.
     """
@@ -169,13 +168,13 @@ async def drop(session: AsyncSession, token: MailedToken) -> None:
     if token.user_id is None:
         await session.delete(token)
     else:
-        # A notice may have to tell of it.
+        # A notice may still refer to it.
         token.ended_at = utc_now()
     await session.flush()
 
 
 async def replace_registrations(session: AsyncSession, token: MailedToken) -> bool:
-    """Kill what else would make an account of this address; False if one of those is newer."""
+    """End other registrations of this address; False if one of them is newer."""
     others = (
         col(MailedToken.email_key) == token.email_key,
         col(MailedToken.purpose) == "registration",
@@ -190,14 +189,14 @@ async def replace_registrations(session: AsyncSession, token: MailedToken) -> bo
 
 
 async def take_turn(session: AsyncSession, email: str) -> None:
-    """Let nobody else mail a link to this mailbox until the transaction ends."""
+    """Lock the mailbox against other mails of links until the transaction ends."""
     mailbox = shared_mailbox(email) or name_key(email)
     key = int.from_bytes(digest_of(mailbox)[:8], signed=True)
     await session.exec(select(func.pg_advisory_xact_lock(key)))
 
 
 async def use(session: AsyncSession, token_id: UUID) -> bool:
-    """Use a token up; False if somebody else just did, or it has died in the meantime."""
+    """Use a token up; False if it was used or has ended meanwhile."""
     now = utc_now()
     used = await session.exec(
         update(MailedToken)

@@ -1,1 +1,1 @@
-"""Signing in, sessions, and who is calling."""
+"""Sign-in, sessions, and the authentication of requests."""

@@ -1,4 +1,4 @@
-"""Who is calling: the authenticator that this module gives to the core."""
+"""The authenticator of requests, which the manifest gives to the core."""
 
 from datetime import timedelta
 
@@ -47,7 +47,7 @@ async def authenticate(request: Request) -> Principal | None:
         claims = issuer.verify(token)
     except TokenExpiredError as error:
         if cookie:
-            # What a page on another host, just loaded, needs for its refresh and cannot read.
+            # A page on another host needs it for its refresh and cannot read the cookie.
             error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
         raise
     row = await _identity(context, claims)
@@ -97,15 +97,15 @@ async def mark_write(session: AsyncSession, principal: Principal) -> None:
 
 
 async def presented_credential(request: Request, sent: str | None) -> Principal | RefreshToken:
-    """By whom or what a request to sign out is made: whatever is left of the session.
+    """The credential of a request to sign out.
 
-    An access token counts before the refresh cookie, and that before `sent`, a refresh token in
-    the body. Without any of them the error says what is wrong with the access token.
+    An access token comes before the refresh cookie, and that before `sent`, a refresh token in the
+    body. Without any of them the error describes the access token.
     """
     access, cookie = access_cookie(request), refresh_cookie(request)
     refused: AppError = NotAuthenticatedError()
     try:
-        # Beside the cookie of one session, the token of another says nothing.
+        # A refresh cookie names its session; a bearer token beside it may belong to another one.
         principal = await authenticate(request) if access or not cookie else None
     except (InvalidTokenError, TokenExpiredError) as error:
         refused = error

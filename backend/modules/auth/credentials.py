@@ -55,7 +55,7 @@ SECURITY = SecuritySchemes(
     unsafe=((SIGN_IN,), (COOKIE, CSRF)),
 )
 _BY_REFRESH_COOKIE: dict[str, list[str]] = {REFRESH_COOKIE: [], CSRF: []}
-# These routes look for credentials themselves; anonymous is who sends the token in the body.
+# These routes read credentials themselves. `{}` stands for a token in the body.
 REFRESH_SECURITY = {"security": [{}, {SIGN_IN: []}, _BY_REFRESH_COOKIE]}
 LOGOUT_SECURITY = {
     "security": [{SIGN_IN: []}, {COOKIE: [], CSRF: []}, _BY_REFRESH_COOKIE, {}],

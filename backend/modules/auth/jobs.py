@@ -1,4 +1,4 @@
-"""What auth does from time to time."""
+"""Scheduled jobs of auth."""
 
 from datetime import timedelta
 

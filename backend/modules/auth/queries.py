@@ -45,7 +45,7 @@ IDENTITY_AND_WRITES = Query(
         ).label("wrote_recently")
     )
 )
-# Whose refresh token may be good, and what the one that is good now looks like.
+# The session of a refresh token, and the digest of its current token.
 REFRESHABLE = Query(
     select(
         col(UserSession.user_id),

@@ -33,7 +33,7 @@ class RefreshToken:
 
     @property
     def digest(self) -> bytes:
-        """What is stored. The secret is random, so a fast hash is enough."""
+        """The stored form of the token. The secret is random, so a fast hash is enough."""
         return hashlib.sha256(self.secret).digest()
 
     def successor(self, key: bytes) -> "RefreshToken":

@@ -33,7 +33,7 @@ Turns = WeakValueDictionary[UUID, asyncio.Lock]
 
 @dataclass(frozen=True)
 class IssuedTokens:
-    """What a session's owner gets. `lasts` is how many seconds the session has at most."""
+    """The tokens for the client. `lasts`: the longest time left to the session, in seconds."""
 
     session_id: UUID
     access_token: str
@@ -89,7 +89,7 @@ def _make_turns(_: Context) -> Turns:
 async def _refreshed(
     context: Context, token: RefreshToken, transport: Transport
 ) -> IssuedTokens | None:
-    """None where somebody else was quicker: then the token has just become the predecessor."""
+    """None if a parallel request has just rotated the token, which is the predecessor now."""
     grace = timedelta(seconds=context.settings_of(AuthSettings).refresh_grace)
     found = await context.database.primary.first(
         queries.REFRESHABLE, session_id=token.session_id, grace=grace

@@ -39,7 +39,7 @@ __all__ = ["refresh"]
 
 # Sign-ins from one address.
 SIGN_IN_ATTEMPTS = Rule(30, 60)
-# Events about sign-ins of one account, or name, that a limit refused: a flood fills no record.
+# Audit events of sign-ins of one account or name that a limit refused.
 REFUSALS = Rule(1, 60)
 
 
@@ -97,8 +97,8 @@ def needs_verified_email(context: Context) -> bool:
 async def _record_limit(context: Context, error: AppError, target: tuple[str, UUID | str]) -> None:
     """Record that sign-ins as this account or name exceed a limit, in one event a minute.
 
-    All servers share the minute. That it has its event is remembered, so a flood of refusals
-    writes nothing, and asks the database about it once in some seconds.
+    All servers share the minute. The process remembers that it has its event, so a flood of
+    refusals writes nothing, and asks the database once in some seconds.
     """
     slot = await limits.hit_cached(context, f"refused sign-in {target[1]}", REFUSALS)
     if slot.allowed:
@@ -122,7 +122,7 @@ async def _open_session(
     session: AsyncSession, context: Context, user_id: UUID, client: ClientInfo, transport: Transport
 ) -> IssuedTokens:
     settings = context.settings_of(AuthSettings)
-    # By the clock of the moment at which an account was disabled: those of two servers differ.
+    # `sessions_valid_after` comes from the same clock; the clocks of two servers differ.
     now = (await session.exec(select(func.clock_timestamp()))).one()
     token = first_token(uuid7())
     lasts = min(settings.session_idle_ttl, settings.session_absolute_ttl)
@@ -185,14 +185,14 @@ async def log_out(
     """
     async with context.database.transaction() as session:
         if isinstance(credential, Principal):
-            # Its session was alive a moment ago; if it is over by now, all is done.
+            # A session that has ended since it was authenticated needs nothing more.
             await _end_session(session, credential.user_id, credential.session_id)
         elif not await _end_by_refresh_token(session, credential, transport):
             raise RefreshTokenInvalidError
 
 
 async def log_out_everywhere(context: Context, by: Principal) -> None:
-    """End all sessions of the principal, and let no sign-in slip through meanwhile."""
+    """End all sessions of the principal; a parallel sign-in waits for the lock."""
     async with context.database.transaction() as session:
         await users.lock_account(session, SYSTEM, user_id=by.user_id)
         await end_sessions(session, SYSTEM, by.user_id)

@@ -1,4 +1,4 @@
-"""What happens to sessions when accounts change, in the transaction of the change."""
+"""Changes of accounts end sessions, in the transaction of the change."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
@@ -30,13 +30,13 @@ async def end_all_sessions(_: Context, session: AsyncSession, event: SessionsRev
 async def end_sessions_of_former_owner(
     _: Context, session: AsyncSession, event: EmailChanged
 ) -> None:
-    """An administrator may have given the account to somebody else."""
+    """End all sessions after an administrator's change: the owner may be another person."""
     if not event.by_owner:
         await service.end_sessions(session, SYSTEM, event.user_id)
 
 
 async def clear_own_cookies(_: Context, session: AsyncSession, event: UserDeleted) -> None:
-    """Take the cookies of a browser whose own account is deleted, once that is committed."""
+    """After the commit, clear the cookies of a browser that has deleted its own account."""
     scope = current_scope.get()
     principal = scope.get("principal") if scope else None
     if scope and principal and principal.csrf_token and principal.user_id == event.user_id:

@@ -1,4 +1,4 @@
-"""Access tokens: JWTs that name a session. Whether the session still lives is asked elsewhere."""
+"""Access tokens: JWTs that name a session. They do not say whether it is still alive."""
 
 import hashlib
 import hmac
@@ -64,7 +64,7 @@ class TokenIssuer:
         return jwt.encode(claims, key, ALGORITHM, headers={"typ": TYPE, "kid": key_id(key)})
 
     def verify(self, token: str) -> Claims:
-        """What the token says; `InvalidTokenError` or `TokenExpiredError` if it is not good."""
+        """The claims of a valid token; `InvalidTokenError` or `TokenExpiredError`."""
         claims = self._verified.get(token)
         if claims is None:
             claims = self.read(token)
@@ -87,7 +87,7 @@ class TokenIssuer:
         return True
 
     def read(self, token: str) -> Claims:
-        """What a token says that was issued here, also when it has expired."""
+        """The claims of a token that was issued here, expired or not; `InvalidTokenError`."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidTokenError
         try:
@@ -101,8 +101,7 @@ class TokenIssuer:
                 [ALGORITHM],
                 issuer=self.issuer,
                 audience=self.audience,
-                # When it ends is looked at by whom it concerns. Clocks of two hosts differ, so
-                # when it was issued decides nothing here.
+                # `verify` checks `exp`. `iat` decides nothing, since clocks of two hosts differ.
                 options={"require": REQUIRED, "verify_iat": False, "verify_exp": False},
             )
             plain = all(type(body[name]) is int for name in ("iat", "exp"))
@@ -121,7 +120,7 @@ class TokenIssuer:
 
 
 def _jti(key: bytes, session_id: UUID, generation: int) -> str:
-    # Derived, so that it need not be stored to be compared, or to be said again.
+    # Derived, so that it can be compared and issued again without being stored.
     content = b"jti" + session_id.bytes + generation.to_bytes(4, "big")
     return hmac.digest(key, content, hashlib.sha256).hex()[:32]
 

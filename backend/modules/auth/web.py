@@ -1,4 +1,4 @@
-"""Sessions of browsers: the cookies they live in, and what keeps other sites from using them."""
+"""Sessions in cookies, and their protection against requests from other sites."""
 
 import hashlib
 import hmac
@@ -99,8 +99,8 @@ def _cookies(request: Request, name: str) -> list[str]:
 def set_cookies(response: Response, context: Context, issued: IssuedTokens) -> str:
     """Put a session into cookies; returns its CSRF token.
 
-    All of them last as long as the session: that a token has expired is then said by the server,
-    and the page knows that it should refresh.
+    All of them last as long as the session, so that the server reports an expired token and the
+    page knows that it should refresh.
     """
     csrf = csrf_token(context, issued.session_id)
     values = (issued.access_token, issued.refresh_token, csrf)
@@ -110,7 +110,7 @@ def set_cookies(response: Response, context: Context, issued: IssuedTokens) -> s
 
 
 def clear_cookies(request: Request) -> None:
-    """Have the answer, whatever it becomes, take the cookies away."""
+    """Clear the cookies with the response to this request, an error included."""
     response = Response()
     for name, attributes in _attributes(context_of(request).settings):
         response.delete_cookie(name, **attributes)
@@ -121,9 +121,9 @@ def clear_cookies(request: Request) -> None:
 
 @contextmanager
 def clearing_cookies(request: Request, *, on_success: bool) -> Iterator[None]:
-    """Take the cookies away after a 401, since no script could do so and they are of no use.
+    """Clear the cookies if the block raises a 401: they are useless, and no script can clear them.
 
-    With `on_success` also after a block that raises nothing.
+    With `on_success` also if it raises nothing.
     """
     has_cookies = access_cookie(request) or refresh_cookie(request)
     try:
@@ -165,7 +165,7 @@ def check_csrf(request: Request, session_id: UUID) -> None:
     sent = request.headers.get(HEADER, "")
     if not _is_signed(context, session_id, sent):
         raise CSRFError
-    # What is signed for this session is not secret to itself: any equal cookie will do.
+    # The signature binds the token to the session; one of the cookies must equal it.
     if sent not in _cookies(request, names_of(context.settings).csrf):
         raise CSRFError
 

@@ -1,1 +1,1 @@
-"""Accounts: who people are, and which roles they have."""
+"""Accounts, their passwords, and the roles of each user."""

@@ -1,4 +1,4 @@
-"""What administrators do with accounts."""
+"""Use cases of administrators: creating, inviting, changing and deleting accounts."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -35,14 +35,14 @@ from backend.modules.users.models import UserRole
 from backend.modules.users.passwords import hash_new_password, password_errors
 from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, UserOut, UserUpdate
 
-# Mails with links that one client may cause, registrations and invitations included: an address of
-# the network, and for invitations the one who is signed in as well.
+# Mails with links that one client may cause, registrations and invitations included. A client is a
+# network address, and for invitations also the user who invites.
 MAILED_LINKS = Rule(30, 3600)
 Confirm = Callable[[], Awaitable[None]]
 
 
 async def count_mailed_link(context: Context) -> None:
-    """Count a mail that this client causes; `RateLimitedError` for one too many."""
+    """Count a mail that this client causes; `RateLimitedError` above the limit."""
     await limits.hit_address(context, "mailed links", client_info().ip, MAILED_LINKS)
 
 
@@ -74,7 +74,7 @@ async def create_user(
         if new.roles is not MISSING:
             await ensure_within_own_permissions(session, by, new.roles)
         elif password_hash is not None:
-            # Whoever chose the password can sign in with it.
+            # The caller chose the password, and so can sign in to the account.
             await ensure_within_own_permissions(session, by, (DEFAULT_ROLE,))
         values = new.model_dump(exclude={"password"})
         user = await add_user(session, SYSTEM, password_hash=password_hash, **values)
@@ -128,14 +128,14 @@ async def _change(
     if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
         raise PermissionDeniedError
     if moves and user_id == by.user_id:
-        # There it takes the password, and counts once it is verified.
+        # At /users/me it needs the password, and takes effect once it is verified.
         raise OwnEmailError
     if moves:
-        # Whoever reads mail there can set the password, and then is the user.
+        # The reader of that mailbox can set the password by a mailed link.
         by.must("users:admin")
     if values.get("is_active") is False and user.is_active:
         await ensure_admin_remains(session, user, roles)
-        # By the clock that sessions go by: those of two servers differ.
+        # Sessions take their times from the database; the clocks of two servers differ.
         now = await session.exec(select(func.clock_timestamp()))
         user.sessions_valid_after = now.one()
     if moves:

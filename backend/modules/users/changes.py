@@ -41,7 +41,7 @@ _TAKEN = {
 
 
 async def locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
-    """The account and its roles, neither of which changes before the transaction ends."""
+    """Lock the account until the transaction ends; returns it with its roles."""
     user = await session.get(User, user_id, with_for_update=True)
     if user is None:
         raise UserNotFoundError
@@ -52,12 +52,12 @@ async def locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]
 async def locked_in_reach(
     session: AsyncSession, by: Caller, user_id: UUID
 ) -> tuple[User, list[str]]:
-    """`locked`; `PermissionDeniedError` where somebody else holds a permission that `by` lacks."""
+    """`locked`; `PermissionDeniedError` if another user holds a permission that `by` lacks."""
     try:
         user, roles = await locked(session, user_id)
     except UserNotFoundError:
         if user_id == by.user_id:
-            # Deleted since the request began, and so is the session it came with.
+            # The account and its sessions were deleted after the request began.
             raise InvalidTokenError from None
         raise
     if user_id != by.user_id:
@@ -74,9 +74,9 @@ async def ensure_within_own_permissions(
 
 
 async def lock_admins(session: AsyncSession) -> bool:
-    """Let nobody else change who is an administrator until the transaction ends.
+    """Lock the set of administrators until the transaction ends.
 
-    True if there is one who can sign in.
+    True if one of them can sign in.
     """
     await session.exec(select(func.pg_advisory_xact_lock(_ADMINS_LOCK)))
     return await _has_admin(session)
@@ -112,9 +112,9 @@ async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bo
 
 @asynccontextmanager
 async def unique_names(session: AsyncSession) -> AsyncIterator[None]:
-    """Stores changes of address and username made inside; a taken one leaves the rest standing."""
+    """Store the names changed inside, in a savepoint; a taken one raises its error."""
     try:
-        # Inside, because a savepoint first stores what was changed before it.
+        # A savepoint first flushes earlier changes, so the block makes its changes inside.
         async with session.begin_nested():
             yield
             await session.flush()

@@ -48,7 +48,7 @@ async def find_account(reader: QueryRunner, by: System, name: str) -> Account | 
     For trusted callers.
     """
     by.must_be_system()
-    # Many requests at once ask for the same name when somebody guesses a password.
+    # Requests that guess a password ask for the same name at once.
     rows = await reader.shared(queries.ACCOUNT_BY_NAME, key=name_key(name))
     return Account(**rows[0]) if rows else None
 
@@ -171,8 +171,8 @@ async def clear_failed_attempts(context: Context, session: AsyncSession, user_id
 
 
 async def _compare(context: Context, key: str, password: str, found: Account | str) -> bool:
-    """Compare a password, unless there have been too many wrong ones."""
-    # Counted before it is known to be wrong: many at once must not all be tried.
+    """Count an attempt and compare the password; `RateLimitedError` above the limit."""
+    # Counting comes first, so that parallel attempts cannot all be tried.
     result = await limits.hit(context, key, PASSWORD_ATTEMPTS)
     if not result.allowed:
         raise RateLimitedError(result)
@@ -181,9 +181,9 @@ async def _compare(context: Context, key: str, password: str, found: Account | s
 
 
 async def _verify(context: Context, password: str, found: Account | str) -> bool:
-    """Whether this is the account's password; without an account the same work is done in vain.
+    """Whether this is the account's password; without an account the same work returns False.
 
-    A stored hash that no password can match is False as well, and one warning.
+    A stored hash that no password can match also returns False, and logs a warning.
     """
     hasher = hasher_of(context)
     if isinstance(found, str) or found.password_hash is None:
@@ -206,14 +206,14 @@ async def _refund_if_untried(context: Context, key: str) -> AsyncIterator[None]:
 
 
 async def _renewed(context: Context, account: Account, password: str) -> str | None:
-    """A new hash of this right password, if the old one has another key or cost."""
+    """A new hash of this correct password, if the old one has another key or cost."""
     if account.password_hash is None:
         return None
     return await hasher_of(context).renewed(password, account.password_hash)
 
 
 async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> Account | None:
-    """The account as it is now, if only its hash has changed."""
+    """The current account, if only its hash has changed."""
     row = await context.database.primary.first(queries.ACCOUNT, id=user_id)
     if row is None or not row["is_active"]:
         return None
@@ -224,7 +224,7 @@ async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> 
 async def holds_password(session: AsyncSession, account: Account) -> bool:
     """Hold the account until the transaction ends.
 
-    False if its password is another by now, or it has been disabled.
+    False if its password has changed since it was read, or the account is disabled.
     """
     statement = select(User.password_hash).where(col(User.id) == account.user_id, User.is_active)
     found = (await session.exec(statement.with_for_update())).first()
@@ -235,13 +235,13 @@ async def store_password(session: AsyncSession, user_id: UUID, password_hash: st
     await session.exec(
         update(User)
         .where(col(User.id) == user_id)
-        # The other address may have been asked for by somebody who knew the old password.
+        # A stranger who knew the old password may have requested the pending address.
         .values(password_hash=password_hash, pending_email=None, updated_at=utc_now())
     )
 
 
 async def _replace_hash(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    """Store another hash of the same password, which changes nothing that anybody sees."""
+    """Store another hash of the same password; `updated_at` stays."""
     unchanged = {"updated_at": User.updated_at}
     await session.exec(
         update(User).where(col(User.id) == user_id).values(password_hash=password_hash, **unchanged)

@@ -1,4 +1,4 @@
-"""Rules of the service, applied to a body that its types refuse: all errors come together."""
+"""Rules of the service for bodies that fail validation: all errors are reported together."""
 
 from backend.addresses.email_addresses import normal_email
 from backend.core.errors import FieldError
@@ -10,7 +10,7 @@ from backend.modules.users.own_account import PASSWORD_MISSING
 
 
 async def new_user(refused: Refused) -> list[FieldError]:
-    """Of an account made by somebody else."""
+    """Errors of an account that another user creates."""
     sent, caller = refused.sent, refused.caller
     found = service.new_account_errors(refused.context, sent)
     if "roles" in sent and caller is not None and caller.may("users:admin"):
@@ -19,13 +19,13 @@ async def new_user(refused: Refused) -> list[FieldError]:
 
 
 async def another_password(refused: Refused) -> list[FieldError]:
-    """Of the password that replaces one's own."""
+    """Errors of a new password for one's own account."""
     assert refused.caller is not None
     return await service.password_change_errors(refused.context, refused.caller, refused.sent)
 
 
 async def own_account(refused: Refused) -> list[FieldError]:
-    """Another address needs the present password."""
+    """Changing one's own address needs the current password."""
     sent, caller = refused.sent, refused.caller
     if caller is None or sent.get("email") is None or "current_password" in sent:
         return []
@@ -34,7 +34,7 @@ async def own_account(refused: Refused) -> list[FieldError]:
 
 
 async def account(refused: Refused) -> list[FieldError]:
-    """One's own address is changed elsewhere."""
+    """One's own address is changed at /users/me."""
     sent, caller = refused.sent, refused.caller
     if caller is None or "email" not in sent:
         return []

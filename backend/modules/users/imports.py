@@ -1,4 +1,4 @@
-"""Many accounts at once, all of them or none, with one statement for each table."""
+"""Imports of accounts: all or none, with one statement per table and batch."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +27,7 @@ from backend.modules.users.passwords import PasswordHasher, hasher_of
 from backend.modules.users.schemas import ImportedUser
 
 BATCH = 1_000
-# Of the refused lines, so many are named; the others are counted.
+# The number of refused lines that a report names; it counts all.
 NAMED = 20
 _MESSAGES = {
     "extra_forbidden": "There is no such column.",
@@ -108,11 +108,11 @@ class RowError:
 async def create_users(
     session: AsyncSession, new: Sequence[NewUser], *, moment: datetime
 ) -> list[RowError]:
-    """Store these accounts, their roles and an audit event for each; nobody is mailed.
+    """Store these accounts, their roles and an audit event for each; no mail is sent.
 
     After any error the caller rolls back: some rows are stored, others are not. Rows of one
     transaction that is written in several calls have the same `moment`, which becomes their
-    `created_at`; by it a duplicate is told from an address that an older account has.
+    `created_at`; it separates duplicates from addresses of older accounts.
     """
     known = await roles_service.lock_existing(session, {role for row in new for role in row.roles})
     errors = [
@@ -209,7 +209,7 @@ class ImportReport:
 
 
 class _RolledBackError(Exception):
-    """Takes back what the transaction has written so far."""
+    """Rolls back the transaction of an import."""
 
 
 async def import_users(
@@ -222,7 +222,7 @@ async def import_users(
 ) -> ImportReport:
     """Make the accounts of all lines, or of none: not after an error, and not in a dry run.
 
-    For trusted callers. Nobody is mailed. `progress` is called after each batch. What `lines`
+    For trusted callers. No mail is sent. `progress` is called after each batch. What `lines`
     raises propagates, and nothing is stored.
     """
     by.must_be_system()
@@ -261,7 +261,7 @@ def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
 def _validated(
     lines: Sequence[Line], hasher: PasswordHasher
 ) -> tuple[dict[int, NewUser], dict[int, list[str]]]:
-    """By their lines, the accounts that are in order, and what is wrong with the others."""
+    """Valid accounts and the reasons against the others, both by line number."""
     users: dict[int, NewUser] = {}
     refused: dict[int, list[str]] = {}
     for number, values in lines:
@@ -282,7 +282,7 @@ def _validated(
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values without empty ones: an empty cell is one that is not there."""
+    """The values without empty cells, which count as absent."""
     return {
         name: value
         for name, value in values.items()
@@ -291,7 +291,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasons(error: ValidationError) -> list[str]:
-    """In words that repeat no value."""
+    """One sentence per error; none repeats a value."""
     reasons = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         name = str(each["loc"][0])

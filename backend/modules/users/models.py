@@ -33,9 +33,9 @@ class User(Base, Identified, Timestamped, table=True):
     password_hash: str | None = Field(default=None, max_length=255)
     is_active: bool = True
     is_verified: bool = False
-    # What `email` becomes once its owner has shown that they read mail there.
+    # The next `email`, until its owner proves that they read mail there.
     pending_email: str | None = Field(default=None, max_length=254)
-    # Disabling an account moves this on, so that enabling it again revives no session.
+    # Disabling an account sets this to now, so that enabling it again revives no session.
     sessions_valid_after: datetime = LONG_AGO
 
 

@@ -1,4 +1,4 @@
-"""What owners do with their own accounts."""
+"""Use cases of owners: changing their own account and password."""
 
 from collections.abc import Mapping
 
@@ -50,7 +50,7 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
     async with context.database.transaction() as session:
         account = await lock_account(session, SYSTEM, user_id=by.user_id)
         if account is None:
-            # Deleted since the request began.
+            # The account was deleted after the request began.
             raise InvalidTokenError
         if proven is not None and proven.password_hash != account.password_hash:
             raise CurrentPasswordWrongError
@@ -91,7 +91,7 @@ async def _count_change(context: Context, by: Principal) -> None:
 async def password_change_errors(
     context: Context, by: Principal, sent: Mapping[str, str]
 ) -> list[FieldError]:
-    """What is wrong with the new password, whether or not the present one is right."""
+    """Errors of the new password; the current one is not compared."""
     if "new_password" not in sent:
         return []
     if sent["new_password"] == sent.get("current_password"):
@@ -103,7 +103,7 @@ async def password_change_errors(
 
 async def change_password(context: Context, by: Principal, change: PasswordChange) -> None:
     """Replace the principal's password, which ends their other sessions."""
-    # Before any hashing.
+    # A bad new password is refused before any hashing.
     if found := await password_change_errors(context, by, change.model_dump()):
         raise InvalidInputError(errors=found)
     account = await confirm_password(

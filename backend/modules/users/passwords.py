@@ -1,4 +1,4 @@
-"""Passwords: which are accepted, how they are kept, and where the work is done."""
+"""Passwords: rules for new ones, their hashes, and the threads that compute hashes."""
 
 import base64
 import hashlib
@@ -30,10 +30,10 @@ from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
 MAX_LENGTH = 128
-# Bits of the prefix of IPv6 that one customer is given at most (RFC 6177). By shorter networks one
-# customer would have 65,536 turns of hashes to everybody else's one.
+# Bits of the IPv6 prefix of one site (RFC 6177). Counted by /64, one site would get 65,536 times
+# the share of another.
 SITE_NETWORK = 48
-# What bcrypt itself reads of a password.
+# The bytes of a password that bcrypt itself reads.
 BCRYPT_BYTES = 72
 # Salt and digest, whose last characters have bits that carry nothing and must be zero.
 _SALTED = r"\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"
@@ -42,7 +42,7 @@ _OWN = re.compile(r"([0-9a-f]{8})(\$2b\$(?:0[4-9]|1[0-6])" + _SALTED + ")")
 _IMPORTED = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])" + _SALTED)
 # Hashes that a password may match, as a regular expression that PostgreSQL reads as well.
 USABLE = f"^(?:{_OWN.pattern}|{_IMPORTED.pattern})$"
-# For the log, by how such hashes begin. Only what is on this list is repeated.
+# Names of schemes by the beginning of their hashes. The log names no others.
 _SCHEMES = {
     "$argon2id$": "argon2id",
     "$argon2": "argon2",
@@ -146,7 +146,7 @@ class PasswordHasher:
         return next((each for each in self.keys if key_id(each) == name), None)
 
     async def renewed(self, password: str, stored: str) -> str | None:
-        """A new hash of a right password, if the old one has another key or cost."""
+        """A new hash of a correct password, if the old one has another key or cost."""
         if stored.startswith(f"{key_id(self.keys[0])}$2b${self.cost:02}$"):
             return None
         return await self.hash(password)
@@ -161,7 +161,7 @@ def _normal(password: str) -> bytes:
 
 
 def _check_imported(password: str, imported: re.Match[str], cost: int) -> bool:
-    """Compare as the makers of plain hashes do, who read the first 72 bytes only.
+    """Compare as other bcrypt installations do, by the first 72 bytes only.
 
     A wrong password takes as long as with a hash of `cost`, unless the imported one costs more:
     the time must not tell which addresses have an account.
@@ -227,7 +227,7 @@ async def hash_new_password(
 def password_errors(
     context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
 ) -> list[FieldError]:
-    """What `hash_new_password` would refuse this password for; without any hashing."""
+    """The errors that `hash_new_password` would raise; nothing is hashed."""
     minimum = context.settings_of(UserSettings).password_min_length
     try:
         ensure_acceptable(password, minimum=minimum, names=names, field=field)
@@ -237,7 +237,7 @@ def password_errors(
 
 
 def new_account_errors(context: Context, sent: Mapping[str, Any]) -> list[FieldError]:
-    """What is wrong with the password among the members of a new account; without any hashing."""
+    """Errors of the password in the body of a new account; nothing is hashed."""
     if sent.get("password") is None:
         return []
     email, username = sent.get("email"), (sent.get("username") or "").strip()

@@ -10,10 +10,10 @@ from backend.core.http.strict_json import JSONRefusedError, loads
 from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
-# Of an account that is made without any.
+# The role of an account that is created without any.
 DEFAULT_ROLE = "member"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-# No character is written with more parts than this, each in its place.
+# No character decomposes into more than eight code points.
 LONGEST_DECOMPOSED = 8 * MAX_LENGTH
 Username = Annotated[
     str,

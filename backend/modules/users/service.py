@@ -45,7 +45,7 @@ from backend.modules.users.passwords import hash_new_password, new_account_error
 from backend.modules.users.schemas import NO_PASSWORD, Account, Author, MeOut, UserOut
 from backend.modules.users.settings import RegistrationMode, UserSettings
 
-# Defined in files that other modules do not see.
+# Defined in private files of this module.
 __all__ = [
     "NO_PASSWORD",
     "PASSWORD_ATTEMPTS",
@@ -88,7 +88,7 @@ async def get_user(reader: QueryRunner, by: Caller, user_id: UUID) -> UserOut:
 async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
     row = await reader.first(queries.ME, id=by.user_id)
     if row is None:
-        # Deleted since the request began, and so is the session it came with.
+        # The account and its sessions were deleted after the request began.
         raise InvalidTokenError
     return MeOut.from_row({**row, "avatar_url": None})
 
@@ -130,10 +130,10 @@ async def verify_email(
     user_id: UUID,
     email: str | None = None,
 ) -> None:
-    """The owner reads mail at their address; at `email`, if given, which becomes theirs.
+    """Mark the address as verified; `email`, if given, replaces it.
 
-    For callers that have seen the mailed token. `EmailAlreadyExistsError` if it is somebody else's
-    by now.
+    For trusted callers that have checked the mailed token. `EmailAlreadyExistsError` if another
+    account has taken the address.
     """
     by.must_be_system()
     user, _ = await locked(session, user_id)
@@ -152,9 +152,9 @@ async def verify_email(
 async def reset_password(
     context: Context, session: AsyncSession, by: System, user_id: UUID, password_hash: str
 ) -> None:
-    """Set the password of an owner who reads mail at their address, which verifies it.
+    """Set the password, mark the address as verified, and clear failed attempts.
 
-    For callers that have seen the mailed token. Failed attempts are forgotten.
+    For trusted callers that have checked the mailed token.
     """
     by.must_be_system()
     await store_password(session, user_id, password_hash)

@@ -28,7 +28,7 @@ async def create_first_admin(context: Context) -> None:
         log.error("first_admin_not_made", reason=f"FIRST_ADMIN_PASSWORD: {error.errors[0].message}")
         return
     async with context.database.transaction() as session:
-        # Asked again: hashing takes long, and other workers start at the same time.
+        # Other workers start at the same time, and hashing takes long: check again.
         if await lock_admins(session):
             return
         try:
@@ -41,7 +41,7 @@ async def create_first_admin(context: Context) -> None:
                 roles=(ADMIN_ROLE,),
             )
         except EmailAlreadyExistsError:
-            # Whoever made that account need not be whoever set the variable.
+            # The owner of that account may be another person than the operator.
             log.error(
                 "first_admin_not_made",
                 reason="FIRST_ADMIN_EMAIL belongs to an account that is no administrator; "
