@@ -23,6 +23,7 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
 @router.post(
     "/register",
     status_code=201,
+    location="/users/{id}",
     response_model=UserOut,
     # Where registration is closed, the response is 403 before any field is validated.
     dependencies=[
@@ -40,15 +41,10 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
         ),
     },
 )
-async def register(
-    context: CurrentContext, response: Response, new: Registration
-) -> UserOut | Response:
+async def register(context: CurrentContext, new: Registration) -> UserOut | Response:
     """Make an account. It is mailed a link to verify its address; nobody is signed in."""
     user = await service.register(context, new)
-    if user is None:
-        return JSONResponse(REGISTERED.model_dump(), 202)
-    response.headers["Location"] = f"/api/v1/users/{user.id}"
-    return user
+    return user or JSONResponse(REGISTERED.model_dump(), 202)
 
 
 @router.post(

@@ -4,9 +4,10 @@ from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.types import Interval
 from sqlmodel import col
 
-from backend.db.lists.pages import ListSpec
+from backend.core.lists import ResourceList
 from backend.db.query_runner import Query
 from backend.modules.auth.models import UserSession
+from backend.modules.auth.schemas import SessionOut
 from backend.modules.users.service import access
 
 
@@ -60,7 +61,8 @@ REFRESHABLE = Query(
     .join(_access, _access.c.user_id == col(UserSession.user_id))
     .where(col(UserSession.id) == bindparam("session_id"), _not_outlived, *alive())
 )
-SESSIONS = ListSpec(
+SESSIONS = ResourceList(
+    schema=SessionOut,
     name="sessions",
     statement=select(
         col(UserSession.id),

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from backend.core.client_info import client_info
 from backend.core.context import Context
@@ -12,11 +12,13 @@ from backend.core.errors import (
     error_responses,
 )
 from backend.core.http.dependencies import CurrentContext, Reader
-from backend.core.http.pagination import ListParameters, Page, PageRequest
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, credentials_ignored
 from backend.core.limits import RateLimitedError
+from backend.core.lists import Page
 from backend.core.schemas import Id
+from backend.db.lists.pages import ListQuery
 from backend.modules.auth import credentials, queries, service, web
 from backend.modules.auth.authentication import bearer_token, presented_credential
 from backend.modules.auth.exceptions import (
@@ -37,7 +39,7 @@ from backend.modules.auth.schemas import (
 
 router = Router(prefix="/auth", tags=["auth"])
 
-SessionPage = Annotated[PageRequest, Depends(ListParameters(queries.SESSIONS, SessionOut))]
+SessionQuery = Annotated[ListQuery, list_parameters(queries.SESSIONS)]
 
 
 @router.post(
@@ -135,26 +137,26 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
 
 
 @router.post("/logout-all", status_code=204)
-async def logout_all(
-    request: Request, principal: CurrentPrincipal, context: CurrentContext
-) -> None:
+async def logout_all(request: Request, by: CurrentPrincipal, context: CurrentContext) -> None:
     """End all sessions of the caller."""
-    await service.log_out_everywhere(context, principal)
-    if principal.csrf_token:
+    await service.log_out_everywhere(context, by)
+    if by.csrf_token:
         web.clear_cookies(request)
 
 
-@router.get("/sessions", response_model=Page[SessionOut])
-async def list_sessions(principal: CurrentPrincipal, reader: Reader, page: SessionPage) -> Response:
+@router.get("/sessions")
+async def list_sessions(
+    by: CurrentPrincipal, reader: Reader, query: SessionQuery
+) -> Page[SessionOut]:
     """The caller's sessions that are still good."""
-    return page.render(await service.list_sessions(reader, principal, page.query))
+    return await service.list_sessions(reader, by, query)
 
 
 @router.delete("/sessions/{id}", status_code=204, responses=error_responses(SessionNotFoundError))
 async def end_session(
-    id: Id, request: Request, principal: CurrentPrincipal, context: CurrentContext
+    id: Id, request: Request, by: CurrentPrincipal, context: CurrentContext
 ) -> None:
     """End one of the caller's sessions."""
-    await service.end_session(context, principal, id)
-    if principal.csrf_token and id == principal.session_id:
+    await service.end_session(context, by, id)
+    if by.csrf_token and id == by.session_id:
         web.clear_cookies(request)

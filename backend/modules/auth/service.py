@@ -11,8 +11,8 @@ from backend.core import limits
 from backend.core.client_info import ClientInfo
 from backend.core.context import Context
 from backend.core.errors import AppError
-from backend.core.http.pagination import Page
 from backend.core.limits import RateLimitedError, Rule
+from backend.core.lists import Page
 from backend.core.principal import SYSTEM, Principal, System
 from backend.db.base import utc_now, uuid7
 from backend.db.lists.pages import ListQuery, fetch_page

@@ -20,12 +20,13 @@ from sqlalchemy.sql.elements import Grouping
 from sqlmodel import col
 
 from backend.addresses.account_names import name_key
-from backend.core.http.pagination import Boolean, created_filters
+from backend.core.lists import Boolean, ResourceList, created_filters
 from backend.core.schemas import Trimmed
-from backend.db.lists.pages import Filter, ListSpec, Search, containing
+from backend.db.lists.pages import Filter, Search, containing
 from backend.db.query_runner import Query
 from backend.modules.roles.service import grants
 from backend.modules.users.models import User, UserRole
+from backend.modules.users.schemas import UserOut
 
 _roles = func.array(
     select(col(UserRole.role_name))
@@ -114,7 +115,8 @@ def _matches(patterns: BindParameter[Any]) -> ColumnElement[bool]:
     )
 
 
-USERS = ListSpec(
+USERS = ResourceList(
+    schema=UserOut,
     name="users",
     statement=_USER,
     key=col(User.id),

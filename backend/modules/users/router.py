@@ -1,23 +1,19 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 
 from backend.core.errors import PermissionDeniedError, error_responses
 from backend.core.http.body_rules import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
-from backend.core.http.pagination import (
-    FieldSelection,
-    ListParameters,
-    Page,
-    PageRequest,
-    ResourceParameters,
-)
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, reauthorize, require
 from backend.core.limits import RateLimitedError
+from backend.core.lists import Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id
+from backend.db.lists.pages import ListQuery
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import dependencies, queries, service
 from backend.modules.users.exceptions import (
@@ -39,9 +35,11 @@ from backend.modules.users.schemas import (
 
 # Each route names its tag: those about passwords and sessions are documented with sign-in.
 router = Router(prefix="/users")
-UserAnswer = Annotated[FieldSelection, Depends(ResourceParameters(UserOut))]
-MeAnswer = Annotated[FieldSelection, Depends(ResourceParameters(MeOut))]
-UserPage = Annotated[PageRequest, Depends(ListParameters(queries.USERS, UserOut))]
+MayRead = Annotated[Principal, require("users:read")]
+MayWrite = Annotated[Principal, require("users:write")]
+MayDelete = Annotated[Principal, require("users:delete")]
+MayAdminister = Annotated[Principal, require("users:admin")]
+UserQuery = Annotated[ListQuery, list_parameters(queries.USERS)]
 _CHANGES_ME = error_responses(
     UsernameAlreadyExistsError,
     EmailAlreadyExistsError,
@@ -51,15 +49,12 @@ _CHANGES_ME = error_responses(
 
 
 # `/users/me` comes before `/users/{id}`, which would take it for an id.
-@router.get("/me", tags=["users"], response_model=MeOut)
-async def read_me(
-    principal: CurrentPrincipal, context: CurrentContext, answer: MeAnswer
-) -> Response:
+@router.get("/me", tags=["users"])
+async def read_me(by: CurrentPrincipal, context: CurrentContext, response: Response) -> MeOut:
     """The caller's own account."""
-    response = answer.render(await service.get_me(context.database.primary, principal))
-    if principal.csrf_token:
-        response.headers["X-CSRF-Token"] = principal.csrf_token
-    return response
+    if by.csrf_token:
+        response.headers["X-CSRF-Token"] = by.csrf_token
+    return await service.get_me(context.database.primary, by)
 
 
 @router.patch(
@@ -68,15 +63,13 @@ async def read_me(
     dependencies=[also_checks(dependencies.own_account)],
     responses=_CHANGES_ME,
 )
-async def update_me(
-    principal: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate
-) -> MeOut:
+async def update_me(by: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate) -> MeOut:
     """Change what is sent; `null` clears.
 
     A new `email` is `pending_email` until the link that is mailed there has been followed; to send
     the present one drops it. The old address is told.
     """
-    return await service.update_me(context, principal, changes)
+    return await service.update_me(context, by, changes)
 
 
 @router.put(
@@ -86,16 +79,16 @@ async def update_me(
     responses=_CHANGES_ME,
 )
 async def replace_me(
-    principal: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate
+    by: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate
 ) -> MeOut:
     """The same as PATCH."""
-    return await service.update_me(context, principal, changes)
+    return await service.update_me(context, by, changes)
 
 
 @router.delete("/me", tags=["users"], status_code=204, responses=error_responses(LastAdminError))
-async def delete_me(principal: CurrentPrincipal, context: CurrentContext, session: Session) -> None:
+async def delete_me(by: CurrentPrincipal, context: CurrentContext, session: Session) -> None:
     """Delete the caller's account and everything that belongs to it, at once and for good."""
-    await service.delete_me(context, session, principal)
+    await service.delete_me(context, session, by)
 
 
 @router.put(
@@ -106,53 +99,43 @@ async def delete_me(principal: CurrentPrincipal, context: CurrentContext, sessio
     responses=error_responses(CurrentPasswordWrongError, RateLimitedError),
 )
 async def change_password(
-    principal: CurrentPrincipal, context: CurrentContext, change: PasswordChange
+    by: CurrentPrincipal, context: CurrentContext, change: PasswordChange
 ) -> None:
     """Replace the caller's password; their other sessions end, and they are told by mail."""
-    await service.change_password(context, principal, change)
+    await service.change_password(context, by, change)
 
 
-@router.get("", tags=["users"], response_model=Page[UserOut])
-async def list_users(
-    principal: Annotated[Principal, require("users:read")], reader: Reader, page: UserPage
-) -> Response:
+@router.get("", tags=["users"])
+async def list_users(by: MayRead, reader: Reader, query: UserQuery) -> Page[UserOut]:
     """All accounts."""
-    return page.render(await service.list_users(reader, principal, page.query))
+    return await service.list_users(reader, by, query)
+
+
+@router.get(
+    "/{id}",
+    tags=["users"],
+    responses=error_responses(PermissionDeniedError, UserNotFoundError),
+)
+async def read_user(id: Id, by: CurrentPrincipal, reader: Reader) -> UserOut:
+    """One account. One's own always; others need the permission `users:read`."""
+    return await service.get_user(reader, by, id)
 
 
 @router.post(
     "",
     tags=["users"],
     status_code=201,
+    location=read_user,
     dependencies=[also_checks(dependencies.new_user)],
     responses=error_responses(
         EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError, RateLimitedError
     ),
 )
 async def create_user(
-    principal: Annotated[Principal, require("users:write")],
-    request: Request,
-    context: CurrentContext,
-    response: Response,
-    new: UserCreate,
+    by: MayWrite, request: Request, context: CurrentContext, new: UserCreate
 ) -> UserOut:
     """Make an account for somebody else. Without a password they are mailed an invitation."""
-    user = await service.create_user(context, principal, new, confirm=partial(reauthorize, request))
-    response.headers["Location"] = f"/api/v1/users/{user.id}"
-    return user
-
-
-@router.get(
-    "/{id}",
-    tags=["users"],
-    response_model=UserOut,
-    responses=error_responses(PermissionDeniedError, UserNotFoundError),
-)
-async def read_user(
-    id: Id, principal: CurrentPrincipal, reader: Reader, answer: UserAnswer
-) -> Response:
-    """One account. One's own always; others need the permission `users:read`."""
-    return answer.render(await service.get_user(reader, principal, id))
+    return await service.create_user(context, by, new, confirm=partial(reauthorize, request))
 
 
 @router.patch(
@@ -169,7 +152,7 @@ async def read_user(
 )
 async def update_user(
     id: Id,
-    principal: Annotated[Principal, require("users:write")],
+    by: MayWrite,
     request: Request,
     context: CurrentContext,
     changes: UserUpdate,
@@ -179,7 +162,7 @@ async def update_user(
     Who has no password yet is mailed their invitation again when the address changes.
     """
     return await service.update_user(
-        context, principal, id, changes, confirm=partial(reauthorize, request)
+        context, by, id, changes, confirm=partial(reauthorize, request)
     )
 
 
@@ -191,14 +174,14 @@ async def update_user(
 )
 async def delete_user(
     id: Id,
-    principal: Annotated[Principal, require("users:delete")],
+    by: MayDelete,
     request: Request,
     context: CurrentContext,
     session: Session,
 ) -> None:
     """Delete an account and everything that belongs to it, at once and for good."""
-    await service.delete_user(context, session, principal, id)
-    if id != principal.user_id:
+    await service.delete_user(context, session, by, id)
+    if id != by.user_id:
         await reauthorize(request)
 
 
@@ -210,13 +193,13 @@ async def delete_user(
 )
 async def set_roles(
     id: Id,
-    principal: Annotated[Principal, require("users:admin")],
+    by: MayAdminister,
     request: Request,
     session: Session,
     wanted: RolesUpdate,
 ) -> UserOut:
     """Give exactly these roles; they count from the user's next request on."""
-    user = await service.set_roles(session, principal, id, wanted.roles)
+    user = await service.set_roles(session, by, id, wanted.roles)
     await reauthorize(request)
     return user
 
@@ -229,9 +212,9 @@ async def set_roles(
 )
 async def log_out_user(
     id: Id,
-    principal: Annotated[Principal, require("users:admin")],
+    by: MayAdminister,
     context: CurrentContext,
     session: Session,
 ) -> None:
     """End all sessions of a user, at once and on every server."""
-    await service.end_sessions(context, session, principal, id)
+    await service.end_sessions(context, session, by, id)

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import InvalidTokenError
 from backend.core.events import publish
-from backend.core.http.pagination import Page
+from backend.core.lists import Page
 from backend.core.principal import Caller, Principal, System
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
