@@ -172,6 +172,38 @@ def revision(
     revision(message)
 
 
+@db.command()
+def backup(file: Annotated[Path, typer.Argument(help="File to write; it must not exist.")]) -> None:
+    """Write the database to one file, while it is in use.
+
+    The file is consistent, compressed and carries its checksum. It contains personal data, but
+    not SECRET_KEY. Needs pg_dump, at least as new as the server; the embedded PostgreSQL has it.
+    """
+    exit_on_signals()
+    from backend.cli.backup import run
+
+    run(file)
+
+
+@db.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file of `backend db backup`.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the contents of a database that is not empty.")
+    ] = False,
+) -> None:
+    """Load a backup into an empty database, and verify it.
+
+    Stop servers and workers first. Checks the file's checksum, the number of rows of each table
+    and the audit record. If anything fails, the former contents stay. Exit code 1 if the audit
+    record does not match its seals.
+    """
+    exit_on_signals()
+    from backend.cli.restore import run
+
+    raise typer.Exit(run(file, force=force))
+
+
 @users.callback()
 def about_users() -> None:
     """Create and import accounts."""

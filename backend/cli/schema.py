@@ -32,6 +32,16 @@ def position(url: str) -> str | None:
     return str(row[0]) if row else None
 
 
+def require_migrated(url: str) -> str:
+    """Return the database's revision; raise `CommandError` if it has none, or an unknown one."""
+    current, (_, known) = position(url), revisions()
+    if current is None:
+        raise CommandError("The database has no schema yet: run `backend db upgrade`.")
+    if current not in known:
+        raise CommandError(_unknown(current))
+    return current
+
+
 def require_newest(url: str) -> str:
     """Return the database's revision; raise `CommandError` unless it is the newest one."""
     current, (newest, known) = position(url), revisions()
