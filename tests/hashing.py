@@ -15,7 +15,7 @@ def threads_of(context: Context) -> int:
 
 
 def sign_ins_waiting(context: Context) -> Waiting:
-    return hasher_of(context).threads.turns._lanes["sign-in"]
+    return hasher_of(context).threads.queue._lanes["sign-in"]
 
 
 async def wait_as(

@@ -22,11 +22,11 @@ Turn = asyncio.Future[None]
 Waiting = OrderedDict[str, deque[Turn]]
 
 
-class Turns:
-    """Hands the threads of an executor to those who wait, in one event loop.
+class HashQueue:
+    """Distributes the threads of an executor among waiting callers, in one event loop.
 
-    In each lane the clients have their turns one after the other, however many hashes of each are
-    waiting. Once a lane is full, the client that has most of it gives up its newest place.
+    In each lane clients take turns, however many hashes of each are waiting. In a full lane the
+    client with the most waiting hashes loses its newest one.
     """
 
     def __init__(self, executor: Executor, threads: int) -> None:
@@ -36,18 +36,17 @@ class Turns:
         self._lanes: dict[Lane, Waiting] = {lane: OrderedDict() for lane in MAX_WAITING}
 
     async def run(self, work: Callable[[], T], client: str, lane: Lane) -> T:
-        """The result of `work`; `ServiceUnavailableError` if there is no place for it."""
+        """The result of `work`; `ServiceUnavailableError` if the lane is full."""
         if self._free:
             self._free -= 1
         else:
-            await self._turn(client, lane)
+            await self._wait_for_thread(client, lane)
         running = asyncio.get_running_loop().run_in_executor(self._executor, work)
         # A caller that is cancelled does not stop the thread, which is free only when it is done.
         running.add_done_callback(lambda _: self._hand_over())
         return await asyncio.shield(running)
 
-    async def _turn(self, client: str, lane: Lane) -> None:
-        """Wait until a thread is handed over."""
+    async def _wait_for_thread(self, client: str, lane: Lane) -> None:
         waiting = self._lanes[lane]
         if sum(map(len, waiting.values())) >= MAX_WAITING[lane]:
             _make_room(waiting, client)
@@ -63,7 +62,7 @@ class Turns:
             raise
 
     def _hand_over(self) -> None:
-        """Give a thread that has become free to whoever is next."""
+        """Give a free thread to the next caller."""
         while waiting := self._next_lane():
             client, turns = waiting.popitem(last=False)
             turn = turns.popleft()
@@ -76,7 +75,7 @@ class Turns:
         self._free += 1
 
     def _next_lane(self) -> Waiting:
-        """The lane whose turn it is; an empty one if nobody waits."""
+        """The lane whose turn it is; an empty one if no caller waits."""
         sign_ins, registrations = self._lanes["sign-in"], self._lanes["registration"]
         if sign_ins and (self._sign_ins < SIGN_INS_IN_A_ROW or not registrations):
             self._sign_ins += 1
@@ -86,9 +85,9 @@ class Turns:
 
 
 def _make_room(waiting: Waiting, client: str) -> None:
-    """Take a place for `client` from whoever has most; `ServiceUnavailableError` if that is unfair.
+    """Take a place for `client` from the client with the most.
 
-    It is unfair where `client` would then have more places than the other one.
+    `ServiceUnavailableError` if `client` would then have more places than the other one.
     """
     most = max(waiting, key=lambda each: len(waiting[each]))
     if len(waiting[most]) <= len(waiting.get(client, ())) + 1:

@@ -227,10 +227,10 @@ def _check_hidden(
 
 
 def _overlap(path: str, other: str) -> bool:
-    """Whether both templates match some path."""
+    """Whether both templates match some path. A segment with a parameter matches any segment."""
     pairs = zip(path.split("/"), other.split("/"), strict=False)
     same_length = path.count("/") == other.count("/")
-    return same_length and all(a == b or "{}" in (a, b) for a, b in pairs)
+    return same_length and all(a == b or "{}" in a or "{}" in b for a, b in pairs)
 
 
 def _guarded(where: str, route: RouteContext) -> Route:

@@ -28,7 +28,7 @@ from backend.modules.auth.settings import AuthSettings
 from backend.modules.auth.tokens import issuer_of
 
 Transport = Literal["body", "cookie"]
-Turns = WeakValueDictionary[UUID, asyncio.Lock]
+SessionLocks = WeakValueDictionary[UUID, asyncio.Lock]
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ async def refresh(
         generations = {token.generation, max(0, token.generation - 1)}
         if not any(issuer.is_of(claims, token.session_id, each) for each in generations):
             raise InvalidTokenError
-    # Requests that wait for their turn here hold no connection.
-    async with context.single(_make_turns).setdefault(token.session_id, asyncio.Lock()):
+    # Requests that wait for this lock hold no connection.
+    async with context.single(_make_locks).setdefault(token.session_id, asyncio.Lock()):
         while True:
             issued = await _refreshed(context, token, transport)
             if issued is not None:
                 return issued
 
 
-def _make_turns(_: Context) -> Turns:
+def _make_locks(_: Context) -> SessionLocks:
     """Locks by session, for the requests of this application."""
     return WeakValueDictionary()
 

@@ -1,5 +1,6 @@
 from backend.core.module import Module
 from backend.core.permissions import Feature
+from backend.modules.users.passwords import hashing
 from backend.modules.users.router import router
 from backend.modules.users.settings import UserSettings
 from backend.modules.users.startup import create_first_admin
@@ -22,4 +23,5 @@ module = Module(
     ),
     settings=UserSettings,
     startup=create_first_admin,
+    lifespan=hashing,
 )

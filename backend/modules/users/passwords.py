@@ -8,8 +8,9 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.cpu_count import usable_processors
 from backend.core.errors import FieldError
-from backend.core.hash_queue import Lane, Turns
+from backend.core.hash_queue import HashQueue, Lane
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
@@ -76,7 +77,7 @@ T = TypeVar("T")
 class HashingThreads:
     """Threads that hash, and the queue for them: one of each in an application.
 
-    Threads start with the first hash, and end once the application is collected.
+    Threads start with the first hash.
     """
 
     def __init__(self, threads: int) -> None:
@@ -86,12 +87,12 @@ class HashingThreads:
             thread_name_prefix="bcrypt",
             initializer=_yield_to_requests,
         )
-        self.turns = Turns(self.executor, threads)
+        self.queue = HashQueue(self.executor, threads)
 
     async def run(self, work: Callable[[], T], lane: Lane = "sign-in") -> T:
         """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
         client = address_key(client_info().ip, network=SITE_NETWORK)
-        return await self.turns.run(work, client, lane)
+        return await self.queue.run(work, client, lane)
 
 
 def hashing_threads() -> HashingThreads:
@@ -182,6 +183,15 @@ def _work(cost: int) -> None:
 def hasher_of(context: Context) -> PasswordHasher:
     """The one hasher of this application."""
     return context.single(_make_hasher)
+
+
+@asynccontextmanager
+async def hashing(context: Context) -> AsyncIterator[None]:
+    """End the threads with the application."""
+    try:
+        yield
+    finally:
+        hasher_of(context).threads.executor.shutdown(wait=False)
 
 
 def _make_hasher(context: Context) -> PasswordHasher:

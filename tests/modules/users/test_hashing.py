@@ -8,7 +8,7 @@ import pytest
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
 from backend.core.hash_queue import MAX_WAITING
-from backend.modules.users.passwords import PasswordHasher
+from backend.modules.users.passwords import PasswordHasher, hasher_of, hashing
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import queue_full_of_others
 
@@ -102,3 +102,11 @@ async def test_a_full_queue_is_503_and_holds_nobody_else_up(
     assert (
         await client.post("/api/v1/auth/login", json={"email": ada.email, "password": PASSWORD})
     ).status_code == 200
+
+
+async def test_threads_end_with_the_application(context: Context) -> None:
+    hasher = hasher_of(context)
+    async with hashing(context):
+        assert await hasher.hash("password")
+    with pytest.raises(RuntimeError):
+        await hasher.hash("password")

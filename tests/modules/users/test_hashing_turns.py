@@ -9,7 +9,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
-from backend.core.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, Lane, Turns
+from backend.core.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, HashQueue, Lane
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import sign_ins_waiting, threads_of, wait_as
 
@@ -20,14 +20,14 @@ class Queue:
     """One thread that is busy until told otherwise, and the order in which the others had it."""
 
     def __init__(self) -> None:
-        self.turns = Turns(ThreadPoolExecutor(1), 1)
+        self.hashes = HashQueue(ThreadPoolExecutor(1), 1)
         self.release = threading.Event()
         self.order: list[str] = []
-        self.tasks = [asyncio.ensure_future(self.turns.run(self.release.wait, "busy", "sign-in"))]
+        self.tasks = [asyncio.ensure_future(self.hashes.run(self.release.wait, "busy", "sign-in"))]
 
     async def join(self, client: str, lane: Lane = "sign-in") -> asyncio.Task[None]:
         task = asyncio.ensure_future(
-            self.turns.run(lambda: self.order.append(client), client, lane)
+            self.hashes.run(lambda: self.order.append(client), client, lane)
         )
         self.tasks.append(task)  # type: ignore[arg-type]  # what it returns does not matter
         await asyncio.sleep(0)
@@ -105,13 +105,13 @@ async def test_whoever_goes_away_loses_no_turn_of_others(queue: Queue) -> None:
     assert queue.order == []
     assert not stays.done()
     assert await queue.finish() == ["b"]
-    assert await queue.turns.run(lambda: True, "c", "sign-in")
+    assert await queue.hashes.run(lambda: True, "c", "sign-in")
 
 
 async def test_whoever_goes_away_at_its_turn_hands_it_on(queue: Queue) -> None:
     first, second = await queue.join("a"), await queue.join("b")
     await queue.join("c")
-    queue.turns._hand_over()
+    queue.hashes._hand_over()
     first.cancel()
     second.cancel()
     assert await queue.finish() == ["c"]
