@@ -128,7 +128,7 @@ def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> 
 def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_path: Path) -> None:
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
-        os.kill(child(dev, "api"), signal.SIGKILL)
+        os.kill(child(dev, "dev_api"), signal.SIGKILL)
         assert dev.ends() == 128 + signal.SIGKILL
         assert "The API was ended by SIGKILL, so everything stops.\n" in dev.output
 
@@ -176,7 +176,7 @@ def test_killed_parent_takes_all_with_it_and_the_next_start_works(
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
         port = dev.url.rpartition(":")[2]
-        assert child(dev, "api") != child(dev, "worker")
+        assert child(dev, "dev_api") != child(dev, "worker")
         dev.kill(signal.SIGKILL)
         dev.ends()
         eventually(lambda: not dev.children())

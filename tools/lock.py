@@ -16,7 +16,7 @@ RUNTIME = ROOT / "requirements.lock"
 # The runtime lock constrains the other one, so that tests run the versions of production.
 OPTIONS = {
     RUNTIME: [],
-    LOCK: ["--extra", "embedded", "--group", "dev", "--constraint", RUNTIME.name],
+    LOCK: ["--extra", "development", "--group", "dev", "--constraint", RUNTIME.name],
 }
 
 

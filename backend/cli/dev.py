@@ -26,8 +26,16 @@ from backend.core.registry import RegistryError
 from backend.core.security import stored_secret
 from backend.core.settings import Settings, load_settings
 from backend.dev.fallback import Fallback
-from backend.dev.processes import Child, Files
+from backend.dev.processes import Child
 from backend.modules.users.settings import UserSettings
+
+try:
+    from backend.dev.file_watcher import FileWatcher
+except ModuleNotFoundError as missing:
+    raise CommandError(
+        f"`backend dev` needs the package {missing.name}: run `make setup`, or install "
+        "trellis[development]."
+    ) from missing
 
 START_TIMEOUT_SECONDS = 30.0
 PANEL = """
@@ -80,7 +88,7 @@ def run(host: str, port: int) -> int:
         with step("Migrations") as report:
             report(bring_to_head(place.url))
         with deferred_signals():
-            files = Files()
+            files = stack.enter_context(FileWatcher())
         environment = {**_environment(place, admin), **hosts(settings, host)}
         api = stack.enter_context(Child("backend.cli.dev_api", environment, sockets))
         worker = stack.enter_context(Child("backend.cli.worker", environment))
@@ -105,7 +113,7 @@ def restart_when_corrected(error: RegistryError, host: str, port: int) -> NoRetu
     assert isinstance(core, Settings)
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in listen(host, port)]
-        files = Files()
+        files = stack.enter_context(FileWatcher())
         fallback = stack.enter_context(Fallback(sockets, core))
         fallback.start(str(error))
         url, port = url_of(sockets[0]), sockets[0].getsockname()[1]
@@ -166,7 +174,12 @@ class Supervision:
     """Restarts the database when it dies, and the API and the worker when their code changes."""
 
     def __init__(
-        self, api: Child, worker: Child, fallback: Fallback, files: Files, place: ReachableDatabase
+        self,
+        api: Child,
+        worker: Child,
+        fallback: Fallback,
+        files: FileWatcher,
+        place: ReachableDatabase,
     ) -> None:
         self._api = api
         self._worker = worker

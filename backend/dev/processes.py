@@ -1,4 +1,4 @@
-"""The processes below `backend dev`, and the files they are made of."""
+"""The child processes of `backend dev`."""
 
 import os
 import select
@@ -6,16 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Self
 
-import backend
 from backend.dev.lifeline import DEV_PATIENCE, LONGEST_REASON, READY, STOP_SIGNALS
-
-PACKAGE = Path(backend.__file__).parent
-SETTINGS = Path(".env")
 
 
 class Child:
@@ -105,30 +99,3 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return True
-
-
-class Files:
-    """Notices when the code or the file of settings changes."""
-
-    def __init__(self) -> None:
-        self._seen = self._state()
-        self._next_look = time.monotonic() + 0.5
-
-    def changed(self) -> Path | None:
-        """One of the files that changed since the last call, if any did."""
-        if time.monotonic() < self._next_look:
-            return None
-        self._next_look = time.monotonic() + 0.5
-        before, self._seen = self._seen, self._state()
-        different = dict(before.items() ^ self._seen.items())
-        return min(different) if different else None
-
-    @staticmethod
-    def _state() -> dict[Path, int]:
-        found = {}
-        for file in (*PACKAGE.rglob("*.py"), SETTINGS):
-            try:
-                found[file] = file.stat().st_mtime_ns
-            except FileNotFoundError:
-                continue  # not there, or not just now: editors replace files
-        return found
