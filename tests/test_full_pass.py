@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.audit import service as audit
 from backend.modules.audit.sealing import seal_waiting
 from backend.worker.supervisor import work
@@ -118,7 +119,7 @@ async def test_the_record_is_written_sealed_and_kept(
     rows = await walk(partial(page, admin, "/audit-events"), limit=2)
     assert {"item.delete", "access.denied"} <= {each["action"] for each in rows}
     await seal_waiting(context)
-    verdict = await audit.verify(context)
+    verdict = await audit.verify(context, SYSTEM)
     assert (list(verdict.findings), verdict.waiting, verdict.events) == ([], 0, len(rows))
     with psycopg.connect(database_url, autocommit=True) as connection:
         for change in ("UPDATE audit_events SET action = 'x'", "DELETE FROM audit_events"):

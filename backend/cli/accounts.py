@@ -77,7 +77,7 @@ async def _create(context: Context, account: Registration) -> None:
         hashed = await users.hash_new_password(context, account.password, names=[account.email])
         async with context.database.transaction() as session:
             # The API creates the built-in roles at its first start, which may still be to come.
-            await roles.sync(session, context.features)
+            await roles.sync(session, SYSTEM, context.features)
             await users.add_user(
                 session,
                 SYSTEM,

@@ -13,6 +13,7 @@ from backend.cli.schema import require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.core.settings import Settings, SettingsBase
 from backend.db.errors import is_unavailable
 from backend.modules.audit import service as audit
@@ -54,7 +55,7 @@ async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verifi
             print(f"{done} of {total} seals ...", file=sys.stderr, flush=True)
 
     try:
-        return await audit.verify(context, progress=report, anchor=anchor)
+        return await audit.verify(context, SYSTEM, progress=report, anchor=anchor)
     except Exception as error:
         if not is_unavailable(error):
             raise

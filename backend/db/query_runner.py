@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import psycopg
@@ -11,6 +11,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.psycopg import dialect
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.coalescer import Coalescer
 from backend.db.connections import REMEDY, FairSemaphore, Timeouts, is_dead
@@ -42,6 +43,34 @@ class Query:
 
     def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._defaults, **values}
+
+
+class RowReader(Protocol):
+    """Runs queries: a `QueryRunner`, or a `SessionReader` for reads of a transaction."""
+
+    def all(self, query: Query, /, **values: Any) -> Rows:
+        """Return all rows, each a dictionary by column name."""
+
+    def first(self, query: Query, /, **values: Any) -> Coroutine[Any, Any, Row | None]:
+        """Return the first row, or None if there is none."""
+
+
+class SessionReader:
+    """Runs queries in a session's transaction, which sees its own writes."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def all(self, query: Query, /, **values: Any) -> list[Row]:
+        """Return all rows, each a dictionary by column name."""
+        connection = await self._session.connection()
+        found = await connection.exec_driver_sql(query.sql, query.parameters(values))
+        return [dict(row) for row in found.mappings()]
+
+    async def first(self, query: Query, /, **values: Any) -> Row | None:
+        """Return the first row, or None if there is none."""
+        rows = await self.all(query, **values)
+        return rows[0] if rows else None
 
 
 class QueryRunner:

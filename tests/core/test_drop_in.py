@@ -16,6 +16,7 @@ import backend.modules
 from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.module import Module
+from backend.core.principal import SYSTEM
 from backend.core.registry import discover
 from backend.db.base import Base
 from backend.db.schema.migrations import FOLDER, alembic_config
@@ -299,7 +300,7 @@ async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
     granted: dict[str, set[str]] = {}
     async with grown.database.transaction() as session:
         for role in ("admin", "editor", "member", "viewer"):
-            held = await roles.permissions_of(session, [role])
+            held = await roles.permissions_of(session, SYSTEM, [role])
             granted[role] = {each for each in held if each.startswith("notes:")}
     both = {"notes:read", "notes:write"}
     assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"notes:read"}}

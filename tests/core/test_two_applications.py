@@ -151,7 +151,7 @@ async def test_each_delivers_its_own_mails(applications: Both) -> None:
     for number, each in enumerate(applications):
         to = f"{number}@example.com"
         message = Message(to=to, subject="Hello", text="Hello", html="Hello", id="test.1")
-        await mail.deliver(each.context, message)
+        await mail.deliver(each.context, SYSTEM, message)
     for number, each in enumerate(applications):
         found = (await each.client.get(MAILBOX)).json()["data"]
         assert [mail["to"] for mail in found] == [f"{number}@example.com"]

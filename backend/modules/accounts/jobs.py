@@ -7,6 +7,7 @@ from sqlmodel import col
 
 from backend.core.context import Context
 from backend.core.jobs import Job
+from backend.core.principal import SYSTEM
 from backend.db.base import utc_now
 from backend.db.purge import delete_in_batches
 from backend.integrations.email import Message
@@ -42,7 +43,7 @@ async def mail_password_notice(context: Context, user_id: str, notice_id: str) -
 
 async def _send(context: Context, message: Message | None) -> None:
     if message is not None:
-        await deliver(context, message)
+        await deliver(context, SYSTEM, message)
 
 
 async def purge_tokens(context: Context) -> None:

@@ -5,7 +5,6 @@ from backend.modules.articles.router import router
 _OWN = ("read", "write", "publish", "delete")
 
 module = Module(
-    name="articles",
     router=router,
     depends_on=("audit", "storage", "users"),
     features=(

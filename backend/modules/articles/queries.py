@@ -8,26 +8,16 @@ from uuid import UUID
 from sqlalchemy import BindParameter, ColumnElement, Double, bindparam, cast, func, or_, select
 from sqlmodel import col
 
-from backend.core.http.pagination import created_filters
-from backend.db.lists.pages import Filter, ListSpec, Search
+from backend.core.lists import list_spec, select_fields
+from backend.db.lists.pages import Filter, Search
 from backend.db.query_runner import Query
 from backend.modules.articles.models import Article
-from backend.modules.articles.schemas import MAX_CONTENT, Status
+from backend.modules.articles.schemas import MAX_CONTENT, ArticleOut, Status
 
 # Articles that were never published sort as if published before all others.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 # PostgreSQL fails on more than 32 signs that exclude nothing.
 _LONE_MINUS = re.compile(r'(?<!\w)-(?![\w"])')
-_ARTICLE = select(
-    col(Article.id),
-    col(Article.title),
-    col(Article.content),
-    col(Article.status),
-    col(Article.author_id),
-    col(Article.published_at),
-    col(Article.created_at),
-    col(Article.updated_at),
-)
 
 
 def _visible_to(caller: BindParameter[Any]) -> ColumnElement[bool]:
@@ -48,11 +38,15 @@ def _rank(words: BindParameter[Any]) -> ColumnElement[float]:
     return cast(func.ts_rank(col(Article.search), wanted), Double)
 
 
-ARTICLE = Query(_ARTICLE.where(col(Article.id) == bindparam("id")))
-ARTICLES = ListSpec(
-    name="articles",
-    statement=_ARTICLE,
-    key=col(Article.id),
+ARTICLE = Query(
+    select_fields(Article, ArticleOut, without=("author",)).where(
+        col(Article.id) == bindparam("id")
+    )
+)
+ARTICLES = list_spec(
+    Article,
+    ArticleOut,
+    without=("author",),
     sorts={
         "created_at": col(Article.created_at),
         "updated_at": col(Article.updated_at),
@@ -62,7 +56,6 @@ ARTICLES = ListSpec(
     filters={
         "status": Filter(Status, lambda status: col(Article.status) == status, "In this state."),
         "author_id": Filter(UUID, lambda author: col(Article.author_id) == author, "By this user."),
-        **created_filters(col(Article.created_at)),
     },
     scopes={"visible_to": _visible_to},
     indexed=("author_id",),

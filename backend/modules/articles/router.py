@@ -1,21 +1,17 @@
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Request
 
 from backend.core.context import context_of
 from backend.core.errors import error_responses
 from backend.core.http.dependencies import CurrentContext, Reader, Session
-from backend.core.http.pagination import (
-    FieldSelection,
-    ListParameters,
-    Page,
-    PageRequest,
-    ResourceParameters,
-)
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import OptionalPrincipal, require
+from backend.core.lists import Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id
+from backend.db.lists.pages import ListQuery
 from backend.modules.articles import queries, service
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,
@@ -28,40 +24,37 @@ from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleU
 from backend.modules.storage.exceptions import StorageQuotaExceededError
 
 router = Router(prefix="/articles", tags=["articles"])
-Writer = Annotated[Principal, require("articles:write")]
-Publisher = Annotated[Principal, require("articles:publish")]
-Deleter = Annotated[Principal, require("articles:delete")]
-ArticleAnswer = Annotated[FieldSelection, Depends(ResourceParameters(ArticleOut))]
-ArticlePage = Annotated[PageRequest, Depends(ListParameters(queries.ARTICLES, ArticleOut))]
+MayWrite = Annotated[Principal, require("articles:write")]
+MayPublish = Annotated[Principal, require("articles:publish")]
+MayDelete = Annotated[Principal, require("articles:delete")]
+ArticleQuery = Annotated[ListQuery, list_parameters(queries.ARTICLES)]
 
 
-@router.get("", response_model=Page[ArticleOut])
-async def list_articles(caller: OptionalPrincipal, reader: Reader, page: ArticlePage) -> Response:
+@router.get("")
+async def list_articles(
+    by: OptionalPrincipal, reader: Reader, query: ArticleQuery
+) -> Page[ArticleOut]:
     """Published articles and the caller's own; with `articles:admin` all."""
-    return page.render(await service.list_articles(reader, caller, page.query))
+    return await service.list_articles(reader, by, query)
 
 
-@router.post("", status_code=201, responses=error_responses(StorageQuotaExceededError))
+@router.get("/{id}", responses=error_responses(ArticleNotFoundError))
+async def read_article(id: Id, by: OptionalPrincipal, reader: Reader) -> ArticleOut:
+    """One article."""
+    return await service.get_article(reader, by, id)
+
+
+@router.post(
+    "",
+    status_code=201,
+    location=read_article,
+    responses=error_responses(StorageQuotaExceededError),
+)
 async def create_article(
-    author: Writer,
-    session: Session,
-    reader: Reader,
-    request: Request,
-    response: Response,
-    new: ArticleCreate,
+    by: MayWrite, request: Request, session: Session, new: ArticleCreate
 ) -> ArticleOut:
     """Begin a draft."""
-    article = await service.create_article(context_of(request), session, reader, author, new)
-    response.headers["Location"] = f"/api/v1/articles/{article.id}"
-    return article
-
-
-@router.get("/{id}", response_model=ArticleOut, responses=error_responses(ArticleNotFoundError))
-async def read_article(
-    id: Id, caller: OptionalPrincipal, reader: Reader, answer: ArticleAnswer
-) -> Response:
-    """One article."""
-    return answer.render(await service.get_article(reader, caller, id))
+    return await service.create_article(context_of(request), session, by, new)
 
 
 @router.patch(
@@ -71,23 +64,16 @@ async def read_article(
     ),
 )
 async def update_article(
-    id: Id,
-    caller: Writer,
-    context: CurrentContext,
-    session: Session,
-    reader: Reader,
-    changes: ArticleUpdate,
+    id: Id, by: MayWrite, context: CurrentContext, session: Session, changes: ArticleUpdate
 ) -> ArticleOut:
     """Change what is sent; `null` clears the content, unless the article is published."""
-    return await service.update_article(context, session, reader, caller, id, changes)
+    return await service.update_article(context, session, by, id, changes)
 
 
 @router.delete("/{id}", status_code=204, responses=error_responses(ArticleNotFoundError))
-async def delete_article(
-    id: Id, caller: Deleter, context: CurrentContext, session: Session
-) -> None:
+async def delete_article(id: Id, by: MayDelete, context: CurrentContext, session: Session) -> None:
     """Delete an article."""
-    await service.delete_article(context, session, caller, id)
+    await service.delete_article(context, session, by, id)
 
 
 @router.post(
@@ -96,28 +82,22 @@ async def delete_article(
         ArticleNotFoundError, ArticleAlreadyPublishedError, ArticleWithoutContentError
     ),
 )
-async def publish_article(
-    id: Id, caller: Publisher, session: Session, reader: Reader
-) -> ArticleOut:
+async def publish_article(id: Id, by: MayPublish, session: Session) -> ArticleOut:
     """Show a draft or an archived article to everybody."""
-    return await service.publish_article(session, reader, caller, id)
+    return await service.publish_article(session, by, id)
 
 
 @router.post(
     "/{id}/unpublish", responses=error_responses(ArticleNotFoundError, ArticleNotPublishedError)
 )
-async def unpublish_article(
-    id: Id, caller: Publisher, session: Session, reader: Reader
-) -> ArticleOut:
+async def unpublish_article(id: Id, by: MayPublish, session: Session) -> ArticleOut:
     """Make a published article a draft again."""
-    return await service.unpublish_article(session, reader, caller, id)
+    return await service.unpublish_article(session, by, id)
 
 
 @router.post(
     "/{id}/archive", responses=error_responses(ArticleNotFoundError, ArticleAlreadyArchivedError)
 )
-async def archive_article(
-    id: Id, caller: Publisher, session: Session, reader: Reader
-) -> ArticleOut:
+async def archive_article(id: Id, by: MayPublish, session: Session) -> ArticleOut:
     """Take an article out of sight without deleting it."""
-    return await service.archive_article(session, reader, caller, id)
+    return await service.archive_article(session, by, id)

@@ -12,11 +12,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
-from backend.core.http.pagination import Page
-from backend.core.principal import SYSTEM, Principal
+from backend.core.lists import Page
+from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
-from backend.db.query_runner import QueryRunner
+from backend.db.query_runner import QueryRunner, SessionReader
 from backend.modules.articles import queries
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,
@@ -37,22 +37,20 @@ LONG = ("content",)
 
 
 async def list_articles(
-    reader: QueryRunner, caller: Principal | None, query: ListQuery
+    reader: QueryRunner, by: Caller | None, query: ListQuery
 ) -> Page[ArticleOut]:
     """What this caller may see; the authors come with the page in one further read."""
-    scopes = {} if _is_admin(caller) else {"visible_to": caller.user_id if caller else None}
+    scopes = {} if _is_admin(by) else {"visible_to": by.user_id if by else None}
     page = await fetch_page(reader, queries.ARTICLES, query, **scopes)
     authors = await users.authors(reader, {row["author_id"] for row in page.rows})
-    # Whoever is deleted between the two reads takes their articles along.
+    # An author who is deleted between the two reads takes their articles along.
     rows = [row for row in page.rows if row["author_id"] in authors]
     return Page.from_rows(replace(page, rows=rows), lambda row: _to_schema(row, authors))
 
 
-async def get_article(
-    reader: QueryRunner, caller: Principal | None, article_id: UUID
-) -> ArticleOut:
+async def get_article(reader: QueryRunner, by: Caller | None, article_id: UUID) -> ArticleOut:
     row = await reader.first(queries.ARTICLE, id=article_id)
-    if row is None or not _sees(caller, row["status"], row["author_id"]):
+    if row is None or not _sees(by, row["status"], row["author_id"]):
         raise ArticleNotFoundError
     authors = await users.authors(reader, [row["author_id"]])
     if not authors:
@@ -61,101 +59,90 @@ async def get_article(
 
 
 async def create_article(
-    context: Context,
-    session: AsyncSession,
-    reader: QueryRunner,
-    author: Principal,
-    new: ArticleCreate,
+    context: Context, session: AsyncSession, by: Principal, new: ArticleCreate
 ) -> ArticleOut:
-    """A draft."""
-    await storage.keep(context, session, SYSTEM, author.user_id, new=(new.title, new.content))
-    article = Article(title=new.title, content=new.content, author_id=author.user_id)
+    """A draft of the caller's own."""
+    by.must("articles:write")
+    await storage.keep(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
+    article = Article(title=new.title, content=new.content, author_id=by.user_id)
     article.updated_at = article.created_at
     session.add(article)
-    return await _saved(session, reader, article)
+    return await _saved(session, article)
 
 
 async def update_article(
-    context: Context,
-    session: AsyncSession,
-    reader: QueryRunner,
-    caller: Principal,
-    article_id: UUID,
-    changes: ArticleUpdate,
+    context: Context, session: AsyncSession, by: Caller, article_id: UUID, changes: ArticleUpdate
 ) -> ArticleOut:
-    article = await _own(session, caller, article_id)
+    by.must("articles:write")
+    article = await _own(session, by, article_id)
     sent = changes.model_dump()
-    told = audit.changes_of({name: getattr(article, name) for name in sent}, sent, hidden=LONG)
+    changed = audit.changes_of({name: getattr(article, name) for name in sent}, sent, hidden=LONG)
     old = _texts(article)
     for name, value in sent.items():
         setattr(article, name, value)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
     await storage.keep(context, session, SYSTEM, article.author_id, old=old, new=_texts(article))
-    saved = await _saved(session, reader, article)
-    if told and article.author_id != caller.user_id:
-        await _record(session, caller, "article.update", article_id, told)
+    saved = await _saved(session, article)
+    if changed and article.author_id != by.user_id:
+        await _record(session, by, "article.update", article_id, changed)
     return saved
 
 
 async def delete_article(
-    context: Context, session: AsyncSession, caller: Principal, article_id: UUID
+    context: Context, session: AsyncSession, by: Caller, article_id: UUID
 ) -> None:
-    article = await _own(session, caller, article_id)
+    by.must("articles:delete")
+    article = await _own(session, by, article_id)
     await storage.keep(context, session, SYSTEM, article.author_id, old=_texts(article))
     await session.delete(article)
     await session.flush()
     gone = {"author_id": article.author_id, "status": article.status}
-    await _record(session, caller, "article.delete", article_id, audit.changes_of(gone, {}))
+    await _record(session, by, "article.delete", article_id, audit.changes_of(gone, {}))
 
 
-async def publish_article(
-    session: AsyncSession, reader: QueryRunner, caller: Principal, article_id: UUID
-) -> ArticleOut:
+async def publish_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
     """From draft or archived."""
-    article = await _own(session, caller, article_id)
+    by.must("articles:publish")
+    article = await _own(session, by, article_id)
     if article.status == "published":
         raise ArticleAlreadyPublishedError
     if article.content is None:
         raise ArticleWithoutContentError
-    return await _moved(session, reader, caller, article, "publish", "published", utc_now())
+    return await _moved(session, by, article, "publish", "published", utc_now())
 
 
-async def unpublish_article(
-    session: AsyncSession, reader: QueryRunner, caller: Principal, article_id: UUID
-) -> ArticleOut:
+async def unpublish_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
     """Back to a draft, as if it had never been published."""
-    article = await _own(session, caller, article_id)
+    by.must("articles:publish")
+    article = await _own(session, by, article_id)
     if article.status != "published":
         raise ArticleNotPublishedError
-    return await _moved(session, reader, caller, article, "unpublish", "draft", None)
+    return await _moved(session, by, article, "unpublish", "draft", None)
 
 
-async def archive_article(
-    session: AsyncSession, reader: QueryRunner, caller: Principal, article_id: UUID
-) -> ArticleOut:
+async def archive_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
     """Out of sight; when it was published stays on record."""
-    article = await _own(session, caller, article_id)
+    by.must("articles:publish")
+    article = await _own(session, by, article_id)
     if article.status == "archived":
         raise ArticleAlreadyArchivedError
-    published_at = article.published_at
-    return await _moved(session, reader, caller, article, "archive", "archived", published_at)
+    return await _moved(session, by, article, "archive", "archived", article.published_at)
 
 
-async def _own(session: AsyncSession, caller: Principal, article_id: UUID) -> Article:
+async def _own(session: AsyncSession, by: Caller, article_id: UUID) -> Article:
     """The article, locked, if the caller may change it: 404 unless they see it, then 403."""
     article = await session.get(Article, article_id, with_for_update=True)
-    if article is None or not _sees(caller, article.status, article.author_id):
+    if article is None or not _sees(by, article.status, article.author_id):
         raise ArticleNotFoundError
-    if article.author_id != caller.user_id and not _is_admin(caller):
+    if article.author_id != by.user_id and not _is_admin(by):
         raise PermissionDeniedError
     return article
 
 
 async def _moved(
     session: AsyncSession,
-    reader: QueryRunner,
-    caller: Principal,
+    by: Caller,
     article: Article,
     action: str,
     status: str,
@@ -165,35 +152,35 @@ async def _moved(
     before = {"status": article.status, "published_at": article.published_at}
     changes = audit.changes_of(before, {"status": status, "published_at": published_at})
     article.status, article.published_at = status, published_at
-    saved = await _saved(session, reader, article)
-    await _record(session, caller, f"article.{action}", article.id, changes)
+    saved = await _saved(session, article)
+    await _record(session, by, f"article.{action}", article.id, changes)
     return saved
 
 
 async def _record(
-    session: AsyncSession, caller: Principal, action: str, article_id: UUID, changes: dict[str, Any]
+    session: AsyncSession, by: Caller, action: str, article_id: UUID, changes: dict[str, Any]
 ) -> None:
     target = ("article", article_id)
-    await audit.record(session, action, target=target, actor_id=caller.user_id, changes=changes)
+    await audit.record(session, action, target=target, actor_id=by.user_id, changes=changes)
 
 
-async def _saved(session: AsyncSession, reader: QueryRunner, article: Article) -> ArticleOut:
+async def _saved(session: AsyncSession, article: Article) -> ArticleOut:
     await session.flush()
-    row = article.model_dump(exclude={"search"})
-    return _to_schema(row, await users.authors(reader, [article.author_id]))
+    authors = await users.authors(SessionReader(session), [article.author_id])
+    return _to_schema(article.model_dump(exclude={"search"}), authors)
 
 
 def _texts(article: Article) -> storage.Texts:
     return article.title, article.content
 
 
-def _is_admin(caller: Principal | None) -> bool:
-    return caller is not None and caller.may(ADMIN)
+def _is_admin(by: Caller | None) -> bool:
+    return by is not None and by.may(ADMIN)
 
 
-def _sees(caller: Principal | None, status: str, author_id: UUID) -> bool:
-    own = caller is not None and caller.user_id == author_id
-    return own or status == "published" or _is_admin(caller)
+def _sees(by: Caller | None, status: str, author_id: UUID) -> bool:
+    own = by is not None and by.user_id == author_id
+    return own or status == "published" or _is_admin(by)
 
 
 def _to_schema(row: dict[str, Any], authors: dict[UUID, Author]) -> ArticleOut:

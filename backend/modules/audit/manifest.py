@@ -6,7 +6,6 @@ from backend.modules.audit.router import router
 from backend.modules.audit.settings import AuditSettings
 
 module = Module(
-    name="audit",
     router=router,
     features=(Feature("audit", "The record of what was done.", {"read": "Read the record."}),),
     settings=AuditSettings,

@@ -5,13 +5,13 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from sqlalchemy import SQLColumnExpression, select
+from sqlalchemy import SQLColumnExpression
 from sqlmodel import col
 
 from backend.addresses.ip_addresses import plain_address
-from backend.core.http.pagination import created_filters
+from backend.core.lists import ResourceList, created_filters, select_fields
 from backend.core.schemas import is_uuid
-from backend.db.lists.pages import Filter, ListSpec
+from backend.db.lists.pages import Filter
 from backend.modules.audit.models import AuditEvent
 from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
 
@@ -37,9 +37,10 @@ def _equal(column: SQLColumnExpression[Any], kind: Any, description: str) -> Fil
 
 
 _IN_TIME = created_filters(col(AuditEvent.occurred_at))
-EVENTS = ListSpec(
+EVENTS = ResourceList(
     name="audit events",
-    statement=select(*(getattr(AuditEvent, name) for name in AuditEventOut.model_fields)),
+    schema=AuditEventOut,
+    statement=select_fields(AuditEvent, AuditEventOut),
     key=col(AuditEvent.id),
     sorts={"occurred_at": col(AuditEvent.occurred_at)},
     default_sort="-occurred_at",

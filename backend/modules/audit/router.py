@@ -1,19 +1,21 @@
 from typing import Annotated
 
-from fastapi import Depends, Response
-
 from backend.core.http.dependencies import Reader
-from backend.core.http.pagination import ListParameters, Page, PageRequest
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import require
+from backend.core.lists import Page
+from backend.core.principal import Principal
+from backend.db.lists.pages import ListQuery
 from backend.modules.audit import queries, service
 from backend.modules.audit.schemas import AuditEventOut
 
 router = Router(prefix="/audit-events", tags=["audit"])
-EventPage = Annotated[PageRequest, Depends(ListParameters(queries.EVENTS, AuditEventOut))]
+MayRead = Annotated[Principal, require("audit:read")]
+EventQuery = Annotated[ListQuery, list_parameters(queries.EVENTS)]
 
 
-@router.get("", response_model=Page[AuditEventOut], dependencies=[require("audit:read")])
-async def list_events(reader: Reader, page: EventPage) -> Response:
+@router.get("")
+async def list_events(by: MayRead, reader: Reader, query: EventQuery) -> Page[AuditEventOut]:
     """What was done, by whom and from where; the latest first."""
-    return page.render(await service.list_events(reader, page.query))
+    return await service.list_events(reader, by, query)

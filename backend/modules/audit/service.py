@@ -13,10 +13,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.client_info import client_info
 from backend.core.context import Context
-from backend.core.http.pagination import Page
+from backend.core.lists import Page, read_page
+from backend.core.principal import Caller
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.lists.pages import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import queries
 from backend.modules.audit.digests import signing_keys
@@ -168,13 +169,14 @@ def _is_long(value: Any) -> bool:
     return isinstance(value, str) and len(value) > _MAX_TEXT
 
 
-async def list_events(reader: QueryRunner, query: ListQuery) -> Page[AuditEventOut]:
-    page = await fetch_page(reader, queries.EVENTS, query)
-    return Page.from_rows(page, AuditEventOut.from_row)
+async def list_events(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[AuditEventOut]:
+    by.must("audit:read")
+    return await read_page(reader, queries.EVENTS, query)
 
 
 async def verify(
     context: Context,
+    by: Caller,
     *,
     progress: Progress = lambda done, total: None,
     anchor: Anchor | None = None,
@@ -183,6 +185,7 @@ async def verify(
 
     Sees one moment of the database, however long it takes, and keeps nobody waiting.
     """
+    by.must("audit:read")
     async with context.database.without_timeouts() as session:
         await (await session.connection()).execute(text(_SNAPSHOT))
         return await examine(session, signing_keys(context), progress, anchor)

@@ -5,7 +5,6 @@ from backend.modules.jobs.router import router
 from backend.modules.jobs.service import check_worker
 
 module = Module(
-    name="jobs",
     router=router,
     features=(
         Feature(

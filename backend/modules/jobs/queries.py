@@ -21,9 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.db.lists.pages import Filter, ListSpec
+from backend.core.lists import ResourceList
+from backend.db.lists.pages import Filter
 from backend.db.query_runner import Query
-from backend.modules.jobs.schemas import Status
+from backend.modules.jobs.schemas import JobOut, Status
 
 STORED = table(
     "procrastinate_jobs",
@@ -55,8 +56,9 @@ _JOB = select(
 )
 JOB_BY_ID = _JOB.where(STORED.c.id == bindparam("id", type_=BigInteger))
 JOB = Query(JOB_BY_ID)
-JOBS = ListSpec(
+JOBS = ResourceList(
     name="jobs",
+    schema=JobOut,
     statement=_JOB,
     key=STORED.c.id,
     # In the order they were made, which no index of the times would tell faster.

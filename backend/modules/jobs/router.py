@@ -1,47 +1,36 @@
 from typing import Annotated
 
-from fastapi import Depends, Response
-
 from backend.core.errors import error_responses
 from backend.core.http.dependencies import Reader, Session
-from backend.core.http.pagination import (
-    FieldSelection,
-    ListParameters,
-    Page,
-    PageRequest,
-    ResourceParameters,
-)
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import require
+from backend.core.lists import Page
+from backend.core.principal import Principal
+from backend.db.lists.pages import ListQuery
 from backend.modules.jobs import queries, service
 from backend.modules.jobs.exceptions import JobNotFailedError, JobNotFoundError
 from backend.modules.jobs.schemas import JobId, JobOut
 
 router = Router(prefix="/jobs", tags=["jobs"])
-READ, WRITE = [require("jobs:read")], [require("jobs:write")]
-JobAnswer = Annotated[FieldSelection, Depends(ResourceParameters(JobOut))]
-JobPage = Annotated[PageRequest, Depends(ListParameters(queries.JOBS, JobOut))]
+MayRead = Annotated[Principal, require("jobs:read")]
+MayWrite = Annotated[Principal, require("jobs:write")]
+JobQuery = Annotated[ListQuery, list_parameters(queries.JOBS)]
 
 
-@router.get("", response_model=Page[JobOut], dependencies=READ)
-async def list_jobs(reader: Reader, page: JobPage) -> Response:
+@router.get("")
+async def list_jobs(by: MayRead, reader: Reader, query: JobQuery) -> Page[JobOut]:
     """What is to be done later, and what could not be done; the newest first."""
-    return page.render(await service.list_jobs(reader, page.query))
+    return await service.list_jobs(reader, by, query)
 
 
-@router.get(
-    "/{id}", response_model=JobOut, dependencies=READ, responses=error_responses(JobNotFoundError)
-)
-async def read_job(id: JobId, reader: Reader, answer: JobAnswer) -> Response:
+@router.get("/{id}", responses=error_responses(JobNotFoundError))
+async def read_job(id: JobId, by: MayRead, reader: Reader) -> JobOut:
     """One job."""
-    return answer.render(await service.get_job(reader, id))
+    return await service.get_job(reader, by, id)
 
 
-@router.post(
-    "/{id}/retry",
-    dependencies=WRITE,
-    responses=error_responses(JobNotFoundError, JobNotFailedError),
-)
-async def retry_job(id: JobId, session: Session) -> JobOut:
+@router.post("/{id}/retry", responses=error_responses(JobNotFoundError, JobNotFailedError))
+async def retry_job(id: JobId, by: MayWrite, session: Session) -> JobOut:
     """Try a failed job again, with as many attempts as a new one."""
-    return await service.retry_job(session, id)
+    return await service.retry_job(session, by, id)

@@ -4,8 +4,9 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context, NotReadyError
-from backend.core.http.pagination import Page
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.core.lists import Page, read_page
+from backend.core.principal import Caller, System
+from backend.db.lists.pages import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.jobs import queries
 from backend.modules.jobs.exceptions import JobNotFailedError, JobNotFoundError
@@ -24,19 +25,22 @@ _DELETE_OLD = text(
 )
 
 
-async def list_jobs(reader: QueryRunner, query: ListQuery) -> Page[JobOut]:
-    return Page.from_rows(await fetch_page(reader, queries.JOBS, query), JobOut.from_row)
+async def list_jobs(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[JobOut]:
+    by.must("jobs:read")
+    return await read_page(reader, queries.JOBS, query)
 
 
-async def get_job(reader: QueryRunner, job_id: int) -> JobOut:
+async def get_job(reader: QueryRunner, by: Caller, job_id: int) -> JobOut:
+    by.must("jobs:read")
     row = await reader.first(queries.JOB, id=job_id)
     if row is None:
         raise JobNotFoundError
     return JobOut.from_row(row)
 
 
-async def retry_job(session: AsyncSession, job_id: int) -> JobOut:
+async def retry_job(session: AsyncSession, by: Caller, job_id: int) -> JobOut:
     """Have a failed job tried again, as often as when it was new."""
+    by.must("jobs:write")
     connection = await session.connection()
     status = (await connection.execute(_STATUS, {"id": job_id})).scalar_one_or_none()
     if status is None:
@@ -48,8 +52,9 @@ async def retry_job(session: AsyncSession, job_id: int) -> JobOut:
     return JobOut.from_row(dict(found))
 
 
-async def delete_old(context: Context) -> None:
-    """Forget the jobs that failed more than 30 days ago."""
+async def delete_old(context: Context, by: System) -> None:
+    """Delete the jobs that failed more than 30 days ago."""
+    by.must_be_system()
     async with context.database.transaction() as session:
         await (await session.connection()).execute(_DELETE_OLD)
 

@@ -1,24 +1,15 @@
 """Reads of the mailbox, as constant statements."""
 
-from sqlalchemy import String, bindparam, func, select
+from sqlalchemy import String, bindparam, func
 from sqlmodel import col
 
+from backend.core.lists import select_fields
 from backend.db.query_runner import Query
 from backend.modules.mail.models import Mail
+from backend.modules.mail.schemas import MailOut
 
 SHOWN = 200
-_MAIL = (
-    select(
-        col(Mail.id),
-        col(Mail.to),
-        col(Mail.subject),
-        col(Mail.text),
-        col(Mail.html),
-        col(Mail.created_at),
-    )
-    # The ids are in the order of time.
-    .order_by(col(Mail.id).desc())
-    .limit(SHOWN)
-)
+# The ids are in the order of time.
+_MAIL = select_fields(Mail, MailOut, without=("links",)).order_by(col(Mail.id).desc()).limit(SHOWN)
 NEWEST = Query(_MAIL)
 NEWEST_TO = Query(_MAIL.where(func.lower(Mail.to) == func.lower(bindparam("to", type_=String))))

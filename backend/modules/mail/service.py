@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.principal import System
 from backend.db.query_runner import QueryRunner
 from backend.integrations.email import MailError, Message, Provider
 from backend.integrations.email.smtp_url import parse_smtp_url
@@ -27,13 +28,14 @@ log = structlog.get_logger()
 LAYOUTS = Path(__file__).parent / "templates"
 
 
-async def deliver(context: Context, message: Message) -> None:
+async def deliver(context: Context, by: System, message: Message) -> None:
     """Send `message` by the configured provider. For a job's `run`, never for a request.
 
-    Raises `MailError`, so that the job is tried again. What will never be taken, such as a mail to
-    an address that does not exist, is logged and given up. A repeated message (same `id`) reaches
-    the mailbox and Resend once, and carries the same Message-ID by SMTP.
+    Raises `MailError`, so that the job is tried again. A mail that no server will ever take, such
+    as one to an address that does not exist, is logged and given up. A repeated message (same
+    `id`) reaches the mailbox and Resend once, and carries the same Message-ID by SMTP.
     """
+    by.must_be_system()
     try:
         await context.single(_provider).send(message)
     except MailError as error:

@@ -2,10 +2,9 @@ from backend.core.module import Module
 from backend.core.permissions import Feature
 from backend.modules.roles.router import router
 from backend.modules.roles.schemas import BUILT_IN_ROLES
-from backend.modules.roles.service import sync_on_start
+from backend.modules.roles.startup import sync_on_start
 
 module = Module(
-    name="roles",
     router=router,
     depends_on=("audit",),
     features=(

@@ -1,20 +1,16 @@
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Request
 
 from backend.core.errors import error_responses
 from backend.core.http.body_rules import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
-from backend.core.http.pagination import (
-    FieldSelection,
-    ListParameters,
-    Page,
-    PageRequest,
-    ResourceParameters,
-)
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, reauthorize, require
+from backend.core.lists import Page
 from backend.core.principal import Principal
+from backend.db.lists.pages import ListQuery
 from backend.modules.roles import queries, rules, service
 from backend.modules.roles.exceptions import (
     RoleAlreadyExistsError,
@@ -28,50 +24,48 @@ from backend.modules.roles.schemas import FeatureOut, RoleCreate, RoleOut, RoleU
 router = Router(tags=["roles"])
 MayRead = Annotated[Principal, require("roles:read")]
 MayWrite = Annotated[Principal, require("roles:write")]
-RoleAnswer = Annotated[FieldSelection, Depends(ResourceParameters(RoleOut))]
-RolePage = Annotated[PageRequest, Depends(ListParameters(queries.ROLES, RoleOut))]
-FeaturePage = Annotated[PageRequest, Depends(ListParameters(queries.PERMISSIONS, FeatureOut))]
+RoleQuery = Annotated[ListQuery, list_parameters(queries.ROLES)]
+FeatureQuery = Annotated[ListQuery, list_parameters(queries.PERMISSIONS)]
 
 
-@router.get("/permissions", response_model=Page[FeatureOut])
+@router.get("/permissions")
 async def list_permissions(
-    _: CurrentPrincipal, context: CurrentContext, reader: Reader, page: FeaturePage
-) -> Response:
+    _: CurrentPrincipal, context: CurrentContext, reader: Reader, query: FeatureQuery
+) -> Page[FeatureOut]:
     """Everything that can be permitted, by feature."""
-    return page.render(await service.list_permissions(reader, context.features, page.query))
+    return await service.list_permissions(reader, context.features, query)
 
 
-@router.get("/roles", response_model=Page[RoleOut])
-async def list_roles(_: MayRead, reader: Reader, page: RolePage) -> Response:
+@router.get("/roles")
+async def list_roles(by: MayRead, reader: Reader, query: RoleQuery) -> Page[RoleOut]:
     """All roles."""
-    return page.render(await service.list_roles(reader, page.query))
+    return await service.list_roles(reader, by, query)
+
+
+@router.get("/roles/{name}", responses=error_responses(RoleNotFoundError))
+async def read_role(name: str, by: MayRead, reader: Reader) -> RoleOut:
+    """One role."""
+    return await service.get_role(reader, by, name)
 
 
 @router.post(
     "/roles",
     status_code=201,
+    location=read_role,
     dependencies=[also_checks(rules.permissions)],
     responses=error_responses(RoleAlreadyExistsError, UnknownPermissionError),
 )
 async def create_role(
-    principal: MayWrite,
+    by: MayWrite,
     request: Request,
     context: CurrentContext,
     session: Session,
-    response: Response,
     new: RoleCreate,
 ) -> RoleOut:
     """Make a role, of permissions that the caller holds."""
-    role = await service.create_role(session, principal, new, context.features)
+    role = await service.create_role(session, by, new, context.features)
     await reauthorize(request)
-    response.headers["Location"] = f"/api/v1/roles/{role.name}"
     return role
-
-
-@router.get("/roles/{name}", response_model=RoleOut, responses=error_responses(RoleNotFoundError))
-async def read_role(name: str, _: MayRead, reader: Reader, answer: RoleAnswer) -> Response:
-    """One role."""
-    return answer.render(await service.get_role(reader, name))
 
 
 @router.patch(
@@ -81,7 +75,7 @@ async def read_role(name: str, _: MayRead, reader: Reader, answer: RoleAnswer) -
 )
 async def update_role(
     name: str,
-    principal: MayWrite,
+    by: MayWrite,
     request: Request,
     context: CurrentContext,
     session: Session,
@@ -91,7 +85,7 @@ async def update_role(
 
     A role that holds a permission the caller lacks is out of their reach.
     """
-    role = await service.update_role(session, principal, name, changes, context.features)
+    role = await service.update_role(session, by, name, changes, context.features)
     await reauthorize(request)
     return role
 
@@ -101,7 +95,7 @@ async def update_role(
     status_code=204,
     responses=error_responses(RoleNotFoundError, RoleProtectedError, RoleInUseError),
 )
-async def delete_role(name: str, principal: MayWrite, request: Request, session: Session) -> None:
+async def delete_role(name: str, by: MayWrite, request: Request, session: Session) -> None:
     """Delete a role that nobody has."""
-    await service.delete_role(session, principal, name)
+    await service.delete_role(session, by, name)
     await reauthorize(request)

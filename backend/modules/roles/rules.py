@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from backend.core.errors import FieldError
 from backend.core.http.body_rules import Refused
+from backend.core.principal import SYSTEM
 from backend.modules.roles import service
 from backend.modules.roles.exceptions import RoleNotFoundError, UnknownPermissionError
 
@@ -14,7 +15,7 @@ async def permissions(refused: Refused) -> list[FieldError]:
     known = {name for feature in context.features for name in feature.permissions}
     if "name" in refused.path:
         with suppress(RoleNotFoundError):
-            role = await service.get_role(context.database.primary, refused.path["name"])
+            role = await service.get_role(context.database.primary, SYSTEM, refused.path["name"])
             known.update(role.permissions)
     unknown = [position for position, name in enumerate(sent) if name not in known]
     return list(UnknownPermissionError(unknown).errors)

@@ -15,9 +15,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
-from backend.core.http.pagination import Page
+from backend.core.lists import Page, read_page
 from backend.core.permissions import ADMIN_ROLE, Feature
-from backend.core.principal import Principal
+from backend.core.principal import Caller, System
 from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
@@ -44,20 +44,16 @@ from backend.modules.roles.schemas import (
 
 # Any number no other lock of this application uses.
 _SYNC_LOCK = 7_265_312
-_TOLD = ("description", "permissions")
+_RECORDED = ("description", "permissions")
 
 
-async def sync_on_start(context: Context) -> None:
-    async with context.database.transaction() as session:
-        await sync(session, context.features)
-
-
-async def sync(session: AsyncSession, features: Iterable[Feature]) -> None:
+async def sync(session: AsyncSession, by: System, features: Iterable[Feature]) -> None:
     """Make the built-in roles, and grant them permissions that have never been seen before.
 
     A permission that an administrator took away from a role has been seen, and stays away.
     Nothing is removed: during a rolling update the older version starts, too.
     """
+    by.must_be_system()
     features = list(features)
     await session.exec(select(func.pg_advisory_xact_lock(_SYNC_LOCK)))
     declared = _declared(features)
@@ -95,11 +91,12 @@ def grants() -> Subquery:
     return select(col(Role.name).label("role_name"), col(Role.permissions)).subquery("grants")
 
 
-async def permissions_of(session: AsyncSession, roles: Sequence[str]) -> frozenset[str]:
+async def permissions_of(session: AsyncSession, by: Caller, roles: Sequence[str]) -> frozenset[str]:
     """All that these roles permit together; `UnknownRoleError` if one does not exist.
 
     None of them can be deleted before the transaction ends.
     """
+    by.must("roles:read")
     statement = select(Role.name, Role.permissions).where(col(Role.name).in_(roles))
     statement = statement.with_for_update(read=True, key_share=True)
     found = dict((await session.exec(statement)).all())
@@ -108,18 +105,21 @@ async def permissions_of(session: AsyncSession, roles: Sequence[str]) -> frozens
     return frozenset(permission for held in found.values() for permission in held)
 
 
-async def lock_existing(session: AsyncSession, names: Collection[str]) -> frozenset[str]:
+async def lock_existing(
+    session: AsyncSession, by: Caller, names: Collection[str]
+) -> frozenset[str]:
     """Those of these roles that exist. None can be deleted before the transaction ends."""
+    by.must("roles:read")
     statement = select(Role.name).where(col(Role.name).in_(names)).order_by(col(Role.name))
     statement = statement.with_for_update(read=True, key_share=True)
     return frozenset(await session.exec(statement))
 
 
-async def role_errors(context: Context, roles: Sequence[str]) -> list[FieldError]:
+async def role_errors(context: Context, by: Caller, roles: Sequence[str]) -> list[FieldError]:
     """Which of these roles do not exist."""
     async with context.database.transaction() as session:
         try:
-            await permissions_of(session, roles)
+            await permissions_of(session, by, roles)
         except UnknownRoleError as refused:
             return list(refused.errors)
     return []
@@ -129,23 +129,25 @@ async def list_permissions(
     reader: QueryRunner, features: Iterable[Feature], query: ListQuery
 ) -> Page[FeatureOut]:
     """Everything that can be permitted, by feature; two modules may declare parts of one."""
-    told: dict[str, FeatureOut] = {}
+    by_name: dict[str, FeatureOut] = {}
     for feature in features:
         empty = FeatureOut(feature=feature.name, description=feature.description, actions=[])
-        told.setdefault(feature.name, empty).actions += [
+        by_name.setdefault(feature.name, empty).actions += [
             ActionOut(action=action, permission=f"{feature.name}:{action}", description=text)
             for action, text in feature.actions.items()
         ]
-    declared = json.dumps([each.model_dump() for each in told.values()])
+    declared = json.dumps([each.model_dump() for each in by_name.values()])
     page = await fetch_page(reader, queries.PERMISSIONS, query, declared=declared)
     return Page.from_rows(page, FeatureOut.model_validate)
 
 
-async def list_roles(reader: QueryRunner, query: ListQuery) -> Page[RoleOut]:
-    return Page.from_rows(await fetch_page(reader, queries.ROLES, query), RoleOut.from_row)
+async def list_roles(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[RoleOut]:
+    by.must("roles:read")
+    return await read_page(reader, queries.ROLES, query)
 
 
-async def get_role(reader: QueryRunner, name: str) -> RoleOut:
+async def get_role(reader: QueryRunner, by: Caller, name: str) -> RoleOut:
+    by.must("roles:read")
     row = await reader.first(queries.ROLE, name=name) if _is_name(name) else None
     if row is None:
         raise RoleNotFoundError
@@ -153,9 +155,10 @@ async def get_role(reader: QueryRunner, name: str) -> RoleOut:
 
 
 async def create_role(
-    session: AsyncSession, by: Principal, new: RoleCreate, features: Iterable[Feature]
+    session: AsyncSession, by: Caller, new: RoleCreate, features: Iterable[Feature]
 ) -> RoleOut:
     """A role with permissions that are all the caller's own, and declared by `features`."""
+    by.must("roles:write")
     _check_grantable(new.permissions, _declared(features), by)
     role = Role(
         name=new.name, description=new.description, permissions=sorted(set(new.permissions))
@@ -173,13 +176,14 @@ async def create_role(
 
 async def update_role(
     session: AsyncSession,
-    by: Principal,
+    by: Caller,
     name: str,
     changes: RoleUpdate,
     features: Iterable[Feature],
 ) -> RoleOut:
     """Change what was sent. A role that holds more than the caller is out of their reach."""
-    role = await _locked(session, name, by)
+    by.must("roles:write")
+    role = await _locked(session, by, name)
     before, sent = _snapshot(role), changes.model_dump()
     if "permissions" in sent:
         held = set(role.permissions)
@@ -194,8 +198,9 @@ async def update_role(
     return RoleOut.from_row(role.model_dump())
 
 
-async def delete_role(session: AsyncSession, by: Principal, name: str) -> None:
-    role = await _locked(session, name, by)
+async def delete_role(session: AsyncSession, by: Caller, name: str) -> None:
+    by.must("roles:write")
+    role = await _locked(session, by, name)
     if role.built_in:
         raise RoleProtectedError
     try:
@@ -212,32 +217,32 @@ def _is_name(name: str) -> bool:
     return re.fullmatch(ROLE_NAME.strip("^$"), name) is not None
 
 
-async def _locked(session: AsyncSession, name: str, by: Principal) -> Role:
+async def _locked(session: AsyncSession, by: Caller, name: str) -> Role:
     """The role, which waits for nobody who gives it to somebody; nor do they wait for this."""
     found = None
     if _is_name(name):
         found = await session.get(Role, name, with_for_update={"key_share": True})
     if found is None:
         raise RoleNotFoundError
-    if not by.permissions.issuperset(found.permissions):
+    if not by.may_all(set(found.permissions)):
         raise PermissionDeniedError
     return found
 
 
-def _check_grantable(sent: Sequence[str], known: set[str], by: Principal) -> None:
+def _check_grantable(sent: Sequence[str], known: set[str], by: Caller) -> None:
     if unknown := [position for position, name in enumerate(sent) if name not in known]:
         raise UnknownPermissionError(unknown)
-    if not by.permissions.issuperset(sent):
+    if not by.may_all(set(sent)):
         raise PermissionDeniedError
 
 
 def _snapshot(role: Role) -> dict[str, object]:
-    return {member: getattr(role, member) for member in _TOLD}
+    return {member: getattr(role, member) for member in _RECORDED}
 
 
 async def _record(
     session: AsyncSession,
-    by: Principal,
+    by: Caller,
     action: str,
     name: str,
     before: dict[str, object],

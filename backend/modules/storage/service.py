@@ -13,7 +13,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.principal import Caller
+from backend.core.principal import System
 from backend.modules.storage.exceptions import StorageQuotaExceededError
 from backend.modules.storage.models import StoredBytes
 from backend.modules.storage.settings import StorageSettings
@@ -46,7 +46,7 @@ _COUNT = (
 async def keep(
     context: Context,
     session: AsyncSession,
-    by: Caller,
+    by: System,
     user_id: UUID,
     *,
     old: Texts = (),

@@ -88,7 +88,7 @@ async def _hash_password_of(context: Context, new: UserCreate, password: str) ->
     names = (new.email, new.username)
     found = password_errors(context, password, names=names)
     if found and new.roles is not MISSING:
-        found += await roles_service.role_errors(context, new.roles)
+        found += await roles_service.role_errors(context, SYSTEM, new.roles)
     if found:
         raise InvalidInputError(errors=found)
     return await hash_new_password(context, password, names=names, lane="registration")

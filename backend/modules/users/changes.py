@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.permissions import ADMIN_ROLE
-from backend.core.principal import Caller, System
+from backend.core.principal import SYSTEM, Caller, System
 from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
 from backend.modules.roles import service as roles_service
@@ -69,7 +69,7 @@ async def ensure_within_own_permissions(
     session: AsyncSession, by: Caller, roles: Sequence[str]
 ) -> None:
     """`PermissionDeniedError` if these roles hold a permission that `by` lacks."""
-    if not by.may_all(await roles_service.permissions_of(session, roles)):
+    if not by.may_all(await roles_service.permissions_of(session, SYSTEM, roles)):
         raise PermissionDeniedError
 
 

@@ -3,6 +3,7 @@
 from backend.addresses.email_addresses import normal_email
 from backend.core.errors import FieldError
 from backend.core.http.body_rules import Refused
+from backend.core.principal import SYSTEM
 from backend.modules.roles import service as roles
 from backend.modules.users import service
 from backend.modules.users.exceptions import OwnEmailError
@@ -14,7 +15,7 @@ async def new_user(refused: Refused) -> list[FieldError]:
     sent, caller = refused.sent, refused.caller
     found = service.new_account_errors(refused.context, sent)
     if "roles" in sent and caller is not None and caller.may("users:admin"):
-        found += await roles.role_errors(refused.context, sent["roles"])
+        found += await roles.role_errors(refused.context, SYSTEM, sent["roles"])
     return found
 
 
@@ -46,4 +47,4 @@ async def account(refused: Refused) -> list[FieldError]:
 
 
 async def assigned_roles(refused: Refused) -> list[FieldError]:
-    return await roles.role_errors(refused.context, refused.sent.get("roles", ()))
+    return await roles.role_errors(refused.context, SYSTEM, refused.sent.get("roles", ()))

@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.addresses.account_names import name_key
 from backend.core.context import Context
 from backend.core.errors import SAFE_NAME
-from backend.core.principal import System
+from backend.core.principal import SYSTEM, System
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
 from backend.modules.audit import service as audit
@@ -114,7 +114,8 @@ async def create_users(
     transaction that is written in several calls have the same `moment`, which becomes their
     `created_at`; it separates duplicates from addresses of older accounts.
     """
-    known = await roles_service.lock_existing(session, {role for row in new for role in row.roles})
+    wanted = {role for row in new for role in row.roles}
+    known = await roles_service.lock_existing(session, SYSTEM, wanted)
     errors = [
         RowError(index, "roles", "unknown_role", "One of the roles does not exist.")
         for index, row in enumerate(new)
@@ -229,7 +230,7 @@ async def import_users(
     report, hasher, moment = ImportReport(), hasher_of(context), utc_now()
     async with context.database.transaction() as session:
         # Before the first start of the API there are no roles yet.
-        await roles_service.sync(session, context.features)
+        await roles_service.sync(session, SYSTEM, context.features)
     with suppress(_RolledBackError):
         async with context.database.transaction() as session:
             for batch in _batches(lines):

@@ -14,7 +14,7 @@ from backend.core.events import publish
 from backend.core.lists import Page
 from backend.core.principal import Caller, Principal, System
 from backend.db.lists.pages import ListQuery, fetch_page
-from backend.db.query_runner import QueryRunner
+from backend.db.query_runner import QueryRunner, RowReader
 from backend.modules.users import queries
 from backend.modules.users.administration import (
     count_mailed_link,
@@ -99,7 +99,7 @@ async def list_users(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[
     return Page.from_rows(page, _row_to_schema)
 
 
-async def authors(reader: QueryRunner, ids: Collection[UUID]) -> dict[UUID, Author]:
+async def authors(reader: RowReader, ids: Collection[UUID]) -> dict[UUID, Author]:
     """The public part of these accounts, all in one read."""
     rows = await reader.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
     return {row["id"]: Author.from_row(row) for row in rows}

@@ -10,6 +10,7 @@ import structlog
 from pydantic import ValidationError
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.audit import retention
 from backend.modules.audit import service as audit
 from backend.modules.audit.digests import epoch, seal_digest, signature_of, signing_keys
@@ -37,7 +38,7 @@ async def seals(context: Context, write: Write, intruder: Database, *ages: int) 
         await write(2, days_ago=days_ago)
         await seal_waiting(context)
     backdate(context, intruder, ages)
-    assert (await audit.verify(context)).findings == []
+    assert (await audit.verify(context, SYSTEM)).findings == []
     return [id for _, found in stored(intruder) for id in found]
 
 
@@ -76,13 +77,13 @@ async def test_old_seals_go_with_their_events_and_the_rest_is_good(
     assert ids(database) == sorted(kept + waiting)
     assert stored(database) == [(3, kept[:2]), (4, kept[2:]), (5, waiting)]
     assert [line["event"] for line in log] == ["audit_sealed", "audit_removed"]
-    result = await audit.verify(context)
+    result = await audit.verify(context, SYSTEM)
     assert result == audit.VerificationResult(events=5, seals=3)
     await remove_outlived(context)
     assert len(stored(database)) == 3
     await write()
     await seal_waiting(context)
-    assert await audit.verify(context) == audit.VerificationResult(events=6, seals=4)
+    assert await audit.verify(context, SYSTEM) == audit.VerificationResult(events=6, seals=4)
 
 
 async def test_removing_goes_on_until_nothing_old_is_left(
@@ -97,7 +98,7 @@ async def test_removing_goes_on_until_nothing_old_is_left(
     await remove_outlived(context)
     assert [number for number, found in stored(database) if found] == [6]
     assert len(ids(database)) == 2
-    assert (await audit.verify(context)).findings == []
+    assert (await audit.verify(context, SYSTEM)).findings == []
 
 
 async def test_the_last_seal_stays_however_old(
@@ -111,7 +112,7 @@ async def test_the_last_seal_stays_however_old(
     assert ids(database) == []
     await remove_outlived(context)
     assert [number for number, _ in stored(database)] == [3, 4]
-    assert (await audit.verify(context)).findings == []
+    assert (await audit.verify(context, SYSTEM)).findings == []
 
 
 async def test_a_seal_goes_only_when_all_of_it_is_old(
@@ -150,7 +151,7 @@ async def test_what_somebody_else_removed_is_not_taken_for_retention(
     await seals(context, write, intruder, FLOOR_DAYS + 5, FLOOR_DAYS + 4, 1)
     database.execute("DELETE FROM audit_seals WHERE number = 1")
     database.execute("DELETE FROM audit_events WHERE occurred_at < now() - interval '34.5 days'")
-    assert (await audit.verify(context)).findings == ["Seal 1 is missing."]
+    assert (await audit.verify(context, SYSTEM)).findings == ["Seal 1 is missing."]
 
 
 async def test_a_removed_seal_is_no_longer_there_to_compare(
@@ -158,7 +159,7 @@ async def test_a_removed_seal_is_no_longer_there_to_compare(
 ) -> None:
     await seals(context, write, intruder, DAYS + 2, 1)
     await remove_outlived(context)
-    result = await audit.verify(context, anchor=audit.Anchor(1, "00" * 32))
+    result = await audit.verify(context, SYSTEM, anchor=audit.Anchor(1, "00" * 32))
     assert (result.findings, len(result.notes)) == ([], 1)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.audit import service as audit
 from backend.modules.audit.sealing import seal_waiting
 from tests.applications import MODULES, make_context
@@ -45,7 +46,7 @@ async def test_everything_works_but_changing_the_record(context: Context) -> Non
     async with context.database.transaction() as session:
         await audit.record(session, "test.done")
     await seal_waiting(context)
-    assert (await audit.verify(context)).events == 1
+    assert (await audit.verify(context, SYSTEM)).events == 1
     for statement in (
         "UPDATE audit_events SET ip = ''",
         "DELETE FROM audit_events",

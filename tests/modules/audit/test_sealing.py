@@ -8,6 +8,7 @@ import structlog
 from croniter import croniter  # type: ignore[import-untyped]  # it comes without types
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.audit import sealing
 from backend.modules.audit import service as audit
 from backend.modules.audit.manifest import module
@@ -49,7 +50,7 @@ async def test_many_events_make_several_seals(
     rows = database.execute("SELECT cardinality(event_ids) FROM audit_seals ORDER BY number")
     assert [size for (size,) in rows] == [sealing.SEAL_SIZE, sealing.SEAL_SIZE, 1]
     assert sealed_ids(database) == ids(database)
-    assert (await audit.verify(context)).findings == []
+    assert (await audit.verify(context, SYSTEM)).findings == []
 
 
 async def test_who_commits_late_is_not_passed_over(
@@ -63,7 +64,7 @@ async def test_who_commits_late_is_not_passed_over(
     await seal_waiting(context)
     assert sorted(sealed_ids(database)) == ids(database)
     assert len(ids(database)) == 2
-    result = await audit.verify(context)
+    result = await audit.verify(context, SYSTEM)
     assert (result.findings, result.events, result.waiting) == ([], 2, 0)
 
 
@@ -120,7 +121,7 @@ async def test_writers_and_sealers_all_at_once_lose_nothing(
     assert sorted(sealed_ids(database)) == ids(database)
     numbers = database.execute("SELECT number FROM audit_seals ORDER BY number").fetchall()
     assert [number for (number,) in numbers] == list(range(1, len(numbers) + 1))
-    result = await audit.verify(context)
+    result = await audit.verify(context, SYSTEM)
     assert (result.findings, result.events, result.seals) == ([], 6 * 24, len(numbers))
 
 
@@ -152,7 +153,7 @@ async def test_an_impossible_time_stops_neither_seal_nor_verification(
         [moment],
     )
     await seal_waiting(context)
-    result = await audit.verify(context)
+    result = await audit.verify(context, SYSTEM)
     assert (result.findings, result.events) == ([], 1)
 
 

@@ -11,6 +11,7 @@ import pytest
 from psycopg.sql import SQL
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.modules.audit import digests, verification
 from backend.modules.audit import service as audit
 from backend.modules.audit.sealing import append_seal, seal_waiting
@@ -25,16 +26,16 @@ async def sealed(context: Context, write: Write, intruder: Intruder) -> list[str
     for _ in range(3):
         await write(2, target=("user", "5"), changes={"a": {"old": 1, "new": 2}})
         await seal_waiting(context)
-    assert (await audit.verify(context)).findings == []
+    assert (await audit.verify(context, SYSTEM)).findings == []
     return ids(intruder)
 
 
 async def findings(context: Context) -> list[str]:
-    return (await audit.verify(context)).findings
+    return (await audit.verify(context, SYSTEM)).findings
 
 
 async def test_nothing_is_wrong_with_nothing(context: Context) -> None:
-    assert await audit.verify(context) == audit.VerificationResult()
+    assert await audit.verify(context, SYSTEM) == audit.VerificationResult()
 
 
 async def test_it_counts_what_is_sealed_and_what_waits(
@@ -42,7 +43,7 @@ async def test_it_counts_what_is_sealed_and_what_waits(
 ) -> None:
     await write(3)
     await write(1, days_ago=1)
-    assert await audit.verify(context) == audit.VerificationResult(
+    assert await audit.verify(context, SYSTEM) == audit.VerificationResult(
         events=6, seals=3, waiting=4, overdue=1
     )
 
@@ -151,18 +152,18 @@ async def test_a_removed_end_is_found_by_what_was_logged(
 ) -> None:
     (digest,) = intruder.execute("SELECT digest FROM audit_seals WHERE number = 3").fetchone() or ()
     anchor = audit.Anchor(3, digest.hex())
-    assert (await audit.verify(context, anchor=anchor)).findings == []
+    assert (await audit.verify(context, SYSTEM, anchor=anchor)).findings == []
     intruder.execute("DELETE FROM audit_seals WHERE number = 3")
     intruder.execute("DELETE FROM audit_events WHERE id = ANY(%s)", [sealed[4:]])
     assert await findings(context) == []
-    told = (await audit.verify(context, anchor=anchor)).findings
+    told = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
     assert told == ["Seal 3 is missing."]
     # The application goes on and takes the number again.
     async with context.database.transaction() as session:
         await audit.record(session, "test.later")
     await seal_waiting(context)
     assert await findings(context) == []
-    told = (await audit.verify(context, anchor=anchor)).findings
+    told = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
     assert told == ["Seal 3 is not the one that was logged."]
 
 
@@ -260,7 +261,7 @@ async def test_the_sealer_vouches_for_no_forgery(
     await write(2)
     await seal_waiting(context)
     assert [line["event"] for line in log] == ["audit_chain_broken", "audit_sealed"]
-    result = await audit.verify(context)
+    result = await audit.verify(context, SYSTEM)
     (found,) = result.findings
     assert found.startswith("Seal 1 is signed with a key that is not known")
     assert (result.seals, result.notes) == (2, [])
@@ -278,8 +279,8 @@ async def test_seals_of_a_former_key_stay_good(
     for context in (secrets(b"old"), secrets(b"new", b"old")):
         await write(2)
         await seal_waiting(context)
-    assert (await audit.verify(secrets(b"new", b"old"))).findings == []
-    result = await audit.verify(secrets(b"new"))
+    assert (await audit.verify(secrets(b"new", b"old"), SYSTEM)).findings == []
+    result = await audit.verify(secrets(b"new"), SYSTEM)
     assert result.findings == []
     (note,) = result.notes
     key_id = hmac.new(secrets(b"old").key("audit seals"), b"key id", hashlib.sha256).hexdigest()
@@ -294,10 +295,10 @@ async def test_a_key_that_was_lost_before_another_vouched_for_it_is_told(
     for context in (secrets(b"old"), secrets(b"new")):
         await write(2)
         await seal_waiting(context)
-    (found,) = (await audit.verify(secrets(b"new"))).findings
+    (found,) = (await audit.verify(secrets(b"new"), SYSTEM)).findings
     assert found.startswith("Seal 1 is signed with a key that is not known (")
     assert "SECRET_KEY_PREVIOUS" in found
-    assert (await audit.verify(secrets(b"new", b"old"))).findings == []
+    assert (await audit.verify(secrets(b"new", b"old"), SYSTEM)).findings == []
 
 
 async def test_it_ends_when_enough_is_found(
@@ -308,7 +309,9 @@ async def test_it_ends_when_enough_is_found(
         await seal_waiting(context)
     intruder.execute("UPDATE audit_events SET ip = '10.0.0.1'")
     seen: list[tuple[int, int]] = []
-    result = await audit.verify(context, progress=lambda done, total: seen.append((done, total)))
+    result = await audit.verify(
+        context, SYSTEM, progress=lambda done, total: seen.append((done, total))
+    )
     assert result.is_full
     assert seen == [(verification.SEALS_AT_ONCE, verification.SEALS_AT_ONCE + 5)]
 
@@ -325,5 +328,5 @@ async def test_it_sees_one_moment_of_a_record_that_goes_on(
         if done < total:
             intruder.execute("DELETE FROM audit_events WHERE id = %s", [last])
 
-    assert (await audit.verify(context, progress=intervene)).findings == []
+    assert (await audit.verify(context, SYSTEM, progress=intervene)).findings == []
     assert len(await findings(context)) == 1

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import func, select
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
 from backend.modules.mail import mailbox, service
 from backend.modules.mail.models import Mail
@@ -44,7 +45,7 @@ async def mails(client: Client, **query: str) -> list[dict[str, Any]]:
 
 
 async def test_a_mail_is_shown_as_it_was_written(client: Client, context: Context) -> None:
-    await service.deliver(context, message())
+    await service.deliver(context, SYSTEM, message())
     (mail,) = await mails(client)
     assert is_uuid7(mail.pop("id"))
     assert mail.pop("created_at").endswith("Z")
@@ -63,7 +64,7 @@ async def test_the_newest_are_first_and_not_too_many(
     assert await mails(client) == []
     monkeypatch.setattr(mailbox, "KEPT", 203)
     for number in range(205):
-        await service.deliver(context, message(number))
+        await service.deliver(context, SYSTEM, message(number))
     subjects = [mail["subject"] for mail in await mails(client)]
     assert subjects == [f"Mail {number} 🌱" for number in range(204, 4, -1)]
     async with context.database.transaction() as session:
@@ -73,24 +74,24 @@ async def test_the_newest_are_first_and_not_too_many(
 
 async def test_a_repeated_mail_is_there_once(client: Client, context: Context) -> None:
     for _ in range(3):
-        await service.deliver(context, message())
+        await service.deliver(context, SYSTEM, message())
     assert len(await mails(client)) == 1
 
 
 async def test_mails_of_one_address(client: Client, context: Context) -> None:
-    await service.deliver(context, message(1))
-    await service.deliver(context, message(2, to="Bob@example.com"))
+    await service.deliver(context, SYSTEM, message(1))
+    await service.deliver(context, SYSTEM, message(2, to="Bob@example.com"))
     (mail,) = await mails(client, to="bob@example.com")
     assert mail["to"] == "Bob@example.com"
     assert await mails(client, to="ob@example.com") == []
 
 
 async def test_emptying(client: Client, context: Context) -> None:
-    await service.deliver(context, message())
+    await service.deliver(context, SYSTEM, message())
     assert (await client.delete(URL)).status_code == 204
     assert await mails(client) == []
     # It may come again: a new test begins with an empty mailbox.
-    await service.deliver(context, message())
+    await service.deliver(context, SYSTEM, message())
     assert len(await mails(client)) == 1
     assert (await client.delete(f"{URL}/")).status_code == 204
     assert (await client.delete(URL)).status_code == 204
@@ -211,7 +212,7 @@ def outside(request: pytest.FixtureRequest, context: Context) -> FastAPI:
 async def test_it_does_not_exist_outside_of_development(
     outside: FastAPI, context: Context, method: str, accept: str
 ) -> None:
-    await service.deliver(context, message())
+    await service.deliver(context, SYSTEM, message())
 
     async def ask(client: Client, path: str) -> tuple[int, dict[str, str], Any]:
         answer = await client.request(method, path, headers={"Accept": accept})

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
 from backend.modules.mail import service
 from tests.servers import serving
@@ -72,7 +73,7 @@ def send(context: Context) -> Deliver:
             "html": f'<p style="color: rgb(1, 2, 3)">HTML {number}</p>',
             "id": f"page.{number}",
         }
-        await service.deliver(context, Message(**{**given, **values}))
+        await service.deliver(context, SYSTEM, Message(**{**given, **values}))
 
     return send_one
 

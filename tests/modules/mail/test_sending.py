@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from structlog.typing import EventDict
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.integrations.email import MailError, Message
 from backend.integrations.email.resend import ResendProvider
 from backend.integrations.email.smtp import SmtpProvider
@@ -152,7 +153,7 @@ async def test_a_mail_that_nobody_takes_now_is_tried_again(log: list[EventDict])
     async with scripted_server(silence) as port:
         pass
     with pytest.raises(MailError):
-        await service.deliver(smtp_context(port), MESSAGE)
+        await service.deliver(smtp_context(port), SYSTEM, MESSAGE)
     (told,) = [event for event in log if event["event"] == "mail_waits"]
     assert (told["mail"], told["log_level"]) == ("test.1", "warning")
     assert not any(secret in str(log) for secret in (PASSWORD, "ada@example.com"))
@@ -165,7 +166,7 @@ async def test_a_mail_that_nobody_will_ever_take_is_given_up(log: list[EventDict
         context = make_context(
             "postgresql://nowhere", smtp_url=SecretStr(f"smtp://127.0.0.1:{port}")
         )
-        await service.deliver(context, MESSAGE)
+        await service.deliver(context, SYSTEM, MESSAGE)
     (told,) = [event for event in log if event["event"] == "mail_given_up"]
     assert told["log_level"] == "error"
     assert told["reason"] == "The mail server refused the recipient (550 5.1.1)."

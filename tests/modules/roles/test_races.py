@@ -10,6 +10,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.permissions import Feature
+from backend.core.principal import SYSTEM
 from backend.modules.roles.models import Role
 from backend.modules.roles.service import sync
 from tests.actors import Actor, ActorFactory
@@ -150,7 +151,7 @@ async def test_a_change_while_a_new_module_starts_loses_nothing(
 
     async def start() -> None:
         async with context.database.transaction() as session:
-            await sync(session, [*context.features, notes])
+            await sync(session, SYSTEM, [*context.features, notes])
 
     await other.execute("SELECT FROM roles WHERE name = 'viewer' FOR UPDATE")
     described = begun(admin.patch(f"{ROLES}/viewer", json={"description": "Looks."}))

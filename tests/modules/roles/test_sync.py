@@ -8,7 +8,9 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.permissions import Feature
-from backend.modules.roles.service import sync, sync_on_start
+from backend.core.principal import SYSTEM
+from backend.modules.roles.service import sync
+from backend.modules.roles.startup import sync_on_start
 from tests.actors import ActorFactory
 from tests.applications import make_context
 
@@ -51,7 +53,7 @@ async def set_permissions(database_url: str, role: str, permissions: set[str]) -
 
 async def synced(context: Context, features: Sequence[Feature]) -> None:
     async with context.database.transaction() as session:
-        await sync(session, features)
+        await sync(session, SYSTEM, features)
 
 
 async def test_the_first_start_makes_the_roles_of_the_table(
