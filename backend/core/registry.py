@@ -5,17 +5,15 @@ Nothing is ever skipped: a module that does not load is a feature missing in pro
 
 import importlib
 import pkgutil
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from types import ModuleType
 
-from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 
 from backend.core.events import publisher_of
-from backend.core.http.routing import Route
-from backend.core.identity import policies
+from backend.core.http.route_checks import route_problems
 from backend.core.module import Module
 from backend.core.permissions import Feature
 
@@ -195,69 +193,8 @@ def _check_routes(modules: tuple[Module, ...]) -> None:
         for feature in module.features
         for permission in feature.permissions
     }
-    owners: dict[tuple[str, str], str] = {}
-    for module in modules:
-        for route in routes_of(module):
-            where = f"Module '{module.name}', {_methods(route)}{route.path}:"
-            _check_policy(where, route, _guarded(where, route), permissions)
-            path = re.sub(r"{[^}]*}", "{}", f"{prefix_of(module)}{route.path}")
-            if path.endswith("/") and path != "/":
-                raise RegistryError(
-                    f"{where} leave out the slash at the end; every address answers with one, too."
-                )
-            for method in route.methods or ():
-                if (method, path) in owners:
-                    raise RegistryError(
-                        f"{where} module '{owners[method, path]}' has that route already."
-                    )
-                _check_hidden(where, module.name, method, path, owners)
-                owners[method, path] = module.name
-
-
-def _check_hidden(
-    where: str, name: str, method: str, path: str, owners: dict[tuple[str, str], str]
-) -> None:
-    """Within one module the order of definition decides; between two nothing would."""
-    for (other_method, other), owner in owners.items():
-        if method == other_method and owner != name and _overlap(path, other):
-            raise RegistryError(
-                f"{where} a request could also mean {other} of module '{owner}': put both routes "
-                "into one router, the one without a parameter first, or choose another path."
-            )
-
-
-def _overlap(path: str, other: str) -> bool:
-    """Whether both templates match some path. A segment with a parameter matches any segment."""
-    pairs = zip(path.split("/"), other.split("/"), strict=False)
-    same_length = path.count("/") == other.count("/")
-    return same_length and all(a == b or "{}" in a or "{}" in b for a, b in pairs)
-
-
-def _guarded(where: str, route: RouteContext) -> Route:
-    found = route.original_route
-    if isinstance(found, Route):
-        return found
-    if isinstance(found, APIRoute):
-        raise RegistryError(
-            f"{where} make the router with backend.core.http.routing.Router instead of "
-            "APIRouter, so that it follows the HTTP contract."
-        )
-    raise RegistryError(
-        f"{where} a {type(found).__name__} takes no access policy; "
-        "declare routes with the router's get, post, put, patch and delete."
+    routes = (
+        (module.name, prefix_of(module), route) for module in modules for route in routes_of(module)
     )
-
-
-def _check_policy(where: str, route: RouteContext, guarded: Route, permissions: set[str]) -> None:
-    found = policies(guarded.dependant)
-    # The guard does not see a policy that is added where its router is nested.
-    if len(found) != 1 or policies(route.dependant) != found:
-        problem = "has no access policy" if not found else "has more than one access policy"
-        raise RegistryError(f"{where} it {problem}; take exactly one of backend.core.identity's.")
-    permission = found[0].permission
-    if permission is not None and permission not in permissions:
-        raise RegistryError(f"{where} no module declares the permission '{permission}'.")
-
-
-def _methods(route: RouteContext) -> str:
-    return "/".join(sorted(route.methods)) + " " if route.methods else ""
+    for problem in route_problems(routes, permissions):
+        raise RegistryError(problem)

@@ -1,4 +1,4 @@
-"""Roles: the use cases. Built-in ones are kept in step with what the modules declare.
+"""Roles: the use cases.
 
 A permission whose module is gone stays in the roles that hold it, as during a rolling update the
 older version must not undo what the newer one granted. It can be kept or taken away, not given.
@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import Subquery, func
+from sqlalchemy import Subquery
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,12 +17,12 @@ from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
 from backend.core.lists import Page, read_page
 from backend.core.permissions import ADMIN_ROLE, Feature
-from backend.core.principal import Caller, System
-from backend.db.base import utc_now
+from backend.core.principal import Caller
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.roles import queries
+from backend.modules.roles.built_in_roles import declared_permissions, sync
 from backend.modules.roles.exceptions import (
     RoleAlreadyExistsError,
     RoleInUseError,
@@ -31,9 +31,8 @@ from backend.modules.roles.exceptions import (
     UnknownPermissionError,
     UnknownRoleError,
 )
-from backend.modules.roles.models import Permission, Role
+from backend.modules.roles.models import Role
 from backend.modules.roles.schemas import (
-    BUILT_IN_ROLES,
     ROLE_NAME,
     ActionOut,
     FeatureOut,
@@ -42,48 +41,10 @@ from backend.modules.roles.schemas import (
     RoleUpdate,
 )
 
-# Any number no other lock of this application uses.
-_SYNC_LOCK = 7_265_312
+# Defined in a file that other modules do not see.
+__all__ = ["sync"]
+
 _RECORDED = ("description", "permissions")
-
-
-async def sync(session: AsyncSession, by: System, features: Iterable[Feature]) -> None:
-    """Make the built-in roles, and grant them permissions that have never been seen before.
-
-    A permission that an administrator took away from a role has been seen, and stays away.
-    Nothing is removed: during a rolling update the older version starts, too.
-    """
-    by.must_be_system()
-    features = list(features)
-    await session.exec(select(func.pg_advisory_xact_lock(_SYNC_LOCK)))
-    declared = _declared(features)
-    known = (await session.exec(select(Permission.name))).all()
-    new = declared.difference(known)
-    session.add_all(Permission(name=name) for name in new)
-    # In one order, and without keeping anybody from giving these roles to somebody.
-    locked = select(Role).order_by(col(Role.name)).with_for_update(key_share=True)
-    roles = {role.name: role for role in await session.exec(locked)}
-    for name, description in BUILT_IN_ROLES.items():
-        role = roles.get(name) or Role(name=name, description=description, permissions=[])
-        granted = declared if name == ADMIN_ROLE else new & _granted(features, name)
-        if name not in roles or not granted <= set(role.permissions):
-            role.built_in = True
-            role.permissions = sorted({*role.permissions, *granted})
-            role.updated_at = utc_now()
-            session.add(role)
-    await session.flush()
-
-
-def _declared(features: Iterable[Feature]) -> set[str]:
-    return {name for feature in features for name in feature.permissions}
-
-
-def _granted(features: Iterable[Feature], role: str) -> set[str]:
-    return {
-        f"{feature.name}:{action}"
-        for feature in features
-        for action in feature.granted_to.get(role, ())
-    }
 
 
 def grants() -> Subquery:
@@ -159,7 +120,7 @@ async def create_role(
 ) -> RoleOut:
     """A role with permissions that are all the caller's own, and declared by `features`."""
     by.must("roles:write")
-    _check_grantable(new.permissions, _declared(features), by)
+    _check_grantable(new.permissions, declared_permissions(features), by)
     role = Role(
         name=new.name, description=new.description, permissions=sorted(set(new.permissions))
     )
@@ -187,7 +148,7 @@ async def update_role(
     before, sent = _snapshot(role), changes.model_dump()
     if "permissions" in sent:
         held = set(role.permissions)
-        _check_grantable(sent["permissions"], held | _declared(features), by)
+        _check_grantable(sent["permissions"], held | declared_permissions(features), by)
         if role.name == ADMIN_ROLE and not held <= set(sent["permissions"]):
             raise RoleProtectedError
         sent["permissions"] = sorted(set(sent["permissions"]))

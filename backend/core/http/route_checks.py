@@ -1,0 +1,75 @@
+"""Checks of all routes together, before the application starts."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from fastapi.routing import APIRoute, RouteContext
+
+from backend.core.http.routing import Route
+from backend.core.identity import policies
+
+
+def route_problems(
+    routes: Iterable[tuple[str, str, RouteContext]], permissions: Collection[str]
+) -> Iterator[str]:
+    """A sentence for each route that cannot be served, naming the mend.
+
+    Each route comes with the name of its module and the prefix below which that is mounted.
+    `permissions` are those that modules declare.
+    """
+    owners: dict[tuple[str, str], str] = {}
+    for module, prefix, route in routes:
+        where = f"Module '{module}', {_methods(route)}{route.path}:"
+        if problem := _problem(route, permissions):
+            yield f"{where} {problem}"
+            continue
+        path = re.sub(r"{[^}]*}", "{}", f"{prefix}{route.path}")
+        if path.endswith("/") and path != "/":
+            yield f"{where} leave out the slash at the end; every address answers with one, too."
+        for method in route.methods or ():
+            if (method, path) in owners:
+                yield f"{where} module '{owners[method, path]}' has that route already."
+            # Within one module the order of definition decides; between two nothing would.
+            for (other_method, other), owner in owners.items():
+                if method == other_method and owner != module and _overlap(path, other):
+                    yield (
+                        f"{where} a request could also mean {other} of module '{owner}': put both "
+                        "routes into one router, the one without a parameter first, or choose "
+                        "another path."
+                    )
+            owners[method, path] = module
+
+
+def _problem(route: RouteContext, permissions: Collection[str]) -> str | None:
+    """The problem that a route has by itself."""
+    found = route.original_route
+    if not isinstance(found, APIRoute):
+        return (
+            f"a {type(found).__name__} takes no access policy; "
+            "declare routes with the router's get, post, put, patch and delete."
+        )
+    if not isinstance(found, Route):
+        return (
+            "make the router with backend.core.http.routing.Router instead of "
+            "APIRouter, so that it follows the HTTP contract."
+        )
+    declared = policies(found.dependant)
+    # The guard does not see a policy that is added where its router is nested.
+    if len(declared) != 1 or policies(route.dependant) != declared:
+        problem = "has no access policy" if not declared else "has more than one access policy"
+        return f"it {problem}; take exactly one of backend.core.identity's."
+    permission = declared[0].permission
+    if permission is not None and permission not in permissions:
+        return f"no module declares the permission '{permission}'."
+    return None
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether both templates match some path. A segment with a parameter matches any segment."""
+    pairs = zip(path.split("/"), other.split("/"), strict=False)
+    same_length = path.count("/") == other.count("/")
+    return same_length and all(a == b or "{}" in a or "{}" in b for a, b in pairs)
+
+
+def _methods(route: RouteContext) -> str:
+    return "/".join(sorted(route.methods)) + " " if route.methods else ""
