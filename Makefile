@@ -5,13 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 args :=
 
-# Free of charge when everything is installed, so every target starts with it.
+# Does nothing if everything is installed, so every target starts with it.
 READY := command -v "$(PYTHON)" >/dev/null || { \
 	echo 'Setup stopped: there is no "$(PYTHON)". Install Python 3.11 or newer.' >&2; exit 1; } \
 	&& "$(PYTHON)" tools/bootstrap.py
 
-# Bytecode is kept whatever the environment says: each of the many processes that tests start would
-# compile all that it imports, which takes longer than most tests.
+# Keep bytecode despite PYTHONDONTWRITEBYTECODE: otherwise each process that a test starts compiles
+# all that it imports, which takes longer than most tests.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
@@ -23,11 +23,11 @@ help: ## Show this list
 setup: ## Install everything into .venv
 	@$(READY) && echo 'Ready. Start the server with: make dev'
 
-# exec: signals then reach the server itself, not a shell in between.
+# exec replaces the shell, so that signals reach the server.
 dev: ## Start the server and its database, with reload
 	@$(READY) && exec $(BIN)/backend dev $(args)
 
-# The rules of the house are among the checks already.
+# `make check` runs the architecture tests.
 test: ## Run the quick tests; args="tests/modules -k login" narrows them
 	@$(READY) && exec $(PYTEST) -m "not slow" $(or $(args),--ignore tests/test_architecture.py)
 
@@ -44,7 +44,7 @@ explore: ## Try a hundred times as many examples as make test does, for hours
 coverage: ## Run the quick tests and report which branches they take
 	@$(READY) && exec $(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered $(args)
 
-check: ## Run every check but the tests: style, types, boundaries, migrations, locks
+check: ## Run all checks except the tests: style, types, boundaries, migrations, locks
 	@$(READY)
 	$(BIN)/python -m tools.lock --check
 	$(BIN)/ruff check
@@ -53,7 +53,7 @@ check: ## Run every check but the tests: style, types, boundaries, migrations, l
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
 	$(BIN)/backend db check
 
-format: ## Format the code and mend what can be mended
+format: ## Format the code and apply automatic fixes
 	@$(READY)
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
@@ -68,7 +68,7 @@ modules: ## List the modules and what they depend on
 bench: ## Measure the server; args="--help" lists the options
 	@$(READY) && exec $(BIN)/python -m bench $(args)
 
-drills: ## Cause faults of operation under load; args="rolling" chooses, args="--help" lists them
+drills: ## Cause operational faults under load; args="rolling" chooses, args="--help" lists them
 	@$(READY) && exec $(BIN)/python -m drills $(args)
 
 lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" takes newer versions

@@ -19,7 +19,7 @@ import psycopg
 
 from backend.dev.embedded_server import embedded_server
 from drills.load import LoadReport
-from tests.commands import ROOT, Running, ask, eventually, running
+from tests.commands import ROOT, Running, eventually, fetch, running
 from tests.databases import upgrade
 from tests.nginx_servers import PROGRAM
 
@@ -63,12 +63,12 @@ class Instance:
         self.process = self.stack.enter_context(
             running(*arguments, folder=self.folder, **self.settings)
         )
-        eventually(lambda: ask(self.url, "/health/ready")[0] == 200)
+        eventually(lambda: fetch(self.url, "/health/ready")[0] == 200)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self.process is not None
         self.process.kill(number)
-        self.process.ends()
+        self.process.wait()
         self.stack.close()
 
 

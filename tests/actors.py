@@ -1,4 +1,4 @@
-"""People who call the application in tests."""
+"""Signed-in users and HTTP clients for tests."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -17,24 +17,24 @@ from backend.modules.auth import service as auth
 from backend.modules.users import service as users
 from backend.modules.users.settings import UserSettings
 from tests.contract import check_contract
-from tests.secret_leaks import WATCH
+from tests.secret_leaks import DETECTOR
 
 PASSWORD = "NewUser123!"
 BASE_URL = "http://testserver"
 
 
 class Client(httpx.AsyncClient):
-    """Calls the application in this process; every answer is held against the contract."""
+    """An in-process client that checks every response against the contract and for secrets."""
 
     def __init__(self, app: FastAPI, *, address: str = "127.0.0.1", **options: Any) -> None:
         async def check(response: httpx.Response) -> None:
             await response.aread()
             check_contract(app, response)
-            WATCH.learn(response)
+            DETECTOR.add_secrets_of(response)
             if response.is_error:
-                # Who is told to refresh is told what that takes, in a header of its own.
-                told = [each for each in response.headers.items() if each[0] != "x-csrf-token"]
-                WATCH.look("error", f"{told} {response.text}")
+                # X-CSRF-Token is meant for the client.
+                headers = [item for item in response.headers.items() if item[0] != "x-csrf-token"]
+                DETECTOR.check("error", f"{headers} {response.text}")
 
         super().__init__(
             transport=httpx.ASGITransport(app=app, client=(address, 1)),
@@ -64,7 +64,7 @@ _hashes: dict[tuple[int, bytes], str] = {}
 
 
 async def _password_hash(context: Context) -> str:
-    """The hash of `PASSWORD` by these settings; hashing takes a while."""
+    """Return the hash of `PASSWORD`, computed once per bcrypt cost and key."""
     settings = context.settings_of(UserSettings).bcrypt_cost, context.secret_keys[0]
     if settings not in _hashes:
         _hashes[settings] = await users.hash_new_password(context, PASSWORD, names=())
@@ -75,7 +75,7 @@ MakeActor = Callable[..., Awaitable[Actor]]
 
 
 class ActorFactory:
-    """Makes actors, and lets go of their clients at the end."""
+    """Creates actors; closing `stack` closes their clients."""
 
     def __init__(self, app: FastAPI, context: Context) -> None:
         self.app = app
@@ -87,7 +87,7 @@ class ActorFactory:
     ) -> Actor:
         email = f"{username}@example.com"
         client = ClientInfo(ip="127.0.0.1", user_agent="tests")
-        # As registering and signing in would, without comparing the password.
+        # The rows that registration and sign-in would write, without verifying the password.
         async with self.context.database.transaction() as session:
             user = await users.add_user(
                 session,
@@ -97,12 +97,12 @@ class ActorFactory:
                 password_hash=await _password_hash(self.context),
                 roles=roles,
             )
-            opened = await auth._open_session(session, self.context, user.id, client, "body")
-            target = ("session", opened.session_id)
+            issued = await auth._open_session(session, self.context, user.id, client, "body")
+            target = ("session", issued.session_id)
             changes = {"transport": "body"}
             await audit.record(
                 session, "auth.login", target=target, actor_id=user.id, changes=changes
             )
-        http = Client(self.app, headers={"Authorization": f"Bearer {opened.access_token}"})
+        http = Client(self.app, headers={"Authorization": f"Bearer {issued.access_token}"})
         await self.stack.enter_async_context(http)
-        return Actor(user.id, email, username, opened.session_id, opened.access_token, http)
+        return Actor(user.id, email, username, issued.session_id, issued.access_token, http)

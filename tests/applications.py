@@ -1,4 +1,4 @@
-"""Contexts and applications as tests need them: the real ones, on settings of their own."""
+"""Contexts and applications with the settings of tests."""
 
 import asyncio
 import os
@@ -25,9 +25,9 @@ DEFAULTS: dict[str, Any] = {
     "secret_key": SecretStr("a key for tests that is as long as a real one: 0123456789"),
     "data_dir": Path(tempfile.gettempdir()) / "trellis-tests-data",
     "database_pool_size": 5,
-    # The work of a hash is not what tests are about.
+    # The lowest cost, for speed.
     "bcrypt_cost": 4,
-    # Nor are most of them about this.
+    # Tests of rate limits turn them on.
     "rate_limit_enabled": False,
 }
 
@@ -36,7 +36,7 @@ def setting_kinds(modules: tuple[Module, ...] = MODULES) -> list[type[SettingsBa
     return [Settings, *(module.settings for module in modules if module.settings)]
 
 
-# A developer's environment must not decide what tests see.
+# The developer's environment must not influence tests.
 for _kind in setting_kinds():
     for _name in _kind.model_fields:
         os.environ.pop(_name.upper(), None)
@@ -44,12 +44,12 @@ for _kind in setting_kinds():
 
 @cache
 def _settings(kind: type[SettingsBase], values: tuple[tuple[str, Any], ...]) -> SettingsBase:
-    # Settings are immutable, and reading them takes longer than many tests.
+    # Settings are immutable; reading them takes longer than many tests.
     return kind(_env_file=None, **dict(values))
 
 
 def make_context(url: str, modules: tuple[Module, ...] = MODULES, **settings: Any) -> Context:
-    """A context on the database at `url`; its database must be closed."""
+    """Return a context for the database at `url`; the caller closes `context.database`."""
     values = {**DEFAULTS, "database_url": SecretStr(url), **settings}
     loaded = {
         kind: _settings(
@@ -64,22 +64,22 @@ _built: dict[object, tuple[FastAPI, Sequence[Module]]] = {}
 
 
 def make_app(context: Context, modules: Sequence[Module] = MODULES) -> FastAPI:
-    """An application on `context`.
+    """Return an application with `context` as its state.
 
-    Applications of equal modules and settings share routes, middleware and OpenAPI document, since
-    building those takes longer than most tests. Each has a state of its own.
+    Applications with equal modules and settings share routes, middleware and OpenAPI document,
+    because building them takes longer than most tests.
     """
     key = *map(id, modules), repr(context.settings.model_dump(exclude={"database_url"}))
     if key not in _built:
-        # The modules are kept too: no other may get their ids.
+        # The modules are kept, so that no other object gets their ids.
         _built[key] = create_app(context, modules), modules
-    made = copy(_built[key][0])
-    made.state = State({"context": context})
-    return made
+    app = copy(_built[key][0])
+    app.state = State({"context": context})
+    return app
 
 
 def run_startup(url: str, modules: tuple[Module, ...] = MODULES) -> None:
-    """What the modules do once when an application starts on this database."""
+    """Run the `startup` functions of the modules on this database."""
 
     async def run() -> None:
         context = make_context(url, modules)

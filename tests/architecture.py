@@ -1,7 +1,6 @@
-"""The rules of the house. Each breach is one sentence that names the place and the mend.
+"""The architecture rules. Each violation is one sentence that names the place and the remedy.
 
-They look at syntax trees, so an import counts wherever it stands: also inside a function, also
-under TYPE_CHECKING.
+The rules examine syntax trees, so imports inside functions and under TYPE_CHECKING count too.
 """
 
 import ast
@@ -16,25 +15,26 @@ from pathlib import Path
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parents[1]
-Breaches = Iterator[str]
+Violations = Iterator[str]
 DependsOn = Mapping[str, Collection[str]]
 TablesOf = Mapping[str, Collection[sa.Table]]
 
-# Lowest first. Each imports itself and what is before it.
+# Lowest first. A layer may import itself and the layers before it.
 LAYERS = (
     *("db", "addresses", "ratelimit", "integrations", "core", "modules", "worker", "server"),
     *("dev", "main", "cli"),
 )
-# Processes that serve requests must not load what only a worker needs, and production nothing of
-# development; `core` reads HTTP's parts only where it puts the application together.
+# Packages that only these may import: the API must not load the worker, and production must not
+# load development tools. In `core`, only the modules that assemble the application import
+# `core.http`.
 MAY_IMPORT = {
     "backend.worker": ("backend.cli",),
     "backend.dev": ("backend.cli",),
     "backend.server": ("backend.cli",),
 }
-PUTS_TOGETHER = {"backend.core.app", "backend.core.registry"}
+ASSEMBLES_APP = {"backend.core.app", "backend.core.registry"}
 BELOW_MODULES = ("db", "addresses", "ratelimit", "integrations", "core", "worker", "server")
-# JSON Schema calls the type of an array's members `items`.
+# `items` is also a keyword of JSON Schema.
 JSON_SCHEMA_KEYWORDS = {'"items"'}
 DESCRIBES_JSON = {"backend.core.http.openapi", "backend.core.http.json_schemas"}
 FILES = {
@@ -43,9 +43,9 @@ FILES = {
 }
 MAX_PRIVATE_FILES = 6
 PUBLIC = {"service", "schemas", "exceptions", "events"}
-# Composition roots also read what a module wants to be told.
+# Files outside of the modules may also import settings and manifests.
 PUBLIC_TO_ROOTS = PUBLIC | {"settings", "manifest"}
-# Inside a module. Files that are not named here take the place that their imports give them.
+# The order of files in a module. A file not listed here ranks by its imports.
 RANKS = {
     "manifest": 5,
     "router": 4,
@@ -61,7 +61,7 @@ WITHOUT_HTTP = {"service", "queries", "models", "schemas", "exceptions", "events
 HTTP = {"fastapi", "starlette"}
 READS_ENVIRONMENT = {
     "backend.core.settings",
-    # No setting: the server's programs get PATH and nothing else of our environment.
+    # Passes PATH, and no other variable, to PostgreSQL's programs.
     "backend.dev.embedded_host",
     # Child processes inherit the whole environment.
     "backend.dev.processes",
@@ -69,7 +69,7 @@ READS_ENVIRONMENT = {
 MAX_FUNCTION, USUAL_FUNCTION = 60, 30
 MAX_FILE, USUAL_FILE, MAX_TEST_FILE = 400, 250, 600
 USUAL_SHARE = 0.95
-# Spelt so that this file does not breach its own rule.
+# Written so that this file does not violate its own rule.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|tmp/w)(?![\w.-])")
 
 
@@ -90,12 +90,12 @@ class Source:
 
     @property
     def module(self) -> str | None:
-        """The feature it belongs to."""
+        """The module that contains it, if any."""
         return self.parts[2] if self.is_in("modules") and len(self.parts) > 3 else None
 
     @property
     def file(self) -> str:
-        """Its name inside the feature, of a folder in it the folder's."""
+        """Its name inside the module; for a file in a folder, the folder's name."""
         return self.parts[3]
 
     def is_in(self, *layers: str) -> bool:
@@ -103,11 +103,11 @@ class Source:
 
     @cached_property
     def imports(self) -> list[str]:
-        """Dotted names of all that is imported, the imported names themselves included."""
+        """Dotted names of all imports, including the imported names themselves."""
         return [name for node in ast.walk(self.tree) for name in _imported(node, self.parts)]
 
     def calls(self) -> Iterator[tuple[str, ast.Call]]:
-        """Each call, with the last part of what is called."""
+        """Yield each call with the last part of the called name."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call):
                 if isinstance(node.func, ast.Name):
@@ -119,10 +119,10 @@ class Source:
 def _imported(node: ast.AST, importer: list[str]) -> list[str]:
     match node:
         case ast.Import(names=names):
-            return [each.name for each in names]
+            return [alias.name for alias in names]
         case ast.ImportFrom(module=module, names=names, level=level):
             base = [*importer[:-level], *filter(None, [module])] if level else [module or ""]
-            return [".".join([*base, each.name]) for each in names]
+            return [".".join([*base, alias.name]) for alias in names]
         case ast.Call(
             func=ast.Name(id="import_module" | "__import__")
             | ast.Attribute(attr="import_module" | "__import__"),
@@ -141,14 +141,14 @@ def read(*folders: str) -> list[Source]:
 
 
 def short(name: str) -> str:
-    """`articles.service`, `core.errors`: what people call it."""
+    """Return the short name, such as `articles.service` or `core.errors`."""
     parts = name.removesuffix(".__init__").split(".")
     if parts[:2] == ["backend", "modules"] and len(parts) > 2:
         return ".".join(parts[2:4])
     return ".".join(parts[1:3]) if parts[0] == "backend" and len(parts) > 1 else name
 
 
-def layer_breaches(sources: Iterable[Source]) -> Breaches:
+def layer_violations(sources: Iterable[Source]) -> Violations:
     for source in sources:
         if source.name == "backend.__init__":
             continue
@@ -168,23 +168,23 @@ def layer_breaches(sources: Iterable[Source]) -> Breaches:
                 )
 
 
-def package_breaches(sources: Iterable[Source]) -> Breaches:
-    """Packages that only some others may import, whatever the order of the layers allows."""
+def package_violations(sources: Iterable[Source]) -> Violations:
+    """Yield imports that `MAY_IMPORT` forbids although the order of the layers allows them."""
     for source in sources:
         for imported in source.imports:
             for package, importers in MAY_IMPORT.items():
                 if _is_below(imported, package) and not any(
-                    _is_below(source.name, each) for each in (package, *importers)
+                    _is_below(source.name, importer) for importer in (package, *importers)
                 ):
                     yield (
                         f"{short(source.name)} imports {short(imported)}; only "
-                        f"{', '.join(short(each) for each in importers)} may"
+                        f"{', '.join(short(importer) for importer in importers)} may"
                     )
             if (
                 _is_below(imported, "backend.core.http")
                 and source.is_in("core")
                 and not _is_below(source.name, "backend.core.http")
-                and source.name not in PUTS_TOGETHER
+                and source.name not in ASSEMBLES_APP
             ):
                 yield f"{short(source.name)} imports {imported}; core.http imports core"
 
@@ -193,7 +193,7 @@ def _is_below(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def module_breaches(sources: Iterable[Source], depends_on: DependsOn) -> Breaches:
+def module_violations(sources: Iterable[Source], depends_on: DependsOn) -> Violations:
     for source in sources:
         for imported in source.imports:
             parts = imported.split(".")
@@ -210,15 +210,15 @@ def module_breaches(sources: Iterable[Source], depends_on: DependsOn) -> Breache
                 yield f"{short(source.name)} imports {short(imported)}; use {target}.service"
 
 
-def name_breaches(sources: Iterable[Source], modules: Collection[str]) -> Breaches:
-    """Modules named below `modules` in a string or comment: as path, permission, job or name."""
+def name_violations(sources: Iterable[Source], modules: Collection[str]) -> Violations:
+    """Yield names of modules in lower layers: in a path, permission, job or string."""
     names = "|".join(sorted(modules))
-    found = re.compile(rf"""/({names})\b|["']({names})["'.:]|\b({names}):[a-z]""")
+    pattern = re.compile(rf"""/({names})\b|["']({names})["'.:]|\b({names}):[a-z]""")
     for source in sources:
         if not source.is_in(*BELOW_MODULES):
             continue
         for number, line in enumerate(source.text.splitlines(), start=1):
-            match = found.search(line)
+            match = pattern.search(line)
             if match and not (match[0] in JSON_SCHEMA_KEYWORDS and source.name in DESCRIBES_JSON):
                 named = next(filter(None, match.groups()))
                 yield (
@@ -227,20 +227,20 @@ def name_breaches(sources: Iterable[Source], modules: Collection[str]) -> Breach
                 )
 
 
-def vocabulary_breaches(sources: Iterable[Source]) -> Breaches:
+def vocabulary_violations(sources: Iterable[Source]) -> Violations:
     for module, files in by_module(sources):
         for source in files:
             if len(source.parts) > 4:
-                yield f"{module} has a folder {source.file}; a module is flat, split the feature"
+                yield f"{module} has a folder {source.file}; modules are flat, split the module"
         private = sorted({source.file for source in files} - FILES)
         if len(private) > MAX_PRIVATE_FILES:
             yield (
-                f"{module} has {len(private)} files of its own invention ({', '.join(private)}); "
-                f"{MAX_PRIVATE_FILES} are the limit, split the feature"
+                f"{module} has {len(private)} files of its own ({', '.join(private)}); "
+                f"the limit is {MAX_PRIVATE_FILES}, split the module"
             )
         for source in files:
             if source.file == "__init__" and not _is_docstring_only(source.tree):
-                yield f"{module}.__init__ must be a docstring that says what the feature owns"
+                yield f"{module}.__init__ must contain only a docstring that describes the module"
 
 
 def _is_docstring_only(tree: ast.Module) -> bool:
@@ -248,12 +248,12 @@ def _is_docstring_only(tree: ast.Module) -> bool:
 
 
 def by_module(sources: Iterable[Source]) -> Iterator[tuple[str, list[Source]]]:
-    inside = sorted((each for each in sources if each.module), key=lambda each: each.name)
-    for module, group in groupby(inside, key=lambda each: each.module or ""):
+    inside = sorted((source for source in sources if source.module), key=lambda item: item.name)
+    for module, group in groupby(inside, key=lambda item: item.module or ""):
         yield module, list(group)
 
 
-def direction_breaches(sources: Iterable[Source]) -> Breaches:
+def direction_violations(sources: Iterable[Source]) -> Violations:
     for module, files in by_module(sources):
         graph = {source.file: _siblings(source) for source in files}
         try:
@@ -261,7 +261,7 @@ def direction_breaches(sources: Iterable[Source]) -> Breaches:
         except CycleError as error:
             yield f"{module} has files that import each other: {' -> '.join(error.args[1])}"
         for file, rank in RANKS.items():
-            for target, path in _reached(graph, file).items():
+            for target, path in _reachable(graph, file).items():
                 if RANKS.get(target, -1) >= rank:
                     through = f" through {', '.join(path)}" if path else ""
                     yield f"{module}.{file} imports {module}.{target}{through}; inside: {ORDER}"
@@ -272,50 +272,50 @@ def _siblings(source: Source) -> set[str]:
     return {name.removeprefix(own).split(".")[0] for name in source.imports if name.startswith(own)}
 
 
-def _reached(graph: Mapping[str, set[str]], file: str) -> dict[str, tuple[str, ...]]:
-    """What `file` imports itself or through files without a rank, and through which."""
-    found: dict[str, tuple[str, ...]] = {}
-    pending: list[tuple[str, tuple[str, ...]]] = [(each, ()) for each in graph.get(file, ())]
+def _reachable(graph: Mapping[str, set[str]], file: str) -> dict[str, tuple[str, ...]]:
+    """Return the imports of `file`, direct or through files without a rank, with that path."""
+    reached: dict[str, tuple[str, ...]] = {}
+    pending: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in graph.get(file, ())]
     while pending:
         target, path = pending.pop()
-        if target in found or target == file:
+        if target in reached or target == file:
             continue
-        found[target] = path
+        reached[target] = path
         if target not in RANKS:
-            pending += [(each, (*path, target)) for each in graph.get(target, ())]
-    return found
+            pending += [(name, (*path, target)) for name in graph.get(target, ())]
+    return reached
 
 
-def http_breaches(sources: Iterable[Source]) -> Breaches:
+def http_violations(sources: Iterable[Source]) -> Violations:
     for module, files in by_module(sources):
         graph = {source.file: _siblings(source) for source in files}
-        speaks = {
+        libraries = {
             source.file: sorted({name.split(".")[0] for name in source.imports} & HTTP)
             for source in files
         }
         for file in sorted(WITHOUT_HTTP & graph.keys()):
-            for spoken in speaks[file]:
-                yield f"{module}.{file} imports {spoken}; services know no HTTP"
-            for target, path in _reached(graph, file).items():
-                for spoken in speaks.get(target, ()) if target not in FILES else ():
+            for library in libraries[file]:
+                yield f"{module}.{file} imports {library}; services must not depend on HTTP"
+            for target, path in _reachable(graph, file).items():
+                for library in libraries.get(target, ()) if target not in FILES else ():
                     yield (
-                        f"{module}.{file} imports {spoken} through "
-                        f"{', '.join([*path, target])}; services know no HTTP"
+                        f"{module}.{file} imports {library} through "
+                        f"{', '.join([*path, target])}; services must not depend on HTTP"
                     )
 
 
-def commit_breaches(sources: Iterable[Source]) -> Breaches:
+def commit_violations(sources: Iterable[Source]) -> Violations:
     for source in sources:
         if source.is_in("modules", "core", "integrations"):
             for name, call in source.calls():
                 if name in ("commit", "rollback") and isinstance(call.func, ast.Attribute):
                     yield (
-                        f"{short(source.name)} calls {name}(); only db's transaction() does, "
-                        "so that any two service calls make one transaction"
+                        f"{short(source.name)} calls {name}(); only db's transaction() may, "
+                        "so that service calls can share a transaction"
                     )
 
 
-def table_breaches(tables: TablesOf, metadata: sa.MetaData, depends_on: DependsOn) -> Breaches:
+def table_violations(tables: TablesOf, metadata: sa.MetaData, depends_on: DependsOn) -> Violations:
     owners: dict[str, str] = {}
     for module, owned in tables.items():
         for table in owned:
@@ -337,7 +337,7 @@ def table_breaches(tables: TablesOf, metadata: sa.MetaData, depends_on: DependsO
                 )
 
 
-def environment_breaches(sources: Iterable[Source]) -> Breaches:
+def environment_violations(sources: Iterable[Source]) -> Violations:
     names = {"environ", "environb", "getenv", "getenvb"}
     for source in sources:
         if source.is_in("cli") or source.name in READS_ENVIRONMENT or _is_module_settings(source):
@@ -359,13 +359,13 @@ def _is_module_settings(source: Source) -> bool:
     return source.module is not None and source.file == "settings"
 
 
-def middleware_breaches(sources: Iterable[Source]) -> Breaches:
+def middleware_violations(sources: Iterable[Source]) -> Violations:
     for source in sources:
         found = any(name.endswith(".BaseHTTPMiddleware") for name in source.imports) or any(
             isinstance(node, ast.Attribute) and node.attr == "BaseHTTPMiddleware"
             for node in ast.walk(source.tree)
         )
-        # The decorator makes one behind the scenes.
+        # The decorator creates a BaseHTTPMiddleware.
         if found or any(
             name == "middleware" and isinstance(call.func, ast.Attribute)
             for name, call in source.calls()
@@ -376,15 +376,15 @@ def middleware_breaches(sources: Iterable[Source]) -> Breaches:
             )
 
 
-def print_breaches(sources: Iterable[Source]) -> Breaches:
+def print_violations(sources: Iterable[Source]) -> Violations:
     for source in sources:
         if not source.is_in("cli"):
             for name, call in source.calls():
                 if name == "print" and isinstance(call.func, ast.Name):
-                    yield f"{short(source.name)} prints in line {call.lineno}; log it"
+                    yield f"{short(source.name)} calls print in line {call.lineno}; log it"
 
 
-def size_breaches(sources: Iterable[Source]) -> Breaches:
+def size_violations(sources: Iterable[Source]) -> Violations:
     for source in sources:
         lines, limit = _lines(source), MAX_TEST_FILE if source.parts[0] == "tests" else MAX_FILE
         if lines > limit:
@@ -393,12 +393,12 @@ def size_breaches(sources: Iterable[Source]) -> Breaches:
             if length > MAX_FUNCTION:
                 yield (
                     f"{short(source.name)}.{name} has {length} lines, the limit is {MAX_FUNCTION}; "
-                    "give its parts names"
+                    "extract functions"
                 )
 
 
-def usual_size_breaches(sources: Sequence[Source]) -> Breaches:
-    """The long ones must stay the exception."""
+def usual_size_violations(sources: Sequence[Source]) -> Violations:
+    """Yield a violation if more than 5 % of the functions or files exceed the usual size."""
     functions = [
         (length, f"{short(source.name)}.{name}")
         for source in sources
@@ -413,8 +413,8 @@ def usual_size_breaches(sources: Sequence[Source]) -> Breaches:
         if len(longest) > (1 - USUAL_SHARE) * len(sizes):
             named = ", ".join(f"{name} ({size})" for size, name in longest)
             yield (
-                f"{len(longest)} of {len(sizes)} {kind} have more than {usual} lines, and only 5 "
-                f"of 100 may: {named}"
+                f"{len(longest)} of {len(sizes)} {kind} have more than {usual} lines; the limit is "
+                f"5 of 100: {named}"
             )
 
 
@@ -428,8 +428,8 @@ def _functions(source: Source) -> Iterator[tuple[str, int]]:
             yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
 
 
-def path_breaches(texts: Mapping[str, str]) -> Breaches:
+def path_violations(texts: Mapping[str, str]) -> Violations:
     for name, text in texts.items():
         for number, line in enumerate(text.splitlines(), start=1):
             if MACHINE_PATH.search(line):
-                yield f"{name}:{number} names a path of somebody's machine"
+                yield f"{name}:{number} contains a path of a developer's machine"

@@ -1,4 +1,4 @@
-"""A real browser, for what only a browser can tell: pages, cookies, origins."""
+"""Fixtures of a real browser, for tests of pages, cookies and origins."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ ARGUMENTS = [
 
 
 def chromium() -> str:
-    """Where the browser is. Without one the test is skipped; under CI it fails."""
+    """Return the browser's path. Without a browser skip the test; in CI fail it."""
     for name in NAMES:
         if found := shutil.which(name):
             return found
@@ -35,20 +35,21 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator["Browser"]:
     executable = chromium()
-    # Imported late: most runs of a few tests need no browser.
+    # Imported here, because most test runs need no browser.
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield launched
-        await launched.close()
+        chromium_browser = await playwright.chromium.launch(
+            executable_path=executable, args=ARGUMENTS
+        )
+        yield chromium_browser
+        await chromium_browser.close()
 
 
 @pytest.fixture
 async def browser_context(browser: "Browser") -> AsyncIterator["BrowserContext"]:
-    """A person who was never here: no cookies, nothing stored."""
-    made = await browser.new_context(locale="en-GB")
-    # What is waited for is on this machine.
-    made.set_default_timeout(20_000)
-    yield made
-    await made.close()
+    """A new browser profile, without cookies or stored data."""
+    profile = await browser.new_context(locale="en-GB")
+    profile.set_default_timeout(20_000)
+    yield profile
+    await profile.close()

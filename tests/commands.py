@@ -1,4 +1,4 @@
-"""Runs the command line as a person does: a process of its own, in a folder of its own."""
+"""Run the command line in a process and a folder of its own."""
 
 import http.client
 import json
@@ -27,31 +27,32 @@ ROOT = Path(__file__).parents[1]
 BACKEND = [sys.executable, "-c", "from backend.cli import main; main()"]
 PATIENCE = 60
 Process = Forked | subprocess.Popen[bytes]
-# A developer's environment must not decide what tests see.
-OURS = {
+# The developer's environment must not influence tests.
+SETTING_NAMES = {
     name.upper() for kind in (Settings, MailSettings, UserSettings) for name in kind.model_fields
 }
 
 
 def environment(project: Path = ROOT, **settings: object) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in OURS}
-    told = {name: str(value) for name, value in settings.items() if value is not None}
-    ours = {"PYTHONPATH": str(project), "PYTHONWARNINGS": "error", "BCRYPT_COST": "4"}
-    return kept | ours | told
+    """Return the environment of a command; a setting that is None is left out."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SETTING_NAMES}
+    defaults = {"PYTHONPATH": str(project), "PYTHONWARNINGS": "error", "BCRYPT_COST": "4"}
+    given = {name: str(value) for name, value in settings.items() if value is not None}
+    return inherited | defaults | given
 
 
 def backend(
     *arguments: str,
     folder: Path,
     project: Path = ROOT,
-    typed: str | None = None,
+    stdin: str | None = None,
     **settings: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. Nothing it prints may be a traceback."""
-    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        given.write(typed or "")
-        given.seek(0)
-        streams = (given.fileno(), out.fileno(), err.fileno())
+    """Run a command to its end; fail if it prints a traceback."""
+    with TemporaryFile("w+") as stdin_file, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        stdin_file.write(stdin or "")
+        stdin_file.seek(0)
+        streams = (stdin_file.fileno(), out.fileno(), err.fileno())
         process = start(arguments, folder, project, environment(project, **settings), streams)
         try:
             code = process.wait(PATIENCE)
@@ -72,15 +73,15 @@ def start(
     environment: Mapping[str, str],
     streams: tuple[int, int, int],
 ) -> Process:
-    """Start a command in a session of its own, on these standard streams."""
+    """Start a command in a new session; `streams` are its standard input, output and error."""
     if project == ROOT:
         return fork(arguments, folder, environment, streams)
-    given, out, err = streams
+    stdin, out, err = streams
     return subprocess.Popen(
         [*BACKEND, *arguments],
         cwd=folder,
         env=environment,
-        stdin=given,
+        stdin=stdin,
         stdout=out,
         stderr=err,
         start_new_session=True,
@@ -88,21 +89,21 @@ def start(
 
 
 def refusal(*arguments: str, **options: Any) -> str:
-    """What a command says that gives up: on standard error, with exit code 1."""
+    """Run a command that fails with exit code 1; return its standard error."""
     done = backend(*arguments, **options)
     assert done.returncode == 1, (done.stdout, done.stderr)
     return done.stderr.strip()
 
 
-def succeeds(*arguments: str, **options: Any) -> str:
-    """What a command prints that does its work, and does not complain."""
+def output_of(*arguments: str, **options: Any) -> str:
+    """Run a command that succeeds without warnings; return its standard output."""
     done = backend(*arguments, **options)
     assert (done.returncode, done.stderr) == (0, ""), (done.stdout, done.stderr)
     return done.stdout
 
 
 class Running:
-    """A command that goes on until it is stopped."""
+    """A command that runs until it is stopped."""
 
     def __init__(self, process: Process, log: Path) -> None:
         self.process = process
@@ -113,8 +114,8 @@ class Running:
     def output(self) -> str:
         return self._log.read_text()
 
-    def says(self, pattern: str) -> str:
-        """Wait until it has printed this; the group of the pattern, if it has one."""
+    def wait_for(self, pattern: str) -> str:
+        """Wait until the output matches `pattern`; return its last group, or the whole match."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if found := re.search(pattern, self.output):
@@ -122,20 +123,20 @@ class Running:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise AssertionError(f"it did not say {pattern!r} but:\n{self.output}")
+        raise AssertionError(f"{pattern!r} is not in the output:\n{self.output}")
 
     @property
     def url(self) -> str:
-        return self.says(r"(http://[\w.:\[\]]+:\d+)")
+        return self.wait_for(r"(http://[\w.:\[\]]+:\d+)")
 
     def kill(self, number: signal.Signals, *, group: bool = False) -> None:
         (os.killpg if group else os.kill)(self.pid, number)
 
-    def ends(self) -> int:
+    def wait(self) -> int:
         return self.process.wait(PATIENCE)
 
     def children(self) -> list[int]:
-        """Its processes, grandchildren and helpers included; the embedded server is not one."""
+        """Return the pids of all processes in its group but its own; not the embedded server."""
         listed = subprocess.run(
             ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
         )
@@ -152,18 +153,19 @@ def running(
     *arguments: str, folder: Path, project: Path = ROOT, **settings: Any
 ) -> Iterator[Running]:
     log = folder / f"log-{time.monotonic_ns()}"
-    # Tests that nohup or a background shell started must not hand on what is ignored there.
-    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGHUP, signal.SIGINT)}
+    """Run a command during the block, which has to stop it; kill it at the end if it fails."""
+    # Below nohup or a background shell these signals are ignored; the command must not inherit it.
+    before = {name: signal.signal(name, signal.SIG_DFL) for name in (signal.SIGHUP, signal.SIGINT)}
     with log.open("wb") as output, Path(os.devnull).open() as nothing:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
         process = start(arguments, folder, project, environment(project, **settings), streams)
-    for each, handler in before.items():
-        signal.signal(each, handler)
+    for name, handler in before.items():
+        signal.signal(name, handler)
     command = Running(process, log)
     try:
         yield command
         eventually(lambda: process.poll() is not None)
-        # The helper of multiprocessing ends a moment after those whom it helps.
+        # The resource tracker of multiprocessing ends shortly after the workers.
         eventually(lambda: not command.children())
         assert "Traceback" not in command.output, command.output
     finally:
@@ -175,19 +177,19 @@ def running(
 def eventually(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
-def ask(url: str, path: str, form: str | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer; (0, None) when nobody answers."""
+def fetch(url: str, path: str, form: str | None = None) -> tuple[int, Any]:
+    """Return status and JSON of a GET, or of a POST of `form`; (0, None) without a response."""
     target = urlsplit(url)
     connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
     headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
     try:
         connection.request("POST" if form else "GET", path, form, headers)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
     except OSError:
         return 0, None
     finally:
@@ -195,7 +197,7 @@ def ask(url: str, path: str, form: str | None = None) -> tuple[int, Any]:
 
 
 def postmaster(data: Path) -> int | None:
-    """The pid of the embedded server of a data folder, if it runs."""
+    """Return the pid of the embedded server of a data folder, or None if it does not run."""
     home = data_folder(data / "postgres") / "data"
     pid = embedded_host.recorded_pid(home)
     return pid if pid is not None and embedded_host.serves(pid, home) else None
@@ -203,11 +205,11 @@ def postmaster(data: Path) -> int | None:
 
 @contextmanager
 def data_dir(folder: Path) -> Iterator[Path]:
-    """A DATA_DIR; its embedded server must be stopped at the end, and goes with its data."""
+    """Yield a new DATA_DIR; fail if its embedded server still runs at the end."""
     data = folder / "data"
     try:
         yield data
-        assert postmaster(data) is None, "a server was left behind"
+        assert postmaster(data) is None, "an embedded server still runs"
     finally:
         if pid := postmaster(data):
             os.kill(pid, signal.SIGKILL)

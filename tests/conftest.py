@@ -1,4 +1,4 @@
-"""Fixtures for all tests. A module's own fixtures live beside its tests."""
+"""Fixtures of all tests; fixtures of one module are beside its tests."""
 
 import gc
 import logging
@@ -23,39 +23,38 @@ from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure_node,
     pytest_unconfigure,
 )
-from tests.secret_leaks import WATCH, WatchingHandler, keys_of
+from tests.secret_leaks import DETECTOR, DetectingHandler, keys_of
 from tests.statements import statements
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests of whole processes mostly wait for them."""
+    """Return one more than the cores, because tests of processes mostly wait."""
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:
-    # What is imported and collected lives to the end: looking for garbage in it again and again
-    # takes a twentieth of the time of all tests.
+    # Imported modules and collected tests are never garbage; examining them repeatedly takes 5 %
+    # of the time of all tests.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
-# httpx asks for it before each request, and looking for what is not there takes longer than a
-# route's whole own work.
-sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # means that there is none
+# httpx tries to import it before each request; the failing import takes longer than a route.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # marks it as not importable
 
 SECRET = DEFAULTS["secret_key"].get_secret_value()
 KEYS = keys_of(SECRET)
 
-# Without this structlog prints tracebacks by rich, which takes seconds for each.
+# By default, structlog formats tracebacks with rich, which takes seconds for each.
 structlog.configure(
     processors=[
         structlog.processors.format_exc_info,
-        WATCH,
+        DETECTOR,
         structlog.processors.KeyValueRenderer(),
     ]
 )
-logging.getLogger().addHandler(WatchingHandler(WATCH))
+logging.getLogger().addHandler(DetectingHandler(DETECTOR))
 
 __all__ = [
     "browser",
@@ -69,10 +68,10 @@ __all__ = [
 
 
 @pytest.fixture(autouse=True)
-def no_secret_gets_out() -> Iterator[None]:
-    WATCH.begin(PASSWORD, SECRET, *KEYS)
+def no_secret_leaks() -> Iterator[None]:
+    DETECTOR.start(PASSWORD, SECRET, *KEYS)
     yield
-    assert not WATCH.leaks, "\n".join(WATCH.leaks)
+    assert not DETECTOR.leaks, "\n".join(DETECTOR.leaks)
 
 
 @pytest.fixture(scope="session")
@@ -85,22 +84,22 @@ def _reused_database(request: pytest.FixtureRequest) -> Iterator[databases.Reuse
 
 @pytest.fixture
 def database_url(_reused_database: databases.ReusedDatabase) -> Iterator[str]:
-    """A migrated database with the built-in roles, for this test alone while it runs."""
+    """A migrated database with the built-in roles; the test's changes are undone afterwards."""
     yield _reused_database.url
-    WATCH.look_at_tables(_reused_database.connection)
+    DETECTOR.check_tables(_reused_database.connection)
     _reused_database.restore()
 
 
 @pytest.fixture
 def own_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A clone for a test that changes the schema or terminates connections."""
+    """A database for a test that changes the schema or terminates connections."""
     with databases.cloned_database(databases.server_url(request.config)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 async def _reused_pools(_reused_database: databases.ReusedDatabase) -> AsyncIterator[Database]:
-    """Open connections and compiled statements, which most tests can share."""
+    """Open connections and compiled statements that most tests share."""
     database = make_context(_reused_database.url).database
     yield database
     await database.close()
@@ -110,34 +109,34 @@ async def _reused_pools(_reused_database: databases.ReusedDatabase) -> AsyncIter
 async def context(
     database_url: str, _reused_database: databases.ReusedDatabase, _reused_pools: Database
 ) -> AsyncIterator[Context]:
-    made = make_context(database_url)
+    test_context = make_context(database_url)
     if database_url == _reused_database.url:
-        made = replace(made, database=_reused_pools)
-    yield made
-    if made.database is not _reused_pools:
-        await made.database.close()
+        test_context = replace(test_context, database=_reused_pools)
+    yield test_context
+    if test_context.database is not _reused_pools:
+        await test_context.database.close()
 
 
 @pytest.fixture
 def app(context: Context) -> FastAPI:
-    """The application on this test's database, as it is after its start."""
+    """The application on this test's database, started."""
     context.state.started = True
     return make_app(context)
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[Client]:
-    """Somebody who is not signed in."""
-    async with Client(app) as made:
-        yield made
+    """A client that is not signed in."""
+    async with Client(app) as anonymous:
+        yield anonymous
 
 
 @pytest.fixture
 async def actor(app: FastAPI, context: Context) -> AsyncIterator[ActorFactory]:
-    """Makes signed-in users: `await actor("ada", roles=("editor",))`."""
-    cast = ActorFactory(app, context)
-    async with cast.stack:
-        yield cast
+    """Creates signed-in users: `await actor("ada", roles=("editor",))`."""
+    factory = ActorFactory(app, context)
+    async with factory.stack:
+        yield factory
 
 
 @pytest.fixture
@@ -164,6 +163,6 @@ async def admin(actor: ActorFactory) -> Actor:
 
 @pytest.fixture
 def log() -> Iterator[list[structlog.typing.EventDict]]:
-    """Every event that is logged while the test runs."""
-    with structlog.testing.capture_logs(processors=[WATCH]) as captured:
+    """All events logged during the test."""
+    with structlog.testing.capture_logs(processors=[DETECTOR]) as captured:
         yield captured

@@ -1,4 +1,4 @@
-"""What holds for every answer, whatever the test is about."""
+"""Rules of the HTTP contract that every response has to keep."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ PROBLEM_MEMBERS = {
     "timestamp",
     "request_id",
 }
-OF_THE_REQUEST = {"instance", "path", "timestamp", "request_id"}
+PER_REQUEST_MEMBERS = {"instance", "path", "timestamp", "request_id"}
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -60,19 +60,19 @@ def check_problem(response: httpx.Response) -> None:
 
 
 def check_documented(app: FastAPI, response: httpx.Response) -> None:
-    """The OpenAPI document names this status for this operation."""
+    """Fail unless the OpenAPI document lists this status for this operation."""
     operation = operation_of(app, response.request.method, response.request.url.path)
     if operation is None:
         assert response.status_code in (200, 204, 400, 404, 405, 500)
         return
     assert str(response.status_code) in operation["responses"], (
-        f"{response.request.method} {response.request.url.path} answered "
-        f"{response.status_code}, which its OpenAPI responses do not name: {response.text}"
+        f"{response.request.method} {response.request.url.path} returned "
+        f"{response.status_code}, which its OpenAPI responses do not list: {response.text}"
     )
 
 
 def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
-    """The OpenAPI operation that answers this request; None for an undocumented address."""
+    """Return the OpenAPI operation of this request, or None if it is not documented."""
     method = "GET" if method == "HEAD" else method
     path = path.rstrip("/") or "/"
     if app.openapi not in _documented:
@@ -85,8 +85,8 @@ def operation_of(app: FastAPI, method: str, path: str) -> dict[str, Any] | None:
 
 # The pattern of a path, its methods, and its operations by method in lower case.
 Operations = list[tuple[re.Pattern[str], set[str], dict[str, dict[str, Any]]]]
-# By the function that makes an application's document, and by the routes in it: applications of
-# the same modules describe them alike, and making the document takes longer than most tests.
+# By the function that creates an application's document, and by its routes, because creating the
+# document takes longer than most tests.
 _documented: dict[object, Operations] = {}
 
 
@@ -105,10 +105,10 @@ def _operations(app: FastAPI) -> Operations:
     return _documented[key]
 
 
-def body_of(response: httpx.Response) -> dict[str, Any]:
-    """A problem document without what differs from request to request."""
+def stable_members(response: httpx.Response) -> dict[str, Any]:
+    """Return the members of a problem document that do not differ between requests."""
     members = response.json().items()
-    return {name: value for name, value in members if name not in OF_THE_REQUEST}
+    return {name: value for name, value in members if name not in PER_REQUEST_MEMBERS}
 
 
 def is_uuid7(text: str) -> bool:

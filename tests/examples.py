@@ -1,10 +1,10 @@
-"""How many examples the property tests try: a few in `make test`, many in `make explore`."""
+"""The number of examples of property tests: few in `make test`, many in `make explore`."""
 
 import os
 
-TIMES = int(os.environ.get("TRELLIS_EXAMPLES", "1"))
+FACTOR = int(os.environ.get("TRELLIS_EXAMPLES", "1"))
 
 
 def examples(count: int) -> int:
-    """`count`, or as many times more as TRELLIS_EXAMPLES says."""
-    return count * TIMES
+    """Return `count` times TRELLIS_EXAMPLES, which is 1 by default."""
+    return count * FACTOR

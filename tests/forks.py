@@ -1,8 +1,8 @@
-"""Starts the command line without importing it again: a process that has done so makes copies.
+"""A fork server for the command line: a process that has imported the application forks copies.
 
-Importing the application takes most of the processor time of a short command. A copy is a process
-like any other: with a folder, an environment, a session and an end of its own. Its code is what
-the fork server has imported, so a command of another project must be started as usual.
+Importing the application takes most of the processor time of a short command. Each copy has a
+folder, an environment and a session of its own. It runs the code that the fork server has
+imported, so commands of another project must be started with `subprocess`.
 """
 
 import atexit
@@ -23,13 +23,13 @@ from importlib import import_module
 from pathlib import Path
 
 PROGRAM = "from tests.forks import serve; serve({}); from backend.cli import main; main()"
-# What reads the environment when it is imported.
+# Modules that read the environment at import.
 NOT_IMPORTED = {"backend.main"}
 NUMBER = struct.Struct("i")
 
 
 class Forked:
-    """A running copy; what tests use of `subprocess.Popen`."""
+    """A forked process, with the part of the interface of `subprocess.Popen` that tests use."""
 
     def __init__(self, status: int) -> None:
         self._status = status
@@ -77,38 +77,38 @@ def fork(
 
 @functools.cache
 def _fork_server() -> socket.socket:
-    """One for each process of the test run; it ends when the connection to it closes."""
-    ours, theirs = socket.socketpair()
-    with theirs:
+    """Start one fork server per test process; it ends when the returned connection closes."""
+    connection, server_end = socket.socketpair()
+    with server_end:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(theirs.fileno())],
+            [sys.executable, "-c", PROGRAM.format(server_end.fileno())],
             cwd=Path(__file__).parents[1],
             env={**os.environ, "PYTHONWARNINGS": "error"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[server_end.fileno()],
             start_new_session=True,
         )
 
     def stop() -> None:
-        ours.close()
+        connection.close()
         process.wait()
 
     atexit.register(stop)
-    return ours
+    return connection
 
 
 def serve(connection: int) -> None:
-    """Make copies until the connection closes. Returns in each copy, ready to be the command."""
+    """Fork a copy per request until the connection closes; return only in the copies."""
     import backend
 
-    for found in pkgutil.walk_packages(backend.__path__, "backend."):
-        if found.name not in NOT_IMPORTED:
-            import_module(found.name)
-    # Objects that are never looked at again stay shared with the copies.
+    for module in pkgutil.walk_packages(backend.__path__, "backend."):
+        if module.name not in NOT_IMPORTED:
+            import_module(module.name)
+    # Frozen objects are not touched by garbage collection, so their memory stays shared.
     gc.collect()
     gc.freeze()
-    # Those who wait for copies are not waited for themselves.
+    # The intermediate processes, which wait for the copies, are reaped by the kernel.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=connection) as requests:
         while True:
@@ -117,8 +117,8 @@ def serve(connection: int) -> None:
                 os._exit(0)
             if os.fork() == 0:
                 break
-            for each in descriptors:
-                os.close(each)
+            for descriptor in descriptors:
+                os.close(descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     task, status, *streams = descriptors
     if pid := os.fork():
@@ -132,7 +132,7 @@ def serve(connection: int) -> None:
 def _become(task: int, streams: list[int]) -> None:
     with open(task) as file:
         arguments, folder, environment = json.load(file)
-    # A test run in the background of a shell ignores these, which commands must not inherit.
+    # Background processes of a shell ignore these signals; commands must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.setsid()

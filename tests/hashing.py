@@ -1,4 +1,4 @@
-"""A busy queue of password hashes."""
+"""Helpers that fill the queue of password hashes."""
 
 import asyncio
 import threading
@@ -10,38 +10,36 @@ from backend.modules.users.passwords import hasher_of
 
 
 def threads_of(context: Context) -> int:
-    """How many passwords are hashed at once."""
+    """Return the number of passwords hashed at the same time."""
     return hasher_of(context).threads.threads
 
 
-def sign_ins_waiting(context: Context) -> Waiting:
+def waiting_sign_ins(context: Context) -> Waiting:
     return hasher_of(context).threads.queue._lanes["sign-in"]
 
 
-async def wait_as(
+async def start_hash(
     context: Context, client: str, release: threading.Event, lane: Lane = "sign-in"
 ) -> asyncio.Task[bool]:
-    """A hash for a request from this address, which takes until `release` is set."""
+    """Enqueue a hash for a request from the address `client`; it lasts until `release` is set."""
 
     async def hash_something() -> bool:
         current_scope.set({"type": "http", "client": (client, 1), "headers": [], "request_id": ""})
         return await hasher_of(context).threads.run(release.wait, lane)
 
     task = asyncio.ensure_future(hash_something())
-    # Each takes its place in one turn of the loop.
+    # The task enters the queue in this iteration of the loop.
     await asyncio.sleep(0)
     return task
 
 
-async def queue_full_of_others(
-    context: Context, release: threading.Event
-) -> list[asyncio.Future[bool]]:
-    """Every thread busy and every place of both lanes taken, each by another client."""
+async def fill_queue(context: Context, release: threading.Event) -> list[asyncio.Future[bool]]:
+    """Occupy all threads and fill both lanes, each place with another client."""
     sign_ins = threads_of(context) + MAX_WAITING["sign-in"]
     return [
-        *[await wait_as(context, f"192.0.2.{each}", release) for each in range(sign_ins)],
+        *[await start_hash(context, f"192.0.2.{each}", release) for each in range(sign_ins)],
         *[
-            await wait_as(context, f"198.51.100.{each}", release, "registration")
+            await start_hash(context, f"198.51.100.{each}", release, "registration")
             for each in range(MAX_WAITING["registration"])
         ],
     ]

@@ -1,4 +1,4 @@
-"""What tests of hostile requests share."""
+"""Helpers of tests of hostile requests."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import httpx
 import orjson
 from starlette.types import ASGIApp, Message
 
-# Part of every hostile value; no answer may repeat it.
+# Part of every hostile value; no response may contain it.
 CANARY = "canary7f3a"
 
 
-def assert_refused(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
-    """The problem document, which has one of the statuses and repeats nothing that was sent."""
-    assert answer.status_code in statuses, f"{answer.status_code}: {answer.text[:500]}"
-    assert CANARY not in answer.text
-    assert not any(CANARY in value for value in answer.headers.values())
-    problem: dict[str, Any] = answer.json()
+def assert_refused(response: httpx.Response, *statuses: int) -> dict[str, Any]:
+    """Assert the status and that nothing sent is repeated; return the problem document."""
+    assert response.status_code in statuses, f"{response.status_code}: {response.text[:500]}"
+    assert CANARY not in response.text
+    assert not any(CANARY in value for value in response.headers.values())
+    problem: dict[str, Any] = response.json()
     return problem
 
 
 @dataclass(frozen=True)
-class RawAnswer:
-    """An answer, and how many bytes of the body were asked for."""
+class RawResponse:
+    """A response, and the number of bytes of the request body that were read."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -41,15 +41,15 @@ async def raw(
     *,
     headers: Iterable[tuple[bytes, bytes]] = (),
     chunks: Iterable[bytes] = (),
-    breaks_off: bool = False,
+    disconnects: bool = False,
     host: bool = True,
     version: str = "1.1",
     query: bytes = b"",
-) -> RawAnswer:
-    """A request as a server would hand it over, whatever its client has sent.
+) -> RawResponse:
+    """Send a request to the ASGI application, with any bytes that a server would accept.
 
-    `chunks` are handed over one by one, as they are asked for; then the body ends, or its client
-    `breaks_off`. Without `host`, the only Host header is one among `headers`.
+    The body is sent in `chunks`; then it ends, or the client `disconnects`. Without `host`, only
+    `headers` can contain a Host header.
     """
     pending, consumed, sent = iter(chunks), 0, list[Message]()
 
@@ -57,7 +57,7 @@ async def raw(
         nonlocal consumed
         chunk = next(pending, None)
         if chunk is None:
-            kind = "http.disconnect" if breaks_off else "http.request"
+            kind = "http.disconnect" if disconnects else "http.request"
             return {"type": kind, "body": b"", "more_body": False}
         consumed += len(chunk)
         return {"type": "http.request", "body": chunk, "more_body": True}
@@ -81,7 +81,7 @@ async def raw(
     }
     await app(scope, receive, send)
     start, *bodies = sent
-    return RawAnswer(
+    return RawResponse(
         start["status"],
         dict(start["headers"]),
         b"".join(message.get("body", b"") for message in bodies),

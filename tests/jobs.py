@@ -1,4 +1,4 @@
-"""Work for later, done now: what a worker would do, in the process of the test."""
+"""Run enqueued jobs in the process of the test, as a worker would."""
 
 import asyncio
 import contextvars
@@ -25,29 +25,29 @@ _RETRY = text(
 
 
 async def run_jobs(context: Context, modules: tuple[Module, ...] = MODULES) -> None:
-    """Run everything that is due, also what that enqueues, until nothing is left.
+    """Run all due jobs, and those they enqueue, in order, until none is left.
 
-    One after the other, in the order they were enqueued. A job that fails is put off, or dead, as
-    with a worker; then its error is raised here. Jobs with a cron run when they are enqueued.
+    A failed job is rescheduled or marked as failed, as by a worker; then its error is raised.
+    Jobs with a cron run only if they are enqueued.
     """
     jobs = {job.name: job for module in modules for job in module.jobs}
-    while (found := await _execute(context, _FETCH)) is not None:
-        job = jobs[found.task_name]
-        # In a context of its own: it must not take the last request of the test for its origin.
+    while (row := await _execute(context, _FETCH)) is not None:
+        job = jobs[row.task_name]
+        # A new context, so that the job is not attributed to the test's last request.
         running = asyncio.create_task(
-            _run(job.run(context, **found.args)), context=contextvars.Context()
+            _run(job.run(context, **row.args)), context=contextvars.Context()
         )
         try:
             await running
         except Exception as error:
-            attempt = found.attempts + 1
+            attempt = row.attempts + 1
             if is_last(job, attempt, error):
-                await _execute(context, _FINISH, id=found.id, status="failed", gone=False)
+                await _execute(context, _FINISH, id=row.id, status="failed", gone=False)
             else:
                 pause = timedelta(seconds=backoff_delay(attempt, WorkerConfig().first_pause))
-                await _execute(context, _RETRY, id=found.id, pause=pause)
+                await _execute(context, _RETRY, id=row.id, pause=pause)
             raise
-        await _execute(context, _FINISH, id=found.id, status="succeeded", gone=True)
+        await _execute(context, _FINISH, id=row.id, status="succeeded", gone=True)
 
 
 async def _run(awaitable: Any) -> None:

@@ -1,4 +1,4 @@
-"""Mail servers for tests: real ones, on a free port of this machine, in the loop of the test."""
+"""Real SMTP servers and scripted TCP servers, in the event loop of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -10,14 +10,14 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-TAKEN = "250 Taken"
+ACCEPTED = "250 Taken"
 
 
 class Postbox:
-    """What a mail server has taken, and what it says instead of taking it.
+    """The mails that an SMTP server has accepted.
 
-    `recipients` and `contents` are answers to give, one after the other, before it
-    takes everything; None takes that one.
+    `recipients` and `contents` are its responses to the first RCPT and DATA commands; None
+    accepts one, and so does the end of the sequence.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Postbox:
         if refusal := next(self.recipients, None):
             return refusal
         envelope.rcpt_tos.append(address)
-        return TAKEN
+        return ACCEPTED
 
     async def handle_DATA(  # noqa: N802  # aiosmtpd finds it by this name
         self, _: SMTP, session: Session, envelope: Envelope
@@ -50,10 +50,10 @@ class Postbox:
         self.envelopes.append(envelope)
         self.sessions.append(session)
         self._arrived.set()
-        return TAKEN
+        return ACCEPTED
 
-    async def reach(self, count: int) -> None:
-        """Wait until so many mails have been taken."""
+    async def wait_for_mails(self, count: int) -> None:
+        """Wait until `count` mails have been accepted."""
         async with asyncio.timeout(60):
             while len(self.mails) < count:
                 self._arrived.clear()
@@ -63,57 +63,55 @@ class Postbox:
         return (str(mail["Message-ID"]) for mail in self.mails)
 
 
-def only(username: str, password: str) -> Callable[..., AuthResult]:
-    """An authenticator of one user."""
+def authenticator(username: str, password: str) -> Callable[..., AuthResult]:
+    """Return an authenticator for aiosmtpd that accepts one user."""
 
     def check(_: SMTP, __: Session, ___: Envelope, ____: str, data: LoginPassword) -> AuthResult:
-        good = (data.login, data.password) == (username.encode(), password.encode())
-        return AuthResult(success=good, handled=False, auth_data=data)
+        matches = (data.login, data.password) == (username.encode(), password.encode())
+        return AuthResult(success=matches, handled=False, auth_data=data)
 
     return check
 
 
 @asynccontextmanager
 async def mail_server(postbox: Postbox, *, port: int = 0, **options: Any) -> AsyncIterator[int]:
-    """An SMTP server until the end of the block; its port. `options` are those of aiosmtpd."""
-    ssl_of_the_port = options.pop("ssl", None)
+    """Run an SMTP server and yield its port; `options` are those of aiosmtpd's SMTP."""
+    ssl = options.pop("ssl", None)
 
-    def speak() -> SMTP:
+    def protocol() -> SMTP:
         return SMTP(postbox, **{"enable_SMTPUTF8": True, **options})
 
-    server = await asyncio.get_running_loop().create_server(
-        speak, "127.0.0.1", port, ssl=ssl_of_the_port
-    )
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port, ssl=ssl)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
 
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted_server(talk: Talk, *, port: int = 0) -> AsyncIterator[int]:
-    """A server that does what `talk` does with each connection; its port."""
-    open_now: set[asyncio.Task[Any]] = set()
+async def scripted_server(handle: Handler, *, port: int = 0) -> AsyncIterator[int]:
+    """Run a TCP server that calls `handle` for each connection, and yield its port."""
+    tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        open_now.add(task)
+        tasks.add(task)
         with suppress(asyncio.CancelledError, ConnectionError):
-            await talk(reader, writer)
-        open_now.discard(task)
+            await handle(reader, writer)
+        tasks.discard(task)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     async with server:
         yield server.sockets[0].getsockname()[1]
-        ending = list(open_now)
+        ending = list(tasks)
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending)
 
 
-async def silence(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-    """Take the connection and say nothing."""
+async def never_respond(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+    """Accept the connection and send nothing."""
     await asyncio.Event().wait()

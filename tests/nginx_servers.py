@@ -1,4 +1,4 @@
-"""nginx as tests need it: a real one in front of a server, with a configuration of its own."""
+"""A real nginx in front of a server, with a configuration of its own."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands import eventually
 
-# Debian keeps it where only root looks.
+# Debian installs it into a folder that is not on the PATH of ordinary users.
 PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 CONFIGURATION = """
 daemon off;
@@ -38,7 +38,7 @@ http {{
 
 @contextmanager
 def nginx(upstream: str, locations: str) -> Iterator[str]:
-    """Serve these locations in front of `upstream` (host:port); the address."""
+    """Run nginx with these locations in front of `upstream` (host:port), and yield its URL."""
     if PROGRAM is None:
         assert not os.environ.get("CI"), "nginx is not installed"
         pytest.skip("nginx is not installed")
@@ -54,14 +54,14 @@ def nginx(upstream: str, locations: str) -> Iterator[str]:
         )
         url = f"http://127.0.0.1:{port}"
         try:
-            eventually(lambda: _answers(process, url))
+            eventually(lambda: _is_up(process, url))
             yield url
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _answers(process: "subprocess.Popen[bytes]", url: str) -> bool:
+def _is_up(process: "subprocess.Popen[bytes]", url: str) -> bool:
     assert process.poll() is None, "nginx did not start"
     try:
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5):

@@ -1,11 +1,11 @@
-"""Collections page by page, and the order they should come in."""
+"""Pages of collections, and their expected order."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 
 async def walk(page_of: Callable[..., Awaitable[dict[str, Any]]], **parameters: Any) -> list[Any]:
-    """All rows, page by page."""
+    """Return the rows of all pages."""
     page = await page_of(**parameters)
     rows: list[Any] = page["data"]
     while page["next_cursor"]:
@@ -16,8 +16,8 @@ async def walk(page_of: Callable[..., Awaitable[dict[str, Any]]], **parameters: 
 
 
 def expected_order(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """The rows as Python sorts them: null is before all else, and the ids break ties in the
-    direction of the last field."""
+    """Return the rows sorted in Python: null sorts first, and ids break ties in the direction of
+    the last field."""
     terms = sort.split(",")
     last = terms[-1].startswith("-")
     rows = sorted(rows, key=lambda row: str(row["id"]), reverse=last)

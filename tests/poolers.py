@@ -1,4 +1,4 @@
-"""pgbouncer as tests need it: a real one on a port of its own, which may be killed."""
+"""A real pgbouncer on a port of its own, which a test can kill and restart."""
 
 import os
 import shutil
@@ -17,14 +17,14 @@ from psycopg.conninfo import conninfo_to_dict
 from backend.dev import embedded_host
 from tests.commands import eventually
 
-# Debian's is no command of an ordinary user.
+# Debian installs it into a folder that is not on the PATH of ordinary users.
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 class Pooler:
-    """One address, at which a pgbouncer runs or does not.
+    """A pgbouncer that can be started and killed; its address stays the same.
 
-    `settings` are added to the lines of its configuration, or replace them.
+    `settings` are added to its configuration.
     """
 
     def __init__(self, folder: Path, database_url: str, settings: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Pooler:
         self.place = f"127.0.0.1:{self.port}"
         self.url = f"postgresql://{server['user']}@{self.place}/{server['dbname']}"
         target = " ".join(f"{name}={server[name]}" for name in ("host", "port", "dbname"))
-        told = {
+        configuration = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.port,
             "unix_socket_dir": "",
@@ -42,8 +42,8 @@ class Pooler:
             "pool_mode": "transaction",
             **settings,
         }
-        lines = [f"{name} = {value}" for name, value in told.items()]
-        # With auth_type any everybody comes as the user named here.
+        lines = [f"{name} = {value}" for name, value in configuration.items()]
+        # With auth_type any, all clients connect as the user named here.
         databases = f"{server['dbname']} = {target} user={server['user']}"
         self._file = folder / "pgbouncer.ini"
         self._file.write_text("\n".join(["[databases]", databases, "[pgbouncer]", *lines, ""]))
@@ -51,7 +51,7 @@ class Pooler:
 
     def start(self) -> None:
         assert PROGRAM is not None
-        # Like PostgreSQL it refuses to run as root; its user must reach the server's socket.
+        # Like PostgreSQL, it refuses to run as root; its user must reach the server's socket.
         self._process = subprocess.Popen(
             [PROGRAM, "--quiet", self._file],
             stdin=subprocess.DEVNULL,
@@ -59,7 +59,7 @@ class Pooler:
             stderr=subprocess.DEVNULL,
             **embedded_host.surroundings(),
         )
-        eventually(self._answers)
+        eventually(self._is_up)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -67,7 +67,7 @@ class Pooler:
             self._process.wait()
             self._process = None
 
-    def _answers(self) -> bool:
+    def _is_up(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "pgbouncer has ended"
         try:
@@ -79,17 +79,17 @@ class Pooler:
 
 @contextmanager
 def pooler(database_url: str, **settings: Any) -> Iterator[Pooler]:
-    """A pooler by transaction; skips the test where none is installed, which CI must not be."""
+    """Run a pooler in transaction mode. Without pgbouncer skip the test; in CI fail it."""
     if PROGRAM is None:
         assert not os.environ.get("CI"), "pgbouncer is not installed"
         pytest.skip("pgbouncer is not installed")
     with tempfile.TemporaryDirectory(prefix="trellis-pooler-") as name:
         folder = Path(name)
-        # Its user is another one when the tests run as root.
+        # If the tests run as root, pgbouncer runs as another user.
         folder.chmod(0o755)
-        made = Pooler(folder, database_url, settings)
-        made.start()
+        bouncer = Pooler(folder, database_url, settings)
+        bouncer.start()
         try:
-            yield made
+            yield bouncer
         finally:
-            made.kill()
+            bouncer.kill()

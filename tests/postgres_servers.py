@@ -1,4 +1,4 @@
-"""A primary and its standby, which a test may stop, freeze and promote."""
+"""A PostgreSQL primary and its standby, which a test can stop, freeze and promote."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ SETTINGS = {
 
 @dataclass
 class PostgresServer:
-    """One server on a port of the loopback interface."""
+    """A server on a port of the loopback interface."""
 
     folder: Path
     programs: Path
@@ -56,9 +56,9 @@ class PostgresServer:
                 start_new_session=True,
                 **host.surroundings(),
             )
-        eventually(self.answers)
+        eventually(self.is_up)
 
-    def answers(self) -> bool:
+    def is_up(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, "PostgreSQL did not start"
         try:
@@ -68,7 +68,7 @@ class PostgresServer:
         return True
 
     def execute(self, statement: str, name: str = "postgres") -> Any:
-        """Run a statement; the first column of its first row, if it returns rows."""
+        """Run a statement; return the first column of its first row, or None."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             row = cursor.fetchone() if cursor.description else None
@@ -79,9 +79,9 @@ class PostgresServer:
         assert self.process is not None
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in (pid, *map(int, children)):
+        for process_id in (pid, *map(int, children)):
             with suppress(ProcessLookupError):
-                os.kill(each, number)
+                os.kill(process_id, number)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -97,20 +97,20 @@ class PostgresServer:
 
 @contextmanager
 def primary_and_standby() -> Iterator[tuple[PostgresServer, PostgresServer]]:
-    """A primary with a migrated database `trellis`, and a standby that streams from it."""
+    """Run a primary with a migrated database `trellis`, and a standby that streams from it."""
     programs = host.runnable(binaries())
     parent = host.SYSTEM_FOLDER if os.geteuid() == 0 else None
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="trellis-pair-", dir=parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        made = []
+        servers = []
         for name in ("primary", "standby"):
             data = folder / name
             host.make_private(data)
-            made.append(PostgresServer(data, programs, _free_port()))
-            stack.callback(made[-1].end)
-        primary, standby = made
+            servers.append(PostgresServer(data, programs, _free_port()))
+            stack.callback(servers[-1].end)
+        primary, standby = servers
         _run(
             programs / "initdb", "-D", primary.folder, "-U", "postgres", "-A", "trust", "--no-sync"
         )

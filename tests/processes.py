@@ -1,4 +1,4 @@
-"""The server as it runs in production: several processes on one database, which can be killed."""
+"""`backend serve` with several workers on one database; a test can kill them."""
 
 import os
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.applications import DEFAULTS
-from tests.commands import Running, ask, eventually, running
+from tests.commands import Running, eventually, fetch, running
 
 STARTED = "Application startup complete"
 
 
 def worker_pids(serve: Running) -> list[int]:
-    """The processes that answer, of several; one more helps multiprocessing to count."""
+    """Return the pids of its workers, without the resource tracker of multiprocessing."""
     return [pid for pid in serve.children() if b"spawn_main" in _command_line(pid)]
 
 
@@ -25,13 +25,13 @@ def _command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        # It has ended since it was listed.
+        # The process has ended since it was listed.
         return b""
 
 
 @dataclass(frozen=True)
 class Server:
-    """`backend serve` with all its workers answering at `url`."""
+    """A running `backend serve` at `url`."""
 
     url: str
     workers: int
@@ -41,33 +41,33 @@ class Server:
         return worker_pids(self.process) if self.workers > 1 else [self.process.pid]
 
     def kill_worker(self, index: int = 0) -> int:
-        """End a worker as the kernel would: at once, whatever it does. Returns its pid."""
+        """Kill a worker with SIGKILL and return its pid."""
         pids = self.worker_pids()
         pid = pids[index % len(pids)]
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def is_whole(self) -> bool:
-        """Whether as many workers run as should; a killed one is replaced within a second."""
+    def has_all_workers(self) -> bool:
+        """Return whether all workers run; a killed one is replaced within a second."""
         return len(self.worker_pids()) == self.workers
 
     def is_ready(self) -> bool:
-        return ask(self.url, "/health/ready")[0] == 200
+        return fetch(self.url, "/health/ready")[0] == 200
 
     @property
     def output(self) -> str:
-        """What all processes have logged so far."""
+        """The log of all processes so far."""
         return self.process.output
 
 
 @contextmanager
 def served(database_url: str, *, workers: int = 2, **environment: Any) -> Iterator[Server]:
-    """`backend serve --workers N` on this database until the end of the block; then SIGTERM.
+    """Run `backend serve --workers N` on this database during the block; then send SIGTERM.
 
-    The key is that of `make_context`, so that a test can read and make tokens itself.
-    `environment` is added to what servers of tests are told, or replaces it.
+    The key is that of `make_context`, so that a test can verify and create tokens itself.
+    `environment` is added to the settings below.
     """
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "ENVIRONMENT": "test",
         "DATABASE_URL": database_url,
         "SECRET_KEY": DEFAULTS["secret_key"].get_secret_value(),
@@ -78,11 +78,11 @@ def served(database_url: str, *, workers: int = 2, **environment: Any) -> Iterat
     arguments = ("serve", "--port", "0", "--workers", str(workers))
     with (
         tempfile.TemporaryDirectory(prefix="trellis-serve-") as folder,
-        running(*arguments, folder=Path(folder), **told) as process,
+        running(*arguments, folder=Path(folder), **settings) as process,
     ):
-        process.says(rf"(?s)(?:{re.escape(STARTED)}.*){{{workers}}}")
+        process.wait_for(rf"(?s)(?:{re.escape(STARTED)}.*){{{workers}}}")
         server = Server(process.url, workers, process)
         eventually(server.is_ready)
         yield server
         process.kill(signal.SIGTERM)
-        assert process.ends() == 0, server.output
+        assert process.wait() == 0, server.output

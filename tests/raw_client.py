@@ -1,4 +1,4 @@
-"""Many clients of a server at once, cheap enough not to be what is waited for."""
+"""Many concurrent clients of a server, with little overhead."""
 
 import asyncio
 import json
@@ -12,18 +12,18 @@ T = TypeVar("T")
 ATTEMPTS = 20
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     status: int
     body: Any
 
     @property
     def outcome(self) -> tuple[int, str | None]:
-        """Status, and the code of an error."""
+        """The status and the error code, if any."""
         return self.status, self.body["error"] if self.status >= 400 else None
 
 
-class Caller:
-    """One client on one connection, opened anew after it broke."""
+class RawClient:
+    """A client with one connection, which it opens again after it broke."""
 
     def __init__(self, url: str) -> None:
         target = urlsplit(url)
@@ -32,8 +32,8 @@ class Caller:
 
     async def call(
         self, method: str, path: str, body: Any = None, *, bearer: str | None = None
-    ) -> Answer:
-        """Send JSON and read JSON; an OSError or EOFError if the connection breaks."""
+    ) -> RawResponse:
+        """Send and receive JSON; raise OSError or EOFError if the connection breaks."""
         content = b"" if body is None else json.dumps(body).encode()
         head = [
             f"{method} {path} HTTP/1.1",
@@ -48,21 +48,21 @@ class Caller:
                     self._streams = await asyncio.open_connection(self._host, self._port)
                 reader, writer = self._streams
                 writer.write("\r\n".join([*head, "", ""]).encode() + content)
-                return await _answer(reader)
+                return await _read_response(reader)
         except BaseException:
             self.close()
             raise
 
-    async def persistently(
+    async def call_with_retries(
         self, method: str, path: str, body: Any = None, *, bearer: str | None = None
-    ) -> Answer:
-        """Ask again, and the same, when the connection breaks."""
+    ) -> RawResponse:
+        """Repeat the request if the connection breaks."""
         for _ in range(ATTEMPTS):
             try:
                 return await self.call(method, path, body, bearer=bearer)
             except (ConnectionError, EOFError):
                 continue
-        raise AssertionError("nobody answers")
+        raise AssertionError(f"no response after {ATTEMPTS} attempts")
 
     def close(self) -> None:
         if self._streams:
@@ -70,28 +70,28 @@ class Caller:
         self._streams = None
 
 
-async def _answer(reader: asyncio.StreamReader) -> Answer:
+async def _read_response(reader: asyncio.StreamReader) -> RawResponse:
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines if line)
     content = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Answer(int(first.split()[1]), json.loads(content) if content else None)
+    return RawResponse(int(first.split()[1]), json.loads(content) if content else None)
 
 
 async def call_all(
-    url: str, work: Iterable[Callable[[Caller], Awaitable[T]]], *, callers: int = 64
+    url: str, work: Iterable[Callable[[RawClient], Awaitable[T]]], *, clients: int = 64
 ) -> list[T]:
-    """Begin this work in its order, as much at once as there are callers."""
+    """Run all of `work` in order, with `clients` of them at a time; return the results."""
     results: dict[int, T] = {}
     waiting = iter(enumerate(work))
 
-    async def run(caller: Caller) -> None:
+    async def run(client: RawClient) -> None:
         try:
-            for number, each in waiting:
-                results[number] = await each(caller)
+            for number, task in waiting:
+                results[number] = await task(client)
         finally:
-            caller.close()
+            client.close()
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(callers):
-            group.create_task(run(Caller(url)))
+        for _ in range(clients):
+            group.create_task(run(RawClient(url)))
     return [results[number] for number in sorted(results)]

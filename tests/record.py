@@ -1,4 +1,4 @@
-"""What is on record of one kind of thing."""
+"""Audit events, read from the database."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +16,11 @@ class Event:
 
 
 async def events(database_url: str, target_type: str) -> list[Event]:
-    """In the order of writing."""
+    """Return the audit events of one target type in the order of writing."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        found = await connection.execute(
+        cursor = await connection.execute(
             "SELECT action, actor_id, target_id, changes FROM audit_events "
             "WHERE target_type = %s ORDER BY id",
             [target_type],
         )
-        return [Event(*row) for row in await found.fetchall()]
+        return [Event(*row) for row in await cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Redis as tests need it: a real one on a port of its own, which may be killed."""
+"""A real Redis on a port of its own, which a test can kill and restart."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ PASSWORD = "a-password-of-redis"
 
 
 class RedisServer:
-    """One address, at which a server runs or does not."""
+    """A server that can be started and killed; its address stays the same."""
 
     def __init__(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -35,7 +35,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        eventually(self._answers)
+        eventually(self._is_up)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -47,24 +47,24 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def ask(self, *words: str) -> str:
-        """The answer to a command, as it travels."""
+    def command(self, *words: str) -> str:
+        """Run a command and return the reply as sent by the server."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
             connection.sendall(f"AUTH {PASSWORD}\r\n{' '.join(words)}\r\nQUIT\r\n".encode())
-            with connection.makefile() as answers:
-                assert answers.readline() == "+OK\n"
-                return answers.read()
+            with connection.makefile() as replies:
+                assert replies.readline() == "+OK\n"
+                return replies.read()
 
-    def _answers(self) -> bool:
+    def _is_up(self) -> bool:
         try:
-            return "PONG" in self.ask("PING")
+            return "PONG" in self.command("PING")
         except OSError:
             return False
 
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """A running server; skips the test where none is installed, which CI must not be."""
+    """Run a server. Without redis-server skip the test; in CI fail it."""
     if PROGRAM is None:
         assert not os.environ.get("CI"), "redis-server is not installed"
         pytest.skip("redis-server is not installed")

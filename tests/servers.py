@@ -1,4 +1,4 @@
-"""A real HTTP server in the loop of the test."""
+"""A real HTTP server in the event loop of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,17 +11,17 @@ from backend.server.server import Server
 
 @asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
-    """Serve an ASGI application on a free port until the end of the block; its address.
+    """Serve an ASGI application on a free port during the block, and yield its URL.
 
-    Its lifespan does not run: an application on a test's context is started already. `options`
+    Its lifespan does not run, because the application of a test is started already. `options`
     are uvicorn's.
     """
     config = Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", **options)
     server = Server(config)
     socket = config.bind_socket()
-    # Who connects before the server has started waits for it.
+    # Clients can connect before the server has started; they wait for it.
     socket.listen()
-    # Not serve(), which would take the signals of the test run.
+    # serve() would handle the signals of the test run.
     task = asyncio.create_task(server._serve([socket]))
     try:
         yield f"http://127.0.0.1:{socket.getsockname()[1]}"

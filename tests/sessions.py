@@ -1,4 +1,4 @@
-"""Sessions as a client holds them, and as the database keeps them."""
+"""Sessions in tests: requests of a client, tokens, and rows of the database."""
 
 import base64
 from typing import Any
@@ -23,7 +23,7 @@ NO_ACCESS = (401, "INVALID_TOKEN")
 
 Tokens = dict[str, Any]
 
-# Their own times. That an account ends sessions is a time as well, and belongs to the users.
+# `users.sessions_valid_after` ends all earlier sessions of an account, so it is moved as well.
 _AGE = """
     WITH aged AS (
         UPDATE sessions SET created_at = created_at - d, last_used_at = last_used_at - d,
@@ -38,24 +38,24 @@ _AGE = """
 
 
 async def sign_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> Tokens:
-    answer = await client.post(LOGIN, json={"email": name, "password": password})
-    assert answer.status_code == 200, answer.text
-    tokens: Tokens = answer.json()
+    response = await client.post(LOGIN, json={"email": name, "password": password})
+    assert response.status_code == 200, response.text
+    tokens: Tokens = response.json()
     return tokens
 
 
 async def refresh(
     client: httpx.AsyncClient, token: str, *, access: str | None = None
 ) -> httpx.Response:
-    """Refresh with this token, and with this access token beside it."""
+    """Refresh with this token, and send the access token `access` if one is given."""
     headers = bearer(access) if access else None
     return await client.post(REFRESH, json={"refresh_token": token}, headers=headers)
 
 
 async def refreshed(client: httpx.AsyncClient, token: str) -> Tokens:
-    answer = await refresh(client, token)
-    assert answer.status_code == 200, answer.text
-    tokens: Tokens = answer.json()
+    response = await refresh(client, token)
+    assert response.status_code == 200, response.text
+    tokens: Tokens = response.json()
     return tokens
 
 
@@ -63,10 +63,9 @@ def bearer(access_token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {access_token}"}
 
 
-def outcome(answer: httpx.Response) -> tuple[int, str | None]:
-    """Status, and the code of an error."""
-    failed = answer.status_code >= 400
-    return answer.status_code, answer.json()["error"] if failed else None
+def outcome(response: httpx.Response) -> tuple[int, str | None]:
+    """Return the status and the error code, if any."""
+    return response.status_code, response.json()["error"] if response.is_error else None
 
 
 async def access(client: httpx.AsyncClient, access_token: str) -> tuple[int, str | None]:
@@ -79,33 +78,33 @@ def claims(access_token: str) -> dict[str, Any]:
 
 
 def raw(refresh_token: str) -> bytes:
-    """Session id (16 bytes), generation (4), secret (32) and tag (16)."""
+    """Return the token's bytes: session id (16), generation (4), secret (32) and tag (16)."""
     return base64.urlsafe_b64decode(f"{refresh_token}=")
 
 
-def spelled(content: bytes) -> str:
-    """What a refresh token of this content looks like."""
+def encoded(content: bytes) -> str:
+    """Return the refresh token with these bytes."""
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 async def execute(url: str, statement: str, parameters: Any = None) -> list[dict[str, Any]]:
-    """Look into the database, or change it behind the application's back."""
+    """Run a statement on the database and return its rows."""
     async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
         cursor = await connection.execute(statement.encode(), parameters)
         return await cursor.fetchall() if cursor.description else []
 
 
 async def stored(url: str, session_id: UUID | str) -> dict[str, Any]:
-    """The row of a session."""
+    """Return the row of a session."""
     (row,) = await execute(url, "SELECT * FROM sessions WHERE id = %s", [session_id])
     return row
 
 
 async def age(url: str, seconds: float, session_id: UUID | str | None = None) -> None:
-    """Let this time pass for one session; without one for all, and for their users."""
+    """Move all times of one session, or of all sessions and users, into the past."""
     await execute(url, _AGE, {"seconds": seconds, "session_id": session_id})
 
 
-async def reuses(url: str) -> list[dict[str, Any]]:
-    """What is on record of reused tokens."""
+async def reuse_events(url: str) -> list[dict[str, Any]]:
+    """Return the audit events of reused refresh tokens."""
     return await execute(url, "SELECT * FROM audit_events WHERE action = 'auth.refresh_reuse'")

@@ -1,4 +1,4 @@
-"""What the driver sends to the database, and what happens between two statements."""
+"""A record of the statements sent to the database, and actions between two of them."""
 
 import inspect
 from collections.abc import Callable
@@ -7,32 +7,32 @@ from typing import Any
 import psycopg
 import pytest
 
-Act = Callable[[], object]
+Action = Callable[[], object]
 
 
 class Statements(list[str]):
-    """Every statement that was sent, by SQLAlchemy or by `QueryRunner`."""
+    """All statements sent by SQLAlchemy and by `QueryRunner`."""
 
-    waiting: tuple[str, Act] | None = None
+    waiting: tuple[str, Action] | None = None
 
-    def before(self, part: str, act: Act) -> None:
-        """Call or await `act` once, just before the next statement that contains `part`."""
-        self.waiting = (part, act)
+    def before(self, part: str, action: Action) -> None:
+        """Call and await `action` once, just before the next statement that contains `part`."""
+        self.waiting = (part, action)
 
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
-    seen = Statements()
+    recorded = Statements()
     execute = psycopg.AsyncCursor.execute
 
-    async def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        seen.append(str(query))
-        if seen.waiting and seen.waiting[0] in str(query):
-            (_, act), seen.waiting = seen.waiting, None
-            acting = act()
-            if inspect.isawaitable(acting):
-                await acting
+    async def recording_execute(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        recorded.append(str(query))
+        if recorded.waiting and recorded.waiting[0] in str(query):
+            (_, action), recorded.waiting = recorded.waiting, None
+            result = action()
+            if inspect.isawaitable(result):
+                await result
         return await execute(self, query, *arguments, **options)
 
-    monkeypatch.setattr(psycopg.AsyncCursor, "execute", watched)
-    return seen
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", recording_execute)
+    return recorded

@@ -1,4 +1,4 @@
-"""The rules of the house hold; and each of them can fail. No database is needed."""
+"""The backend keeps the architecture rules, and each rule detects violations."""
 
 import subprocess
 import sys
@@ -18,23 +18,23 @@ from tests.architecture import (
     ROOT,
     USUAL_FILE,
     Source,
-    commit_breaches,
-    direction_breaches,
-    environment_breaches,
-    http_breaches,
-    layer_breaches,
-    middleware_breaches,
-    module_breaches,
-    name_breaches,
-    package_breaches,
-    path_breaches,
-    print_breaches,
+    commit_violations,
+    direction_violations,
+    environment_violations,
+    http_violations,
+    layer_violations,
+    middleware_violations,
+    module_violations,
+    name_violations,
+    package_violations,
+    path_violations,
+    print_violations,
     read,
     short,
-    size_breaches,
-    table_breaches,
-    usual_size_breaches,
-    vocabulary_breaches,
+    size_violations,
+    table_violations,
+    usual_size_violations,
+    vocabulary_violations,
 )
 
 MODULES = discover()
@@ -43,77 +43,77 @@ BACKEND = read("backend")
 
 
 def owned_tables() -> dict[str, set[sa.Table]]:
-    """Tables by module: those of its classes, and those that its models.py binds to a name."""
-    found: dict[str, set[sa.Table]] = {}
+    """Return the tables by module: those of its classes and those that its models.py names."""
+    tables: dict[str, set[sa.Table]] = {}
     for module in MODULES:
         models = f"backend.modules.{module.name}.models"
         bound = vars(sys.modules[models]).values() if models in sys.modules else ()
-        found[module.name] = {each for each in bound if isinstance(each, sa.Table)}
-        found[module.name] |= {
+        tables[module.name] = {value for value in bound if isinstance(value, sa.Table)}
+        tables[module.name] |= {
             mapper.local_table
             for mapper in Base._sa_registry.mappers
             if mapper.class_.__module__.startswith(f"backend.modules.{module.name}.")
             and isinstance(mapper.local_table, sa.Table)
         }
-    return found
+    return tables
 
 
-def hold(breaches: Iterator[str]) -> None:
-    found = list(breaches)
-    assert not found, "\n" + "\n".join(found)
+def assert_none(violations: Iterator[str]) -> None:
+    sentences = list(violations)
+    assert not sentences, "\n" + "\n".join(sentences)
 
 
 def test_imports_go_down_the_layers() -> None:
-    hold(layer_breaches(BACKEND))
+    assert_none(layer_violations(BACKEND))
 
 
 def test_some_packages_are_for_some_others_only() -> None:
-    hold(package_breaches(BACKEND))
+    assert_none(package_violations(BACKEND))
 
 
 def test_modules_know_only_the_public_files_of_declared_dependencies() -> None:
-    hold(module_breaches(BACKEND, DEPENDS_ON))
+    assert_none(module_violations(BACKEND, DEPENDS_ON))
 
 
 def test_core_knows_no_module_by_name() -> None:
-    hold(name_breaches(BACKEND, DEPENDS_ON))
+    assert_none(name_violations(BACKEND, DEPENDS_ON))
 
 
 def test_modules_are_made_of_the_same_few_files() -> None:
-    hold(vocabulary_breaches(BACKEND))
+    assert_none(vocabulary_violations(BACKEND))
 
 
 def test_imports_inside_a_module_go_from_manifest_to_models() -> None:
-    hold(direction_breaches(BACKEND))
+    assert_none(direction_violations(BACKEND))
 
 
 def test_services_know_no_http() -> None:
-    hold(http_breaches(BACKEND))
+    assert_none(http_violations(BACKEND))
 
 
 def test_nobody_but_the_database_layer_commits() -> None:
-    hold(commit_breaches(BACKEND))
+    assert_none(commit_violations(BACKEND))
 
 
 def test_each_table_has_one_owner_and_refers_only_to_declared_dependencies() -> None:
-    hold(table_breaches(owned_tables(), Base.metadata, DEPENDS_ON))
+    assert_none(table_violations(owned_tables(), Base.metadata, DEPENDS_ON))
 
 
 def test_only_settings_read_the_environment() -> None:
-    hold(environment_breaches(BACKEND))
+    assert_none(environment_violations(BACKEND))
 
 
 def test_middleware_is_pure_asgi() -> None:
-    hold(middleware_breaches(BACKEND))
+    assert_none(middleware_violations(BACKEND))
 
 
 def test_nothing_prints_but_the_command_line() -> None:
-    hold(print_breaches(BACKEND))
+    assert_none(print_violations(BACKEND))
 
 
 def test_files_and_functions_are_short() -> None:
-    hold(size_breaches([*BACKEND, *read("bench", "tests", "tools")]))
-    hold(usual_size_breaches(BACKEND))
+    assert_none(size_violations([*BACKEND, *read("bench", "tests", "tools")]))
+    assert_none(usual_size_violations(BACKEND))
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows its files")
@@ -125,14 +125,14 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
         for name in names
         if (ROOT / name).is_file()
     }
-    hold(path_breaches(texts))
+    assert_none(path_violations(texts))
 
 
-# From here on: that each rule can fail, and what it says then.
+# The tests below check that each rule detects violations, and the sentence it yields.
 
 
 def tree(**texts: str) -> list[Source]:
-    """Made-up files: `items__service="import os"` is backend.modules.items.service."""
+    """Return sources by keyword: `items__service="import os"` is backend.modules.items.service."""
     return [Source(f"backend.modules.{k.replace('__', '.', 1)}", v) for k, v in texts.items()]
 
 
@@ -161,8 +161,8 @@ def tree(**texts: str) -> list[Source]:
     ],
 )
 def test_an_upward_import_is_named(name: str, text: str, sentence: str) -> None:
-    (breach,) = layer_breaches([Source(f"backend.{name}", text)])
-    assert sentence in breach
+    (violation,) = layer_violations([Source(f"backend.{name}", text)])
+    assert sentence in violation
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_an_upward_import_is_named(name: str, text: str, sentence: str) -> None:
     ],
 )
 def test_an_import_of_a_package_for_others_is_named(name: str, text: str, sentence: str) -> None:
-    assert list(package_breaches([Source(f"backend.{name}", text)])) == [sentence]
+    assert list(package_violations([Source(f"backend.{name}", text)])) == [sentence]
 
 
 def test_packages_may_be_imported_where_they_are_meant_to_be() -> None:
@@ -191,7 +191,7 @@ def test_packages_may_be_imported_where_they_are_meant_to_be() -> None:
         Source("backend.core.app", "from backend.core.http import docs"),
         Source("backend.dev.processes", "from backend.dev import lifeline"),
     ]
-    assert list(package_breaches(sources)) == []
+    assert list(package_violations(sources)) == []
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_packages_may_be_imported_where_they_are_meant_to_be() -> None:
     ],
 )
 def test_an_import_across_modules_is_named(text: str, sentence: str) -> None:
-    found = module_breaches(tree(articles__service=text), {"articles": ["users"]})
+    found = module_violations(tree(articles__service=text), {"articles": ["users"]})
     assert list(found) == [sentence]
 
 
@@ -225,11 +225,11 @@ def test_public_files_and_own_files_may_be_imported() -> None:
     text = "".join(f"from backend.modules.users.{file} import x\n" for file in sorted(PUBLIC))
     own = "from backend.modules.articles.models import Article"
     sources = tree(articles__service=text + own)
-    assert list(module_breaches(sources, {"articles": ["users"]})) == []
+    assert list(module_violations(sources, {"articles": ["users"]})) == []
     roots = [Source("backend.cli.dev", "from backend.modules.users.settings import x")]
-    assert list(module_breaches(roots, {})) == []
+    assert list(module_violations(roots, {})) == []
     roots = [Source("backend.cli.dev", "from backend.modules.users.models import x")]
-    assert list(module_breaches(roots, {})) == ["cli.dev imports users.models; use users.service"]
+    assert list(module_violations(roots, {})) == ["cli.dev imports users.models; use users.service"]
 
 
 @pytest.mark.parametrize(
@@ -244,23 +244,23 @@ def test_public_files_and_own_files_may_be_imported() -> None:
 )
 def test_a_module_named_below_the_modules_is_named(line: str) -> None:
     for layer in ("core.app", "server.config", "db.database"):
-        (breach,) = name_breaches([Source(f"backend.{layer}", f"x = 1\n{line}")], ["users"])
-        assert breach == (
+        (violation,) = name_violations([Source(f"backend.{layer}", f"x = 1\n{line}")], ["users"])
+        assert violation == (
             f"{layer}:2 names the module users; let its manifest declare what is needed"
         )
-    assert list(name_breaches(tree(items__service=line), ["users"])) == []
-    assert list(name_breaches([Source("backend.core.app", line)], ["items"])) == []
+    assert list(name_violations(tree(items__service=line), ["users"])) == []
+    assert list(name_violations([Source("backend.core.app", line)], ["items"])) == []
 
 
 def test_unusual_files_are_named() -> None:
     many = {f"items__own{number}": "" for number in range(MAX_PRIVATE_FILES + 1)}
-    (breach,) = vocabulary_breaches(tree(**many))
-    assert breach.startswith("items has 7 files of its own invention (own0, own1,")
-    (breach,) = vocabulary_breaches([Source("backend.modules.items.helpers.text", "")])
-    assert breach == "items has a folder helpers; a module is flat, split the feature"
+    (violation,) = vocabulary_violations(tree(**many))
+    assert violation.startswith("items has 7 files of its own (own0, own1,")
+    (violation,) = vocabulary_violations([Source("backend.modules.items.helpers.text", "")])
+    assert violation == "items has a folder helpers; modules are flat, split the module"
     for text in ("", "import os", '"""Items."""\nx = 1'):
-        (breach,) = vocabulary_breaches(tree(items____init__=text))
-        assert breach.startswith("items.__init__ must be a docstring")
+        (violation,) = vocabulary_violations(tree(items____init__=text))
+        assert violation.startswith("items.__init__ must contain only a docstring")
 
 
 @pytest.mark.parametrize(
@@ -276,8 +276,8 @@ def test_unusual_files_are_named() -> None:
 )
 def test_an_import_against_the_direction_is_named(file: str, imported: str, sentence: str) -> None:
     text = f"from backend.modules.items import {imported}"
-    (breach,) = direction_breaches([Source(f"backend.modules.items.{file}", text)])
-    assert sentence in breach
+    (violation,) = direction_violations([Source(f"backend.modules.items.{file}", text)])
+    assert sentence in violation
 
 
 def test_an_import_against_the_direction_through_another_file_is_named() -> None:
@@ -285,8 +285,8 @@ def test_an_import_against_the_direction_through_another_file_is_named() -> None
         items__service="from backend.modules.items.helpers import x",
         items__helpers="def late():\n    from backend.modules.items.router import x",
     )
-    (breach,) = direction_breaches(sources)
-    assert breach.startswith("items.service imports items.router through helpers;")
+    (violation,) = direction_violations(sources)
+    assert violation.startswith("items.service imports items.router through helpers;")
 
 
 def test_a_circle_inside_a_module_is_named() -> None:
@@ -294,19 +294,21 @@ def test_a_circle_inside_a_module_is_named() -> None:
         items__jobs="from backend.modules.items import events",
         items__events="from backend.modules.items import jobs",
     )
-    (breach,) = direction_breaches(sources)
-    assert breach.startswith("items has files that import each other: ")
+    (violation,) = direction_violations(sources)
+    assert violation.startswith("items has files that import each other: ")
 
 
 def test_http_in_a_service_is_named() -> None:
     direct = tree(items__service="from starlette.requests import Request")
-    assert list(http_breaches(direct)) == ["items.service imports starlette; services know no HTTP"]
+    assert list(http_violations(direct)) == [
+        "items.service imports starlette; services must not depend on HTTP"
+    ]
     hidden = tree(
         items__service="from backend.modules.items import helpers",
         items__helpers="import fastapi.responses",
     )
-    assert list(http_breaches(hidden)) == [
-        "items.service imports fastapi through helpers; services know no HTTP"
+    assert list(http_violations(hidden)) == [
+        "items.service imports fastapi through helpers; services must not depend on HTTP"
     ]
 
 
@@ -314,9 +316,9 @@ def test_http_in_a_service_is_named() -> None:
 def test_a_commit_in_a_module_is_named(call: str) -> None:
     text = f"async def f(session):\n    {call}"
     for name in ("modules.items.service", "modules.items.router", "core.app"):
-        (breach,) = commit_breaches([Source(f"backend.{name}", text)])
-        assert breach.startswith(f"{short('backend.' + name)} calls ")
-    assert list(commit_breaches([Source("backend.db.database", text)])) == []
+        (violation,) = commit_violations([Source(f"backend.{name}", text)])
+        assert violation.startswith(f"{short('backend.' + name)} calls ")
+    assert list(commit_violations([Source("backend.db.database", text)])) == []
 
 
 def test_a_foreign_key_into_an_undeclared_module_is_named() -> None:
@@ -326,19 +328,19 @@ def test_a_foreign_key_into_an_undeclared_module_is_named() -> None:
     tables = {"users": [users], "items": [items]}
     # A dependency of a dependency is not enough.
     declared = {"items": ["roles"], "roles": ["users"], "users": []}
-    assert list(table_breaches(tables, metadata, declared)) == [
+    assert list(table_violations(tables, metadata, declared)) == [
         'items.models refers to table users of users; add "users" to depends_on of items'
     ]
-    assert list(table_breaches(tables, metadata, {"items": ["users"]})) == []
+    assert list(table_violations(tables, metadata, {"items": ["users"]})) == []
 
 
 def test_a_table_without_owner_and_one_with_two_are_named() -> None:
     metadata = sa.MetaData()
     table = sa.Table("notes", metadata, sa.Column("id", sa.Uuid))
-    assert list(table_breaches({}, metadata, {})) == [
+    assert list(table_violations({}, metadata, {})) == [
         "table notes has no owner; define it in the models.py of one module"
     ]
-    assert list(table_breaches({"a": [table], "b": [table]}, metadata, {})) == [
+    assert list(table_violations({"a": [table], "b": [table]}, metadata, {})) == [
         "table notes is owned by both a and b"
     ]
 
@@ -354,10 +356,10 @@ def test_a_table_without_owner_and_one_with_two_are_named() -> None:
     ],
 )
 def test_reading_the_environment_is_named(text: str) -> None:
-    (breach,) = environment_breaches(tree(items__service=text))
-    assert breach.startswith("items.service uses ")
-    assert list(environment_breaches(tree(items__settings=text))) == []
-    assert list(environment_breaches([Source("backend.cli.dev", text)])) == []
+    (violation,) = environment_violations(tree(items__service=text))
+    assert violation.startswith("items.service uses ")
+    assert list(environment_violations(tree(items__settings=text))) == []
+    assert list(environment_violations([Source("backend.cli.dev", text)])) == []
 
 
 @pytest.mark.parametrize(
@@ -369,33 +371,33 @@ def test_reading_the_environment_is_named(text: str) -> None:
     ],
 )
 def test_middleware_of_the_slow_kind_is_named(text: str) -> None:
-    (breach,) = middleware_breaches([Source("backend.core.app", text)])
-    assert breach.startswith("core.app uses BaseHTTPMiddleware")
+    (violation,) = middleware_violations([Source("backend.core.app", text)])
+    assert violation.startswith("core.app uses BaseHTTPMiddleware")
 
 
 def test_a_print_is_named() -> None:
     source = tree(items__service="x = 1\nprint(x)")
-    assert list(print_breaches(source)) == ["items.service prints in line 2; log it"]
-    assert list(print_breaches([Source("backend.cli.dev", "print(1)")])) == []
+    assert list(print_violations(source)) == ["items.service calls print in line 2; log it"]
+    assert list(print_violations([Source("backend.cli.dev", "print(1)")])) == []
 
 
 def test_long_functions_and_files_are_named() -> None:
     long = "def work():\n" + "    x = 1\n" * MAX_FUNCTION
-    (breach,) = size_breaches(tree(items__service=long))
-    assert breach.startswith("items.service.work has 61 lines, the limit is 60;")
-    (breach,) = size_breaches(tree(items__service="x = 1\n" * (MAX_FILE + 1)))
-    assert breach.startswith("items.service has 401 lines, the limit is 400;")
-    assert list(size_breaches([Source("tests.test_x", "x = 1\n" * (MAX_FILE + 1))])) == []
-    (breach,) = size_breaches([Source("tests.test_x", "x = 1\n" * (MAX_TEST_FILE + 1))])
-    assert breach.startswith("tests.test_x has 601 lines, the limit is 600;")
+    (violation,) = size_violations(tree(items__service=long))
+    assert violation.startswith("items.service.work has 61 lines, the limit is 60;")
+    (violation,) = size_violations(tree(items__service="x = 1\n" * (MAX_FILE + 1)))
+    assert violation.startswith("items.service has 401 lines, the limit is 400;")
+    assert list(size_violations([Source("tests.test_x", "x = 1\n" * (MAX_FILE + 1))])) == []
+    (violation,) = size_violations([Source("tests.test_x", "x = 1\n" * (MAX_TEST_FILE + 1))])
+    assert violation.startswith("tests.test_x has 601 lines, the limit is 600;")
 
 
 def test_too_many_long_ones_are_named() -> None:
     fine = [Source(f"backend.core.fine{number}", "def f(): ...") for number in range(19)]
     long = Source("backend.core.long", "def f():\n" + "    x = 1\n" * USUAL_FILE)
-    assert list(usual_size_breaches([*fine, long])) == []
-    breaches = list(usual_size_breaches([*fine[1:], long]))
-    assert [breach.partition(",")[0] for breach in breaches] == [
+    assert list(usual_size_violations([*fine, long])) == []
+    violations = list(usual_size_violations([*fine[1:], long]))
+    assert [violation.partition(";")[0] for violation in violations] == [
         "1 of 19 functions have more than 30 lines",
         "1 of 19 files have more than 250 lines",
     ]
@@ -404,9 +406,9 @@ def test_too_many_long_ones_are_named() -> None:
 @pytest.mark.parametrize("folder", ["work/main", "root/.cache", "tmp/w/v", "root"])
 def test_a_path_of_a_machine_is_named(folder: str) -> None:
     texts = {"README.md": f"Fine.\nSee '/{folder}'."}
-    assert list(path_breaches(texts)) == ["README.md:2 names a path of somebody's machine"]
+    assert list(path_violations(texts)) == ["README.md:2 contains a path of a developer's machine"]
 
 
 @pytest.mark.parametrize("text", ["https://example.com/work", "a/root/b", "/workers", "./work"])
 def test_other_paths_are_fine(text: str) -> None:
-    assert list(path_breaches({"README.md": text})) == []
+    assert list(path_violations({"README.md": text})) == []

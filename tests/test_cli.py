@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from backend.cli.commands import app, audit, db, module, users
 from backend.db.schema.migrations import newest_revision
 from tests import databases
-from tests.commands import ROOT, backend, data_dir, environment, postmaster, refusal, succeeds
+from tests.commands import ROOT, backend, data_dir, environment, output_of, postmaster, refusal
 
 MAIN = "from backend.cli import main; main()"
 PASSWORD = "correct horse battery"
@@ -103,7 +103,7 @@ def test_unusable_settings_are_listed(tmp_path: Path, command: list[str]) -> Non
 
 def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     options = {"folder": tmp_path, "ENVIRONMENT": "production"}
-    lines = succeeds("module", "list", **options).splitlines()
+    lines = output_of("module", "list", **options).splitlines()
     assert lines[0].split("  ")[0] == "MODULE"
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
     assert rows["items"][1:] == [
@@ -114,7 +114,7 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     ]
     assert rows["health"][1] == "-"
 
-    lines = succeeds("routes", **options).splitlines()[1:]
+    lines = output_of("routes", **options).splitlines()[1:]
     found = [tuple(line.split(maxsplit=2)) for line in lines]
     assert found == sorted(found, key=lambda row: (row[1], row[0]))
     assert any(re.fullmatch(r"POST +/api/v1/items +items:write +items", line) for line in lines)
@@ -123,9 +123,9 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
 
 
 def test_openapi_goes_to_standard_output_or_a_file(tmp_path: Path) -> None:
-    printed = succeeds("openapi", folder=tmp_path)
+    printed = output_of("openapi", folder=tmp_path)
     assert json.loads(printed)["paths"]["/api/v1/items"]["get"]
-    said = succeeds("openapi", "--output", "api.json", folder=tmp_path)
+    said = output_of("openapi", "--output", "api.json", folder=tmp_path)
     assert said == "Wrote api.json.\n"
     assert (tmp_path / "api.json").read_text() == printed
     assert refusal("openapi", "--output", "no/api.json", folder=tmp_path) == (
@@ -191,7 +191,7 @@ def test_unwritable_data_folder_is_explained(tmp_path: Path) -> None:
 
 def test_moves_the_schema_up_and_down(tmp_path: Path, empty_url: str) -> None:
     def said(*command: str) -> str:
-        return succeeds("db", *command, folder=tmp_path, DATABASE_URL=empty_url).strip()
+        return output_of("db", *command, folder=tmp_path, DATABASE_URL=empty_url).strip()
 
     newest = said("upgrade").removeprefix("The schema is at ").rstrip(".")
     assert re.fullmatch(r"\d{4}", newest)
@@ -243,7 +243,7 @@ def test_two_commands_share_the_embedded_server(tmp_path: Path, data: Path) -> N
         assert (command.returncode, complaint) == (0, "")
         assert re.match(r"The schema is at \d{4}", said)
     assert postmaster(data) is None
-    assert f"✓ The schema is at {newest_revision()}" in succeeds("doctor", folder=tmp_path)
+    assert f"✓ The schema is at {newest_revision()}" in output_of("doctor", folder=tmp_path)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def add_colour(project: Path) -> None:
 @pytest.mark.slow
 def test_writes_a_migration_for_changed_tables(project: Path, empty_url: str) -> None:
     here = {"folder": project, "project": project, "DATABASE_URL": empty_url}
-    said = succeeds("db", "revision", "nothing", **here)
+    said = output_of("db", "revision", "nothing", **here)
     assert said == (
         "There is nothing to migrate: the migrations make exactly the tables of the code.\n"
     )
@@ -274,7 +274,7 @@ def test_writes_a_migration_for_changed_tables(project: Path, empty_url: str) ->
         "items.colour: the column exists in the models, but not in the database.\n"
         'Write the migration with: make migration m="what changes"'
     )
-    said = succeeds("db", "revision", "add colour", **here)
+    said = output_of("db", "revision", "add colour", **here)
     files = sorted((project / "migrations" / "versions").glob("0*.py"))
     number = f"{len(files):04}"
     assert said == (
@@ -284,14 +284,14 @@ def test_writes_a_migration_for_changed_tables(project: Path, empty_url: str) ->
     text = files[-1].read_text()
     assert f'revision = "{number}"' in text
     assert 'op.add_column("items", sa.Column("colour", sa.String(20), nullable=True))' in text
-    assert succeeds("db", "upgrade", **here) == f"The schema is at {number}.\n"
-    assert succeeds("db", "check", **here).endswith(f"it is at {number}.\n")
+    assert output_of("db", "upgrade", **here) == f"The schema is at {number}.\n"
+    assert output_of("db", "check", **here).endswith(f"it is at {number}.\n")
 
 
 @pytest.mark.slow
 def test_check_runs_the_migrations_on_an_empty_database(project: Path) -> None:
     here = {"folder": project, "project": project}
-    head = succeeds("db", "check", **here)
+    head = output_of("db", "check", **here)
     assert re.fullmatch(r"The migrations up to \d{4} make exactly the tables of the code\.\n", head)
     assert not (project / "data").exists()
 
@@ -318,8 +318,8 @@ def test_makes_an_administrator_from_the_environment(tmp_path: Path, empty_url: 
     command = ["users", "create-admin", "--email", "Ada@example.com"]
     here = {"folder": tmp_path, "DATABASE_URL": empty_url, "FIRST_ADMIN_PASSWORD": PASSWORD}
     assert "run `backend db upgrade`." in refusal(*command, **here)
-    succeeds("db", "upgrade", **here)
-    assert re.match(r"Made \S+ an administrator\.\n", succeeds(*command, **here))
+    output_of("db", "upgrade", **here)
+    assert re.match(r"Made \S+ an administrator\.\n", output_of(*command, **here))
     assert re.match(r"There is an account \S+ already: ", refusal(*command, **here))
     with closing(psycopg.connect(empty_url)) as connection:
         rows = connection.execute("SELECT role_name, is_verified FROM user_roles, users")
@@ -341,7 +341,7 @@ def test_refused_accounts_are_explained(
 
 
 def test_needs_a_terminal_to_ask_in(tmp_path: Path) -> None:
-    said = refusal("users", "create-admin", folder=tmp_path, typed="ada@example.com\n")
+    said = refusal("users", "create-admin", folder=tmp_path, stdin="ada@example.com\n")
     assert said == (
         "There is no terminal to ask in: give --email, and the password in the environment "
         "variable FIRST_ADMIN_PASSWORD."
@@ -379,7 +379,7 @@ def test_asks_for_what_is_not_given(tmp_path: Path, own_database_url: str) -> No
 
 
 def test_doctor_finds_nothing_wrong_at_first(tmp_path: Path) -> None:
-    said = succeeds("doctor", "--port", "0", folder=tmp_path)
+    said = output_of("doctor", "--port", "0", folder=tmp_path)
     assert all(line.startswith("✓ ") for line in said.splitlines())
     assert "The database will be made by the first `backend dev`" in said
 

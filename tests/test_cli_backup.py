@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests import databases
-from tests.commands import refusal, succeeds
+from tests.commands import output_of, refusal
 
 ITEM = (
     "INSERT INTO items (id, title, owner_id, created_at, updated_at)"
@@ -36,7 +36,7 @@ def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def succeeds_at(folder: Path, url: str, *arguments: str) -> str:
     settings = {"DATABASE_URL": url, "FIRST_ADMIN_PASSWORD": "correct horse battery"}
-    return succeeds(*arguments, folder=folder, **settings)
+    return output_of(*arguments, folder=folder, **settings)
 
 
 def refused_at(folder: Path, url: str, *arguments: str) -> str:

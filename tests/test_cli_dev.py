@@ -19,14 +19,14 @@ from backend.core.settings import Settings
 from tests.commands import (
     ROOT,
     Running,
-    ask,
     backend,
     data_dir,
     eventually,
+    fetch,
+    output_of,
     postmaster,
     refusal,
     running,
-    succeeds,
 )
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,7 +65,7 @@ def child(dev: Running, name: str) -> int:
 
 
 def panel(dev: Running) -> str:
-    dev.says("Stop +Ctrl-C")
+    dev.wait_for("Stop +Ctrl-C")
     return dev.output
 
 
@@ -79,19 +79,19 @@ def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> N
             shown,
         )
         assert "Origins    http://localhost and http://127.0.0.1 on any port\n" in shown
-        assert ask(dev.url, "/health/ready")[0] == 200
+        assert fetch(dev.url, "/health/ready")[0] == 200
         found = re.search(r"Password   (\S+) \(the first one; kept in data/admin_password\)", shown)
         assert found
         file = data / "admin_password"
         assert file.read_text() == found[1]
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         form = f"username=admin@example.com&password={found[1]}"
-        assert ask(dev.url, "/api/v1/auth/login", form)[0] == 200
+        assert fetch(dev.url, "/api/v1/auth/login", form)[0] == 200
         where = re.search("Data       (.+)", shown)
         assert where
         assert (tmp_path / where[1] / "data" / "PG_VERSION").exists()
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
     assert postmaster(data) is None
 
 
@@ -107,7 +107,7 @@ def test_stops_all_at_the_first_signal(
         for _ in range(times):
             dev.kill(number, group=group)
             time.sleep(0.05)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
         assert time.monotonic() - asked < 5
         assert postmaster(used) is None
 
@@ -120,7 +120,7 @@ def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> 
     with running("dev", "--port", "0", folder=tmp_path, **settings) as dev:
         eventually(lambda: moment in dev.output)
         dev.kill(signal.SIGINT, group=True)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
         assert "Error" not in dev.output
 
 
@@ -129,7 +129,7 @@ def test_killed_api_ends_everything_with_a_sentence(own_database_url: str, tmp_p
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         panel(dev)
         os.kill(child(dev, "dev_api"), signal.SIGKILL)
-        assert dev.ends() == 128 + signal.SIGKILL
+        assert dev.wait() == 128 + signal.SIGKILL
         assert "The API was ended by SIGKILL, so everything stops.\n" in dev.output
 
 
@@ -141,19 +141,19 @@ def test_runs_jobs_and_replaces_a_killed_worker(own_database_url: str, tmp_path:
     )
     with running("dev", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url) as dev:
         assert "Jobs       run by a worker beside the API\n" in panel(dev)
-        dev.says("worker_started")
+        dev.wait_for("worker_started")
         first = child(dev, "worker")
         os.kill(first, signal.SIGKILL)
-        dev.says("The worker ended by SIGKILL. It starts again now.\n")
+        dev.wait_for("The worker ended by SIGKILL. It starts again now.\n")
         eventually(lambda: dev.output.count("worker_started") == 2)
         assert child(dev, "worker") != first
         done = dev.output.count("jobs.clean")
         with psycopg.connect(own_database_url, autocommit=True) as connection:
             connection.execute(enqueue)
         eventually(lambda: dev.output.count("jobs.clean") > done)
-        assert ask(dev.url, "/health/ready")[1]["checks"]["worker"]["status"] == "ok"
+        assert fetch(dev.url, "/health/ready")[1]["checks"]["worker"]["status"] == "ok"
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 @pytest.mark.slow
@@ -163,10 +163,10 @@ def test_killed_database_is_healed(used: Path, tmp_path: Path) -> None:
         pid = postmaster(used)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        dev.says("The database server had died and is running again.")
-        eventually(lambda: ask(dev.url, "/health/ready")[0] == 200)
+        dev.wait_for("The database server had died and is running again.")
+        eventually(lambda: fetch(dev.url, "/health/ready")[0] == 200)
         dev.kill(signal.SIGTERM)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 @pytest.mark.slow
@@ -178,13 +178,13 @@ def test_killed_parent_takes_all_with_it_and_the_next_start_works(
         port = dev.url.rpartition(":")[2]
         assert child(dev, "dev_api") != child(dev, "worker")
         dev.kill(signal.SIGKILL)
-        dev.ends()
+        dev.wait()
         eventually(lambda: not dev.children())
     with running("dev", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url) as again:
         panel(again)
-        assert ask(again.url, "/health/ready")[0] == 200
+        assert fetch(again.url, "/health/ready")[0] == 200
         again.kill(signal.SIGINT)
-        assert again.ends() == 0
+        assert again.wait() == 0
 
 
 @pytest.mark.slow
@@ -196,24 +196,24 @@ def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_p
     right = file.read_text()
     settings: dict[str, Any] = {"DATABASE_URL": own_database_url}
     with running("dev", "--port", "0", folder=project, project=project, **settings) as dev:
-        dev.says("worker_started")
+        dev.wait_for("worker_started")
         file.write_text(f"this is no Python\n{right}")
-        dev.says("backend/modules/items/service.py changed: starting the API again.")
-        dev.says(r"Module 'items' does not load: SyntaxError: .+\(service.py, line 1\)")
-        dev.says("The API ended with exit code 1. It starts again when its code changes.")
+        dev.wait_for("backend/modules/items/service.py changed: starting the API again.")
+        dev.wait_for(r"Module 'items' does not load: SyntaxError: .+\(service.py, line 1\)")
+        dev.wait_for("The API ended with exit code 1. It starts again when its code changes.")
         file.write_text(right)
         # The port is never given up: until then each request is told why.
-        eventually(lambda: ask(dev.url, "/health/ready")[0] != 503)
-        assert ask(dev.url, "/health/ready")[0] == 200
+        eventually(lambda: fetch(dev.url, "/health/ready")[0] != 503)
+        assert fetch(dev.url, "/health/ready")[0] == 200
         eventually(lambda: dev.output.count("worker_started") == 2)
         cli = project / "backend" / "cli" / "worker.py"
         cli.write_text("raise SystemExit('broken on purpose')")
-        dev.says("The worker ended with exit code 1. It starts again when its code changes.")
+        dev.wait_for("The worker ended with exit code 1. It starts again when its code changes.")
         cli.write_text((ROOT / "backend" / "cli" / "worker.py").read_text())
         eventually(lambda: dev.output.count("worker_started") == 3)
         assert dev.output.count("broken on purpose") == 1
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 @pytest.mark.slow
@@ -230,9 +230,9 @@ def test_works_on_a_database_of_ones_own(own_database_url: str, tmp_path: Path) 
         assert "Data       the database of DATABASE_URL, and data\n" in shown
         assert secret not in shown
         form = f"username=ada@example.com&password={secret.replace(' ', '+')}"
-        assert ask(dev.url, "/api/v1/auth/login", form)[0] == 200
+        assert fetch(dev.url, "/api/v1/auth/login", form)[0] == 200
         dev.kill(signal.SIGTERM)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 def test_taken_port_is_explained(tmp_path: Path) -> None:
@@ -267,10 +267,10 @@ def test_second_start_on_the_same_port_is_explained(own_database_url: str, tmp_p
         port = dev.url.rpartition(":")[2]
         said = refusal("dev", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
         assert said.startswith(f"Port {port} is taken by another Trellis: stop it, or choose")
-        found = succeeds("doctor", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
+        found = output_of("doctor", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
         assert f"✓ Trellis is running on port {port}\n" in found
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.commands import ROOT, Running, ask, eventually, running
+from tests.commands import ROOT, Running, eventually, fetch, running
 
 pytestmark = pytest.mark.slow
 PAGE = "http://localhost:5173"
@@ -31,11 +31,11 @@ def developing(project: Path, url: str, **settings: Any) -> Iterator[Running]:
     copy_to(project)
     settings["DATABASE_URL"] = url
     with running("dev", "--port", "0", folder=project, project=project, **settings) as dev:
-        dev.says("Stop +Ctrl-C")
-        assert ask(dev.url, "/health/ready")[0] == 200
+        dev.wait_for("Stop +Ctrl-C")
+        assert fetch(dev.url, "/health/ready")[0] == 200
         yield dev
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 def request(
@@ -57,7 +57,7 @@ def refused(dev: Running, count: int) -> None:
 
 
 def works_again(dev: Running) -> None:
-    eventually(lambda: ask(dev.url, "/health/ready")[0] == 200)
+    eventually(lambda: fetch(dev.url, "/health/ready")[0] == 200)
 
 
 def test_every_request_is_told_why_and_the_next_save_mends_it(
@@ -101,7 +101,7 @@ def test_every_request_is_told_why_and_the_next_save_mends_it(
         assert b"&lt;b&gt;broken&lt;/b&gt; on purpose" in page
         service.write_text(right)
         works_again(dev)
-        assert ask(dev.url, "/api/v1/items")[0] == 401
+        assert fetch(dev.url, "/api/v1/items")[0] == 401
 
 
 def test_broken_settings_and_a_broken_core_are_told_as_well(
@@ -156,26 +156,28 @@ def test_code_may_be_broken_at_the_first_start(
     service.write_text(f"{mistake}\n{right}")
     options: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": own_database_url}
     with running("dev", "--port", "0", project=tmp_path, **options) as dev:
-        sentence = dev.says(r"Module 'items' does not load: .+\n").strip()
-        url = dev.says(r"(http://127.0.0.1:\d+) answers with this sentence until the code changes.")
+        sentence = dev.wait_for(r"Module 'items' does not load: .+\n").strip()
+        url = dev.wait_for(
+            r"(http://127.0.0.1:\d+) answers with this sentence until the code changes."
+        )
         for path in ("/", "/api/v1/items", "/health/ready"):
             status, _, body = request(dev, "GET", path)
             assert (status, json.loads(body)["detail"]) == (503, sentence)
         service.write_text(right)
-        dev.says("Stop +Ctrl-C")
+        dev.wait_for("Stop +Ctrl-C")
         assert f"API        {url}/api/v1\n" in dev.output
         works_again(dev)
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
 
 
 def test_it_stops_at_a_signal_before_its_first_start(tmp_path: Path) -> None:
     copy_to(tmp_path)
     (tmp_path / "backend" / "modules" / "items" / "manifest.py").unlink()
     with running("dev", "--port", "0", folder=tmp_path, project=tmp_path) as dev:
-        dev.says("until the code changes")
+        dev.wait_for("until the code changes")
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0
     assert not (tmp_path / "data").exists()
 
 
@@ -194,4 +196,4 @@ def test_an_api_that_does_not_start_the_first_time_is_waited_for(
         main.write_text(right)
         works_again(dev)
         dev.kill(signal.SIGINT)
-        assert dev.ends() == 0
+        assert dev.wait() == 0

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from backend.db.schema.migrations import newest_revision
-from tests.commands import backend, refusal, running, succeeds
+from tests.commands import backend, output_of, refusal, running
 from tests.poolers import Pooler, pooler
 
 pytestmark = pytest.mark.slow
@@ -139,14 +139,14 @@ def test_migrations_do_not_go_through_a_transaction_pooler(
     told = {"folder": tmp_path, "DATABASE_URL": bouncer.url, "DATABASE_POOLER": mode}
     said = refusal(*command, **told)
     assert said == f"DATABASE_URL {LOST}: set DATABASE_POOLER=transaction, and {DIRECT}."
-    assert succeeds(*command, **told, DATABASE_DIRECT_URL=own_database_url)
+    assert output_of(*command, **told, DATABASE_DIRECT_URL=own_database_url)
 
 
 def test_other_commands_need_transactions_only(bouncer: Pooler, tmp_path: Path) -> None:
     told = {"folder": tmp_path, "DATABASE_URL": bouncer.url}
     for command in (ADMIN, ("audit", "verify")):
         assert refusal(*command, **told).startswith(f"DATABASE_URL {LOST}: ")
-        assert succeeds(*command, **told, DATABASE_POOLER="transaction")
+        assert output_of(*command, **told, DATABASE_POOLER="transaction")
 
 
 def test_the_worker_needs_a_session(bouncer: Pooler, tmp_path: Path) -> None:
@@ -156,6 +156,8 @@ def test_the_worker_needs_a_session(bouncer: Pooler, tmp_path: Path) -> None:
         "set DATABASE_DIRECT_URL to the server itself."
     )
     with running("worker", folder=tmp_path, DATABASE_DIRECT_URL=bouncer.url, **told) as worker:
-        worker.says("a transaction pooler keeps none: set DATABASE_DIRECT_URL to the server itself")
+        worker.wait_for(
+            "a transaction pooler keeps none: set DATABASE_DIRECT_URL to the server itself"
+        )
         worker.kill(signal.SIGTERM)
-        assert worker.ends() == 0
+        assert worker.wait() == 0

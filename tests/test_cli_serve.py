@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import databases
-from tests.commands import ROOT, Running, ask, data_dir, eventually, postmaster, refusal, running
+from tests.commands import ROOT, Running, data_dir, eventually, fetch, postmaster, refusal, running
 from tests.processes import worker_pids
 
 
@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 
 def is_ready(serve: Running) -> bool:
-    return ask(serve.url, "/health/ready")[0] == 200
+    return fetch(serve.url, "/health/ready")[0] == 200
 
 
 def test_stops_at_ctrl_c_even_twice(own_database_url: str, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_stops_at_ctrl_c_even_twice(own_database_url: str, tmp_path: Path) -> No
         for _ in range(2):
             serve.kill(signal.SIGINT)
             time.sleep(0.02)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path) -> 
     ) as serve:
         eventually(lambda: is_ready(serve))
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
     lines = serve.output.splitlines()
     assert all(line.startswith("{") for line in lines)
     assert len([line for line in lines if "/health/ready" in line]) == 1
@@ -67,7 +67,7 @@ def test_what_is_no_http_is_refused_like_anything_else(
             answer.begin()
             problem = json.loads(answer.read())
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
     assert (answer.status, problem["status"], problem["error"]) == (400, 400, "BAD_REQUEST")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] == problem["request_id"]
@@ -90,10 +90,10 @@ def test_drains_before_it_stops(own_database_url: str, tmp_path: Path, count: in
         if count == 1:
             # A service manager and a parent both pass the signal on; that is one request.
             serve.kill(signal.SIGTERM)
-        eventually(lambda: ask(serve.url, "/health/ready")[0] == 503)
-        assert ask(serve.url, "/health/ready")[1]["status"] == "draining"
-        assert ask(serve.url, "/health/live")[0] == 200
-        assert serve.ends() == 0
+        eventually(lambda: fetch(serve.url, "/health/ready")[0] == 503)
+        assert fetch(serve.url, "/health/ready")[1]["status"] == "draining"
+        assert fetch(serve.url, "/health/live")[0] == 200
+        assert serve.wait() == 0
         assert 1.4 < time.monotonic() - asked < 10
 
 
@@ -109,7 +109,7 @@ def test_brings_a_database_and_replaces_killed_workers(tmp_path: Path, data: Pat
         eventually(lambda: len(worker_pids(serve)) == 2 and before[0] not in worker_pids(serve))
         eventually(lambda: is_ready(serve))
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
     assert postmaster(data) is None
 
 
@@ -129,7 +129,7 @@ def test_keeps_a_worker_that_gets_no_processor_for_a_while(
         time.sleep(2)
         assert worker_pids(serve) == before
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 def test_does_not_migrate_a_database_of_ones_own(
@@ -140,19 +140,19 @@ def test_does_not_migrate_a_database_of_ones_own(
         databases.cloned_database(server, "template0") as url,
         running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=url) as serve,
     ):
-        status, health = ask(serve.url, "/health/ready")
+        status, health = fetch(serve.url, "/health/ready")
         assert status == 503
         assert "run `backend db upgrade`" in health["checks"]["migrations"]["detail"]
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 def test_starts_while_its_database_is_down(tmp_path: Path) -> None:
     url = f"postgresql://nobody@/nothing?host={tmp_path}"
     with running("serve", "--port", "0", folder=tmp_path, DATABASE_URL=url) as serve:
-        assert ask(serve.url, "/health/ready")[0] == 503
+        assert fetch(serve.url, "/health/ready")[0] == 503
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 def test_unusable_settings_are_told_once(tmp_path: Path) -> None:

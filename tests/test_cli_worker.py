@@ -67,12 +67,12 @@ def test_runs_jobs_until_it_is_stopped(
     own_database_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     with worker_on(own_database_url, tmp_path) as worker:
-        worker.says("worker_started")
+        worker.wait_for("worker_started")
         job_id = enqueue(own_database_url)
         eventually(lambda: did(worker, job_id))
         for _ in range(2):
             worker.kill(number, group=True)
-        assert worker.ends() == 0
+        assert worker.wait() == 0
     (done,) = [line for line in told(worker, "job_done") if line["job_id"] == job_id]
     assert (done["job"], done["attempt"], done["level"]) == ("jobs.clean", 1, "info")
     # A line for each thing, and nothing from the libraries.
@@ -104,7 +104,7 @@ def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: 
         migrate(url)
     assert url == server_url(folder, "app")
     with worker_on(url, tmp_path) as worker:
-        worker.says("worker_waits")
+        worker.wait_for("worker_waits")
         ids = []
         for outage in range(1, 3):
             with embedded_server(folder, fast=True):
@@ -117,7 +117,7 @@ def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: 
             # What was done when the server went is not done again.
             eventually(partial(is_empty, url))
             worker.kill(signal.SIGTERM)
-            assert worker.ends() == 0
+            assert worker.wait() == 0
     assert all(did(worker, job_id) for job_id in ids)
     assert [line["reason"] for line in told(worker, "worker_waits")] == [DATABASE] * 3
     assert len(told(worker, "worker_started")) == 3
@@ -129,20 +129,20 @@ def test_waits_for_migrations_and_says_so_once(pytestconfig: pytest.Config, tmp_
         databases.cloned_database(server, "template0") as url,
         worker_on(url, tmp_path) as worker,
     ):
-        worker.says("worker_waits")
+        worker.wait_for("worker_waits")
         migrate(url)
         job_id = enqueue(url)
         eventually(lambda: did(worker, job_id))
         worker.kill(signal.SIGTERM)
-        assert worker.ends() == 0
+        assert worker.wait() == 0
     assert [line["reason"] for line in told(worker, "worker_waits")] == [SCHEMA]
 
 
 def test_stops_while_it_waits(tmp_path: Path) -> None:
     with worker_on(f"postgresql://nobody@/nothing?host={tmp_path}", tmp_path) as worker:
-        worker.says("worker_waits")
+        worker.wait_for("worker_waits")
         worker.kill(signal.SIGTERM)
-        assert worker.ends() == 0
+        assert worker.wait() == 0
 
 
 @pytest.mark.slow
@@ -150,12 +150,12 @@ def test_stops_while_the_database_does_not_answer(folder: Path, tmp_path: Path) 
     with embedded_server(folder, fast=True) as server:
         migrate(server.url)
         with worker_on(server.url, tmp_path) as worker:
-            worker.says("worker_started")
+            worker.wait_for("worker_started")
             with frozen(server.folder / "data"):
                 begun = time.monotonic()
                 worker.kill(signal.SIGTERM)
                 # A job that is in the middle of a statement is left behind.
-                code = worker.ends()
+                code = worker.wait()
                 assert code == len(told(worker, "worker_gave_up"))
                 # Docker and Kubernetes wait for half a minute.
                 assert time.monotonic() - begun < 30
@@ -193,9 +193,9 @@ def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path
         path.write_text(path.read_text().replace(usual, short))
     enqueue(own_database_url)
     with worker_on(own_database_url, tmp_path, project=project) as worker:
-        worker.says("begun")
+        worker.wait_for("begun")
         worker.kill(signal.SIGTERM)
-        assert worker.ends() == 1
+        assert worker.wait() == 1
         assert told(worker, "worker_gave_up")
     with psycopg.connect(own_database_url) as connection:
         # As one whose worker was killed; another gives it back when it misses that one.
@@ -247,16 +247,16 @@ CLEAN = Job("jobs.clean", run)
 def test_brings_a_database_and_shares_it(tmp_path: Path) -> None:
     with data_dir(tmp_path) as data:
         with running("worker", folder=tmp_path) as first:
-            first.says("worker_started")
+            first.wait_for("worker_started")
             server = postmaster(data)
             assert server is not None
             with running("worker", folder=tmp_path) as second:
-                second.says("worker_started")
+                second.wait_for("worker_started")
                 first.kill(signal.SIGTERM)
-                assert first.ends() == 0
+                assert first.wait() == 0
                 assert postmaster(data) == server
                 second.kill(signal.SIGTERM)
-                assert second.ends() == 0
+                assert second.wait() == 0
         assert postmaster(data) is None
 
 

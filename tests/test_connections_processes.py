@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.commands import ask
+from tests.commands import fetch
 from tests.processes import Server, served
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def test_floods_before_authentication_take_no_memory(own_database_url: str) -> N
             flood(server, begins, part, MIB)
             before = resident(server)
             flood(server, begins, part, 60 * MIB)
-            assert ask(server.url, "/health")[0] == 200
+            assert fetch(server.url, "/health")[0] == 200
             assert resident(server) - before < 8
 
 
@@ -99,7 +99,7 @@ def test_idle_connections_leave_room(own_database_url: str) -> None:
         crowd = [connect(server) for _ in range(200)]
         time.sleep(1.5)
         for _ in range(5):
-            assert ask(server.url, "/api/v1/articles")[0] == 200
+            assert fetch(server.url, "/api/v1/articles")[0] == 200
         began = time.monotonic()
         for each in crowd:
             assert end_of(each) == b""
@@ -129,21 +129,21 @@ def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: 
     request = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
     with served(own_database_url, workers=1) as server, ExitStack() as stack:
         for _ in range(3):
-            assert len(ask(server.url, path)[1]["data"]) == 4
+            assert len(fetch(server.url, path)[1]["data"]) == 4
         before = resident(server)
         crowd = []
         for number in range(100):
             crowd.append(stack.enter_context(connect(server)))
             crowd[-1].sendall(request)
             if number % 10 == 0:
-                assert ask(server.url, "/health/ready")[0] == 200
+                assert fetch(server.url, "/health/ready")[0] == 200
         for _ in range(5):
-            assert ask(server.url, path)[0] == 200
+            assert fetch(server.url, path)[0] == 200
         # 64 MiB of answers, and what the allocator keeps of those that were made.
         assert resident(server) - before < 160
         deadline = time.monotonic() + 40
         assert all(server_has_left(each, deadline) for each in crowd)
-        assert ask(server.url, path)[0] == 200
+        assert fetch(server.url, path)[0] == 200
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads memory from /proc")
@@ -152,7 +152,7 @@ def test_many_large_pages_at_once_take_little_memory(own_database_url: str) -> N
     request = f"GET {LARGE_PAGE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
     with served(own_database_url, workers=1) as server, ExitStack() as stack:
         for _ in range(3):
-            assert ask(server.url, LARGE_PAGE)[0] == 200
+            assert fetch(server.url, LARGE_PAGE)[0] == 200
         before = peak = resident(server)
         crowd = [stack.enter_context(connect(server)) for _ in range(150)]
         for each in crowd:
@@ -181,7 +181,7 @@ def test_half_bodies_do_not_keep_others_out(own_database_url: str) -> None:
         for each in crowd:
             each.sendall(BODY)
         time.sleep(2)
-        assert ask(server.url, "/health/ready")[0] == 200
-        assert ask(server.url, "/api/v1/articles")[0] == 200
+        assert fetch(server.url, "/health/ready")[0] == 200
+        assert fetch(server.url, "/api/v1/articles")[0] == 200
         for each in crowd:
             each.close()

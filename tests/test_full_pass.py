@@ -18,7 +18,7 @@ from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
 from tests.modules.accounts.post import token_of
 from tests.pages import walk
-from tests.worker_harness import FAST
+from tests.worker_harness import FAST_CONFIG
 
 API = "/api/v1"
 PERSON = {"email": "ada@example.com", "username": "ada", "password": "correct horse battery"}
@@ -28,7 +28,7 @@ PERSON = {"email": "ada@example.com", "username": "ada", "password": "correct ho
 async def worker(url: str) -> AsyncIterator[None]:
     """`backend worker`, on a database that another context serves."""
     stopping = asyncio.Event()
-    working = asyncio.create_task(work(make_context(url), MODULES, stopping, config=FAST))
+    working = asyncio.create_task(work(make_context(url), MODULES, stopping, config=FAST_CONFIG))
     yield
     stopping.set()
     await working

@@ -15,10 +15,10 @@ from psycopg.sql import SQL, Identifier
 from backend.db.connections import Timeouts
 from tests import databases
 from tests.actors import PASSWORD
-from tests.commands import ask, eventually, running
+from tests.commands import eventually, fetch, running
 from tests.poolers import Pooler, pooler
 from tests.processes import Server, served
-from tests.raw_client import Answer, Caller, call_all
+from tests.raw_client import RawClient, RawResponse, call_all
 
 pytestmark = pytest.mark.slow
 
@@ -65,22 +65,22 @@ def register(url: str) -> None:
     assert [answer.status for answer in made] == [201] * ACCOUNTS
 
 
-async def _register(number: int, caller: Caller) -> Answer:
+async def _register(number: int, caller: RawClient) -> RawResponse:
     account = {"email": email(number), "password": PASSWORD}
     return await caller.call("POST", "/api/v1/auth/register", account)
 
 
-async def sign_in(number: int, caller: Caller) -> Answer:
+async def sign_in(number: int, caller: RawClient) -> RawResponse:
     account = {"email": email(number), "password": PASSWORD}
     return await caller.call("POST", "/api/v1/auth/login", account)
 
 
-async def visit(number: int, caller: Caller) -> list[Answer]:
+async def visit(number: int, caller: RawClient) -> list[RawResponse]:
     """What somebody does who signs in, writes something, stays, and goes on."""
     tokens = await sign_in(number, caller)
     answers = [tokens]
 
-    async def call(method: str, path: str, body: Any = None) -> Answer:
+    async def call(method: str, path: str, body: Any = None) -> RawResponse:
         answer = await caller.call(method, path, body, bearer=tokens.body["access_token"])
         answers.append(answer)
         return answer
@@ -132,7 +132,7 @@ def test_a_crowd_is_served_by_few_sessions_without_an_error(
 ) -> None:
     before = sessions_of(bouncer.url)[0]
     work = [partial(visit, number) for number in range(VISITS)]
-    visits = asyncio.run(call_all(server.url, work, callers=CALLERS))
+    visits = asyncio.run(call_all(server.url, work, clients=CALLERS))
     answers = [answer for each in visits for answer in each]
     assert len(answers) >= 300
     assert [answer for answer in answers if answer.status not in GOOD] == []
@@ -153,10 +153,10 @@ def test_a_worker_beside_the_pooler_runs_jobs(
         SECRET_KEY="a key for tests that is as long as a real one: 0123456789",
     )
     with running("worker", folder=tmp_path, **told) as worker:
-        worker.says("worker_started")
-        eventually(lambda: len(ask(server.url, "/dev/mailbox")[1]["data"]) == ACCOUNTS)
+        worker.wait_for("worker_started")
+        eventually(lambda: len(fetch(server.url, "/dev/mailbox")[1]["data"]) == ACCOUNTS)
         worker.kill(signal.SIGTERM)
-        assert worker.ends() == 0
+        assert worker.wait() == 0
         assert "worker_waits" not in worker.output
 
 
@@ -166,7 +166,7 @@ def test_without_its_pooler_it_answers_503_and_comes_back_by_itself(
     (tokens,) = asyncio.run(call_all(server.url, [partial(sign_in, 0)]))
     pids = server.worker_pids()
 
-    async def look(caller: Caller) -> list[Answer]:
+    async def look(caller: RawClient) -> list[RawResponse]:
         bearer = tokens.body["access_token"]
         return [
             await caller.call("GET", "/api/v1/users/me", bearer=bearer),
@@ -175,15 +175,15 @@ def test_without_its_pooler_it_answers_503_and_comes_back_by_itself(
             await sign_in(1, caller),
         ]
 
-    async def outage() -> list[Answer]:
+    async def outage() -> list[RawResponse]:
         """Answers of a crowd in whose midst the pooler is killed, and of one without it."""
 
-        async def kill(caller: Caller) -> list[Answer]:
+        async def kill(caller: RawClient) -> list[RawResponse]:
             await asyncio.to_thread(bouncer.kill)
             return await look(caller)
 
         crowd = [*[look] * CALLERS, kill, *[look] * 2 * CALLERS]
-        during = await call_all(server.url, crowd, callers=CALLERS)
+        during = await call_all(server.url, crowd, clients=CALLERS)
         after = await call_all(server.url, [look] * 4)
         assert {answer.status for each in after for answer in each} == {503}
         return [answer for each in during for answer in each]
@@ -192,8 +192,8 @@ def test_without_its_pooler_it_answers_503_and_comes_back_by_itself(
         statuses = {answer.status for answer in asyncio.run(outage())}
         assert statuses <= {*GOOD, 503}
         assert 503 in statuses
-        assert ask(server.url, "/health/live")[0] == 200
-        assert ask(server.url, "/health/ready")[0] == 503
+        assert fetch(server.url, "/health/live")[0] == 200
+        assert fetch(server.url, "/health/ready")[0] == 503
         bouncer.start()
         eventually(server.is_ready)
         answers = asyncio.run(call_all(server.url, [look] * CALLERS))
@@ -221,11 +221,11 @@ def test_a_statement_that_takes_too_long_is_answered_503(
             (tokens,) = asyncio.run(call_all(server.url, [partial(sign_in, 0)]))
             connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
 
-            async def write(caller: Caller) -> Answer:
+            async def write(caller: RawClient) -> RawResponse:
                 bearer = tokens.body["access_token"]
                 return await caller.call("POST", "/api/v1/items", {"title": "Milk"}, bearer=bearer)
 
-            async def read(caller: Caller) -> Answer:
+            async def read(caller: RawClient) -> RawResponse:
                 bearer = tokens.body["access_token"]
                 return await caller.call("GET", "/api/v1/items", bearer=bearer)
 
@@ -262,19 +262,19 @@ def test_in_session_mode_it_says_why_it_is_not_ready(
             LOG_FORMAT="json",
         ) as server,
     ):
-        reason = server.says(r'"reason":"([^"]+)","event":"startup_waits"')
+        reason = server.wait_for(r'"reason":"([^"]+)","event":"startup_waits"')
         assert reason == (
             f"The pooler at {bouncer.place} {verb} the startup parameter 'options', which sets a "
             "session's time limits: set DATABASE_POOLER=transaction."
         )
-        status, told = ask(server.url, "/health/ready")
+        status, told = fetch(server.url, "/health/ready")
         assert status == 503
         assert told["checks"]["database"]["detail"] == (
             "DATABASE_URL leads to a pooler that keeps no session: set DATABASE_POOLER=transaction."
         )
         assert bouncer.place not in str(told)
         for _ in range(5):
-            assert ask(server.url, "/api/v1/articles")[0] == 503
-        assert ask(server.url, "/health/live")[0] == 200
+            assert fetch(server.url, "/api/v1/articles")[0] == 503
+        assert fetch(server.url, "/health/live")[0] == 200
         server.kill(signal.SIGTERM)
-        assert server.ends() == 0
+        assert server.wait() == 0

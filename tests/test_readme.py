@@ -49,9 +49,9 @@ def test_its_module_follows_the_rules_of_the_house() -> None:
         for name, text in readme_module().items()
     ]
     assert len(sources) == 7
-    assert list(architecture.layer_breaches(sources)) == []
-    assert list(architecture.module_breaches(sources, {"notes": ["users"]})) == []
-    assert list(architecture.direction_breaches(sources)) == []
+    assert list(architecture.layer_violations(sources)) == []
+    assert list(architecture.module_violations(sources, {"notes": ["users"]})) == []
+    assert list(architecture.direction_violations(sources)) == []
 
 
 @pytest.mark.slow

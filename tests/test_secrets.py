@@ -192,10 +192,10 @@ def test_no_secret_leaves_the_processes(own_database_url: str, tmp_path: Path) -
                 use_by_cookie(visitor)
                 use_wrongly(visitor)
                 # The mails cannot leave, and each attempt is told.
-                worker.says(r"job_failed.*accounts\.|accounts\..*job_failed")
+                worker.wait_for(r"job_failed.*accounts\.|accounts\..*job_failed")
                 interrupt(own_database_url, visitor)
             worker.kill(signal.SIGTERM)
-            worker.ends()
+            worker.wait()
         for what, text in {
             "the server's log": server.output,
             "the worker's log": worker.output,

@@ -1,4 +1,4 @@
-"""Cookie mode as a browser lives it, in this process: httpx keeps the cookies."""
+"""Cookie mode in-process, with httpx as the browser."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,13 +17,13 @@ ACCESS, REFRESHING, CSRF = "access_token", "refresh_token", "csrf_token"
 COOKIES = {ACCESS, REFRESHING, CSRF}
 COOKIE_LOGIN = f"{LOGIN}?transport=cookie"
 CSRF_FAILED = (403, "CSRF_FAILED")
-OWN = "http://testserver"
-ALLOWED = "http://localhost:3000"
+OWN_ORIGIN = "http://testserver"
+ALLOWED_ORIGIN = "http://localhost:3000"
 
 
 @dataclass(frozen=True)
 class SetCookie:
-    """One Set-Cookie header; attributes by their name in lower case, flags with no value."""
+    """A Set-Cookie header; attributes by name in lower case, flags with an empty value."""
 
     value: str
     attributes: dict[str, str]
@@ -31,26 +31,26 @@ class SetCookie:
 
 @dataclass(frozen=True)
 class Page:
-    """A page whose user is signed in by cookies, and what it was told at sign-in."""
+    """A page whose user is signed in by cookies; `login` is the body of the login response."""
 
     client: Client
-    told: dict[str, Any]
+    login: dict[str, Any]
 
     @property
     def csrf(self) -> dict[str, str]:
-        return {"X-CSRF-Token": self.told["csrf_token"]}
+        return {"X-CSRF-Token": self.login["csrf_token"]}
 
     @property
     def session_id(self) -> str:
-        session_id: str = self.told["session_id"]
+        session_id: str = self.login["session_id"]
         return session_id
 
     def cookie(self, name: str) -> str | None:
-        """What the browser sends under this name."""
+        """Return the value of this cookie, or None if the browser has none."""
         return next((each.value for each in self.client.cookies.jar if each.name == name), None)
 
     def change_cookie(self, name: str, value: str | None) -> None:
-        """Have the browser send another value, or with None nothing."""
+        """Replace the browser's cookie, or delete it if `value` is None."""
         (cookie,) = (each for each in self.client.cookies.jar if each.name == name)
         if value is None:
             self.client.cookies.jar.clear(cookie.domain, cookie.path, name)
@@ -62,28 +62,28 @@ class Page:
         return getattr(self.client, name)
 
 
-async def opened(client: Client, name: str = "ada") -> Page:
+async def sign_in_by_cookie(client: Client, name: str = "ada") -> Page:
     """Sign in by cookies."""
-    answer = await client.post(COOKIE_LOGIN, json={"email": name, "password": PASSWORD})
-    assert answer.status_code == 200, answer.text
-    return Page(client, answer.json())
+    response = await client.post(COOKIE_LOGIN, json={"email": name, "password": PASSWORD})
+    assert response.status_code == 200, response.text
+    return Page(client, response.json())
 
 
-def cookies_set(answer: httpx.Response) -> dict[str, SetCookie]:
-    """The cookies that an answer sets or clears, by name; none of them twice."""
-    found = {}
-    for line in answer.headers.get_list("set-cookie"):
-        pair, *attributes = (part.strip() for part in line.split(";"))
+def cookies_set(response: httpx.Response) -> dict[str, SetCookie]:
+    """Return the cookies that a response sets or clears, by name; fail if one occurs twice."""
+    cookies = {}
+    for line in response.headers.get_list("set-cookie"):
+        pair, *parts = (part.strip() for part in line.split(";"))
         name, _, value = pair.partition("=")
-        assert name not in found
-        split = (each.partition("=") for each in attributes)
-        found[name] = SetCookie(value, {key.lower(): told for key, _, told in split})
-    return found
+        assert name not in cookies
+        attributes = (part.partition("=") for part in parts)
+        cookies[name] = SetCookie(value, {key.lower(): text for key, _, text in attributes})
+    return cookies
 
 
-def assert_cleared(answer: httpx.Response, names: set[str] | None = None) -> None:
-    """The answer takes all the cookies away and sets none."""
-    cookies = cookies_set(answer)
+def assert_cleared(response: httpx.Response, names: set[str] | None = None) -> None:
+    """Fail unless the response clears these cookies, by default all, and sets none."""
+    cookies = cookies_set(response)
     assert cookies.keys() == (COOKIES if names is None else names)
     for cookie in cookies.values():
         assert cookie.attributes["max-age"] == "0"
@@ -91,8 +91,10 @@ def assert_cleared(answer: httpx.Response, names: set[str] | None = None) -> Non
 
 
 @asynccontextmanager
-async def elsewhere(url: str, *, base_url: str = OWN, **settings: Any) -> AsyncIterator[Client]:
-    """A client of an application with settings of its own, on the database at `url`."""
+async def configured_client(
+    url: str, *, base_url: str = OWN_ORIGIN, **settings: Any
+) -> AsyncIterator[Client]:
+    """Yield a client of an application with these settings on the database at `url`."""
     context = make_context(url, **settings)
     context.state.started = True
     try:
@@ -104,6 +106,6 @@ async def elsewhere(url: str, *, base_url: str = OWN, **settings: Any) -> AsyncI
 
 
 def configure(app: FastAPI, context: Context, **settings: Any) -> None:
-    """Change settings that are looked at with each request; those of `create_app` stay."""
+    """Change settings that each request reads; those read by `create_app` stay."""
     changed = context.settings.model_copy(update=settings)
     app.state.context = replace(context, settings=changed)

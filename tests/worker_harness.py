@@ -1,4 +1,4 @@
-"""Workers in the process of the test, on a database of which it can see everything."""
+"""Workers in the process of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,13 +17,13 @@ from backend.worker.job_execution import WorkerConfig
 from backend.worker.supervisor import work
 from tests.applications import make_context
 
-FAST = WorkerConfig(heartbeat=0.1, poll=0.05, first_pause=0.01, patience=0.1)
+FAST_CONFIG = WorkerConfig(heartbeat=0.1, poll=0.05, first_pause=0.01, patience=0.1)
 Log = list[EventDict]
 
 
 @dataclass
-class Runs:
-    """What a job was called with, and whether it may end well; `called` wakes who waits for it."""
+class RecordedRuns:
+    """A job function that records its arguments and raises `failures` one after the other."""
 
     failures: list[BaseException] = field(default_factory=list)
     arguments: list[Mapping[str, Any]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Runs:
         if self.failures:
             raise self.failures.pop(0)
 
-    async def reach(self, count: int) -> None:
+    async def wait_for_runs(self, count: int) -> None:
         async with asyncio.timeout(20):
             while len(self.arguments) < count:
                 self.called.clear()
@@ -45,15 +45,15 @@ class Runs:
 
 @dataclass
 class WorkerHarness:
-    """A database, what is enqueued in it, and workers on it."""
+    """A database, its jobs, and workers on it."""
 
     url: str
 
     @asynccontextmanager
     async def worker(
-        self, *jobs: Job, config: WorkerConfig = FAST, **settings: Any
+        self, *jobs: Job, config: WorkerConfig = FAST_CONFIG, **settings: Any
     ) -> AsyncIterator[asyncio.Event]:
-        """Works as long as the block; the event is set each time it begins."""
+        """Run a worker during the block; the event is set each time it becomes ready."""
         context = make_context(self.url, (), **settings)
         ready, stopping = asyncio.Event(), asyncio.Event()
         working = asyncio.create_task(
@@ -76,7 +76,7 @@ class WorkerHarness:
         async with asyncio.timeout(30):
             await working
 
-    async def later(self, job: Job, **values: Any) -> None:
+    async def enqueue(self, job: Job, **values: Any) -> None:
         context = make_context(self.url, ())
         async with context.database.transaction() as session:
             await enqueue(session, job, **values)
@@ -94,23 +94,23 @@ class WorkerHarness:
     async def jobs(self) -> list[dict[str, Any]]:
         return await self.execute("SELECT * FROM procrastinate_jobs ORDER BY id")
 
-    async def become(self, condition: Callable[[], Awaitable[Any]]) -> None:
+    async def wait_until(self, condition: Callable[[], Awaitable[Any]]) -> None:
         async with asyncio.timeout(20):
             while not await condition():  # noqa: ASYNC110  # the database sets no event
                 await asyncio.sleep(0.01)
 
-    async def finish(self) -> None:
-        """Until the queue is empty."""
+    async def wait_until_empty(self) -> None:
+        """Wait until the queue is empty."""
 
         async def is_empty() -> bool:
             return not await self.jobs()
 
-        await self.become(is_empty)
+        await self.wait_until(is_empty)
 
 
-def named(log: Log, event: str) -> list[EventDict]:
-    return [each for each in log if each["event"] == event]
+def events_named(log: Log, event: str) -> list[EventDict]:
+    return [entry for entry in log if entry["event"] == event]
 
 
-async def said(log: Log, event: str) -> bool:
-    return bool(named(log, event))
+async def was_logged(log: Log, event: str) -> bool:
+    return bool(events_named(log, event))

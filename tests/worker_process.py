@@ -1,6 +1,6 @@
-"""Workers as processes that can be killed, and the jobs they run.
+"""Worker processes that a test can kill, and the jobs they run.
 
-Run as `python -m tests.worker_process URL CONFIG`, the latter a `WorkerConfig` as JSON.
+Run as `python -m tests.worker_process URL CONFIG`; CONFIG is a `WorkerConfig` as JSON.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def _note(context: Context, *, word: str) -> None:
 
 
 async def _wait(context: Context, *, word: str) -> None:
-    """Until the test says that it may end."""
+    """Wait until the test releases the job."""
     await _write(context, word, "begun")
     while True:
         async with context.database.transaction() as session:
@@ -60,17 +60,17 @@ RUNS = Module(name="runs", jobs=(NOTE, WAIT))
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """The database the runs works on, and what they have written into it."""
+class RunsTable:
+    """A database with the table `runs`, into which the jobs write their begin and end."""
 
     url: str
 
-    def open(self) -> "Ledger":
+    def open(self) -> "RunsTable":
         self._run(_TABLE)
         return self
 
-    def later(self, job: Job, *words: str) -> None:
-        """Enqueue it once for each word, in one transaction."""
+    def enqueue(self, job: Job, *words: str) -> None:
+        """Enqueue the job once for each word, in one transaction."""
 
         async def run() -> None:
             context = make_context(self.url, ())
@@ -81,23 +81,23 @@ class Ledger:
 
         asyncio.run(run())
 
-    def let_end(self, word: str) -> None:
+    def release(self, word: str) -> None:
         self._run("INSERT INTO runs (word, what) VALUES (%s, 'may end')", word)
 
     def pids(self, word: str, what: str) -> list[int]:
-        """Who has begun, or ended, the job of this word; in order."""
+        """Return the pids of the workers that wrote `what` for this word, in order."""
         query = "SELECT pid FROM runs WHERE word = %s AND what = %s ORDER BY id"
         return [row[0] for row in self._run(query, word, what)]
 
     def jobs(self) -> list[tuple[str, int]]:
-        """Status and attempts of all there are."""
+        """Return status and attempts of all jobs."""
         return self._run("SELECT status, attempts FROM procrastinate_jobs ORDER BY id")
 
     def set_attempts(self, count: int) -> None:
-        """Have all jobs tried so often already, and due."""
+        """Set the number of attempts of all jobs, and make them due."""
         self._run("UPDATE procrastinate_jobs SET attempts = %s, scheduled_at = NULL", count)
 
-    def finish(self) -> None:
+    def wait_until_empty(self) -> None:
         eventually(lambda: not self.jobs())
 
     def _run(self, statement: Any, *values: object) -> list[Any]:
@@ -107,8 +107,8 @@ class Ledger:
 
 
 @contextmanager
-def run_worker(ledger: Ledger, folder: Path, **config: float) -> Iterator[Running]:
-    """A worker that is killed at the latest at the end of the block."""
+def run_worker(ledger: RunsTable, folder: Path, **config: float) -> Iterator[Running]:
+    """Run a worker during the block; kill it at the end."""
     log = folder / f"runs-{os.urandom(4).hex()}"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -120,10 +120,10 @@ def run_worker(ledger: Ledger, folder: Path, **config: float) -> Iterator[Runnin
             stderr=output,
             start_new_session=True,
         )
-    member = Running(process, log)
+    worker = Running(process, log)
     try:
-        member.says("worker_started")
-        yield member
+        worker.wait_for("worker_started")
+        yield worker
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

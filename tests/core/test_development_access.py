@@ -5,7 +5,7 @@ import pytest
 from tests.actors import PASSWORD, Actor
 from tests.core.http.test_answers import API, PREFLIGHT, app_of, calling
 from tests.hostile import raw
-from tests.web import COOKIE_LOGIN, elsewhere, opened
+from tests.web import COOKIE_LOGIN, configured_client, sign_in_by_cookie
 
 PAGE = "http://localhost:5173"
 
@@ -44,8 +44,10 @@ async def test_the_rule_of_cookies_and_that_of_answers_are_one(
     ada: Actor, database_url: str
 ) -> None:
     settings = {"environment": "development", "cors_origins": "https://app.example.com"}
-    async with elsewhere(database_url, base_url="http://localhost:8000", **settings) as client:
-        page = await opened(client)
+    async with configured_client(
+        database_url, base_url="http://localhost:8000", **settings
+    ) as client:
+        page = await sign_in_by_cookie(client)
         for origin, status in (
             (PAGE, 201),
             ("https://app.example.com", 201),
@@ -63,7 +65,7 @@ async def test_the_rule_of_cookies_and_that_of_answers_are_one(
             signed_in = await page.post(COOKIE_LOGIN, json=body, headers={"Origin": origin})
             assert signed_in.status_code == (200 if status == 201 else 403)
             if status == 201:
-                page = await opened(client)
+                page = await sign_in_by_cookie(client)
 
 
 @pytest.mark.parametrize(

@@ -265,17 +265,17 @@ def test_the_folder_is_found(modules: tuple[Module, ...]) -> None:
 
 def test_it_follows_the_rules_of_the_house() -> None:
     sources = [architecture.Source(f"backend.modules.notes.{k}", v) for k, v in FILES.items()]
-    for breaches in (
-        architecture.layer_breaches(sources),
-        architecture.module_breaches(sources, {"notes": ["users"]}),
-        architecture.vocabulary_breaches(sources),
-        architecture.direction_breaches(sources),
-        architecture.http_breaches(sources),
-        architecture.commit_breaches(sources),
-        architecture.environment_breaches(sources),
-        architecture.size_breaches(sources),
+    for violations in (
+        architecture.layer_violations(sources),
+        architecture.module_violations(sources, {"notes": ["users"]}),
+        architecture.vocabulary_violations(sources),
+        architecture.direction_violations(sources),
+        architecture.http_violations(sources),
+        architecture.commit_violations(sources),
+        architecture.environment_violations(sources),
+        architecture.size_violations(sources),
     ):
-        assert list(breaches) == []
+        assert list(violations) == []
 
 
 @pytest.mark.usefixtures("url")

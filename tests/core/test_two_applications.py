@@ -18,7 +18,7 @@ from backend.modules.mail import service as mail
 from backend.modules.users.credentials import lock_account, store_password
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
-from tests.hashing import queue_full_of_others
+from tests.hashing import fill_queue
 
 FIRST, SECOND = "Alpha", "Beta"
 # Nobody depends on it.
@@ -107,7 +107,7 @@ async def test_each_knows_its_own_tokens(applications: Both) -> None:
 async def test_each_hashes_on_threads_of_its_own(applications: Both) -> None:
     first, second = applications
     release = threading.Event()
-    waiting = await queue_full_of_others(first.context, release)
+    waiting = await fill_queue(first.context, release)
     try:
         found = [await _sign_in(each) for each in (first, second)]
         assert [answer.status_code for answer in found] == [503, 200]

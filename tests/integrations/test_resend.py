@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from backend.integrations.email import MailError, Message
 from backend.integrations.email.resend import ResendProvider
-from tests.mail_servers import scripted_server, silence
+from tests.mail_servers import never_respond, scripted_server
 from tests.servers import serving
 
 KEY = "re_an_unmistakable_key"
@@ -126,7 +126,7 @@ async def test_an_answer_in_another_language(resend: Resend, answer: str) -> Non
 
 
 async def test_a_silent_server_is_for_later() -> None:
-    async with scripted_server(silence) as port:
+    async with scripted_server(never_respond) as port:
         url = f"http://127.0.0.1:{port}"
         error = await refusal(ResendProvider(KEY, SENDER, url=url, timeout=0.2))
     assert str(error) == "Resend cannot be reached (ReadTimeout)."
@@ -134,7 +134,7 @@ async def test_a_silent_server_is_for_later() -> None:
 
 
 async def test_no_server_at_all_is_for_later() -> None:
-    async with scripted_server(silence) as port:
+    async with scripted_server(never_respond) as port:
         pass
     error = await refusal(ResendProvider(KEY, SENDER, url=f"http://127.0.0.1:{port}"))
     assert str(error) == "Resend cannot be reached (ConnectError)."

@@ -12,7 +12,13 @@ import pytest
 from backend.integrations.email import MailError, Message
 from backend.integrations.email.smtp import SmtpProvider
 from backend.integrations.email.smtp_url import SmtpServer, parse_smtp_url
-from tests.mail_servers import Postbox, mail_server, only, scripted_server, silence
+from tests.mail_servers import (
+    Postbox,
+    authenticator,
+    mail_server,
+    never_respond,
+    scripted_server,
+)
 
 SENDER = "Trellis <no-reply@example.com>"
 MESSAGE = Message(
@@ -112,7 +118,10 @@ async def test_unusual_addresses(address: str, known_as: str) -> None:
 
 async def test_implicit_tls_and_a_password(certificate: Certificate) -> None:
     postbox = Postbox()
-    options: Options = {"ssl": certificate.server, "authenticator": only("app", PASSWORD)}
+    options: Options = {
+        "ssl": certificate.server,
+        "authenticator": authenticator("app", PASSWORD),
+    }
     async with mail_server(postbox, **options, auth_require_tls=False) as port:
         url = f"smtps://{CREDENTIALS}@localhost:{port}"
         await provider(url, tls=certificate.client).send(MESSAGE)
@@ -145,7 +154,10 @@ async def test_a_password_never_leaves_this_machine_in_the_clear() -> None:
     assert not parse_smtp_url("smtp://mail.example.com").needs_tls
     assert not parse_smtp_url("smtp://app:secret@localhost").needs_tls
     postbox = Postbox()
-    options: Options = {"authenticator": only("app", PASSWORD), "auth_require_tls": False}
+    options: Options = {
+        "authenticator": authenticator("app", PASSWORD),
+        "auth_require_tls": False,
+    }
     async with mail_server(postbox, **options) as port:
         # Another spelling of the same machine, which for us is any host; it offers no STARTTLS.
         error = await refusal(provider(f"smtp://{CREDENTIALS}@127.1:{port}"))
@@ -174,7 +186,10 @@ async def test_a_server_that_knows_only_ascii() -> None:
 
 
 async def test_a_wrong_password_can_be_mended() -> None:
-    options: Options = {"authenticator": only("app", "another"), "auth_require_tls": False}
+    options: Options = {
+        "authenticator": authenticator("app", "another"),
+        "auth_require_tls": False,
+    }
     async with mail_server(Postbox(), **options) as port:
         error = await refusal(provider(f"smtp://{CREDENTIALS}@127.0.0.1:{port}"))
     assert str(error) == "The mail server refused SMTP_URL's password (535 5.7.8)."
@@ -228,7 +243,7 @@ async def greet_and(answer: bytes, reader: asyncio.StreamReader, writer: Any) ->
 @pytest.mark.parametrize(
     ("talk", "text"),
     [
-        (silence, "The mail server did not answer in time."),
+        (never_respond, "The mail server did not answer in time."),
         (
             lambda *io: greet_and(b"421 4.3.2 closed\r\n", *io),
             "The mail server refused (421 4.3.2).",
@@ -247,7 +262,7 @@ async def test_a_server_out_of_order_is_for_later(talk: Any, text: str | None) -
 
 
 async def test_no_server_at_all_is_for_later() -> None:
-    async with scripted_server(silence) as port:
+    async with scripted_server(never_respond) as port:
         pass
     assert not (await refusal(provider(f"smtp://127.0.0.1:{port}"))).permanent
 

@@ -114,7 +114,7 @@ def redis() -> Iterator[RedisServer]:
 async def redis_counts(redis: RedisServer) -> AsyncIterator[Any]:
     from backend.ratelimit.redis import RedisCounts
 
-    redis.ask("FLUSHALL")
+    redis.command("FLUSHALL")
     made: list[RedisCounts] = []
 
     def counts(rules: tuple[Rule, ...]) -> RedisCounts:
@@ -223,9 +223,9 @@ async def test_a_key_costs_the_same_however_high_its_limit(
     assert row is not None
     assert row[0] < 2000
     key = f"trellis:limits:{KEY.hex()}"
-    size = int(redis.ask("STRLEN", key).splitlines()[0].removeprefix(":"))
+    size = int(redis.command("STRLEN", key).splitlines()[0].removeprefix(":"))
     assert size < 2000
-    assert 0 < int(redis.ask("TTL", key).splitlines()[0].removeprefix(":")) <= 3600
+    assert 0 < int(redis.command("TTL", key).splitlines()[0].removeprefix(":")) <= 3600
 
 
 def test_memory_holds_so_many_keys_and_no_more() -> None:

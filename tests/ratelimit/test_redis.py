@@ -87,7 +87,7 @@ async def test_counts_are_shared(
     app.state.context = other
     assert await statuses(client, 2) == [200, 429]
     assert await redis_check(client) == "ok"
-    keys = redis.ask("KEYS", "*")
+    keys = redis.command("KEYS", "*")
     assert "trellis:limits:" in keys
     assert "127.0.0.1" not in keys
     assert other.limits is not None
@@ -153,7 +153,7 @@ async def test_redis_may_hang(
 async def test_a_redis_that_refuses_is_one_that_is_away(
     redis: RedisServer, limited: Context, client: Client, log: Log
 ) -> None:
-    redis.ask("CONFIG", "SET", "requirepass", "another")
+    redis.command("CONFIG", "SET", "requirepass", "another")
     assert await statuses(client, 4) == [200, 200, 200, 429]
     (event,) = (each for each in log if each["event"] == "redis_away")
     assert event["log_level"] == "warning"

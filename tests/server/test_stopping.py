@@ -18,7 +18,7 @@ from backend.server.bounds import Bounds
 from backend.server.config import Config
 from backend.server.protocol import Protocol
 from backend.server.server import Server
-from tests.commands import Running, ask, eventually, running
+from tests.commands import Running, eventually, fetch, running
 from tests.processes import worker_pids
 
 HALF_SENT = (
@@ -75,7 +75,7 @@ def test_half_sent_requests_do_not_keep_the_port_open(
             assert b"connection: close" in head.lower()
             assert json.loads(body)["error"] == "SERVICE_UNAVAILABLE"
             client.close()
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -88,12 +88,12 @@ def test_it_listens_when_it_can_answer(own_database_url: str, tmp_path: Path, co
             refused += 1
             time.sleep(0.01)
         began = time.monotonic()
-        assert ask(f"http://127.0.0.1:{port}", "/health/live")[0] == 200
+        assert fetch(f"http://127.0.0.1:{port}", "/health/live")[0] == 200
         assert time.monotonic() - began < 2, "the first connection waits for no start"
         assert refused > 0
         eventually(lambda: "serving" in serve.output)
         serve.kill(signal.SIGTERM)
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
@@ -108,14 +108,14 @@ def test_workers_end_with_their_parent(own_database_url: str, tmp_path: Path) ->
         assert len(workers) == 2
         serve.kill(signal.SIGKILL)
         eventually(lambda: not connects(port))
-        serve.ends()
+        serve.wait()
         eventually(lambda: not worker_pids(serve))
     folder = tmp_path / "again"
     folder.mkdir()
     with running("serve", *options, folder=folder, DATABASE_URL=own_database_url) as again:
         eventually(lambda: connects(port))
         again.kill(signal.SIGTERM)
-        assert again.ends() == 0
+        assert again.wait() == 0
 
 
 def test_draining_responses_end_their_connections(own_database_url: str, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_draining_responses_end_their_connections(own_database_url: str, tmp_pat
         assert "connection" not in client.get("/health/live").headers
         serve.kill(signal.SIGTERM)
         eventually(lambda: client.get("/health/live").headers.get("connection") == "close")
-        assert serve.ends() == 0
+        assert serve.wait() == 0
 
 
 async def stopped(app: Any, patience: float, request: bytes) -> bytes:

@@ -11,42 +11,42 @@ import pytest
 
 from backend.worker.job_execution import PATIENT_ATTEMPTS
 from tests.commands import eventually
-from tests.worker_process import NOTE, WAIT, Ledger, run_worker
+from tests.worker_process import NOTE, WAIT, RunsTable, run_worker
 
 # A worker that was killed is missed after a second instead of most of a minute.
 HASTY = {"heartbeat": 0.2, "dead_after": 1, "poll": 0.1, "first_pause": 0.1}
 
 
 @pytest.fixture
-def ledger(own_database_url: str) -> Ledger:
-    return Ledger(own_database_url).open()
+def ledger(own_database_url: str) -> RunsTable:
+    return RunsTable(own_database_url).open()
 
 
 @pytest.mark.slow
-def test_a_killed_workers_job_is_run_by_another(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.later(WAIT, "tea")
+def test_a_killed_workers_job_is_run_by_another(ledger: RunsTable, tmp_path: Path) -> None:
+    ledger.enqueue(WAIT, "tea")
     with run_worker(ledger, tmp_path, **HASTY) as victim:
         eventually(lambda: ledger.pids("tea", "begun"))
         victim.kill(signal.SIGKILL)
-        victim.ends()
+        victim.wait()
     assert ledger.jobs() == [("doing", 0)]
-    ledger.let_end("tea")
+    ledger.release("tea")
     with run_worker(ledger, tmp_path, **HASTY) as other:
-        ledger.finish()
+        ledger.wait_until_empty()
         assert "job_abandoned" in other.output
     assert ledger.pids("tea", "begun") == [victim.pid, other.pid]
     assert ledger.pids("tea", "ended") == [other.pid]
 
 
-def begun_by(ledger: Ledger, pid: int) -> bool:
+def begun_by(ledger: RunsTable, pid: int) -> bool:
     return pid in ledger.pids("tea", "begun")
 
 
 @pytest.mark.slow
 def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
-    ledger: Ledger, tmp_path: Path
+    ledger: RunsTable, tmp_path: Path
 ) -> None:
-    ledger.later(WAIT, "tea")
+    ledger.enqueue(WAIT, "tea")
     # One killing is not its fault, even if it was to be tried only once.
     for attempts, left in ((0, "todo"), (PATIENT_ATTEMPTS - 1, "failed")):
         ledger.set_attempts(attempts)
@@ -54,54 +54,56 @@ def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
             eventually(partial(begun_by, ledger, victim.pid))
             victim.kill(signal.SIGKILL)
         with run_worker(ledger, tmp_path, **{**HASTY, "first_pause": 1000}) as other:
-            other.says("job_dead" if left == "failed" else "job_abandoned")
+            other.wait_for("job_dead" if left == "failed" else "job_abandoned")
             # Said a moment before it is stored.
             eventually(partial(_are, ledger, (left, attempts + 1)))
 
 
-def _are(ledger: Ledger, job: tuple[str, int]) -> bool:
+def _are(ledger: RunsTable, job: tuple[str, int]) -> bool:
     return ledger.jobs() == [job]
 
 
 @pytest.mark.slow
-def test_asked_to_stop_it_finishes_what_runs(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.later(WAIT, "tea")
+def test_asked_to_stop_it_finishes_what_runs(ledger: RunsTable, tmp_path: Path) -> None:
+    ledger.enqueue(WAIT, "tea")
     with run_worker(ledger, tmp_path) as worker:
         eventually(lambda: ledger.pids("tea", "begun"))
         worker.kill(signal.SIGTERM)
         worker.kill(signal.SIGTERM)
-        ledger.later(NOTE, "milk")
-        ledger.let_end("tea")
-        assert worker.ends() == 0
+        ledger.enqueue(NOTE, "milk")
+        ledger.release("tea")
+        assert worker.wait() == 0
     assert ledger.pids("tea", "ended") == [worker.pid]
     # What was not begun waits for others.
     assert ledger.jobs() == [("todo", 0)]
 
 
 @pytest.mark.slow
-def test_what_does_not_finish_in_time_is_given_back(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.later(WAIT, "tea")
+def test_what_does_not_finish_in_time_is_given_back(ledger: RunsTable, tmp_path: Path) -> None:
+    ledger.enqueue(WAIT, "tea")
     with run_worker(ledger, tmp_path, patience=0.2) as worker:
         eventually(lambda: ledger.pids("tea", "begun"))
         worker.kill(signal.SIGTERM)
-        assert worker.ends() == 0
+        assert worker.wait() == 0
         assert "job_interrupted" in worker.output
     # At once, and it does not count.
     assert ledger.jobs() == [("todo", 0)]
-    ledger.let_end("tea")
+    ledger.release("tea")
     with run_worker(ledger, tmp_path) as other:
-        ledger.finish()
+        ledger.wait_until_empty()
     assert ledger.pids("tea", "ended") == [other.pid]
 
 
 @pytest.mark.slow
-def test_several_workers_share_the_jobs_and_run_none_twice(ledger: Ledger, tmp_path: Path) -> None:
+def test_several_workers_share_the_jobs_and_run_none_twice(
+    ledger: RunsTable, tmp_path: Path
+) -> None:
     words = [f"word {number}" for number in range(200)]
     with ExitStack() as stack:
         workers = [stack.enter_context(run_worker(ledger, tmp_path)) for _ in range(3)]
         for start in range(0, len(words), 20):
-            ledger.later(NOTE, *words[start : start + 20])
-        ledger.finish()
+            ledger.enqueue(NOTE, *words[start : start + 20])
+        ledger.wait_until_empty()
     rows = [(word, what) for word in words for what in ("begun", "ended")]
     assert [len(ledger.pids(*row)) for row in rows] == [1] * len(rows)
     shares = Counter(ledger.pids(word, "begun")[0] for word in words)
@@ -110,8 +112,8 @@ def test_several_workers_share_the_jobs_and_run_none_twice(ledger: Ledger, tmp_p
 
 
 @pytest.mark.slow
-def test_a_frozen_worker_loses_its_jobs_and_knows_it(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.later(WAIT, "tea")
+def test_a_frozen_worker_loses_its_jobs_and_knows_it(ledger: RunsTable, tmp_path: Path) -> None:
+    ledger.enqueue(WAIT, "tea")
     config = {**HASTY, "dead_after": 3, "patience": 0.1}
     with run_worker(ledger, tmp_path, **config) as frozen:
         eventually(lambda: ledger.pids("tea", "begun"))
@@ -119,14 +121,14 @@ def test_a_frozen_worker_loses_its_jobs_and_knows_it(ledger: Ledger, tmp_path: P
         with run_worker(ledger, tmp_path, **config) as other:
             eventually(partial(begun_by, ledger, other.pid))
             os.kill(frozen.pid, signal.SIGCONT)
-            frozen.says("worker_waits")
-            ledger.let_end("tea")
-            ledger.finish()
+            frozen.wait_for("worker_waits")
+            ledger.release("tea")
+            ledger.wait_until_empty()
             assert ledger.pids("tea", "begun") == [frozen.pid, other.pid]
             assert other.pid in ledger.pids("tea", "ended")
             # It works again, as a new one.
             other.kill(signal.SIGTERM)
-            other.ends()
-            ledger.later(NOTE, "milk")
-            ledger.finish()
+            other.wait()
+            ledger.enqueue(NOTE, "milk")
+            ledger.wait_until_empty()
     assert ledger.pids("milk", "ended") == [frozen.pid]

@@ -20,7 +20,14 @@ from backend.worker.job_execution import LONGEST_PAUSE, WorkerConfig, backoff_de
 from backend.worker.supervisor import CONCURRENCY, work
 from tests.actors import Actor
 from tests.applications import make_context
-from tests.worker_harness import FAST, Log, Runs, WorkerHarness, named, said
+from tests.worker_harness import (
+    FAST_CONFIG,
+    Log,
+    RecordedRuns,
+    WorkerHarness,
+    events_named,
+    was_logged,
+)
 
 SECRET = "hunter2"
 
@@ -44,7 +51,7 @@ def log() -> Iterator[Log]:
 
 
 async def test_runs_what_is_committed_and_nothing_else(harness: WorkerHarness, log: Log) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     job = Job("made.job", runs)
     context = make_context(harness.url, ())
 
@@ -59,16 +66,16 @@ async def test_runs_what_is_committed_and_nothing_else(harness: WorkerHarness, l
         async with context.database.transaction() as session:
             await enqueue(session, job, number=2, word="Milk")
             await enqueue(session, job, run_at=datetime.now(UTC) + timedelta(hours=1))
-            await asyncio.sleep(3 * FAST.poll)
+            await asyncio.sleep(3 * FAST_CONFIG.poll)
             assert runs.arguments == []
-        await runs.reach(1)
-        await harness.become(lambda: is_so(harness, 1))
+        await runs.wait_for_runs(1)
+        await harness.wait_until(lambda: is_so(harness, 1))
     await context.database.close()
     assert runs.arguments == [{"number": 2, "word": "Milk"}]
     # What is done is deleted; what is for later stays.
     (left,) = await harness.jobs()
     assert (left["status"], left["attempts"]) == ("todo", 0)
-    (done,) = named(log, "job_done")
+    (done,) = events_named(log, "job_done")
     assert (done["job"], done["attempt"], done["log_level"]) == ("made.job", 1, "info")
     assert done["duration_ms"] >= 0
     assert done["job_id"] != left["id"]
@@ -79,26 +86,28 @@ async def is_so(harness: WorkerHarness, count: int) -> bool:
 
 
 async def test_hears_of_a_new_job_at_once(harness: WorkerHarness) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     job = Job("made.job", runs)
     listens = (
         "SELECT 1 FROM pg_stat_activity"
         " WHERE datname = current_database() AND query LIKE 'LISTEN%%'"
     )
     async with harness.worker(job, config=WorkerConfig(poll=1000)):
-        await harness.become(lambda: harness.execute(listens))
-        await harness.later(job)
-        await runs.reach(1)
+        await harness.wait_until(lambda: harness.execute(listens))
+        await harness.enqueue(job)
+        await runs.wait_for_runs(1)
 
 
 async def test_an_outage_is_not_the_jobs_fault(harness: WorkerHarness, log: Log) -> None:
-    runs = Runs([DatabaseUnavailableError()] * 9 + [OSError()])
+    runs = RecordedRuns([DatabaseUnavailableError()] * 9 + [OSError()])
     job = Job("made.job", runs, attempts=1)
-    async with harness.worker(job, config=replace(FAST, first_pause=0)):
-        await harness.later(job)
-        await harness.become(lambda: said(log, "job_dead"))
-    assert [each["error"] for each in named(log, "job_failed")] == ["DatabaseUnavailableError"] * 9
-    assert named(log, "job_dead")[0]["error"] == "OSError"
+    async with harness.worker(job, config=replace(FAST_CONFIG, first_pause=0)):
+        await harness.enqueue(job)
+        await harness.wait_until(lambda: was_logged(log, "job_dead"))
+    assert [each["error"] for each in events_named(log, "job_failed")] == [
+        "DatabaseUnavailableError"
+    ] * 9
+    assert events_named(log, "job_dead")[0]["error"] == "OSError"
 
 
 async def test_does_several_jobs_at_a_time(harness: WorkerHarness) -> None:
@@ -110,27 +119,27 @@ async def test_does_several_jobs_at_a_time(harness: WorkerHarness) -> None:
     job = Job("made.meet", meet)
     async with harness.worker(job):
         for _ in range(10):
-            await harness.later(job)
-        await harness.finish()
+            await harness.enqueue(job)
+        await harness.wait_until_empty()
 
 
 async def test_tries_again_later_and_later(harness: WorkerHarness, log: Log) -> None:
-    runs = Runs([OSError(), OSError(), OSError()])
+    runs = RecordedRuns([OSError(), OSError(), OSError()])
     job = Job("made.job", runs)
     async with harness.worker(job):
-        await harness.later(job)
-        await harness.finish()
+        await harness.enqueue(job)
+        await harness.wait_until_empty()
     assert len(runs.arguments) == 4
-    failed = named(log, "job_failed")
+    failed = events_named(log, "job_failed")
     assert [each["attempt"] for each in failed] == [1, 2, 3]
     assert [each["retry_in"] for each in failed] == pytest.approx([0.01, 0.03, 0.09])
     assert {each["log_level"] for each in failed} == {"warning"}
-    assert [each["attempt"] for each in named(log, "job_done")] == [4]
+    assert [each["attempt"] for each in events_named(log, "job_done")] == [4]
     assert len(log) == len(["worker_started", *failed, "job_done", "worker_stopped"])
 
 
 async def test_waits_before_it_tries_again(harness: WorkerHarness) -> None:
-    runs = Runs([OSError()])
+    runs = RecordedRuns([OSError()])
     job = Job("made.job", runs)
 
     async def is_put_off() -> bool:
@@ -139,8 +148,8 @@ async def test_waits_before_it_tries_again(harness: WorkerHarness) -> None:
 
     before = datetime.now(UTC)
     async with harness.worker(job, config=WorkerConfig(poll=0.05, first_pause=100, patience=0.1)):
-        await harness.later(job)
-        await harness.become(is_put_off)
+        await harness.enqueue(job)
+        await harness.wait_until(is_put_off)
         await asyncio.sleep(0.2)
     (waiting,) = await harness.jobs()
     assert waiting["status"] == "todo"
@@ -159,7 +168,7 @@ def test_pauses_grow_from_seconds_to_hours() -> None:
 async def test_dead_jobs_are_seen_and_retried_over_http(
     harness: WorkerHarness, admin: Actor, log: Log
 ) -> None:
-    runs = Runs([OSError(), OSError()])
+    runs = RecordedRuns([OSError(), OSError()])
     job = Job("made.job", runs, attempts=2)
 
     async def is_dead() -> bool:
@@ -168,14 +177,14 @@ async def test_dead_jobs_are_seen_and_retried_over_http(
         )
 
     async with harness.worker(job):
-        await harness.later(job, word="Milk")
-        await harness.become(is_dead)
-        (dead,) = named(log, "job_dead")
+        await harness.enqueue(job, word="Milk")
+        await harness.wait_until(is_dead)
+        (dead,) = events_named(log, "job_dead")
         assert (dead["attempt"], dead["log_level"], dead["error"]) == (2, "error", "OSError")
         (seen,) = (await admin.get("/api/v1/jobs?status=failed")).json()["data"]
         assert (seen["name"], seen["attempts"]) == ("made.job", 2)
         assert (await admin.post(f"/api/v1/jobs/{seen['id']}/retry")).status_code == 200
-        await harness.finish()
+        await harness.wait_until_empty()
     assert runs.arguments == [{"word": "Milk"}] * 3
 
 
@@ -185,9 +194,9 @@ async def test_a_job_that_takes_too_long_has_failed(harness: WorkerHarness, log:
 
     job = Job("made.sleep", sleep, attempts=1, timeout=0.05)
     async with harness.worker(job):
-        await harness.later(job)
-        await harness.become(lambda: said(log, "job_dead"))
-    assert named(log, "job_dead")[0]["error"] == "TimeoutError"
+        await harness.enqueue(job)
+        await harness.wait_until(lambda: was_logged(log, "job_dead"))
+    assert events_named(log, "job_dead")[0]["error"] == "TimeoutError"
 
 
 @pytest.mark.parametrize(
@@ -202,13 +211,13 @@ async def test_a_job_that_takes_too_long_has_failed(harness: WorkerHarness, log:
 async def test_a_job_cannot_end_its_worker(
     harness: WorkerHarness, log: Log, error: BaseException, name: str
 ) -> None:
-    runs = Runs([error])
+    runs = RecordedRuns([error])
     job = Job("made.job", runs)
     async with harness.worker(job):
-        await harness.later(job)
-        await harness.finish()
-    assert named(log, "job_failed")[0]["error"] == name
-    assert len(named(log, "worker_started")) == 1
+        await harness.enqueue(job)
+        await harness.wait_until_empty()
+    assert events_named(log, "job_failed")[0]["error"] == name
+    assert len(events_named(log, "worker_started")) == 1
 
 
 async def test_wrong_arguments_are_a_failure_like_any_other(
@@ -219,9 +228,9 @@ async def test_wrong_arguments_are_a_failure_like_any_other(
 
     job = Job("made.only", only, attempts=1)
     async with harness.worker(job):
-        await harness.later(job, word="Milk")
-        await harness.become(lambda: said(log, "job_dead"))
-    assert named(log, "job_dead")[0]["error"] == "TypeError"
+        await harness.enqueue(job, word="Milk")
+        await harness.wait_until(lambda: was_logged(log, "job_dead"))
+    assert events_named(log, "job_dead")[0]["error"] == "TypeError"
 
 
 async def test_what_an_error_says_is_not_logged_in_production(
@@ -235,9 +244,9 @@ async def test_what_an_error_says_is_not_logged_in_production(
 
     job = Job("made.leak", leak, attempts=2)
     async with harness.worker(job, environment="production"):
-        await harness.later(job, word=SECRET)
-        await harness.become(lambda: said(log, "job_dead"))
-    for told in (*named(log, "job_failed"), *named(log, "job_dead")):
+        await harness.enqueue(job, word=SECRET)
+        await harness.wait_until(lambda: was_logged(log, "job_dead"))
+    for told in (*events_named(log, "job_failed"), *events_named(log, "job_dead")):
         assert told["error"] == "OSError"
         # Where it was raised, what it was raised from, and what it was.
         assert told["exception"].count(" in leak\n") == 2
@@ -246,40 +255,40 @@ async def test_what_an_error_says_is_not_logged_in_production(
 
 
 async def test_a_job_of_another_release_is_kept_for_it(harness: WorkerHarness, log: Log) -> None:
-    strange = Job("made.strange", Runs())
+    strange = Job("made.strange", RecordedRuns())
 
     async def is_put_off() -> bool:
         (job,) = await harness.jobs()
         return job["scheduled_at"] is not None and job["status"] == "todo"
 
-    await harness.later(strange, word="Milk")
+    await harness.enqueue(strange, word="Milk")
     async with harness.worker():
         for _ in range(2):
             await harness.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
-            await harness.become(is_put_off)
+            await harness.wait_until(is_put_off)
     (kept,) = await harness.jobs()
     assert (kept["attempts"], kept["args"]) == (0, {"word": "Milk"})
     soon = kept["scheduled_at"] - datetime.now(UTC)
     assert timedelta(seconds=20) < soon < timedelta(seconds=31)
-    assert [each["job"] for each in named(log, "job_unknown")] == ["made.strange"]
+    assert [each["job"] for each in events_named(log, "job_unknown")] == ["made.strange"]
     # The older it is, the more seldom it is looked at.
     await harness.execute("UPDATE procrastinate_events SET at = at - interval '1 day'")
     await harness.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
     async with harness.worker():
-        await harness.become(is_put_off)
+        await harness.wait_until(is_put_off)
     (kept,) = await harness.jobs()
     assert kept["scheduled_at"] - datetime.now(UTC) > timedelta(hours=5)
-    runs = Runs()
+    runs = RecordedRuns()
     await harness.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
     async with harness.worker(Job("made.strange", runs)):
-        await harness.finish()
+        await harness.wait_until_empty()
     assert runs.arguments == [{"word": "Milk"}]
 
 
 async def test_what_the_clock_starts_runs_once_however_many_workers(
     harness: WorkerHarness, log: Log
 ) -> None:
-    runs, other = Runs(), Runs()
+    runs, other = RecordedRuns(), RecordedRuns()
     hour = (datetime.now(UTC) - timedelta(hours=1)).hour
     # Three days ago, which is not made up for, and next month.
     never = f"0 {hour} {(datetime.now(UTC) - timedelta(days=3)).day} * *"
@@ -288,34 +297,34 @@ async def test_what_the_clock_starts_runs_once_however_many_workers(
         Job("made.other", other, cron=never),
     )
     async with harness.worker(*jobs), harness.worker(*jobs):
-        await runs.reach(1)
-        await harness.finish()
+        await runs.wait_for_runs(1)
+        await harness.wait_until_empty()
     # Nor does one that starts later repeat it.
     async with harness.worker(*jobs):
-        await harness.later(jobs[1])
-        await other.reach(1)
+        await harness.enqueue(jobs[1])
+        await other.wait_for_runs(1)
     assert runs.arguments == [{}]
     # Enqueued by hand it is of interest; started by the clock it would fill the log.
-    told = [(each["job"], each["log_level"]) for each in named(log, "job_done")]
+    told = [(each["job"], each["log_level"]) for each in events_named(log, "job_done")]
     assert told == [("made.daily", "debug"), ("made.other", "info")]
 
 
 async def test_what_the_clock_starts_runs_again_and_again(harness: WorkerHarness) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     async with harness.worker(Job("made.second", runs, cron="* * * * * *")):
-        await runs.reach(2)
+        await runs.wait_for_runs(2)
     assert runs.arguments[:2] == [{}, {}]
 
 
 @pytest.mark.slow
 async def test_the_clock_has_slots_of_its_own(harness: WorkerHarness) -> None:
-    hang, runs = Job("made.hang", forever), Runs()
+    hang, runs = Job("made.hang", forever), RecordedRuns()
     async with harness.worker(hang, Job("made.second", runs, cron="* * * * * *")):
         for _ in range(CONCURRENCY + 5):
-            await harness.later(hang)
-        await harness.become(lambda: run(harness, CONCURRENCY))
+            await harness.enqueue(hang)
+        await harness.wait_until(lambda: run(harness, CONCURRENCY))
         before = len(runs.arguments)
-        await runs.reach(before + 2)
+        await runs.wait_for_runs(before + 2)
         assert await run(harness, CONCURRENCY)
 
 
@@ -329,13 +338,13 @@ async def run(harness: WorkerHarness, count: int) -> bool:
 
 
 async def test_what_an_older_release_left_for_the_clock_is_run(harness: WorkerHarness) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     # Its queue was that of all others, and this month its time does not come.
     day = (datetime.now(UTC) - timedelta(days=3)).day
     job = Job("made.monthly", runs, cron=f"0 3 {day} * *")
     async with harness.worker(job):
-        await harness.later(job, timestamp=1)
-        await harness.finish()
+        await harness.enqueue(job, timestamp=1)
+        await harness.wait_until_empty()
     assert runs.arguments == [{}]
 
 
@@ -350,16 +359,16 @@ async def test_what_fails_by_the_clock_leaves_one_failure(harness: WorkerHarness
         Job("made.fail", fail, attempts=1, cron="* * * * * *"),
         Job("made.retry", retry, attempts=1, cron="* * * * * *"),
     )
-    async with harness.worker(*jobs, config=replace(FAST, first_pause=1000)):
-        await harness.become(lambda: at_least(log, "job_dead", 3))
-        await harness.become(lambda: at_least(log, "job_failed", 3))
+    async with harness.worker(*jobs, config=replace(FAST_CONFIG, first_pause=1000)):
+        await harness.wait_until(lambda: at_least(log, "job_dead", 3))
+        await harness.wait_until(lambda: at_least(log, "job_failed", 3))
     left = [(each["task_name"], each["status"]) for each in await harness.jobs()]
     assert sorted(set(left)) == sorted(left)
     assert set(left) <= {("made.fail", "failed"), ("made.retry", "todo")}
 
 
 async def at_least(log: Log, event: str, count: int) -> bool:
-    return len(named(log, event)) >= count
+    return len(events_named(log, event)) >= count
 
 
 @pytest.mark.slow
@@ -382,16 +391,16 @@ async def test_times_that_were_slept_through_are_made_up_for_once(harness: Worke
 
     before, started = await enqueued(), time.monotonic()
     # Or it takes the database for away when it wakes, and begins anew.
-    patient = replace(FAST, answer=1000)
+    patient = replace(FAST_CONFIG, answer=1000)
     async with harness.worker(Job("made.second", run, cron="* * * * * *"), config=patient):
-        await harness.become(is_awake)
+        await harness.wait_until(is_awake)
     awake = time.monotonic() - started - slept
     # One for each second, the one in which it started, and one for all that were missed.
     assert await enqueued() - before <= awake + 4 < awake + slept
 
 
 async def test_a_time_that_is_none_is_told() -> None:
-    job = Job("made.job", Runs(), cron="tomorrow")
+    job = Job("made.job", RecordedRuns(), cron="tomorrow")
     context = make_context("postgresql://nowhere", ())
     with pytest.raises(RegistryError, match=r"Module 'made', job 'made.job': 'tomorrow' is no"):
         await work(context, (Module(name="made", jobs=(job,)),), asyncio.Event())
@@ -413,7 +422,7 @@ async def test_modules_hold_their_resources_meanwhile(harness: WorkerHarness) ->
 
     stopping = asyncio.Event()
     job = Job("made.check", check)
-    await harness.later(job)
+    await harness.enqueue(job)
     module = Module(name="made", lifespan=hold, jobs=(job,))
     async with asyncio.timeout(20):
         await work(make_context(harness.url, ()), (module,), stopping)
@@ -436,49 +445,49 @@ async def test_an_outcome_that_is_refused_does_not_leave_the_job_running(
         first = len(runs.arguments) == 1
         await own_harness.execute(refuse if first else "DROP TRIGGER refuse ON procrastinate_jobs")
 
-    runs = Runs()
+    runs = RecordedRuns()
     job = Job("made.job", run)
     async with own_harness.worker(job):
-        await own_harness.later(job)
-        await own_harness.finish()
+        await own_harness.enqueue(job)
+        await own_harness.wait_until_empty()
     assert len(runs.arguments) == 2
-    assert len(named(log, "worker_started")) == 2
-    assert named(log, "worker_failed")[0]["error"] == "ConnectorException"
+    assert len(events_named(log, "worker_started")) == 2
+    assert events_named(log, "worker_failed")[0]["error"] == "ConnectorException"
     assert await own_harness.execute("SELECT 1 FROM procrastinate_workers") == []
 
 
 @pytest.mark.slow
 async def test_lost_connections_are_replaced(own_harness: WorkerHarness) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     job = Job("made.job", runs)
     async with own_harness.worker(job) as ready:
         for count in range(1, 4):
-            await own_harness.later(job)
-            await runs.reach(count)
+            await own_harness.enqueue(job)
+            await runs.wait_for_runs(count)
             ready.clear()
             await own_harness.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        await own_harness.later(job)
-        await runs.reach(4)
-        await own_harness.finish()
+        await own_harness.enqueue(job)
+        await runs.wait_for_runs(4)
+        await own_harness.wait_until_empty()
 
 
 @pytest.mark.slow
 async def test_a_worker_that_was_taken_for_dead_begins_anew(
     harness: WorkerHarness, log: Log
 ) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     job = Job("made.job", runs)
     async with harness.worker(job) as ready:
         ready.clear()
         forget = "DELETE FROM procrastinate_workers RETURNING id"
-        await harness.become(lambda: harness.execute(forget))
+        await harness.wait_until(lambda: harness.execute(forget))
         async with asyncio.timeout(20):
             await ready.wait()
-        await harness.later(job)
-        await harness.finish()
-    (told,) = named(log, "worker_waits")
+        await harness.enqueue(job)
+        await harness.wait_until_empty()
+    (told,) = events_named(log, "worker_waits")
     assert "begins anew" in told["reason"]
     assert len(runs.arguments) == 1

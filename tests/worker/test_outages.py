@@ -11,7 +11,14 @@ from backend.core.jobs import Job
 from backend.worker.job_execution import WorkerConfig
 from backend.worker.job_queue import REQUEUE_LOCK
 from tests.databases import proxy
-from tests.worker_harness import FAST, Log, Runs, WorkerHarness, named, said
+from tests.worker_harness import (
+    FAST_CONFIG,
+    Log,
+    RecordedRuns,
+    WorkerHarness,
+    events_named,
+    was_logged,
+)
 
 
 @pytest.fixture
@@ -55,16 +62,16 @@ async def test_a_worker_that_gets_no_answers_lets_go_of_its_jobs(
         proxy(own_harness.url, flows) as url,
         WorkerHarness(url).worker(job("stalled"), config=config) as ready,
     ):
-        await own_harness.later(job("stalled"))
+        await own_harness.enqueue(job("stalled"))
         await asyncio.wait_for(begun.wait(), 20)
         flows.clear()
         async with own_harness.worker(job("other"), config=config):
-            await own_harness.finish()
+            await own_harness.wait_until_empty()
         assert story == [("stalled", "begins"), ("stalled", "stops"), ("other", "begins")]
         ready.clear()
         flows.set()
         await asyncio.wait_for(ready.wait(), 20)
-    assert [each["reason"][:12] for each in named(log, "worker_waits")] == ["The database"]
+    assert [each["reason"][:12] for each in events_named(log, "worker_waits")] == ["The database"]
 
 
 @pytest.mark.parametrize("noticed", [False, True])
@@ -75,15 +82,15 @@ async def test_a_worker_that_gets_no_answers_can_be_stopped(
     flows = asyncio.Event()
     flows.set()
     config = WorkerConfig(heartbeat=0.2 if noticed else 1000, answer=0.5, patience=0.1)
-    runs = Runs()
+    runs = RecordedRuns()
     async with proxy(own_harness.url, flows) as url:
         # The block waits for its end, and no longer than half a minute.
         async with WorkerHarness(url).worker(Job("made.job", runs), config=config):
-            await own_harness.later(Job("made.job", runs))
-            await runs.reach(1)
+            await own_harness.enqueue(Job("made.job", runs))
+            await runs.wait_for_runs(1)
             flows.clear()
             if noticed:
-                await own_harness.become(lambda: said(log, "worker_waits"))
+                await own_harness.wait_until(lambda: was_logged(log, "worker_waits"))
                 await asyncio.sleep(1.5)
         flows.set()
 
@@ -92,7 +99,7 @@ async def test_a_worker_that_gets_no_answers_can_be_stopped(
 async def test_what_was_done_when_the_database_went_is_not_done_again(
     own_harness: WorkerHarness, log: Log
 ) -> None:
-    runs = Runs()
+    runs = RecordedRuns()
     name = conninfo_to_dict(own_harness.url)["dbname"]
     server = WorkerHarness(make_conninfo(own_harness.url, dbname="postgres"))
 
@@ -108,13 +115,13 @@ async def test_what_was_done_when_the_database_went_is_not_done_again(
     job = Job("made.job", run)
     async with own_harness.worker(job) as ready:
         ready.clear()
-        await own_harness.later(job)
-        await own_harness.become(lambda: said(log, "worker_waits"))
+        await own_harness.enqueue(job)
+        await own_harness.wait_until(lambda: was_logged(log, "worker_waits"))
         await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         await asyncio.wait_for(ready.wait(), 20)
-        await own_harness.finish()
+        await own_harness.wait_until_empty()
     assert len(runs.arguments) == 1
-    assert named(log, "job_abandoned") == []
+    assert events_named(log, "job_abandoned") == []
     assert await own_harness.execute("SELECT 1 FROM procrastinate_workers") == []
 
 
@@ -131,8 +138,8 @@ async def test_the_outcome_of_a_job_that_others_run_by_now_does_not_count(
 
     job = Job("made.job", run)
     async with own_harness.worker(job):
-        await own_harness.later(job)
-        await own_harness.become(lambda: said(log, "job_was_taken"))
+        await own_harness.enqueue(job)
+        await own_harness.wait_until(lambda: was_logged(log, "job_was_taken"))
     (left,) = await own_harness.jobs()
     assert left["status"] == "doing"
 
@@ -141,15 +148,15 @@ async def test_one_at_a_time_takes_care_of_what_the_dead_have_left(
     own_harness: WorkerHarness,
 ) -> None:
     """Two would wait for each other: they lock rows of jobs, then those of workers."""
-    runs = Runs()
+    runs = RecordedRuns()
     job = Job("made.job", runs)
     async with await psycopg.AsyncConnection.connect(own_harness.url, autocommit=True) as another:
         await another.execute("SELECT pg_advisory_lock(%s)", [REQUEUE_LOCK])
-        await own_harness.later(job)
+        await own_harness.enqueue(job)
         await own_harness.execute("UPDATE procrastinate_jobs SET status = 'doing'")
-        async with own_harness.worker(job, config=FAST):
-            await asyncio.sleep(5 * FAST.heartbeat)
+        async with own_harness.worker(job, config=FAST_CONFIG):
+            await asyncio.sleep(5 * FAST_CONFIG.heartbeat)
             assert runs.arguments == []
             await another.execute("SELECT pg_advisory_unlock(%s)", [REQUEUE_LOCK])
-            await own_harness.finish()
+            await own_harness.wait_until_empty()
     assert len(runs.arguments) == 1

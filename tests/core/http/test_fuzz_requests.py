@@ -14,7 +14,7 @@ from tests.applications import MODULES
 from tests.core.conftest import Served
 from tests.core.http.test_fuzz import DOCUMENT
 from tests.examples import examples
-from tests.hostile import CANARY, RawAnswer, raw
+from tests.hostile import CANARY, RawResponse, raw
 
 LOGIN = "/api/v1/auth/login"
 GETS = sorted(path for path, methods in DOCUMENT["paths"].items() if "get" in methods)
@@ -96,7 +96,7 @@ def proxied(served: Served) -> FastAPI:
     return create_app(replace(served.context, settings=trusting), MODULES)
 
 
-def check(answer: RawAnswer) -> None:
+def check(answer: RawResponse) -> None:
     assert answer.status < 500, answer.body
     if answer.status >= 400:
         assert CANARY.encode() not in answer.body

@@ -86,11 +86,11 @@ async def test_strangers_and_wrong_types_are_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("path", [ITEMS, LOGIN])
-async def test_a_client_that_breaks_off_is_no_failure_of_ours(
+async def test_a_client_that_disconnects_is_no_failure_of_ours(
     served: Served, path: str, log: list[structlog.typing.EventDict]
 ) -> None:
     headers = [JSON, bearer(served), (b"content-length", b"100")]
-    answer = await raw(served.app, "POST", path, headers=headers, chunks=[b"{"], breaks_off=True)
+    answer = await raw(served.app, "POST", path, headers=headers, chunks=[b"{"], disconnects=True)
     assert answer.status == 400
     assert "unhandled_error" not in [event["event"] for event in log]
 

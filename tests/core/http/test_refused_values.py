@@ -11,7 +11,7 @@ from backend.core.http.routing import Router
 from backend.core.identity import public
 from backend.core.module import Module
 from tests.applications import MODULES, make_app, make_context
-from tests.contract import body_of
+from tests.contract import stable_members
 
 VALUES = "what was sent", "4711"
 TABLES = """
@@ -101,6 +101,6 @@ def _check(
     assert named.items() <= event.items()
     for value in VALUES:
         assert value not in str(event)
-        assert value not in str(body_of(answer))
+        assert value not in str(stable_members(answer))
     for word in (event["sqlstate"], event["reason"], *named.values()):
         assert (word in problem["detail"]) == told, name

@@ -11,7 +11,7 @@ from backend.core.context import Context
 from backend.modules.auth.settings import AuthSettings
 from tests.actors import Actor, Client
 from tests.sessions import Tokens, sign_in
-from tests.web import Page, opened
+from tests.web import Page, sign_in_by_cookie
 
 Configure = Callable[..., Context]
 
@@ -20,7 +20,7 @@ Configure = Callable[..., Context]
 async def page(app: FastAPI, ada: Actor) -> AsyncIterator[Page]:
     """A page on which Ada is signed in by cookies."""
     async with Client(app) as client:
-        yield await opened(client, ada.email)
+        yield await sign_in_by_cookie(client, ada.email)
 
 
 @pytest.fixture(name="opened")

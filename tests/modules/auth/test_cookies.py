@@ -30,7 +30,7 @@ from tests.sessions import (
 )
 from tests.web import (
     ACCESS,
-    ALLOWED,
+    ALLOWED_ORIGIN,
     COOKIE_LOGIN,
     COOKIES,
     CSRF,
@@ -39,9 +39,9 @@ from tests.web import (
     Page,
     SetCookie,
     assert_cleared,
+    configured_client,
     cookies_set,
-    elsewhere,
-    opened,
+    sign_in_by_cookie,
 )
 
 ITEMS = "/api/v1/items"
@@ -96,7 +96,7 @@ async def sessions_of(url: str) -> int:
 async def test_the_cookies(
     ada: Actor, database_url: str, environment: str, expected: dict[str, dict[str, str]]
 ) -> None:
-    async with elsewhere(
+    async with configured_client(
         database_url, base_url="https://testserver", environment=environment
     ) as client:
         answer = await client.post(COOKIE_LOGIN, json={"email": "ada", "password": PASSWORD})
@@ -119,7 +119,7 @@ async def test_plain_names_open_nothing_outside_development(
     ada: Actor, page: Page, database_url: str
 ) -> None:
     # A page on a subdomain could set those, but none with __Host-.
-    async with elsewhere(
+    async with configured_client(
         database_url, base_url="https://testserver", environment="staging"
     ) as client:
         client.cookies.update(page.client.cookies)
@@ -128,8 +128,10 @@ async def test_plain_names_open_nothing_outside_development(
 
 
 async def test_they_last_as_long_as_the_session(ada: Actor, database_url: str) -> None:
-    async with elsewhere(database_url, session_idle_ttl=1000, session_absolute_ttl=1200) as client:
-        page = await opened(client)
+    async with configured_client(
+        database_url, session_idle_ttl=1000, session_absolute_ttl=1200
+    ) as client:
+        page = await sign_in_by_cookie(client)
         first = await page.post(REFRESH, headers=page.csrf)
         await age(database_url, 600, page.session_id)
         later = await page.post(REFRESH, headers=page.csrf)
@@ -225,7 +227,7 @@ async def test_an_expired_access_token_is_told_and_refreshed(
     assert outcome(refused) == (401, "TOKEN_EXPIRED")
     assert not cookies_set(refused)
     # A page that has just been loaded may know no other way to the token that refreshing takes.
-    assert refused.headers["x-csrf-token"] == page.told["csrf_token"]
+    assert refused.headers["x-csrf-token"] == page.login["csrf_token"]
     assert (await page.post(REFRESH, headers=page.csrf)).status_code == 200
     assert (await page.get(ME)).status_code == 200
 
@@ -233,7 +235,7 @@ async def test_an_expired_access_token_is_told_and_refreshed(
 async def test_the_csrf_token_is_told_to_callers_by_cookie_only(
     ada: Actor, page: Page, client: Client, context: Context
 ) -> None:
-    token = page.told["csrf_token"]
+    token = page.login["csrf_token"]
     me = await page.get(ME)
     unchanged = await page.get(ME, headers={"If-None-Match": me.headers.get("etag", "*")})
     for answer in (me, unchanged, await page.head(ME), await page.get(f"{ME}?fields=id")):
@@ -247,12 +249,12 @@ async def test_the_csrf_token_is_told_to_callers_by_cookie_only(
 
 
 async def test_a_page_of_another_origin_may_read_it(ada: Actor, database_url: str) -> None:
-    async with elsewhere(database_url, cors_origins=(ALLOWED,)) as client:
-        client.headers["Origin"] = ALLOWED
-        page = await opened(client)
+    async with configured_client(database_url, cors_origins=(ALLOWED_ORIGIN,)) as client:
+        client.headers["Origin"] = ALLOWED_ORIGIN
+        page = await sign_in_by_cookie(client)
         me = await page.get(ME)
-        assert me.headers["x-csrf-token"] == page.told["csrf_token"]
-        assert me.headers["access-control-allow-origin"] == ALLOWED
+        assert me.headers["x-csrf-token"] == page.login["csrf_token"]
+        assert me.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
         assert me.headers["access-control-allow-credentials"] == "true"
         exposed = me.headers["access-control-expose-headers"].lower().split(", ")
         assert "x-csrf-token" in exposed
@@ -280,7 +282,7 @@ async def test_a_refresh_sets_all_cookies_again(ada: Actor, page: Page, database
     after = {name: page.cookie(name) for name in COOKIES}
     assert after == {name: each.value for name, each in cookies_set(answer).items()}
     assert [name for name in COOKIES if before[name] == after[name]] == [CSRF]
-    assert answer.json()["csrf_token"] == page.told["csrf_token"] == after[CSRF]
+    assert answer.json()["csrf_token"] == page.login["csrf_token"] == after[CSRF]
     for value in (after[ACCESS], after[REFRESHING]):
         assert value not in answer.text
     assert (await stored(database_url, page.session_id))["generation"] == 1
@@ -339,9 +341,9 @@ async def broken(page: Page, _: str) -> Outcome:
 
 async def of_two_sessions(page: Page, _: str) -> Outcome:
     access = page.cookie(ACCESS)
-    other = await opened(page.client)
+    other = await sign_in_by_cookie(page.client)
     page.change_cookie(ACCESS, access)
-    page.told.update(other.told)
+    page.login.update(other.login)
     return NO_ACCESS
 
 
@@ -351,8 +353,8 @@ async def of_the_other_mode(page: Page, _: str) -> Outcome:
         page.change_cookie(REFRESHING, tokens["refresh_token"])
         page.change_cookie(ACCESS, tokens["access_token"])
         told = await client.get(ME, headers={"Cookie": f"{ACCESS}={tokens['access_token']}"})
-    page.told["csrf_token"] = told.headers["x-csrf-token"]
-    page.change_cookie(CSRF, page.told["csrf_token"])
+    page.login["csrf_token"] = told.headers["x-csrf-token"]
+    page.change_cookie(CSRF, page.login["csrf_token"])
     return NO_REFRESH
 
 
@@ -372,7 +374,7 @@ async def test_when_there_is_no_refreshing_the_cookies_are_cleared(
     assert not page.client.cookies
     # So the next one is nobody's, and the page asks for the password.
     assert (await page.get(PUBLIC)).status_code == 200
-    assert (await opened(page.client)).session_id != page.session_id
+    assert (await sign_in_by_cookie(page.client)).session_id != page.session_id
 
 
 @pytest.mark.parametrize("path", ["/api/v1/users/me", "/api/v1/auth/sessions/{own}"])
@@ -407,11 +409,11 @@ async def test_a_page_survives_a_change_of_the_key(
 ) -> None:
     app.state.context = replace(context, secret_keys=(b"another", *context.secret_keys))
     # What a page is told must be what works, which is what its cookie holds.
-    assert await csrf_told(page) == page.told["csrf_token"] == page.cookie(CSRF)
+    assert await csrf_told(page) == page.login["csrf_token"] == page.cookie(CSRF)
     assert (await page.post(ITEMS, json=TEA, headers=page.csrf)).status_code == 201
     now = Page(page.client, (await page.post(REFRESH, headers=page.csrf)).json())
-    assert now.told["csrf_token"] != page.told["csrf_token"]
-    assert await csrf_told(now) == now.told["csrf_token"] == now.cookie(CSRF)
+    assert now.login["csrf_token"] != page.login["csrf_token"]
+    assert await csrf_told(now) == now.login["csrf_token"] == now.cookie(CSRF)
     assert (await now.post(ITEMS, json=TEA, headers=now.csrf)).status_code == 201
     assert outcome(await now.post(ITEMS, json=TEA, headers=page.csrf)) == CSRF_FAILED
 

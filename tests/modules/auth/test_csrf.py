@@ -26,17 +26,17 @@ from tests.sessions import (
 )
 from tests.web import (
     ACCESS,
-    ALLOWED,
+    ALLOWED_ORIGIN,
     COOKIE_LOGIN,
     CSRF,
     CSRF_FAILED,
-    OWN,
+    OWN_ORIGIN,
     REFRESHING,
     Page,
     configure,
+    configured_client,
     cookies_set,
-    elsewhere,
-    opened,
+    sign_in_by_cookie,
 )
 
 ITEMS = "/api/v1/items"
@@ -61,7 +61,7 @@ FOREIGN = [
 ]
 ORIGINS = pytest.mark.parametrize(
     "origin",
-    [{}, {"Origin": ALLOWED}, {"Origin": OWN}],
+    [{}, {"Origin": ALLOWED_ORIGIN}, {"Origin": OWN_ORIGIN}],
     ids=["without", "listed", "own"],
 )
 # One of each kind of what changes, and what it takes to be done when the token is there.
@@ -102,7 +102,7 @@ async def test_what_changes_something_needs_the_token(
     body: Any,
     status: int,
 ) -> None:
-    own, others = page.told["csrf_token"], (await _page_of_bob(page, actor)).told["csrf_token"]
+    own, others = page.login["csrf_token"], (await _page_of_bob(page, actor)).login["csrf_token"]
     before = await contents(database_url)
     # What the header says, and what the cookie does.
     for sent, cookie in [
@@ -133,7 +133,7 @@ async def test_what_changes_something_needs_the_token(
 async def _page_of_bob(page: Page, actor: ActorFactory) -> Page:
     bob = await actor("bob")
     async with Client(actor.app) as client:
-        return await opened(client, bob.email)
+        return await sign_in_by_cookie(client, bob.email)
 
 
 async def test_the_cookie_must_be_there(page: Page, database_url: str) -> None:
@@ -147,9 +147,9 @@ async def test_the_cookie_must_be_there(page: Page, database_url: str) -> None:
 
 async def test_another_session_of_the_same_user_has_another(page: Page, app: FastAPI) -> None:
     async with Client(app) as client:
-        other = await opened(client)
-    assert other.told["csrf_token"] != page.told["csrf_token"]
-    page.change_cookie(CSRF, other.told["csrf_token"])
+        other = await sign_in_by_cookie(client)
+    assert other.login["csrf_token"] != page.login["csrf_token"]
+    page.change_cookie(CSRF, other.login["csrf_token"])
     assert outcome(await page.post(ITEMS, json=TEA, headers=other.csrf)) == CSRF_FAILED
 
 
@@ -189,8 +189,8 @@ async def test_no_route_is_without_protection(page: Page, database_url: str, rou
 @pytest.fixture
 def listed(app: FastAPI, context: Context) -> str:
     """The one other origin that may call."""
-    configure(app, context, cors_origins=(ALLOWED,))
-    return ALLOWED
+    configure(app, context, cors_origins=(ALLOWED_ORIGIN,))
+    return ALLOWED_ORIGIN
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
@@ -234,10 +234,10 @@ async def test_another_site_is_refused_whatever_its_origin(
 async def test_outside_development_the_own_origin_is_encrypted(
     ada: Actor, database_url: str
 ) -> None:
-    async with elsewhere(
+    async with configured_client(
         database_url, base_url="https://api.example.com", environment="staging"
     ) as client:
-        page = await opened(client)
+        page = await sign_in_by_cookie(client)
         for origin, expected in (
             ("https://api.example.com", (201, None)),
             ("http://api.example.com", CSRF_FAILED),
@@ -286,12 +286,12 @@ async def test_refused_sign_ins_are_no_guesses(ada: Actor, client: Client) -> No
     body = {"email": "ada", "password": "wrong password"}
     for _ in range(6):
         await client.post(COOKIE_LOGIN, json=body, headers={"Origin": "null"})
-    assert (await opened(client)).told["csrf_token"]
+    assert (await sign_in_by_cookie(client)).login["csrf_token"]
 
 
 async def test_signing_in_needs_no_token_only_the_origin(page: Page) -> None:
     # Not even over a session that is there already.
-    again = await opened(page.client)
+    again = await sign_in_by_cookie(page.client)
     assert again.session_id != page.session_id
     assert outcome(await page.post(ITEMS, json=TEA, headers=page.csrf)) == CSRF_FAILED
     assert (await page.post(ITEMS, json=TEA, headers=again.csrf)).status_code == 201

@@ -18,7 +18,7 @@ from backend.modules.users.credentials import clear_failed_attempts
 from backend.modules.users.service import PASSWORD_ATTEMPTS
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import make_app, make_context
-from tests.hashing import queue_full_of_others
+from tests.hashing import fill_queue
 from tests.processes import served
 from tests.sessions import execute
 from tests.statements import Statements
@@ -183,7 +183,7 @@ async def test_a_guess_that_was_not_tried_is_none(
 
     async def change_it_and_be_busy() -> None:
         await execute(database_url, "UPDATE users SET password_hash = NULL WHERE id = %s", [ada.id])
-        waiting.extend(await queue_full_of_others(context, release))
+        waiting.extend(await fill_queue(context, release))
 
     statements.before("FOR UPDATE", change_it_and_be_busy)
     busy = await attempt(client, addresses, ada.email, PASSWORD)

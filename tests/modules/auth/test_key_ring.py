@@ -33,7 +33,7 @@ from tests.sessions import (
     sign_in,
     stored,
 )
-from tests.web import Page, elsewhere
+from tests.web import Page, configured_client
 
 GOOD = (200, None)
 REFUSED = (401, "INVALID_CREDENTIALS")
@@ -54,7 +54,7 @@ def context(context: Context) -> Context:
 @pytest.fixture
 def keyed(database_url: str) -> Elsewhere:
     """`keyed(secret_key=NEW, secret_key_previous=OLD)`: a client of a server with these keys."""
-    return partial(elsewhere, database_url)
+    return partial(configured_client, database_url)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ async def test_a_page_goes_on(page: Page, renewed: Client, forgetful: Client) ->
         await renewed.patch(ME, json={"full_name": "Ada"}, headers=page.csrf)
     ).status_code == 200
     answer = await renewed.get(ME)
-    assert answer.headers["X-CSRF-Token"] == page.told["csrf_token"]
+    assert answer.headers["X-CSRF-Token"] == page.login["csrf_token"]
     answer = await renewed.post(REFRESH, headers=page.csrf)
     assert outcome(answer) == GOOD
     csrf = {"X-CSRF-Token": answer.json()["csrf_token"]}

@@ -33,9 +33,9 @@ from tests.web import (
     REFRESHING,
     Page,
     assert_cleared,
+    configured_client,
     cookies_set,
-    elsewhere,
-    opened,
+    sign_in_by_cookie,
 )
 
 REGISTER = "/api/v1/auth/register"
@@ -215,10 +215,10 @@ async def test_a_body_modes_refresh_token_is_none_in_a_cookie(
 
 
 async def test_outside_development(ada: Actor, database_url: str) -> None:
-    async with elsewhere(
+    async with configured_client(
         database_url, base_url="https://testserver", environment="staging"
     ) as client:
-        page = await opened(client)
+        page = await sign_in_by_cookie(client)
         page.change_cookie("__Host-access_token", None)
         left = await page.post(LOGOUT, headers=page.csrf)
         assert outcome(left) == DONE
@@ -322,14 +322,14 @@ async def test_everywhere_by_token_clears_nothing(ada: Actor, page: Page) -> Non
     # The page learns of it, and goes on to sign in again.
     assert outcome(await page.get(ME)) == NO_ACCESS
     assert_cleared(await page.post(REFRESH, headers=page.csrf))
-    assert (await opened(page.client)).told["csrf_token"]
+    assert (await sign_in_by_cookie(page.client)).login["csrf_token"]
 
 
 async def test_what_was_not_stored_clears_nothing(own_database_url: str) -> None:
-    async with elsewhere(own_database_url) as client:
+    async with configured_client(own_database_url) as client:
         ada = {"email": "ada@example.com", "password": PASSWORD, "username": "ada"}
         assert (await client.post(REGISTER, json=ada)).status_code == 201
-        page = await opened(client)
+        page = await sign_in_by_cookie(client)
         await execute(own_database_url, FAILING_COMMIT)
         for path in (LOGOUT, LOGOUT_ALL):
             failed = await page.post(path, headers=page.csrf)

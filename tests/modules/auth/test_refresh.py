@@ -29,7 +29,7 @@ from tests.sessions import (
     raw,
     refresh,
     refreshed,
-    reuses,
+    reuse_events,
     stored,
 )
 from tests.statements import Statements
@@ -205,7 +205,7 @@ async def test_a_reused_token_ends_its_session(
     assert (await stored(database_url, opened["session_id"]))["revoked_at"]
     for other in (ada, bob):
         assert (await other.get(ME)).status_code == 200
-    (event,) = await reuses(database_url)
+    (event,) = await reuse_events(database_url)
     assert (event["actor_id"], event["outcome"]) == (ada.id, "denied")
     assert (event["target_type"], event["target_id"]) == ("session", opened["session_id"])
     assert event["request_id"] == answer.headers["x-request-id"]
@@ -219,4 +219,4 @@ async def test_reuse_at_once_is_told_once(
         current = await refreshed(client, current["refresh_token"])
     answers = await asyncio.gather(*(refresh(client, opened["refresh_token"]) for _ in range(10)))
     assert {outcome(answer) for answer in answers} <= {REUSED, NO_REFRESH}
-    assert len(await reuses(database_url)) == 1
+    assert len(await reuse_events(database_url)) == 1

@@ -28,7 +28,7 @@ from tests.sessions import (
     raw,
     refresh,
     refreshed,
-    reuses,
+    reuse_events,
     sign_in,
     stored,
 )
@@ -134,7 +134,7 @@ async def test_a_wrong_access_token_comes_before_reuse(
         tokens = await refreshed(client, tokens["refresh_token"])
     for wrong in (ada.token, tokens["access_token"]):
         assert outcome(await refresh(client, opened["refresh_token"], access=wrong)) == NO_ACCESS
-    assert await reuses(database_url) == []
+    assert await reuse_events(database_url) == []
     right = opened["access_token"]
     assert outcome(await refresh(client, opened["refresh_token"], access=right)) == REUSED
     assert outcome(await refresh(client, tokens["refresh_token"])) == NO_REFRESH
@@ -163,7 +163,7 @@ async def test_a_cookies_token_is_refused_in_a_body(browser: Client, database_ur
     browser.cookies.set("csrf_token", browser.headers[HEADER])
     browser.cookies.set("refresh_token", token)
     assert outcome(await browser.post(REFRESH)) == GOOD
-    assert await reuses(database_url) == []
+    assert await reuse_events(database_url) == []
 
 
 async def test_a_bodys_token_is_refused_in_a_cookie(
@@ -174,7 +174,7 @@ async def test_a_bodys_token_is_refused_in_a_cookie(
     headers = {"Cookie": cookies, HEADER: csrf}
     assert outcome(await client.post(REFRESH, headers=headers)) == NO_REFRESH
     assert outcome(await client.post(LOGOUT, headers=headers)) == NO_REFRESH
-    assert await reuses(database_url) == []
+    assert await reuse_events(database_url) == []
     await refreshed(client, opened["refresh_token"])
 
 

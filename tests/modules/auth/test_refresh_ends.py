@@ -22,7 +22,7 @@ from tests.sessions import (
     outcome,
     refresh,
     refreshed,
-    reuses,
+    reuse_events,
     sign_in,
     stored,
 )
@@ -41,7 +41,7 @@ async def test_the_idle_age(opened: Tokens, client: Client, database_url: str) -
     await age(database_url, 30 * DAY + 1)
     assert outcome(await refresh(client, tokens["refresh_token"])) == NO_REFRESH
     assert await access(client, tokens["access_token"]) == NO_ACCESS
-    assert await reuses(database_url) == []
+    assert await reuse_events(database_url) == []
 
 
 async def test_the_absolute_age(opened: Tokens, client: Client, database_url: str) -> None:
@@ -111,7 +111,7 @@ async def test_a_session_that_was_ended(
         assert await access(client, each["access_token"]) == NO_ACCESS
     answer = await client.post(LOGOUT, json={"refresh_token": tokens["refresh_token"]})
     assert outcome(answer) == NO_REFRESH
-    assert await reuses(database_url) == []
+    assert await reuse_events(database_url) == []
 
 
 async def test_a_replaced_token_still_ends_its_session(opened: Tokens, client: Client) -> None:

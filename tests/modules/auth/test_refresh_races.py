@@ -13,7 +13,7 @@ import pytest
 from tests.actors import PASSWORD
 from tests.commands import eventually
 from tests.processes import Server, served
-from tests.raw_client import Answer, Caller, call_all
+from tests.raw_client import RawClient, RawResponse, call_all
 from tests.sessions import (
     LOGIN,
     ME,
@@ -25,7 +25,7 @@ from tests.sessions import (
     claims,
     execute,
     raw,
-    reuses,
+    reuse_events,
 )
 
 pytestmark = pytest.mark.slow
@@ -35,26 +35,26 @@ USERS, SESSIONS_EACH, TABS = 10, 20, 20
 # How many of the sessions are refreshed in each round.
 ROUNDS = (200, 40, 40)
 
-Work = Callable[[Caller], Awaitable[Answer]]
+Work = Callable[[RawClient], Awaitable[RawResponse]]
 
 
-async def register(number: int, caller: Caller) -> Answer:
+async def register(number: int, caller: RawClient) -> RawResponse:
     body = {"email": f"user{number}@example.com", "password": PASSWORD}
     return await caller.call("POST", "/api/v1/auth/register", body)
 
 
-async def sign_in(number: int, caller: Caller) -> Answer:
+async def sign_in(number: int, caller: RawClient) -> RawResponse:
     body = {"email": f"user{number}@example.com", "password": PASSWORD}
     return await caller.call("POST", LOGIN, body)
 
 
-async def refresh(tokens: Tokens, caller: Caller, *, with_access: bool = False) -> Answer:
+async def refresh(tokens: Tokens, caller: RawClient, *, with_access: bool = False) -> RawResponse:
     body = {"refresh_token": tokens["refresh_token"]}
     bearer = tokens["access_token"] if with_access else None
-    return await caller.persistently("POST", REFRESH, body, bearer=bearer)
+    return await caller.call_with_retries("POST", REFRESH, body, bearer=bearer)
 
 
-async def me(tokens: Tokens, caller: Caller) -> Answer:
+async def me(tokens: Tokens, caller: RawClient) -> RawResponse:
     return await caller.call("GET", ME, bearer=tokens["access_token"])
 
 
@@ -72,7 +72,7 @@ async def one_round(server: Server, held: list[Tokens], chance: random.Random) -
     """Refresh every session in many tabs, while a worker dies; what each session has then."""
     left = chance.randrange(1, len(held) * TABS)
 
-    async def tab(tokens: Tokens, number: int, caller: Caller) -> Answer:
+    async def tab(tokens: Tokens, number: int, caller: RawClient) -> RawResponse:
         nonlocal left
         left -= 1
         if left == 0:
@@ -92,7 +92,7 @@ async def one_round(server: Server, held: list[Tokens], chance: random.Random) -
     return [family[0] for family in families]
 
 
-async def note(tokens: Tokens, caller: Caller) -> Answer:
+async def note(tokens: Tokens, caller: RawClient) -> RawResponse:
     """A write, which needs a connection for itself."""
     body = {"title": "A note"}
     return await caller.call("POST", "/api/v1/items", body, bearer=tokens["access_token"])
@@ -123,33 +123,33 @@ async def test_one_successor_whatever_happens(own_database_url: str) -> None:
             assert {each: row["generation"] for each, row in after.items()} == {
                 each: row["generation"] + (each in refreshed) for each, row in before.items()
             }
-            await asyncio.to_thread(eventually, server.is_whole)
+            await asyncio.to_thread(eventually, server.has_all_workers)
         alive = await call_all(server.url, [partial(me, each) for each in held])
     assert {answer.outcome for answer in alive} == {GOOD}
     assert {row["revoked_at"] for row in after.values()} == {None}
-    assert await reuses(own_database_url) == []
+    assert await reuse_events(own_database_url) == []
 
 
-async def rob(server: Server, family: list[Tokens], stolen: list[Tokens]) -> list[Answer]:
+async def rob(server: Server, family: list[Tokens], stolen: list[Tokens]) -> list[RawResponse]:
     """Replay old tokens of a family while its owner refreshes; what the owner was answered.
 
     What the owner got is added to the family.
     """
     current = family[-1]
 
-    async def owner(caller: Caller) -> list[Answer]:
+    async def owner(caller: RawClient) -> list[RawResponse]:
         answers = [await refresh(family[-1], caller)]
         while answers[-1].status == 200:
             family.append(answers[-1].body)
             answers.append(await refresh(family[-1], caller))
         return answers
 
-    async def thief(tokens: Tokens, caller: Caller) -> list[Answer]:
+    async def thief(tokens: Tokens, caller: RawClient) -> list[RawResponse]:
         return [await refresh(tokens, caller)]
 
-    work: list[Callable[[Caller], Awaitable[list[Answer]]]] = [owner]
+    work: list[Callable[[RawClient], Awaitable[list[RawResponse]]]] = [owner]
     work += [partial(thief, tokens) for tokens in stolen]
-    owners, *thieves = await call_all(server.url, work, callers=20)
+    owners, *thieves = await call_all(server.url, work, clients=20)
     for (answer,) in thieves:
         assert answer.outcome in (GOOD, REUSED, NO_REFRESH)
         if answer.status == 200:
@@ -175,7 +175,7 @@ async def test_a_family_that_was_stolen_from_ends(own_database_url: str) -> None
             assert {answer.outcome for answer in again} == {NO_REFRESH}
             dead = await call_all(server.url, [partial(me, each) for each in family])
             assert {answer.outcome for answer in dead} == {NO_ACCESS}
-    events = await reuses(own_database_url)
+    events = await reuse_events(own_database_url)
     assert len({event["target_id"] for event in events}) == len(events) == 4
 
 
@@ -197,10 +197,10 @@ async def test_those_who_wait_for_their_turn_hold_no_connection(own_database_url
             statement = "SELECT FROM sessions WHERE id = %s FOR UPDATE"
             await held.execute(statement, [first["session_id"]])
             work = [partial(refresh, first)] * 20
-            tabs = asyncio.create_task(call_all(server.url, work, callers=20))
+            tabs = asyncio.create_task(call_all(server.url, work, clients=20))
             while not await waiting(own_database_url):
                 assert not tabs.done()
-            answers = await call_all(server.url, [partial(note, other)] * 100, callers=2)
+            answers = await call_all(server.url, [partial(note, other)] * 100, clients=2)
             assert not tabs.done()
         refreshed = await tabs
     assert {answer.outcome for answer in answers} == {(201, None)}

@@ -11,13 +11,13 @@ from tests.sessions import (
     NO_REFRESH,
     REFRESH,
     Tokens,
+    encoded,
     outcome,
     raw,
     refresh,
     refreshed,
-    reuses,
+    reuse_events,
     sign_in,
-    spelled,
     stored,
 )
 
@@ -30,14 +30,14 @@ async def is_untouched(url: str, client: Client, token: str) -> None:
     content = raw(token)
     row = await stored(url, UUID(bytes=content[:16]))
     assert (row["revoked_at"], row["generation"]) == (None, int.from_bytes(content[16:20], "big"))
-    assert await reuses(url) == []
+    assert await reuse_events(url) == []
     assert outcome(await refresh(client, token)) == GOOD
 
 
 def flipped(token: str) -> list[str]:
     content = raw(token)
     return [
-        spelled(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        encoded(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
         for at in range(len(content))
     ]
 
@@ -90,7 +90,7 @@ async def test_a_session_id_is_no_credential(
         # What would be an old token, had it been made here.
         session + bytes(4) + bytes(32) + bytes(16),
     ):
-        assert outcome(await refresh(client, spelled(forged))) == NO_REFRESH
+        assert outcome(await refresh(client, encoded(forged))) == NO_REFRESH
     await is_untouched(database_url, client, current)
 
 

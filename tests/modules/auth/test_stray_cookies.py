@@ -23,7 +23,7 @@ from tests.sessions import (
     outcome,
     sign_in,
 )
-from tests.web import ACCESS, COOKIE_LOGIN, CSRF, CSRF_FAILED, REFRESHING, Page, opened
+from tests.web import ACCESS, COOKIE_LOGIN, CSRF, CSRF_FAILED, REFRESHING, Page, sign_in_by_cookie
 
 ITEMS, PUBLIC = "/api/v1/items", "/api/v1/articles"
 NOBODY = (401, "NOT_AUTHENTICATED")
@@ -129,10 +129,10 @@ async def test_ours_counts_beside_one_of_the_same_name(
     own = of_page(page)
     twice = [(name, "foo"), (name, page.cookie(name))]
     sent = cookies(*(each for each in own if each[0] != name), *(twice[at] for at in order))
-    csrf = [(b"X-CSRF-Token", page.told["csrf_token"].encode())]
+    csrf = [(b"X-CSRF-Token", page.login["csrf_token"].encode())]
     me = await client.get(ME, headers=sent)
     assert me.status_code == 200
-    assert me.headers["x-csrf-token"] == page.told["csrf_token"]
+    assert me.headers["x-csrf-token"] == page.login["csrf_token"]
     assert (await client.post(ITEMS, json=TEA, headers=sent + csrf)).status_code == 201
     assert (await client.post(REFRESH, headers=sent + csrf)).status_code == 200
     assert (await client.post(LOGOUT, headers=sent + csrf)).status_code == 204
@@ -194,7 +194,7 @@ async def test_nor_does_a_pair_of_another_session(
     ada: Actor, bob: Actor, page: Page, client: Client
 ) -> None:
     """The forger has an account, and plants the cookies of that sign-in."""
-    other = await opened(Client(page.client._transport.app), bob.email)  # type: ignore[attr-defined]  # ASGITransport's
+    other = await sign_in_by_cookie(Client(page.client._transport.app), bob.email)  # type: ignore[attr-defined]  # ASGITransport's
     csrf = other.cookie(CSRF)
     for sent in planted(page, (CSRF, csrf)):
         assert await write(client, sent, csrf) == CSRF_FAILED

@@ -79,7 +79,7 @@ async def test_an_outage_delays_mail_and_nothing_else(
         await register(client, PEOPLE)
         postbox = Postbox(recipients=["450 4.2.0 greylisted"] * 5, contents=["451 4.3.0 later"] * 5)
         async with mail_server(postbox, port=port):
-            await postbox.reach(PEOPLE + 1)
+            await postbox.wait_for_mails(PEOPLE + 1)
             await none_left(context, _UNFINISHED)
     assert_each_got_one(postbox, PEOPLE + 1)
 

@@ -19,7 +19,7 @@ from backend.modules.mail import service
 from backend.modules.mail.mailbox import Mailbox
 from tests.applications import make_context
 from tests.architecture import ROOT
-from tests.mail_servers import Postbox, mail_server, scripted_server, silence
+from tests.mail_servers import Postbox, mail_server, never_respond, scripted_server
 
 MESSAGE = Message(
     to="ada@example.com", subject="Hello", text="Hello", html="<p>Hello</p>", id="test.1"
@@ -150,7 +150,7 @@ def smtp_context(port: int) -> Context:
 
 
 async def test_a_mail_that_nobody_takes_now_is_tried_again(log: list[EventDict]) -> None:
-    async with scripted_server(silence) as port:
+    async with scripted_server(never_respond) as port:
         pass
     with pytest.raises(MailError):
         await service.deliver(smtp_context(port), SYSTEM, MESSAGE)
@@ -175,7 +175,7 @@ async def test_a_mail_that_nobody_will_ever_take_is_given_up(log: list[EventDict
 
 
 async def test_nothing_secret_shows() -> None:
-    async with scripted_server(silence) as port:
+    async with scripted_server(never_respond) as port:
         context = smtp_context(port)
     resend = make_context(
         "postgresql://nowhere", email_provider="resend", resend_api_key=SecretStr(KEY)

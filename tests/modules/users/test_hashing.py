@@ -10,7 +10,7 @@ from backend.core.errors import ServiceUnavailableError
 from backend.core.hash_queue import MAX_WAITING
 from backend.modules.users.passwords import PasswordHasher, hasher_of, hashing
 from tests.actors import PASSWORD, Actor, Client
-from tests.hashing import queue_full_of_others
+from tests.hashing import fill_queue
 
 KEY = b"a key for tests, thirty-two long"
 
@@ -88,7 +88,7 @@ async def test_a_full_queue_is_503_and_holds_nobody_else_up(
     ada: Actor, client: Client, context: Context, path: str
 ) -> None:
     release = threading.Event()
-    waiting = await queue_full_of_others(context, release)
+    waiting = await fill_queue(context, release)
     try:
         answer = await client.post(
             f"/api/v1/auth/{path}", json={"email": "new@example.com", "password": PASSWORD}

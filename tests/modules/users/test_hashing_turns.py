@@ -11,7 +11,7 @@ from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
 from backend.core.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, HashQueue, Lane
 from tests.actors import PASSWORD, Actor, Client
-from tests.hashing import sign_ins_waiting, threads_of, wait_as
+from tests.hashing import start_hash, threads_of, waiting_sign_ins
 
 SHARED = MAX_WAITING["sign-in"]
 
@@ -120,13 +120,15 @@ async def test_whoever_goes_away_at_its_turn_hands_it_on(queue: Queue) -> None:
 async def test_the_networks_of_one_site_share_a_turn(context: Context) -> None:
     release = threading.Event()
     tasks = [
-        await wait_as(context, f"192.0.2.{each}", release) for each in range(threads_of(context))
+        await start_hash(context, f"192.0.2.{each}", release) for each in range(threads_of(context))
     ]
-    tasks += [await wait_as(context, f"2001:db8:0:{each:x}::1", release) for each in range(SHARED)]
-    waiting = sign_ins_waiting(context)
+    tasks += [
+        await start_hash(context, f"2001:db8:0:{each:x}::1", release) for each in range(SHARED)
+    ]
+    waiting = waiting_sign_ins(context)
     clients = [len(waiting)]
     # Everybody else finds a place in the full queue.
-    tasks.append(await wait_as(context, "2001:db8:1::1", release))
+    tasks.append(await start_hash(context, "2001:db8:1::1", release))
     clients.append(len(waiting))
     release.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -139,12 +141,12 @@ async def test_registrations_from_eight_networks_turn_no_sign_in_away(
 ) -> None:
     release = threading.Event()
     flood = [
-        await wait_as(context, f"2001:db8:0:{number % 8}::{number:x}", release, "registration")
+        await start_hash(context, f"2001:db8:0:{number % 8}::{number:x}", release, "registration")
         for number in range(100)
     ]
     body = {"email": ada.email, "password": PASSWORD}
     signing_in = asyncio.ensure_future(client.post("/api/v1/auth/login", json=body))
-    lane = sign_ins_waiting(context)
+    lane = waiting_sign_ins(context)
     while not lane:  # noqa: ASYNC110  # nothing tells when a place is taken
         await asyncio.sleep(0.01)
     release.set()

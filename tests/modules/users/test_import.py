@@ -13,7 +13,7 @@ from backend.cli.imports import import_file as import_users
 from backend.core.context import Context
 from backend.modules.users.imports import NAMED, ImportReport
 from tests.actors import Actor, Client
-from tests.commands import refusal, succeeds
+from tests.commands import output_of, refusal
 
 LOGIN = "/api/v1/auth/login"
 HASH = bcrypt.hashpw(b"their own", bcrypt.gensalt(4)).decode()
@@ -209,9 +209,9 @@ async def test_a_list_in_json_is_told_what_to_become(context: Context, tmp_path:
 def test_the_command(own_database_url: str, tmp_path: Path) -> None:
     written(tmp_path, "email", "ada@example.com", "bob@example.com")
     options = {"folder": tmp_path, "DATABASE_URL": own_database_url}
-    said = succeeds("users", "import", "users.csv", "--dry-run", **options)
+    said = output_of("users", "import", "users.csv", "--dry-run", **options)
     assert said == "2 accounts can be imported; nothing was changed.\n"
-    assert succeeds("users", "import", "users.csv", **options) == "2 accounts imported.\n"
+    assert output_of("users", "import", "users.csv", **options) == "2 accounts imported.\n"
     assert [row[0] for row in rows(own_database_url)] == ["ada@example.com", "bob@example.com"]
     assert refusal("users", "import", "users.csv", **options) == (
         "Nothing was imported, because 2 lines of users.csv cannot be:\n"
