@@ -1,4 +1,4 @@
-"""Puts the application together from settings and modules."""
+"""Assembly of the application from settings and modules."""
 
 import asyncio
 import gc
@@ -50,7 +50,7 @@ STARTUP_RETRY_SECONDS = 1.0
 def create_context(
     modules: Sequence[Module], loaded: Mapping[type[SettingsBase], SettingsBase]
 ) -> Context:
-    """What the application or a command line runs on; the caller closes its database."""
+    """Return the context of an application or a command; the caller closes its database."""
     settings = loaded[Settings]
     assert isinstance(settings, Settings)
     if settings.database_url is None:
@@ -75,7 +75,7 @@ def create_context(
     checks = {name: check for module in modules for name, check in module.readiness.items()}
     if settings.redis_url is not None:
         checks["redis"] = redis_check(settings.redis_url)
-    if settings.database_replica_url is not None:
+    if replica:
         checks["replica"] = _check_replica
     return Context(
         settings=settings,
@@ -83,23 +83,21 @@ def create_context(
         database=database,
         secret_keys=keys,
         features=tuple(feature for module in modules for feature in module.features),
-        authenticate=next((each.authenticate for each in modules if each.authenticate), nobody),
-        on_refusal=next((each.on_refusal for each in modules if each.on_refusal), unobserved),
-        subscribers=handlers_by_event(each for module in modules for each in module.subscribers),
+        authenticate=next((m.authenticate for m in modules if m.authenticate), nobody),
+        on_refusal=next((m.on_refusal for m in modules if m.on_refusal), unobserved),
+        subscribers=handlers_by_event(item for module in modules for item in module.subscribers),
         limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
         checks=checks,
         probe_paths=probe_paths(modules),
     )
 
 
-def _write_marker(modules: Sequence[Module]) -> Callable[[AsyncSession], Awaitable[None]] | None:
-    mark = next((each.mark_write for each in modules if each.mark_write), None)
-    if mark is None:
-        return None
+def _write_marker(modules: Sequence[Module]) -> Callable[[AsyncSession], Awaitable[None]]:
+    mark = next((module.mark_write for module in modules if module.mark_write), None)
 
     async def mark_write(session: AsyncSession) -> None:
         principal = current_principal()
-        if principal is not None:
+        if mark is not None and principal is not None:
             await mark(session, principal)
 
     return mark_write
@@ -128,7 +126,7 @@ def _limiter(settings: Settings, secret: bytes, reader: QueryRunner) -> RateLimi
 
 
 def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
-    """The application of these modules, in the order the registry gave them."""
+    """Return the application of `modules`, which are in the order of the registry."""
     settings = context.settings
 
     @asynccontextmanager
@@ -147,7 +145,7 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     app.state.context = context
-    # In any order: the registry refuses modules one of whose routes could hide another's.
+    # The order is irrelevant: the registry refuses modules whose routes could hide each other.
     for module in modules:
         if module.router is not None:
             app.include_router(module.router, prefix=prefix_of(module))
@@ -165,21 +163,18 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
 
 def _add_middleware(app: FastAPI, context: Context) -> None:
     settings = context.settings
-    routes = [
-        route
-        for route in iter_route_contexts(app.routes)
-        if isinstance(route.original_route, APIRoute)
-    ]
+    contexts = iter_route_contexts(app.routes)
+    routes = [route for route in contexts if isinstance(route.original_route, APIRoute)]
     templates: dict[object, str | None] = {route.endpoint: route.path_format for route in routes}
     anonymous = {
         str(route.path_format): route.endpoint
         for route in routes
         if "POST" in (route.methods or ()) and _ignores_credentials(route.original_route)
     }
-    # Innermost first.
+    # The first one added is the innermost.
     app.add_middleware(AnonymousThrottleMiddleware, endpoints=anonymous)
     app.add_middleware(NormalizePathMiddleware)
-    # Else pages of a foreign name that leads to this machine could use what runs here.
+    # Against DNS rebinding: a page of another site whose name resolves to this machine.
     admits = admission(settings.allowed_hosts, local_only=settings.is_development)
     if admits is not None:
         app.add_middleware(TrustedHostMiddleware, admits=admits, is_probe=context.is_probe)
@@ -189,10 +184,8 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         seconds=settings.request_timeout,
         tells_details=settings.is_development,
     )
-    calls_from_elsewhere = settings.cors_origins or settings.is_development
-    app.add_middleware(
-        CORSMiddleware, allows=settings.allows_origin if calls_from_elsewhere else None
-    )
+    allows = settings.allows_origin if settings.cors_origins or settings.is_development else None
+    app.add_middleware(CORSMiddleware, allows=allows)
     if settings.root_path or settings.trusted_proxies:
         roots = {str(route.path_format).split("/", 2)[1] for route in routes}
         app.add_middleware(RootPathMiddleware, root_path=settings.root_path, roots=roots)
@@ -202,12 +195,12 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
 
 
 def _ignores_credentials(route: Any) -> bool:
-    return any(each.kind == "ignored" and each.limited for each in policies(route.dependant))
+    return any(policy.kind == "ignored" and policy.limited for policy in policies(route.dependant))
 
 
 @asynccontextmanager
 async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[None]:
-    """Start the modules, hold what they hold, and let go of everything at the end."""
+    """Start the modules; at the end of the block close their resources and the database."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(context.database.close)
         if context.limits is not None:
@@ -218,9 +211,9 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
                 await stack.enter_async_context(module.lifespan(context))
         starting = asyncio.create_task(_start_up(context, modules))
         stack.push_async_callback(_cancel, starting)
-        # The usual start has its database already: then the first request finds all done.
+        # Usually the database is available, and the work is complete before the first request.
         await asyncio.wait([starting], timeout=STARTUP_RETRY_SECONDS)
-        # What exists now lives as long as the process; collections need not look at it again.
+        # Present objects live as long as the process; garbage collection can skip them.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
@@ -228,23 +221,21 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
 
 
 async def _start_up(context: Context, modules: Sequence[Module]) -> None:
-    """Run the modules' startup work, again and again while the database is not ready for it."""
-    pending = [module for module in modules if module.startup]
+    """Run the startup work of each module, and repeat it until it succeeds."""
+    pending = [(module.name, module.startup) for module in modules if module.startup]
     while pending:
-        module = pending[0]
-        assert module.startup is not None
+        name, startup = pending[0]
         try:
-            await module.startup(context)
-        except Exception as error:  # tried again, whatever it was
+            await startup(context)
+        except Exception as error:  # tried again after any error
             if is_unavailable(error) or isinstance(error, ProgrammingError):
-                # Not the words of a driver, which name hosts and users. It is down, as a rule, or
-                # not migrated yet.
+                # Down or not migrated. The driver's message would disclose hosts and users.
                 reason = type(driver_error(error)).__name__
                 if isinstance(error, EncodingError | PoolerError):
                     reason = str(error)
-                log.warning("startup_waits", module=module.name, reason=reason)
+                log.warning("startup_waits", module=name, reason=reason)
             else:
-                log.exception("startup_failed", module=module.name)
+                log.exception("startup_failed", module=name)
             await asyncio.sleep(STARTUP_RETRY_SECONDS)
         else:
             pending.pop(0)
