@@ -47,6 +47,7 @@ coverage: ## Run the quick tests and report which branches they take
 check: ## Run all checks except the tests: style, types, boundaries, migrations, locks
 	@$(READY)
 	$(BIN)/python -m tools.lock --check
+	$(BIN)/python -m tools.layout --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -25,6 +25,7 @@ class Internal(NamedTuple):
 
 
 FORMS, ROUTING, BODIES = "core/http/forms.py", "core/http/routing.py", "core/http/bodies.py"
+CHECKS = "core/http/request_checks.py"
 PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/writes.py", "server/server.py"
 QUEUE, SUPERVISOR, EXECUTION = (
     "worker/job_queue.py",
@@ -43,7 +44,9 @@ INTERNALS = (
     Internal("fastapi", "fastapi.dependencies.models:Dependant.body_params", FORMS),
     Internal("fastapi", "fastapi.dependencies.models:Dependant.dependencies", "core/identity.py"),
     Internal(
-        "fastapi", "fastapi.dependencies.models:Dependant.query_params", "core/http/pagination.py"
+        "fastapi",
+        "fastapi.dependencies.models:Dependant.query_params",
+        "core/http/request_checks.py",
     ),
     Internal("fastapi", "fastapi.routing:iter_route_contexts", "core/registry.py"),
     Internal("fastapi", "fastapi.routing:RouteContext", "core/registry.py"),

@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import architecture
-from tests.applications import setting_kinds
+from tests.applications import MODULES, setting_kinds
+from tools import layout
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,6 +38,23 @@ def readme_module() -> dict[str, str]:
 
 def test_every_setting_is_listed_with_its_default_and_meaning() -> None:
     assert settings_table() in README, f"Put this table into README.md:\n\n{settings_table()}"
+
+
+def test_its_layout_is_that_of_the_code() -> None:
+    found = layout.differences(README, layout.render(MODULES))
+    assert not found, "\n".join([*found, f"Run: {layout.COMMAND}"])
+
+
+def test_a_module_and_an_arrow_that_the_layout_lacks_are_named() -> None:
+    """As of a new module, and of a dependency added to an existing one."""
+    items = next(module for module in MODULES if module.name == "items")
+    others = [module for module in MODULES if module.name not in ("items", "health")]
+    page = layout.replaced(README, layout.render([*others, replace(items, depends_on=("users",))]))
+    assert layout.differences(page, layout.render(MODULES)) == [
+        'README.md lacks:     health["<b>health</b><br/>Liveness and readiness of a<br/>process"]',
+        "README.md lacks:     items --> audit & storage & users",
+        "README.md has in vain:     items --> users",
+    ]
 
 
 def test_the_files_it_names_exist() -> None:

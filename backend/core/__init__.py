@@ -1,1 +1,1 @@
-"""What every feature stands on. Knows no module by name."""
+"""The framework of all modules: manifest, registry, settings, identity, errors, jobs."""

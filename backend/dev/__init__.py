@@ -1,0 +1,1 @@
+"""For development and tests: the embedded PostgreSQL, child processes, and the file watcher."""

@@ -1,1 +1,1 @@
-"""The features. A folder here with a manifest.py is all it takes to add one."""
+"""The features, one module each: a folder with a manifest."""

@@ -1,1 +1,1 @@
-"""How requests are counted: rules, and the places that keep the counts. Use `core.limits`."""
+"""Rate limits: rules, and counts in memory, PostgreSQL or Redis. Modules use `core.limits`."""

@@ -1,0 +1,1 @@
+"""The HTTP layer: routing, pagination, OpenAPI, documentation, errors, strict JSON, forms."""

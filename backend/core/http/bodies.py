@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -11,11 +11,12 @@ from starlette.types import Receive, Scope
 
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
+from backend.core.context import Context, context_of
 from backend.core.http import strict_json
 from backend.core.http.forms import Form, read_form
 
 MAX_BODY_BYTES = 1024 * 1024
-# All bodies that this process is reading or working on, apart from the first bytes of each. A
+# All bodies that the application is reading or working on, apart from the first bytes of each. A
 # thousand connections could else hold a gigabyte. One client has a quarter, so that nobody turns
 # away everybody else's.
 MAX_HELD_BYTES = 64 * 1024 * 1024
@@ -23,13 +24,20 @@ MAX_HELD_OF_ONE = MAX_HELD_BYTES // 4
 UNCOUNTED_BYTES = 64 * 1024
 
 
+def held_bytes(context: Context) -> Counter[str]:
+    """The bytes of bodies that the application holds, by client."""
+    return context.single(_no_bytes)
+
+
+def _no_bytes(_: Context) -> Counter[str]:
+    return Counter()
+
+
 class BodyRequest(Request):
     """A request whose body is bounded while it arrives, and read strictly: JSON, or `form`.
 
     To be used in a `with` block, at whose end its body counts no more among those that are held.
     """
-
-    held_by: ClassVar[Counter[str]] = Counter()
 
     def __init__(
         self,
@@ -44,24 +52,27 @@ class BodyRequest(Request):
         self._described = form
         self._held = 0
         self._holder = ""
+        self._all_held: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._held:
-            self.held_by[self._holder] -= self._held
+            self._all_held[self._holder] -= self._held
             self._held = 0
-            if not self.held_by[self._holder]:
-                del self.held_by[self._holder]
+            if not self._all_held[self._holder]:
+                del self._all_held[self._holder]
 
     def _hold(self, size: int) -> None:
-        self._holder = self._holder or address_key(client_address(self.scope))
-        full = self.held_by.total() + size > MAX_HELD_BYTES
-        if full or self.held_by[self._holder] + size > MAX_HELD_OF_ONE:
+        if not self._holder:
+            self._holder = address_key(client_address(self.scope))
+            self._all_held = held_bytes(context_of(self))
+        full = self._all_held.total() + size > MAX_HELD_BYTES
+        if full or self._all_held[self._holder] + size > MAX_HELD_OF_ONE:
             # FastAPI passes on no other exception from where it reads a body.
             raise HTTPException(503)
-        self.held_by[self._holder] += size
+        self._all_held[self._holder] += size
         self._held += size
 
     async def stream(self) -> AsyncGenerator[bytes, None]:

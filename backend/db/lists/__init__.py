@@ -1,0 +1,1 @@
+"""Pages of rows: keyset cursors, filters, search ranking, page sizes in bytes."""

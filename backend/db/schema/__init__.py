@@ -1,0 +1,1 @@
+"""Migrations, and the comparison of the schema with the models."""

@@ -1,1 +1,1 @@
-"""What was done, by whom and from where: written with the change, and never changed again."""
+"""The sealed record of actions: written with the change, and never changed again."""

@@ -1,1 +1,1 @@
-"""Whether this process is alive, and whether it should be sent requests."""
+"""Liveness and readiness of a process."""

@@ -1,1 +1,1 @@
-"""The jobs of all modules, as an operator sees them: what waits, what runs, what has failed."""
+"""The jobs of all modules, as an operator sees them: waiting, running, failed."""

@@ -1,1 +1,1 @@
-"""What leaves by mail, and the mailbox that keeps it instead during development."""
+"""Delivery of mails, and the mailbox that keeps them during development."""

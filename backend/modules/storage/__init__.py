@@ -1,1 +1,1 @@
-"""How much each user stores, and how much they may."""
+"""The bytes that each user stores, and their limit."""

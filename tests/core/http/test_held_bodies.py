@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from backend.core.http import bodies
-from backend.core.http.bodies import BodyRequest
+from backend.core.http.bodies import held_bytes
 from tests.actors import Client
 from tests.core.conftest import Served
 
@@ -46,7 +46,7 @@ async def test_large_bodies_wait_while_others_are_held(
     assert small.status_code == 201
     rest.set()
     assert (await slow).status_code == 422
-    assert not BodyRequest.held_by
+    assert not held_bytes(served.app.state.context)
     again = await served.member.post(path, content=LARGE + b'"}', headers=headers)
     assert again.status_code == 422
 
@@ -68,7 +68,7 @@ async def test_one_client_does_not_hold_all(
     assert await send("2001:db8:0:1::1", LARGE + b'"}') == 422
     rest.set()
     assert await slow == 422
-    assert not BodyRequest.held_by
+    assert not held_bytes(served.app.state.context)
 
 
 @pytest.mark.parametrize("end", [b"", b'"}', b"x" * 1024 * 1024])
@@ -76,4 +76,4 @@ async def test_a_body_is_held_no_longer_than_its_request(served: Served, end: by
     for _ in range(3):
         answer = await served.member.post(ITEMS, content=LARGE + end, headers=JSON)
         assert answer.status_code in (400, 413, 422)
-        assert not BodyRequest.held_by
+        assert not held_bytes(served.app.state.context)

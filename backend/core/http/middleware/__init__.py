@@ -1,2 +1,1 @@
-"""Pure ASGI layers, outermost first: requests, proxies, prefixes, cors, failures,
-headers, hosts, paths, floods."""
+"""Pure ASGI middleware; `core/app.py` defines the order."""

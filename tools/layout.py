@@ -1,0 +1,103 @@
+"""Writes the generated part of README's section "Architecture": packages, modules and their imports.
+
+With --check it says whether that part is up to date. Descriptions are the first lines of the
+packages' docstrings, arrows between modules come from their manifests, and the order of packages
+is that of tests/architecture.py.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from textwrap import wrap
+
+from backend.core.module import Module
+from backend.core.registry import discover
+from tests.architecture import LAYERS
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "README.md"
+COMMAND = "python -m tools.layout"
+BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
+LABEL_WIDTH = 34
+# Packages inside of packages that a newcomer looks for.
+NESTED = {"db": ("lists", "schema"), "core": ("http", "http/middleware")}
+
+
+def description(folder: Path) -> str:
+    """The first line of the docstring of a package, or of a single file."""
+    file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(file.read_text("utf-8")))
+    if not text:
+        raise SystemExit(f"{file.relative_to(ROOT)} has no docstring: say what it contains.")
+    return text.partition("\n\n")[0].replace("\n", " ")
+
+
+def diagram(modules: Sequence[Module]) -> Iterator[str]:
+    """A flowchart of the modules; an arrow points to a module whose public files are imported."""
+    yield "```mermaid"
+    yield "flowchart LR"
+    for module in sorted(modules, key=lambda each: each.name):
+        told = description(ROOT / "backend" / "modules" / module.name).rstrip(".")
+        label = "<br/>".join(wrap(told.replace('"', "'"), LABEL_WIDTH))
+        yield f'    {module.name}["<b>{module.name}</b><br/>{label}"]'
+    for module in sorted(modules, key=lambda each: each.name):
+        if module.depends_on:
+            yield f"    {module.name} --> {' & '.join(sorted(module.depends_on))}"
+    yield "```"
+
+
+def packages(layers: Iterable[str]) -> Iterator[str]:
+    yield "| in `backend/` | what it contains |"
+    yield "|---|---|"
+    for layer in layers:
+        path = ROOT / "backend" / layer
+        name = f"{layer}/" if path.is_dir() else f"{layer}.py"
+        yield f"| `{name}` | {description(path)} |"
+        for nested in NESTED.get(layer, ()):
+            yield f"| `{layer}/{nested}/` | {description(path / nested)} |"
+
+
+def render(modules: Sequence[Module]) -> str:
+    highest_first = list(reversed(LAYERS))
+    return "\n".join(
+        [
+            BEGIN,
+            *packages(highest_first),
+            "",
+            f"Each imports only what follows it: {' → '.join(highest_first)}.",
+            "",
+            *diagram(modules),
+            END,
+        ]
+    )
+
+
+def replaced(page: str, part: str) -> str:
+    found = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if len(found.findall(page)) != 1:
+        raise SystemExit(f"README.md must have one part between {BEGIN} and {END}.")
+    return found.sub(lambda _: part, page)
+
+
+def differences(page: str, part: str) -> list[str]:
+    """The lines that the page lacks, and those that it has too many."""
+    (present,) = re.findall(f"{re.escape(BEGIN)}.*?{re.escape(END)}", page, re.DOTALL) or [""]
+    before, after = present.splitlines(), part.splitlines()
+    return [
+        *(f"README.md lacks: {line}" for line in after if line not in before),
+        *(f"README.md has in vain: {line}" for line in before if line not in after),
+    ]
+
+
+def main() -> None:
+    page, part = PAGE.read_text("utf-8"), render(discover())
+    if sys.argv[1:] != ["--check"]:
+        PAGE.write_text(replaced(page, part), encoding="utf-8")
+    elif found := differences(page, part):
+        sys.exit("\n".join([*found, f"Run: {COMMAND}"]))
+
+
+if __name__ == "__main__":
+    main()
