@@ -1,4 +1,4 @@
-"""A new address: it takes the password, waits until it is verified, and the old one is told."""
+"""A new address: it needs the password, waits until it is verified, and the old one is notified."""
 
 import asyncio
 from typing import Any

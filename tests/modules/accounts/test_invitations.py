@@ -37,7 +37,7 @@ async def test_from_the_invitation_to_the_first_sign_in(post: Post, admin: Actor
     read = (await admin.get(f"{USERS}/{account['id']}")).json()
     assert (read["is_verified"], read["roles"]) == (True, ["editor"])
     assert_dead(await post.reset(token_of(mail)))
-    assert len(await post.arrives(GRACE)) == 1, "nobody is told that a first password is new"
+    assert len(await post.arrives(GRACE)) == 1, "a first password causes no notice"
 
 
 async def test_without_accepting_nobody_signs_in(post: Post, admin: Actor) -> None:

@@ -1,4 +1,4 @@
-"""The address of an account, changed by somebody else: who may, what it ends, who is told."""
+"""The address of an account, changed by somebody else: who may, what it ends, who is notified."""
 
 from typing import Any
 
@@ -91,12 +91,12 @@ async def test_a_move_ends_everything_and_is_told_to_both(
     )
     assert refreshed.status_code == 401
     assert (await registrar.get(ME)).status_code == 200, "the caller's own go on"
-    told = {(mail["to"], mail["subject"]): mail for mail in await post.arrives()}
-    assert set(told) == {
+    notices = {(mail["to"], mail["subject"]): mail for mail in await post.arrives()}
+    assert set(notices) == {
         (former, "Trellis: Your account has another e-mail address now"),
         (email, "Trellis: This is the e-mail address of your account now"),
     }
-    for mail in told.values():
+    for mail in notices.values():
         assert mail["links"] == []
         assert "{{" not in mail["text"] + mail["html"]
         other_address = {former, email} - {mail["to"]}

@@ -168,7 +168,7 @@ async def test_strictly_new_accounts_are_made_and_mailed_a_link(strict: Post) ->
 async def test_strictly_known_and_unknown_are_answered_alike(
     strict: Post, ada: Actor, statements: Statements
 ) -> None:
-    told = []
+    seen = []
     for members in (
         {},
         {"email": "ada@example.com", "username": "other"},
@@ -177,10 +177,10 @@ async def test_strictly_known_and_unknown_are_answered_alike(
     ):
         statements.clear()
         answer = await register(strict, **members)
-        told.append((answer.status_code, answer.content, [*statements]))
-    assert told[0][0] == 202
-    assert told[0][2], "nothing was watched"
-    assert all(each == told[0] for each in told)
+        seen.append((answer.status_code, answer.content, [*statements]))
+    assert seen[0][0] == 202
+    assert seen[0][2], "nothing was watched"
+    assert all(each == seen[0] for each in seen)
 
 
 async def test_strictly_the_owner_of_a_known_address_is_told(strict: Post, ada: Actor) -> None:

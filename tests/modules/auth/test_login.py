@@ -223,8 +223,8 @@ async def test_an_account_that_ends_while_its_password_is_compared(
     statements.before("FOR UPDATE", end)
     answer = await sign_in(client, ada.email)
     assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_CREDENTIALS")
-    told = "SELECT outcome FROM audit_events WHERE action = 'auth.login' AND target_id = %s"
-    assert [each["outcome"] for each in await execute(database_url, told, [str(ada.id)])] == [
+    outcomes = "SELECT outcome FROM audit_events WHERE action = 'auth.login' AND target_id = %s"
+    assert [each["outcome"] for each in await execute(database_url, outcomes, [str(ada.id)])] == [
         "failure"
     ]
 

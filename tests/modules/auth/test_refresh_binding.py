@@ -224,11 +224,11 @@ async def test_nothing_usable_is_stored(opened: Tokens, client: Client, database
 async def test_tokens_are_not_logged(
     opened: Tokens, client: Client, database_url: str, log: list[EventDict]
 ) -> None:
-    told: list[Any] = [opened]
+    received: list[Any] = [opened]
     for _ in range(2):
-        told.append(await refreshed(client, told[-1]["refresh_token"]))
-    first, last = opened["refresh_token"], told[-1]["refresh_token"]
-    await refreshed(client, told[-2]["refresh_token"])
+        received.append(await refreshed(client, received[-1]["refresh_token"]))
+    first, last = opened["refresh_token"], received[-1]["refresh_token"]
+    await refreshed(client, received[-2]["refresh_token"])
     await refresh(client, last[:-1])
     await refresh(client, last, access=opened["access_token"])
     for body in ({"refresh_token": [last]}, {"refresh_token": last, last: last}):
@@ -238,6 +238,6 @@ async def test_tokens_are_not_logged(
     assert outcome(await refresh(client, first)) == REUSED
     assert len([event for event in log if event["event"] == "request"]) == 8
     written = repr(log)
-    for tokens in told:
+    for tokens in received:
         for secret in (tokens["refresh_token"], tokens["access_token"]):
             assert secret[:-1] not in written

@@ -82,8 +82,8 @@ async def one_round(server: Server, held: list[Tokens], chance: random.Random) -
     work = [partial(tab, tokens, number) for tokens in held for number in range(TABS)]
     answers = await call_all(server.url, work)
     assert {answer.outcome for answer in answers} == {GOOD}
-    told = [answer.body for answer in answers]
-    families = [told[at : at + TABS] for at in range(0, len(told), TABS)]
+    bodies = [answer.body for answer in answers]
+    families = [bodies[at : at + TABS] for at in range(0, len(bodies), TABS)]
     for before, family in zip(held, families, strict=True):
         assert {each["session_id"] for each in family} == {before["session_id"]}
         assert len({each["refresh_token"] for each in family}) == 1

@@ -87,10 +87,10 @@ class User:
 
 @dataclass
 class Session:
-    """What a client was told, and what is to be expected of it."""
+    """The tokens that a client has received, and what is expected of the session."""
 
     user: User
-    told: list[Tokens]
+    received: list[Tokens]
     created: int
     # When, and which use of any session it was.
     used: tuple[int, int] = (0, 0)
@@ -99,7 +99,7 @@ class Session:
 
     @property
     def id(self) -> str:
-        session_id: str = self.told[0]["session_id"]
+        session_id: str = self.received[0]["session_id"]
         return session_id
 
 
@@ -163,13 +163,13 @@ class Machine(RuleBasedStateMachine):
             self.rotate(session)
 
     def rotate(self, session: Session) -> None:
-        answer = self.refresh_with(session.told[-1])
-        self.check_refresh(session, len(session.told) - 1, answer)
+        answer = self.refresh_with(session.received[-1])
+        self.check_refresh(session, len(session.received) - 1, answer)
 
     @rule(which=SESSION, back=st.integers(1, 3))
     def replay(self, which: Choice, back: int) -> None:
         session, generation = self.pick(which, back)
-        self.check_refresh(session, generation, self.refresh_with(session.told[generation]))
+        self.check_refresh(session, generation, self.refresh_with(session.received[generation]))
 
     @rule(which=SESSION, back=BACK, own=st.booleans(), other=SESSION, other_back=BACK)
     def refresh_beside(
@@ -178,27 +178,27 @@ class Machine(RuleBasedStateMachine):
         """With an access token of its own session, or perhaps of another one."""
         session, generation = self.pick(which, back)
         beside, shown = self.pick(which if own else other, other_back)
-        token = beside.told[shown]["access_token"]
-        answer = self.refresh_with(session.told[generation], token)
+        token = beside.received[shown]["access_token"]
+        answer = self.refresh_with(session.received[generation], token)
         if beside is session and generation - shown in (0, 1):
             self.check_refresh(session, generation, answer)
         else:
             assert outcome(answer) == NO_ACCESS
 
     def check_refresh(self, session: Session, generation: int, answer: httpx.Response) -> None:
-        last = len(session.told) - 1
+        last = len(session.received) - 1
         if not self.is_alive(session):
             assert outcome(answer) == NO_REFRESH
         elif generation == last:
             assert outcome(answer) == GOOD
             assert answer.json()["refresh_token"] not in [
-                each["refresh_token"] for each in session.told
+                each["refresh_token"] for each in session.received
             ]
-            session.told.append(answer.json())
+            session.received.append(answer.json())
             self.use(session)
         elif generation == last - 1 and self.now - session.used[0] < GRACE:
             assert outcome(answer) == GOOD
-            assert answer.json()["refresh_token"] == session.told[-1]["refresh_token"]
+            assert answer.json()["refresh_token"] == session.received[-1]["refresh_token"]
         else:
             assert outcome(answer) == REUSED
             session.over = True
@@ -211,7 +211,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=SESSION, back=BACK)
     def refresh_with_a_changed_token(self, which: Choice, back: int) -> None:
         session, generation = self.pick(which, back)
-        token = session.told[generation]["refresh_token"]
+        token = session.received[generation]["refresh_token"]
         changed = token[:60] + ("A" if token[60] != "A" else "B") + token[61:]
         assert outcome(self.refresh_with({"refresh_token": changed})) == NO_REFRESH
 
@@ -255,7 +255,7 @@ class Machine(RuleBasedStateMachine):
             case Ending.LOG_OUT:
                 return self.ask("POST", LOGOUT, session, generation), [session]
             case Ending.BY_REFRESH_TOKEN:
-                body = {"refresh_token": session.told[generation]["refresh_token"]}
+                body = {"refresh_token": session.received[generation]["refresh_token"]}
                 return self.ask("POST", LOGOUT, json=body), [session]
             case Ending.BY_ID:
                 target, _ = self.pick(other)
@@ -303,11 +303,11 @@ class Machine(RuleBasedStateMachine):
         ids = [each.id for each in self.sessions]
         rows = self.world.run(execute(self.world.url, statement, [ids]))
         assert {row["id"]: row["generation"] for row in rows} == {
-            each.id: len(each.told) - 1 for each in self.sessions
+            each.id: len(each.received) - 1 for each in self.sessions
         }
         assert sum(row["reuses"] for row in rows) == self.reuses
         for each in self.sessions:
-            body = {"refresh_token": each.told[-1]["refresh_token"]}
+            body = {"refresh_token": each.received[-1]["refresh_token"]}
             answer = self.ask("POST", LOGOUT, json=body)
             assert outcome(answer) == (DONE if self.is_alive(each) else NO_REFRESH)
 
@@ -320,7 +320,7 @@ class Machine(RuleBasedStateMachine):
             self.log_in(0)
         found = [each for each in self.sessions if self.is_alive(each) or not living]
         session = found[-1 - ago % len(found)]
-        return session, max(0, len(session.told) - 1 - back)
+        return session, max(0, len(session.received) - 1 - back)
 
     def use(self, session: Session) -> None:
         session.used = self.now, next(self.numbers)
@@ -348,7 +348,7 @@ class Machine(RuleBasedStateMachine):
     ) -> httpx.Response:
         """Call with an access token of this session, if one is given."""
         if session is not None:
-            options["headers"] = bearer(session.told[generation]["access_token"])
+            options["headers"] = bearer(session.received[generation]["access_token"])
         return self.world.run(self.world.client.request(method, path, **options))
 
 
@@ -357,7 +357,7 @@ def world(url: str) -> Iterator[World]:
     context = make_context(
         url,
         refresh_grace=GRACE,
-        # So that what is told of tokens is how long their session lasts.
+        # So that the lifetime of tokens is that of their session.
         access_token_ttl=DAY,
         session_idle_ttl=IDLE,
         session_absolute_ttl=ABSOLUTE,

@@ -154,17 +154,17 @@ async def test_rights_never_grow(
     members = world.roles["member"]
     for _ in range(STEPS):
         way, answer, body = await intruder.step(world)
-        told = f"{way}: {answer.status_code} {answer.text}"
-        assert answer.status_code < 500, told
+        description = f"{way}: {answer.status_code} {answer.text}"
+        assert answer.status_code < 500, description
         before, world = world.beyond_reach(), await look(database)
         made: str = answer.json()["id"] if answer.status_code == 201 and "email" in body else ""
         now = world.beyond_reach()
         # Whoever may make accounts invites members, whose passwords they do not choose.
         fresh = now.pop(made, None)
         if fresh is not None:
-            assert world.held(fresh) == members, told
-            assert fresh["password"] is None, told
-        assert now == before, told
+            assert world.held(fresh) == members, description
+            assert fresh["password"] is None, description
+        assert now == before, description
         if made and "password" in body:
             intruder.accounts.append(await signed_in(actor, context, body["email"]))
         await keep_going(mallory, database)

@@ -17,7 +17,7 @@ SHARED = MAX_WAITING["sign-in"]
 
 
 class Queue:
-    """One thread that is busy until told otherwise, and the order in which the others had it."""
+    """One thread that is busy until its release, and the order in which the others had it."""
 
     def __init__(self) -> None:
         self.hashes = HashQueue(ThreadPoolExecutor(1), 1)

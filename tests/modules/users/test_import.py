@@ -36,7 +36,7 @@ def written(folder: Path, *lines: str, name: str = "users.csv", encoding: str = 
     return path
 
 
-def told(report: ImportReport) -> list[tuple[int, str]]:
+def line_errors(report: ImportReport) -> list[tuple[int, str]]:
     return [(error.line, error.reason) for error in report.errors]
 
 
@@ -104,7 +104,7 @@ async def test_ndjson(context: Context, database_url: str, tmp_path: Path, name:
         written(tmp_path, '{"email": "c@d.de", "x": 1}', "[]", "{", name=name),
         dry_run=True,
     )
-    assert told(refused) == [
+    assert line_errors(refused) == [
         (1, "x: There is no such column."),
         (2, "This is not an object in JSON."),
         (3, "This is not valid JSON."),
@@ -135,7 +135,7 @@ async def test_refused_lines_are_named_and_nothing_is_stored(
     )
     report = await import_users(context, path, dry_run=False)
     assert (report.accepted, report.refused) == (2, 12)
-    found = told(report)
+    found = line_errors(report)
     assert [(line, reason.partition(":")[0]) for line, reason in found] == [
         (3, "email"),
         (4, "email"),
@@ -168,7 +168,7 @@ async def test_of_many_refused_lines_the_first_are_named(
     report = await import_users(context, written(tmp_path, "email", *lines), dry_run=False)
     assert (report.accepted, report.refused) == (2_100, 400)
     reason = "email: An earlier row has this e-mail address."
-    assert told(report) == [(number, reason) for number in range(2_002, 2_002 + NAMED)]
+    assert line_errors(report) == [(number, reason) for number in range(2_002, 2_002 + NAMED)]
     assert rows(database_url) == []
 
 

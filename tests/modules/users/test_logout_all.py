@@ -40,8 +40,8 @@ async def test_every_session_is_over_at_once(
     assert (await bob.get(f"{USERS}/me")).status_code == 200
     assert (await admin.get(f"{USERS}/{ada.id}")).json()["is_active"] is True
     assert (await client.post(LOGIN, json=credentials)).status_code == 200
-    (told,) = [each for each in await events(database_url, "user") if each.action == "auth.logout"]
-    assert (told.actor_id, told.target) == (admin.id, str(ada.id))
+    (event,) = [each for each in await events(database_url, "user") if each.action == "auth.logout"]
+    assert (event.actor_id, event.target) == (admin.id, str(ada.id))
 
 
 async def test_oneself_too(admin: Actor) -> None:

@@ -21,7 +21,7 @@ async def test_an_account_from_its_making_to_its_end(admin: Actor, database_url:
     await admin.patch(where, json={"is_active": False, "is_verified": True})
     await admin.put(f"{where}/roles", json={"roles": ["viewer"]})
     assert (await admin.delete(where)).status_code == 204
-    told: list[tuple[str, dict[str, Any]]] = [
+    expected: list[tuple[str, dict[str, Any]]] = [
         (
             "user.create",
             {
@@ -39,7 +39,7 @@ async def test_an_account_from_its_making_to_its_end(admin: Actor, database_url:
         ("user.delete", {"roles": {"old": ["viewer"], "new": None}}),
     ]
     found = await recorded(database_url, user["id"])
-    assert found == [Event(action, admin.id, user["id"], changes) for action, changes in told]
+    assert found == [Event(action, admin.id, user["id"], changes) for action, changes in expected]
     # The record cannot be changed, so it must not keep what a deleted person was called.
     for secret in ("newcomer", "example.com", "New Name", "$2b$", PASSWORD):
         assert secret not in str(found)
