@@ -1,4 +1,4 @@
-"""Writes the generated part of README's section "Architecture": packages, modules and their imports.
+"""Writes the generated part of README's "Architecture": packages, modules and their imports.
 
 With --check it says whether that part is up to date. Descriptions are the first lines of the
 packages' docstrings, arrows between modules come from their manifests, and the order of packages
