@@ -94,7 +94,7 @@ class Floor:
         settings = self.context.settings
         assert settings.database_url is not None
         for queue, autocommit in ((self.readers, True), (self.writers, False)):
-            for _ in range(settings.database_pool_size):
+            for _ in range(settings.database_pool_size // 2):
                 connection = await psycopg.AsyncConnection.connect(
                     settings.database_url.get_secret_value(),
                     autocommit=autocommit,

@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "environment": "test",
     "secret_key": SecretStr("a key for tests that is as long as a real one: 0123456789"),
     "data_dir": Path(tempfile.gettempdir()) / "trellis-tests-data",
-    "database_pool_size": 5,
+    "database_pool_size": 10,
     # The lowest cost, for speed.
     "bcrypt_cost": 4,
     # Tests of rate limits turn them on.

@@ -63,7 +63,7 @@ def create_context(
         replica_url=replica.get_secret_value() if replica else None,
         replica_max_lag=settings.replica_max_lag,
         before_commit=_write_marker(modules) if replica else None,
-        size=settings.database_pool_size,
+        size=settings.database_pool_size // 2,
         timeouts=Timeouts(
             pool=settings.database_pool_timeout,
             statement=settings.database_statement_timeout,
@@ -205,7 +205,7 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
         stack.push_async_callback(context.database.close)
         if context.limits is not None:
             stack.push_async_callback(context.limits.close)
-        await stack.enter_async_context(context.database.watching_replica())
+        await stack.enter_async_context(context.database.maintained())
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))

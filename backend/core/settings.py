@@ -102,7 +102,10 @@ class Settings(SettingsBase):
         "the worker listens on. Unset: DATABASE_URL.",
     )
     database_pool_size: int = Field(
-        10, ge=1, le=100, description="Connections of one process, for writers and readers each."
+        20,
+        ge=2,
+        le=200,
+        description="Connections of one process: half of them for transactions, half for reads.",
     )
     database_pool_timeout: float = Field(
         5, gt=0, description="Seconds to wait for a free connection; then 503."

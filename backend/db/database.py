@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, event, exc, text
@@ -13,9 +14,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.connections import FairSemaphore, Timeouts, is_dead
-from backend.db.errors import CommitAndRaise
+from backend.db.errors import CommitAndRaise, DatabaseUnavailableError
 from backend.db.query_runner import QueryRunner
 from backend.db.replica import ReplicaRunner
+from backend.db.transaction_pool import TransactionPool
 
 AfterCommit = Callable[[], Awaitable[None]]
 _AFTER_COMMIT = "after_commit"
@@ -23,6 +25,8 @@ _AFTER_COMMIT = "after_commit"
 deadline: ContextVar[asyncio.Timeout | None] = ContextVar("deadline", default=None)
 # What remains of the limit after a COMMIT, so that a stored change is also reported as stored.
 SECONDS_AFTER_COMMIT = 5.0
+# A connection that has been idle for this long is closed, at most twice as late.
+UNUSED_SECONDS = 60.0
 
 
 class Database:
@@ -50,10 +54,7 @@ class Database:
         self._engine = create_async_engine(
             # libpq parses the URL: it supports several hosts, SQLAlchemy only one.
             "postgresql+psycopg://",
-            pool_size=size,
-            # Overflow connections are closed after each use, which is expensive under load.
-            max_overflow=0,
-            pool_timeout=timeouts.pool,
+            poolclass=TransactionPool,
             connect_args={
                 **conninfo_to_dict(url),
                 "async_creator_fn": timeouts.open,
@@ -120,17 +121,31 @@ class Database:
                 driver.response_timeout = previous
 
     @asynccontextmanager
-    async def watching_replica(self) -> AsyncIterator[None]:
-        """Check the replica, if there is one, until the end of the block."""
-        if self._replica is None:
-            yield
-            return
-        watching = asyncio.create_task(self._replica.watch())
+    async def maintained(self) -> AsyncIterator[None]:
+        """In the block, close unused connections, and check the replica if there is one."""
+        tasks = [asyncio.create_task(self._maintain())]
+        if self._replica is not None:
+            tasks.append(asyncio.create_task(self._replica.watch()))
         try:
             yield
         finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(UNUSED_SECONDS)
+            # A server that is down has closed them already.
+            with suppress(DatabaseUnavailableError, exc.SQLAlchemyError, psycopg.Error, OSError):
+                await self.close_unused()
+
+    async def close_unused(self) -> None:
+        """Close the connections that nothing has needed since the last call."""
+        await cast(TransactionPool, self._engine.pool).close_unused()
+        await self.primary.close_unused()
+        if self._replica is not None:
+            await self._replica.close_unused()
 
     def replica_problem(self) -> str | None:
         """Return why reads of the replica run on the primary; None if they do not."""

@@ -90,6 +90,8 @@ class QueryRunner:
         brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
         self._begin_expensive = brief.beginning().encode()
         self._idle: list[psycopg.AsyncCursor[Row]] = []
+        # Connections that were idle all the time since `close_unused`.
+        self._unused = 0
         self._shared: WeakValueDictionary[Hashable, Coalescer[Hashable, list[Row]]] = (
             WeakValueDictionary()
         )
@@ -148,6 +150,13 @@ class QueryRunner:
         rows, _ = await coalescer.load(key)
         return rows
 
+    async def close_unused(self) -> None:
+        """Close the connections that no read has needed since the last call."""
+        unused, self._idle = self._idle[: self._unused], self._idle[self._unused :]
+        self._unused = len(self._idle)
+        for cursor in unused:
+            await cursor.connection.close()
+
     async def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
@@ -170,9 +179,11 @@ class QueryRunner:
         """
         while self._idle:
             cursor = self._idle.pop()
+            self._unused = min(self._unused, len(self._idle))
             if not is_dead(cursor.connection.pgconn):
                 return cursor
             await cursor.connection.close()
+        self._unused = 0
         connection = await self._timeouts.open(self._url, autocommit=True, row_factory=dict_row)
         return connection.cursor()
 

@@ -411,6 +411,36 @@ async def test_connections_never_exceed_twice_the_size(
     assert len(seen) > 20
 
 
+async def test_connections_that_nothing_needs_are_closed(
+    make_database: MakeDatabase, db: psycopg.Connection
+) -> None:
+    database = make_database(size=4, timeouts=Timeouts())
+
+    async def write() -> None:
+        async with database.transaction() as session:
+            await session.get(Item, uuid4())
+            await asyncio.sleep(0.05)
+
+    async def use(number: int) -> None:
+        reads = (database.primary.first(SLEEP, seconds=0.05) for _ in range(number))
+        await asyncio.gather(*reads, *(write() for _ in range(number)))
+
+    await use(4)
+    assert count(db) == 8
+    # A connection was needed in the time before: none is closed yet.
+    await database.close_unused()
+    assert count(db) == 8
+    await use(2)
+    await use(1)
+    await database.close_unused()
+    await until(lambda: count(db) == 4)
+    await use(4)
+    await database.close_unused()
+    await database.close_unused()
+    await until(lambda: count(db) == 0)
+    await use(1)
+
+
 @pytest.mark.slow
 async def test_cancelled_reads_end_on_the_server_and_poison_nothing(
     make_database: MakeDatabase, db: psycopg.Connection

@@ -35,7 +35,7 @@ async def database(pair: tuple[PostgresServer, PostgresServer]) -> AsyncIterator
         size=4,
         timeouts=Timeouts(),
     )
-    async with made.watching_replica():
+    async with made.maintained():
         yield made
     await made.close()
 

@@ -189,7 +189,7 @@ async def waiting(url: str) -> bool:
 
 
 async def test_those_who_wait_for_their_turn_hold_no_connection(own_database_url: str) -> None:
-    settings = {"DATABASE_POOL_SIZE": 2, "DATABASE_POOL_TIMEOUT": 1, "REFRESH_GRACE": 60}
+    settings = {"DATABASE_POOL_SIZE": 4, "DATABASE_POOL_TIMEOUT": 1, "REFRESH_GRACE": 60}
     # One process, so that all of them want the same few connections.
     with served(own_database_url, workers=1, **settings) as server:
         first, other = await opened(server, users=2, each=1)
