@@ -25,6 +25,19 @@ from backend.db.lists.pages import (
 )
 from backend.db.query_runner import QueryRunner, Row
 
+__all__ = [
+    "Boolean",
+    "Integer",
+    "ListQuery",
+    "Moment",
+    "Page",
+    "ResourceList",
+    "created_filters",
+    "list_spec",
+    "read_page",
+    "select_fields",
+]
+
 T = TypeVar("T", bound=BaseModel)
 S = TypeVar("S", bound=Schema)
 

@@ -34,7 +34,6 @@ from backend.modules.notes.router import router
 from backend.modules.notes.settings import NoteSettings
 
 module = Module(
-    name="notes",
     router=router,
     depends_on=("users",),
     features=(
@@ -97,27 +96,20 @@ class TooManyNotesError(AppError):
     detail = "You have as many notes as you may have; delete one first."
 """,
     "queries": """
-from sqlalchemy import select
 from sqlmodel import col
 
-from backend.db.lists.pages import ListSpec
+from backend.core.lists import list_spec
 from backend.modules.notes.models import Note
+from backend.modules.notes.schemas import NoteOut
 
-NOTES = ListSpec(
-    name="notes",
-    statement=select(col(Note.id), col(Note.text), col(Note.author_id)),
-    key=col(Note.id),
-    sorts={"created_at": col(Note.created_at)},
-    scopes={"author": lambda author: col(Note.author_id) == author},
-)
+NOTES = list_spec(Note, NoteOut, scopes={"author": lambda author: col(Note.author_id) == author})
 """,
     "service": """
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.http.pagination import Page
+from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import Principal
-from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
 from backend.modules.notes import queries
 from backend.modules.notes.exceptions import TooManyNotesError
@@ -125,18 +117,19 @@ from backend.modules.notes.models import Note
 from backend.modules.notes.schemas import NoteCreate, NoteOut
 
 
-async def list_notes(reader: QueryRunner, author: Principal, query: ListQuery) -> Page[NoteOut]:
-    page = await fetch_page(reader, queries.NOTES, query, author=author.user_id)
-    return Page.from_rows(page, NoteOut.from_row)
+async def list_notes(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[NoteOut]:
+    by.must("notes:read")
+    return await read_page(reader, queries.NOTES, query, author=by.user_id)
 
 
-async def write_note(
-    session: AsyncSession, author: Principal, new: NoteCreate, *, limit: int
+async def create_note(
+    session: AsyncSession, by: Principal, new: NoteCreate, *, limit: int
 ) -> NoteOut:
-    count = select(func.count()).where(col(Note.author_id) == author.user_id)
+    by.must("notes:write")
+    count = select(func.count()).where(col(Note.author_id) == by.user_id)
     if (await session.exec(count)).one() >= limit:
-        raise TooManyNotesError
-    note = Note(text=new.text, author_id=author.user_id)
+        raise TooManyNotesError(f"You have {limit} notes already; delete one first.")
+    note = Note(text=new.text, author_id=by.user_id)
     session.add(note)
     await session.flush()
     return NoteOut.from_row(note.model_dump())
@@ -144,44 +137,39 @@ async def write_note(
     "router": '''
 from typing import Annotated
 
-from fastapi import Depends, Response
-
-from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.errors import error_responses
-from backend.core.identity import require
-from backend.core.http.pagination import ListParameters, Page, PageRequest
-from backend.core.principal import Principal
+from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
+from backend.core.identity import require
+from backend.core.lists import ListQuery, Page
+from backend.core.principal import Principal
 from backend.modules.notes import queries, service
 from backend.modules.notes.exceptions import TooManyNotesError
 from backend.modules.notes.schemas import NoteCreate, NoteOut
 from backend.modules.notes.settings import NoteSettings
 
 router = Router(prefix="/notes", tags=["notes"])
-NotePage = Annotated[PageRequest, Depends(ListParameters(queries.NOTES, NoteOut))]
+MayRead = Annotated[Principal, require("notes:read")]
+MayWrite = Annotated[Principal, require("notes:write")]
+NoteQuery = Annotated[ListQuery, list_parameters(queries.NOTES)]
 
 
-@router.get("", response_model=Page[NoteOut])
-async def list_notes(
-    author: Annotated[Principal, require("notes:read")], reader: Reader, page: NotePage
-) -> Response:
+@router.get("")
+async def list_notes(by: MayRead, reader: Reader, query: NoteQuery) -> Page[NoteOut]:
     """The caller's notes."""
-    return page.render(await service.list_notes(reader, author, page.query))
+    return await service.list_notes(reader, by, query)
 
 
-@router.post("", status_code=201, responses=error_responses(TooManyNotesError))
-async def write_note(
-    author: Annotated[Principal, require("notes:write")],
-    session: Session,
-    context: CurrentContext,
-    response: Response,
-    new: NoteCreate,
+@router.post(
+    "", status_code=201, location="/notes/{id}", responses=error_responses(TooManyNotesError)
+)
+async def create_note(
+    by: MayWrite, session: Session, context: CurrentContext, new: NoteCreate
 ) -> NoteOut:
     """Write a note."""
     limit = context.settings_of(NoteSettings).notes_per_user
-    note = await service.write_note(session, author, new, limit=limit)
-    response.headers["Location"] = f"/api/v1/notes/{note.id}"
-    return note
+    return await service.create_note(session, by, new, limit=limit)
 ''',
 }
 NOTES = "/api/v1/notes"
@@ -337,6 +325,7 @@ async def test_a_member_uses_it(actor: ActorFactory) -> None:
     ada, bob = await actor("ada"), await actor("bob")
     written = await ada.post(NOTES, json={"text": " Milk "})
     assert written.status_code == 201
+    assert written.headers["location"] == f"{NOTES}/{written.json()['id']}"
     assert written.json()["text"] == "Milk"
     assert (await ada.get(NOTES)).json()["data"] == [written.json()]
     assert (await bob.get(f"{NOTES}/")).json()["data"] == []
@@ -349,6 +338,7 @@ async def test_its_setting_counts(actor: ActorFactory) -> None:
     answers = [await carl.post(NOTES, json={"text": "Milk"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 409]
     assert answers[-1].json()["error"] == "TOO_MANY_NOTES"
+    assert answers[-1].json()["detail"] == "You have 2 notes already; delete one first."
 
 
 async def test_others_use_it_as_their_roles_say(actor: ActorFactory, app: FastAPI) -> None:

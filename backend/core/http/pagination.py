@@ -18,20 +18,10 @@ from starlette.responses import Response
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import context_of
-from backend.core.lists import (
-    Boolean,
-    Integer,
-    Moment,
-    Page,
-    ResourceList,
-    created_filters,
-)
+from backend.core.lists import Boolean, Integer, Page, ResourceList
 from backend.core.principal import Principal
 from backend.core.schemas import Id, Trimmed
 from backend.db.lists.pages import MAX_WORDS, ListQuery, ListSpec
-
-# Some modules import lists from here.
-__all__ = ["Boolean", "Integer", "Moment", "Page", "created_filters"]
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
@@ -53,10 +43,6 @@ class PageRequest(ListQuery):
     """The page that a request asks for."""
 
     request: Request
-
-    @property
-    def query(self) -> ListQuery:
-        return self
 
     def render(self, page: Page[Any]) -> Response:
         """The page with the selected fields, and `Link` to the next one."""

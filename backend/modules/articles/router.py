@@ -8,10 +8,9 @@ from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import OptionalPrincipal, require
-from backend.core.lists import Page
+from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id
-from backend.db.lists.pages import ListQuery
 from backend.modules.articles import queries, service
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,

@@ -4,9 +4,8 @@ from backend.core.http.dependencies import Reader
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import require
-from backend.core.lists import Page
+from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.db.lists.pages import ListQuery
 from backend.modules.audit import queries, service
 from backend.modules.audit.schemas import AuditEventOut
 

@@ -13,11 +13,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.client_info import client_info
 from backend.core.context import Context
-from backend.core.lists import Page, read_page
+from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import Caller
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
-from backend.db.lists.pages import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import queries
 from backend.modules.audit.digests import signing_keys

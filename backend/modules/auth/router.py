@@ -16,9 +16,8 @@ from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, credentials_ignored
 from backend.core.limits import RateLimitedError
-from backend.core.lists import Page
+from backend.core.lists import ListQuery, Page
 from backend.core.schemas import Id
-from backend.db.lists.pages import ListQuery
 from backend.modules.auth import credentials, queries, service, web
 from backend.modules.auth.authentication import bearer_token, presented_credential
 from backend.modules.auth.exceptions import (

@@ -7,10 +7,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
-from backend.core.lists import Page, read_page
+from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now, uuid7
-from backend.db.lists.pages import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.items import queries

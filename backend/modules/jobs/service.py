@@ -4,9 +4,8 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context, NotReadyError
-from backend.core.lists import Page, read_page
+from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import Caller, System
-from backend.db.lists.pages import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.jobs import queries
 from backend.modules.jobs.exceptions import JobNotFailedError, JobNotFoundError

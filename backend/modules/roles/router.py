@@ -8,9 +8,8 @@ from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, reauthorize, require
-from backend.core.lists import Page
+from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.db.lists.pages import ListQuery
 from backend.modules.roles import queries, rules, service
 from backend.modules.roles.exceptions import (
     RoleAlreadyExistsError,

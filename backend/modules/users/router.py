@@ -10,10 +10,9 @@ from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.identity import CurrentPrincipal, reauthorize, require
 from backend.core.limits import RateLimitedError
-from backend.core.lists import Page
+from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id
-from backend.db.lists.pages import ListQuery
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import dependencies, queries, service
 from backend.modules.users.exceptions import (
