@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import AppError, PermissionDeniedError
-from backend.core.principal import Principal
+from backend.core.principal import Principal, System
 from backend.db.lists.pages import ListQuery
 from backend.modules.accounts import service as accounts
 from backend.modules.accounts.exceptions import RegistrationClosedError
@@ -261,6 +261,11 @@ FUNCTIONS = {
 }
 
 
+def is_for_system(name: str) -> bool:
+    by = inspect.signature(FUNCTIONS[name]).parameters.get("by")
+    return by is not None and by.annotation is System
+
+
 def test_every_public_service_function_is_listed() -> None:
     known = CASES.keys() | OPEN.keys()
     sentences = [
@@ -275,6 +280,12 @@ def test_every_public_service_function_is_listed() -> None:
             f"{name} takes no `by`, the principal whose rights it checks."
             for name in sorted(CASES.keys() & FUNCTIONS.keys())
             if "by" not in inspect.signature(FUNCTIONS[name]).parameters
+        ),
+        *(
+            f"{name} is for trusted callers by its type or by its case: annotate `by: System`, and "
+            "let its case hold EVERYTHING."
+            for name in sorted(CASES.keys() & FUNCTIONS.keys())
+            if is_for_system(name) != (CASES[name].held == EVERYTHING and not CASES[name].missing)
         ),
     ]
     assert not sentences, "\n" + "\n".join(sentences)
