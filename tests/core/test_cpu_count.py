@@ -12,7 +12,7 @@ from backend.core.cpu_count import usable_processors
 HERE = len(os.sched_getaffinity(0))
 PRINT = "from backend.core.cpu_count import usable_processors; print(usable_processors())"
 POOL = (
-    "from backend.modules.users.passwords import hashing_threads; "
+    "from backend.core.hash_threads import hashing_threads; "
     "print(hashing_threads().executor._max_workers)"
 )
 

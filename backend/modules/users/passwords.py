@@ -1,39 +1,30 @@
-"""Passwords: rules for new ones, their hashes, and the threads that compute hashes."""
+"""Passwords: rules for new ones, and their hashes."""
 
 import base64
 import hashlib
 import hmac
-import os
 import re
-import sys
-import threading
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import bcrypt
 
 from backend.addresses.account_names import folded
 from backend.addresses.email_addresses import normal_email
-from backend.addresses.ip_addresses import address_key
-from backend.core.client_info import client_info
 from backend.core.context import Context
-from backend.core.cpu_count import usable_processors
 from backend.core.errors import FieldError
-from backend.core.hash_queue import HashQueue, Lane
+from backend.core.hash_queue import Lane
+from backend.core.hash_threads import HashingThreads, hashing_threads
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
 MAX_LENGTH = 128
-# Bits of the IPv6 prefix of one site (RFC 6177). Counted by /64, one site would get 65,536 times
-# the share of another.
-SITE_NETWORK = 48
 # The bytes of a password that bcrypt itself reads.
 BCRYPT_BYTES = 72
 # Salt and digest, whose last characters have bits that carry nothing and must be zero.
@@ -62,42 +53,6 @@ _SCHEMES = {
     "$bcrypt-sha256$": "bcrypt-sha256",
     "$2": "bcrypt, malformed or of a cost above 14",
 }
-
-
-def _yield_to_requests() -> None:
-    # A hash is a quarter of a second of pure work; at equal priority it would take that
-    # time from the event loop. Linux has priorities by thread.
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
-
-
-T = TypeVar("T")
-
-
-class HashingThreads:
-    """Threads that hash, and the queue for them: one of each in an application.
-
-    Threads start with the first hash.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.executor = ThreadPoolExecutor(
-            max_workers=threads,
-            thread_name_prefix="bcrypt",
-            initializer=_yield_to_requests,
-        )
-        self.queue = HashQueue(self.executor, threads)
-
-    async def run(self, work: Callable[[], T], lane: Lane = "sign-in") -> T:
-        """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
-        client = address_key(client_info().ip, network=SITE_NETWORK)
-        return await self.queue.run(work, client, lane)
-
-
-def hashing_threads() -> HashingThreads:
-    """As many threads as leave a processor to the event loop."""
-    return HashingThreads(max(1, usable_processors() - 1))
 
 
 @dataclass(frozen=True)
