@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.addresses.host_names import admission
 from backend.core.client_info import current_principal
-from backend.core.context import Context, NotReadyError, nobody, unobserved
+from backend.core.context import Context, NotReadyError, always_anonymous, ignore_refusal
 from backend.core.events import handlers_by_event
 from backend.core.http import docs
 from backend.core.http.exception_handlers import install_error_handlers
@@ -83,8 +83,8 @@ def create_context(
         database=database,
         secret_keys=keys,
         features=tuple(feature for module in modules for feature in module.features),
-        authenticate=next((m.authenticate for m in modules if m.authenticate), nobody),
-        on_refusal=next((m.on_refusal for m in modules if m.on_refusal), unobserved),
+        authenticate=next((m.authenticate for m in modules if m.authenticate), always_anonymous),
+        on_refusal=next((m.on_refusal for m in modules if m.on_refusal), ignore_refusal),
         subscribers=handlers_by_event(item for module in modules for item in module.subscribers),
         limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
         checks=checks,

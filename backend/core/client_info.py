@@ -1,4 +1,4 @@
-"""The client of the request that is being answered."""
+"""The client of the current request."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from backend.addresses.ip_addresses import plain_address
 from backend.core.principal import Principal
 
 MAX_USER_AGENT = 255
-# Set by the outermost middleware. Handing the request down would teach every service HTTP.
+# Set by the outermost middleware. As an argument, the request would tie services to HTTP.
 current_scope: ContextVar[Scope | None] = ContextVar("current_scope", default=None)
 
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """Who asks, and from where; all None outside a request, as in a job."""
+    """The client of a request; all fields are None outside a request, such as in a job."""
 
     user_id: UUID | None = None
     ip: str | None = None
@@ -26,7 +26,7 @@ class ClientInfo:
 
 
 def client_info() -> ClientInfo:
-    """The origin of the request that this task is answering."""
+    """Return the client of the request that this task serves."""
     scope = current_scope.get()
     if scope is None:
         return ClientInfo()
@@ -40,12 +40,12 @@ def client_info() -> ClientInfo:
 
 
 def current_principal() -> Principal | None:
-    """Return the signed-in user of the request that this task answers."""
+    """Return the signed-in user of the request that this task serves, or None."""
     scope = current_scope.get()
     return None if scope is None else scope.get("principal")
 
 
 def client_address(scope: Scope) -> str | None:
-    """The client's IP address; None where there is none, as on a Unix socket."""
+    """Return the client's IP address, or None, such as on a Unix socket."""
     client = scope.get("client")
     return None if client is None else plain_address(client[0])

@@ -1,4 +1,4 @@
-"""What a running application holds, in one place, reachable from every request."""
+"""The context: settings, database, keys and state of one application."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from backend.db.database import Database
 from backend.db.expensive_reads import Share
 from backend.ratelimit.limiter import RateLimiter
 
-# Pages of up to 2 MiB, whose rows, models and text take several times that while they are told.
+# Pages of up to 2 MiB; rendering one takes several times that much memory.
 LARGE_PAGES = 8
 S = TypeVar("S", bound=SettingsBase)
 Authenticator = Callable[[Request], Awaitable[Principal | None]]
@@ -28,20 +28,20 @@ T = TypeVar("T")
 
 
 class NotReadyError(Exception):
-    """Why a readiness check fails, in words that may be shown to anybody."""
+    """The failure of a readiness check; its text is public."""
 
 
-async def nobody(_: Request) -> None:
-    """The authenticator of an application without one: everybody is anonymous."""
+async def always_anonymous(_: Request) -> None:
+    """The default authenticator."""
 
 
-async def unobserved(_: Request) -> None:
-    """Refusals of an application whose modules do not ask for them."""
+async def ignore_refusal(_: Request) -> None:
+    """The default observer of refusals."""
 
 
 @dataclass
 class State:
-    """What changes while the application runs."""
+    """The state that changes while the application runs."""
 
     started: bool = False
     draining: bool = False
@@ -49,7 +49,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """One per application; `context_of(request)` finds it.
+    """The context of one application; `context_of(request)` returns it.
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
@@ -63,8 +63,8 @@ class Context:
     database: Database
     secret_keys: tuple[bytes, ...]
     features: tuple[Feature, ...] = ()
-    authenticate: Authenticator = nobody
-    on_refusal: RefusalObserver = unobserved
+    authenticate: Authenticator = always_anonymous
+    on_refusal: RefusalObserver = ignore_refusal
     subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
     limits: RateLimiter | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
@@ -75,9 +75,9 @@ class Context:
     _single: dict[object, Any] = field(default_factory=dict, repr=False)
 
     def single(self, make: Callable[["Context"], T]) -> T:
-        """The one value of this application that `make` returns for it, made when first asked for.
+        """Return the value of `make(self)`, which is called only the first time.
 
-        For what a module keeps in memory: two applications in one process share none of it.
+        For a module's state in memory, which two applications in one process must not share.
         """
         try:
             return cast(T, self._single[make])
@@ -85,18 +85,18 @@ class Context:
             return cast(T, self._single.setdefault(make, make(self)))
 
     def is_probe(self, path: str) -> bool:
-        """Whether requests for this path watch the server."""
+        """Return whether requests for this path monitor the server."""
         return f"{path}/".startswith(self.probe_paths)
 
     def settings_of(self, kind: type[S]) -> S:
         return cast(S, self.module_settings[kind])
 
     def key(self, purpose: str) -> bytes:
-        """A 32-byte key that only this purpose uses."""
+        """Return a 32-byte key derived for this purpose alone."""
         return derive_key(self.secret_keys[0], purpose)
 
     def keys(self, purpose: str) -> tuple[bytes, ...]:
-        """`key(purpose)`, then those of the secrets that were in use before."""
+        """Return `key(purpose)`, then the keys of the previous secrets."""
         return tuple(derive_key(secret, purpose) for secret in self.secret_keys)
 
     @cached_property

@@ -1,9 +1,9 @@
-"""Errors and how they are told: every failure becomes one RFC 9457 problem document.
+"""Errors of the API; each is rendered as an RFC 9457 problem document.
 
-AppError                    subclass it per error, with a status and a code
+AppError                    base class; each subclass has a status and a code
 +- NotAuthenticatedError    401
 +- PermissionDeniedError    403
-+- (each module's own)
++- (errors of the modules)
 """
 
 import re
@@ -23,7 +23,7 @@ MAX_FIELD_ERRORS = 100
 
 
 class FieldError(BaseModel):
-    """One thing wrong with the input. Never holds what was sent."""
+    """An error in one field of the input. It never contains the value sent."""
 
     field: str = Field(examples=["body.email"])
     message: str = Field(examples=["Must be a valid e-mail address."])
@@ -31,7 +31,7 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457 problem document: the body of every error answer."""
+    """RFC 9457 problem document: the body of every error response."""
 
     type: str = Field(description="Where `error` is explained.", examples=["/errors/NOT_FOUND"])
     title: str = Field(examples=["Not found"])
@@ -45,18 +45,18 @@ class Problem(BaseModel):
     errors: list[FieldError] = Field(
         default=[],
         max_length=MAX_FIELD_ERRORS,
-        description="With 422: what is wrong, by field; the first 100.",
+        description="With 422 and 409: the errors by field; at most 100.",
     )
     errors_omitted: int = Field(
-        default=0, ge=0, description="How many `errors` there are beyond those; only if any."
+        default=0, ge=0, description="The number of further errors; present only if there are any."
     )
 
 
 class AppError(Exception):
-    """Base of every error that is an answer. Subclasses set `status`, `code` and `detail`.
+    """Base of all errors that are sent to the client. Subclasses set `status`, `code`, `detail`.
 
-    `detail` is the sentence that the client reads; an argument replaces that of the class. There
-    is no default status on purpose: a forgotten one must not page anybody as a 500.
+    `detail` is a sentence for the client; an argument replaces that of the class. There is no
+    default status, because a forgotten one would be reported as an internal error (500).
     """
 
     status: ClassVar[int]
@@ -100,7 +100,7 @@ class NotAuthenticatedError(AppError):
 class InvalidTokenError(AppError):
     status = 401
     code = "INVALID_TOKEN"
-    detail = "The access token is not good, or its session is over. Sign in again."
+    detail = "The access token is invalid, or its session has ended. Sign in again."
     default_headers: ClassVar = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
@@ -118,7 +118,7 @@ class PermissionDeniedError(AppError):
 
 
 class CSRFError(AppError):
-    """For authenticators: cookies came along that another site may have sent."""
+    """A change requested by cookie without proof that the site's own page sent it."""
 
     status = 403
     code = "CSRF_FAILED"
@@ -134,7 +134,7 @@ class BadRequestError(AppError):
 class InvalidHostError(AppError):
     status = 400
     code = "INVALID_HOST"
-    detail = "This server does not answer to that host name; ALLOWED_HOSTS lists those it does."
+    detail = "This server does not serve that host name; ALLOWED_HOSTS lists those it serves."
 
 
 class CursorRefusedError(AppError):
@@ -152,32 +152,32 @@ class NotFoundError(AppError):
 class MethodNotAllowedError(AppError):
     status = 405
     code = "METHOD_NOT_ALLOWED"
-    detail = "This address does not take that method; `Allow` lists those it takes."
+    detail = "This address does not support that method; `Allow` lists those it supports."
 
 
 class NotAcceptableError(AppError):
     status = 406
     code = "NOT_ACCEPTABLE"
-    detail = "The answer is JSON, which the Accept header excludes."
+    detail = "The response would be JSON, which the Accept header excludes."
 
 
 class ConflictError(AppError):
     status = 409
     code = "CONFLICT"
-    detail = "Somebody else has this value already, or the row changed meanwhile."
+    detail = "Another resource has this value, or the resource was changed meanwhile."
 
 
 class PayloadTooLargeError(AppError):
     status = 413
     code = "PAYLOAD_TOO_LARGE"
-    detail = "The body is larger than this address takes."
+    detail = "The body is larger than this address accepts."
 
 
 class UnsupportedMediaTypeError(AppError):
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
     detail = (
-        "Send the media type that this address takes, mostly application/json, in UTF-8 and "
+        "Send a media type that this address accepts, usually application/json, in UTF-8 and "
         "without a Content-Encoding."
     )
 
@@ -191,7 +191,7 @@ class RequestTimeoutError(AppError):
 class HeadersTooLargeError(AppError):
     status = 431
     code = "REQUEST_HEADER_FIELDS_TOO_LARGE"
-    detail = "The request line and the headers are larger than this server takes."
+    detail = "The request line and the headers are larger than this server accepts."
 
 
 class InvalidInputError(AppError):
@@ -203,13 +203,13 @@ class InvalidInputError(AppError):
 class InternalError(AppError):
     status = 500
     code = "INTERNAL_ERROR"
-    detail = "Something went wrong here. It has been logged under this request id."
+    detail = "The server failed to process the request. The log has details by request id."
 
 
 class ServiceUnavailableError(AppError):
     status = 503
     code = "SERVICE_UNAVAILABLE"
-    detail = "A service that is needed for this is not available. Try again shortly."
+    detail = "A required service is not available. Try again shortly."
     default_headers: ClassVar = {"Retry-After": "1"}
 
 
@@ -218,14 +218,14 @@ def title_of(error: type[AppError]) -> str:
 
 
 def all_errors(base: type[AppError] = AppError) -> Iterator[type[AppError]]:
-    """Every error class there is, in the order of definition."""
+    """Yield all subclasses of `base`, each before its own subclasses."""
     for error in base.__subclasses__():
         yield error
         yield from all_errors(error)
 
 
 def problem_response(scope: Scope, error: AppError, *, detail: str | None = None) -> Response:
-    """The answer that tells `error`, for the request of `scope`."""
+    """Return the problem document of `error` as the response to the request of `scope`."""
     prefix = scope.get("prefix", "")
     path = prefix + quote(scope.get("original_path", scope["path"]), safe="/:@!$&'()*+,;=-._~")
     document: dict[str, Any] = {
@@ -252,7 +252,7 @@ def problem_response(scope: Scope, error: AppError, *, detail: str | None = None
 
 
 def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that may raise these."""
+    """Return the `responses=` of a route that can raise these errors."""
     by_status: dict[int, list[type[AppError]]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(error)

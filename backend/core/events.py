@@ -1,4 +1,4 @@
-"""Events: what one module does, told to those that build upon it, in the same transaction.
+"""Events: a module publishes what it has changed; dependent modules react in its transaction.
 
 An event is a frozen dataclass in the `events.py` of the module that publishes it:
 
@@ -13,8 +13,8 @@ the handler with the class:
 
     module = Module(..., subscribers=(on(PasswordChanged, end_sessions),))
 
-`publish` awaits the handlers one after the other, in the order of the modules. An exception of a
-handler propagates, so the publisher's transaction rolls back with all that they wrote.
+`publish` awaits the handlers one after the other, in the order of the modules. An exception in a
+handler propagates, so the transaction rolls back with all that publisher and handlers wrote.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -36,32 +36,33 @@ Handler = Callable[[Context, AsyncSession, E], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Subscriber:
-    """A handler and the event that it is called for. Made by `on`."""
+    """An event class and a handler for it. Created by `on`."""
 
     event: type[Event]
     handler: Callable[..., Awaitable[None]]
 
 
 def on(event: type[E], handler: Handler[E]) -> Subscriber:
-    """Have `handler` called whenever an event of this class is published."""
+    """Subscribe `handler` to the events of this class."""
     return Subscriber(event, handler)
 
 
 def handlers_by_event(subscribers: Iterable[Subscriber]) -> dict[type[Any], tuple[Any, ...]]:
-    """The handlers of each event, in the order of `subscribers`."""
-    found: dict[type[Any], tuple[Any, ...]] = {}
-    for each in subscribers:
-        found[each.event] = (*found.get(each.event, ()), each.handler)
-    return found
+    """Return the handlers of each event class, in the order of `subscribers`."""
+    handlers: dict[type[Any], tuple[Any, ...]] = {}
+    for subscriber in subscribers:
+        event = subscriber.event
+        handlers[event] = (*handlers.get(event, ()), subscriber.handler)
+    return handlers
 
 
 async def publish(context: Context, session: AsyncSession, event: Event) -> None:
-    """Call the event's handlers in the transaction of `session`; what they raise propagates."""
+    """Call the event's handlers in the transaction of `session`; their exceptions propagate."""
     for handle in context.subscribers.get(type(event), ()):
         await handle(context, session, event)
 
 
 def publisher_of(event: type[Event]) -> str | None:
-    """The module whose `events.py` defines this event; None if it is defined elsewhere."""
+    """Return the module whose `events.py` defines this event, or None if it is elsewhere."""
     *_, module, file = ("", *event.__module__.split("."))
     return module if file == "events" else None

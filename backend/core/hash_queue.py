@@ -8,12 +8,12 @@ from typing import Literal, TypeVar
 
 from backend.core.errors import ServiceUnavailableError
 
-# A registration costs a stranger nothing, so registrations wait in a lane of their own.
+# Registrations need no account, so they have a lane of their own, apart from sign-ins.
 Lane = Literal["sign-in", "registration"]
-# More hashes than this would wait for longer than a client does.
+# More waiting hashes than this would exceed the patience of clients.
 MAX_WAITING: dict[Lane, int] = {"sign-in": 64, "registration": 32}
-# After so many sign-ins in a row a registration has its turn, so that a flood of the one does not
-# stop the other.
+# After this many sign-ins in a row the next hash is a registration, so that a flood of sign-ins
+# does not stop registrations.
 SIGN_INS_IN_A_ROW = 4
 
 T = TypeVar("T")
@@ -36,13 +36,13 @@ class HashQueue:
         self._lanes: dict[Lane, Waiting] = {lane: OrderedDict() for lane in MAX_WAITING}
 
     async def run(self, work: Callable[[], T], client: str, lane: Lane) -> T:
-        """The result of `work`; `ServiceUnavailableError` if the lane is full."""
+        """Return the result of `work`; raise `ServiceUnavailableError` if the lane is full."""
         if self._free:
             self._free -= 1
         else:
             await self._wait_for_thread(client, lane)
         running = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        # A caller that is cancelled does not stop the thread, which is free only when it is done.
+        # Cancelling the caller does not stop the thread; it becomes free when the work is done.
         running.add_done_callback(lambda _: self._hand_over())
         return await asyncio.shield(running)
 
@@ -68,14 +68,14 @@ class HashQueue:
             turn = turns.popleft()
             if turns:
                 waiting[client] = turns
-            # Its caller may have been cancelled just now.
+            # The caller may have been cancelled in the meantime.
             if not turn.done():
                 turn.set_result(None)
                 return
         self._free += 1
 
     def _next_lane(self) -> Waiting:
-        """The lane whose turn it is; an empty one if no caller waits."""
+        """Return the lane to serve next; it is empty if no caller waits."""
         sign_ins, registrations = self._lanes["sign-in"], self._lanes["registration"]
         if sign_ins and (self._sign_ins < SIGN_INS_IN_A_ROW or not registrations):
             self._sign_ins += 1
@@ -85,11 +85,11 @@ class HashQueue:
 
 
 def _make_room(waiting: Waiting, client: str) -> None:
-    """Take a place for `client` from the client with the most.
+    """Remove the newest hash of the client with the most, to make room for one of `client`.
 
-    `ServiceUnavailableError` if `client` would then have more places than the other one.
+    Raise `ServiceUnavailableError` if `client` would then have more places than the other one.
     """
-    most = max(waiting, key=lambda each: len(waiting[each]))
+    most = max(waiting, key=lambda other: len(waiting[other]))
     if len(waiting[most]) <= len(waiting.get(client, ())) + 1:
         raise ServiceUnavailableError
     newest = waiting[most].pop()

@@ -1,14 +1,14 @@
-"""Who may call a route, declared in the signature of its handler.
+"""Access policies of routes, declared in the signatures of their handlers.
 
-    principal: CurrentPrincipal                                      whoever is signed in
-    principal: Annotated[Principal, require("notes:publish")]        who holds this permission
-    caller: OptionalPrincipal                                        anybody, signed in or not
-    dependencies=[public]                                            anybody
-    dependencies=[credentials_ignored]                               anybody, tokens not looked at
-    dependencies=[unlimited]                                         the same, and not counted
+    principal: CurrentPrincipal                                      any signed-in user
+    principal: Annotated[Principal, require("notes:publish")]        holders of this permission
+    caller: OptionalPrincipal                                        any client, signed in or not
+    dependencies=[public]                                            any client
+    dependencies=[credentials_ignored]                               any client; tokens are not read
+    dependencies=[unlimited]                                         the same, without rate limit
 
-`backend.core.http.routing` applies the policy before the body is read, so a caller who may not
-learn anything learns nothing from validation either.
+`backend.core.http.routing` applies the policy before the body is read, so that a caller without
+permission gets no response of the validation.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True)
 class Policy:
-    """The access rule of a route, and the dependency that hands the caller to its handler.
+    """The access policy of a route, and the dependency that passes the caller to its handler.
 
-    `limited` routes count towards the limits of their caller.
+    Requests of `limited` routes count towards the caller's rate limit.
     """
 
     kind: Literal["ignored", "public", "signed in", "permission"]
@@ -41,14 +41,14 @@ class Policy:
         return self.permission or self.kind
 
     async def admit(self, request: Request) -> None:
-        """Find out who is calling, and count it; raise unless they may."""
+        """Authenticate and count the request; raise an error unless the caller is permitted."""
         context = context_of(request)
         principal = None
         if self.kind != "ignored":
             try:
                 principal = await context.authenticate(request)
             except AppError:
-                # Whose the token is, nobody knows; where it comes from, we do.
+                # The user is unknown, so the request counts for its address.
                 if self.limited:
                     await count_request(context, request.scope, None)
                 raise
@@ -67,15 +67,15 @@ class Policy:
 
 
 def require(permission: str) -> Any:
-    """Only for holders of `permission`, a `feature:action` that some module declares."""
+    """Require `permission`, a `feature:action` that a module declares."""
     return Depends(Policy("permission", permission))
 
 
 async def reauthorize(request: Request) -> None:
-    """Ask once more who is calling, at the end of a change of rights.
+    """Authenticate again at the end of a change of permissions.
 
-    It may have waited for somebody who was just taking the caller's own rights away; then it must
-    not give them back. Raises unless the caller still has every permission they came with.
+    The change may have waited for a concurrent one that revokes permissions of the caller. Raise
+    `PermissionDeniedError` unless the caller still holds all permissions they had before.
     """
     before = cast(Principal, request.scope["principal"])
     now = await context_of(request).authenticate(request)
@@ -91,6 +91,6 @@ OptionalPrincipal = Annotated[Principal | None, public]
 
 
 def policies(dependant: Dependant) -> list[Policy]:
-    """The policies a route declares; exactly one, or the application does not start."""
-    found = [each.call for each in dependant.dependencies if isinstance(each.call, Policy)]
-    return list(dict.fromkeys(found))
+    """Return the policies a route declares. The registry requires exactly one."""
+    calls = (dependency.call for dependency in dependant.dependencies)
+    return list(dict.fromkeys(call for call in calls if isinstance(call, Policy)))

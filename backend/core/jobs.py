@@ -1,7 +1,7 @@
-"""Work for later: declared in a module's manifest, enqueued in the transaction of the change.
+"""Jobs: declared in a module's manifest, and enqueued in the transaction of the change.
 
-A job exists exactly when the change does, and `backend worker` runs it at least once, so what it
-does must be harmless when done twice. Arguments are ids: whoever may read the jobs reads them.
+A job is stored exactly if the change is. `backend worker` runs it at least once, so jobs must be
+idempotent. Arguments should be ids only, because readers of the job list see them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 QUEUE = "default"
-# What the clock starts waits in a queue of its own, where nothing is in front of it.
+# Jobs with a cron have a queue of their own, so that other jobs do not delay them.
 CLOCK = "clock"
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
@@ -24,14 +24,14 @@ _DEFER = text(
 
 @dataclass(frozen=True)
 class Job:
-    """Something to do later.
+    """A kind of job.
 
-    name      `module.what`, unique; what waits under a name outlives the release that enqueued it
+    name      `module.what`, unique; keep it as long as jobs of earlier releases may be queued
     run       `await run(context, **arguments)`
-    attempts  times in all it is tried, with growing pauses, before it counts as dead
-    cron      when to run it by itself (`minute hour day month weekday`, in UTC, and perhaps a
-              sixth field for seconds); it then takes no arguments
-    timeout   seconds one attempt may take; it is cancelled then, and has failed
+    attempts  maximal number of attempts, with increasing delays, before the job has failed
+    cron      schedule (`minute hour day month weekday`, in UTC, optionally a sixth field for
+              seconds); the job then has no arguments
+    timeout   seconds after which an attempt is cancelled and counts as failed
     """
 
     name: str
@@ -44,7 +44,7 @@ class Job:
 async def enqueue(
     session: AsyncSession, job: Job, *, run_at: datetime | None = None, **arguments: str | int
 ) -> None:
-    """Have `job` run once this session's transaction is committed, and not before `run_at`."""
+    """Enqueue `job` in this session's transaction, to run after its commit and after `run_at`."""
     values = {
         "queue": QUEUE,
         "name": job.name,

@@ -1,16 +1,16 @@
-"""Rate limits: at most so many actions of one key in any window of time.
+"""Rate limits: a maximal number of actions per key in any window of time.
 
-`count_request` counts every request. Attempts at a secret are counted one by one:
+`count_request` counts every request. Attempts to guess a secret are counted individually:
 
     result = await hit(context, f"code {user_id}", Rule(5, 300))
     if not result.allowed:
         raise RateLimitedError(result)
 
 These counts are durable, exact for any number of processes, and cost a round trip. An attempt is
-counted before it is made, so that parallel attempts cannot pass together; `refund` takes back one
-that was not made, and `clear` forgets all of them after a success. `hit_cached` counts actions that
-are never refunded or cleared, such as mails sent: it remembers a refusal, so that a repetition
-costs no round trip. A key is always used with the same rules, and is stored as a keyed hash.
+counted before it is made, so that parallel attempts cannot exceed the limit; `refund` takes back
+an attempt that was not made, and `clear` deletes all after a success. `hit_cached` is for actions
+that are never refunded or cleared, such as sending mail: it caches refusals, so that repetitions
+cost no round trip. A key is always used with the same rules, and stored as a keyed hash.
 """
 
 import math
@@ -47,12 +47,12 @@ POLICY, STATE = b"ratelimit-policy", b"ratelimit"
 class RateLimitedError(AppError):
     status = 429
     code = "RATE_LIMITED"
-    detail = "Too many requests; `Retry-After` says in how many seconds to try again."
+    detail = "Too many requests. Try again after the seconds given in `Retry-After`."
 
     def __init__(self, result: LimitResult | None = None, *, of_address: bool = False) -> None:
-        """`of_address`: whatever is asked from there is refused, whoever and whatever is named.
+        """`of_address`: the limit refuses all such requests of the address, for any account.
 
-        Without a `result` it is for what the caller has under way, and soon over.
+        Without a `result`, too many requests of the caller are running at the same time.
         """
         self.result = result
         self.of_address = of_address
@@ -68,9 +68,9 @@ class RateLimitedError(AppError):
 
 
 async def count_request(context: Context, scope: Scope, principal: Principal | None) -> None:
-    """Count a request for its user or else its address, and say so in the answer's headers.
+    """Count a request for its user, or without one for its address; add the RateLimit headers.
 
-    Raises `RateLimitedError` for one too many.
+    Raise `RateLimitedError` if the limit is exceeded.
     """
     limits = context.limits
     if limits is None:
@@ -79,12 +79,12 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
         name = f"address {address_key(client_address(scope))}"
     else:
         name = f"user {principal.user_id}"
-    found = await limits.quotas.hit(limits.key(name))
-    if not found.allowed:
-        raise RateLimitedError(found, of_address=principal is None)
-    scope["answer_headers"] += [
+    result = await limits.quotas.hit(limits.key(name))
+    if not result.allowed:
+        raise RateLimitedError(result, of_address=principal is None)
+    scope["response_headers"] += [
         (POLICY, limits.quotas.policy.encode()),
-        (STATE, _state(found).encode()),
+        (STATE, _state(result).encode()),
     ]
 
 
@@ -94,9 +94,9 @@ def _state(result: LimitResult) -> str:
 
 
 def set_refusal_headers(context: Context, scope: Scope, error: RateLimitedError) -> None:
-    """Have the answer speak of the limit that refused, and remember it where that is possible."""
-    scope["answer_headers"][:] = [
-        header for header in scope["answer_headers"] if header[0] not in (POLICY, STATE)
+    """Remove the headers of other limits from the response, and cache a refusal of the address."""
+    scope["response_headers"][:] = [
+        header for header in scope["response_headers"] if header[0] not in (POLICY, STATE)
     ]
     caller = scope.get("anonymous")
     if caller is not None and error.of_address and context.limits and error.result:
@@ -104,7 +104,7 @@ def set_refusal_headers(context: Context, scope: Scope, error: RateLimitedError)
 
 
 async def hit(context: Context, key: str, *rules: Rule) -> LimitResult:
-    """Count an attempt at what `key` names, unless one of the rules does not allow it."""
+    """Count an attempt for `key`, unless one of the rules refuses it."""
     limits = context.limits
     if limits is None:
         return ALLOWED
@@ -112,7 +112,7 @@ async def hit(context: Context, key: str, *rules: Rule) -> LimitResult:
 
 
 async def hit_cached(context: Context, key: str, *rules: Rule) -> LimitResult:
-    """`hit` for what is never given back or cleared."""
+    """Do the same as `hit`, for actions that are never refunded or cleared."""
     limits = context.limits
     if limits is None:
         return ALLOWED
@@ -120,25 +120,25 @@ async def hit_cached(context: Context, key: str, *rules: Rule) -> LimitResult:
 
 
 async def hit_address(context: Context, what: str, ip: str | None, *rules: Rule) -> None:
-    """`hit_cached` for this address, which is to do no more of it; raises `RateLimitedError`."""
+    """Count an action `what` of this address; raise `RateLimitedError` if there are too many."""
     result = await hit_cached(context, f"{what} {address_key(ip)}", *rules)
     if not result.allowed:
         raise RateLimitedError(result, of_address=True)
 
 
 async def refund(context: Context, key: str) -> None:
-    """Take back the newest attempt: it was none."""
+    """Take back the newest attempt, which was not made."""
     if context.limits is not None:
         await counts.refund(context.database.primary, context.limits.key(key))
 
 
 async def clear(context: Context, key: str) -> None:
-    """Forget all attempts."""
+    """Delete all attempts."""
     if context.limits is not None:
         await counts.clear(context.database.primary, context.limits.key(key))
 
 
 async def clear_in(session: AsyncSession, context: Context, key: str) -> None:
-    """`clear` in the transaction of the success that ends the guessing."""
+    """Delete all attempts in the transaction of `session`."""
     if context.limits is not None:
         await counts.clear(session, context.limits.key(key))

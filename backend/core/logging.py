@@ -12,7 +12,7 @@ from backend.core.settings import Settings
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send structlog's and the standard library's records down one pipe in one format."""
+    """Write the records of structlog and of the standard library in one format."""
     level = logging.getLevelName(settings.log_level.upper())
     console = settings.log_format == "console" or (
         settings.log_format is None and settings.environment == "development"
@@ -28,8 +28,7 @@ def configure_logging(settings: Settings) -> None:
         )
         factory: Any = structlog.PrintLoggerFactory(sys.stdout)
     else:
-        # Tracebacks as text: structlog's dictionaries would hold local variables, and with
-        # them passwords.
+        # Tracebacks as text: structlog's dictionaries contain local variables, such as passwords.
         shared.append(structlog.processors.format_exc_info)
         render = structlog.processors.JSONRenderer(serializer=_json)
         factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
@@ -57,7 +56,7 @@ def _adopt_standard_logging(shared: list[Processor], render: Processor, level: i
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # It logs whole addresses, and with them whatever secret a provider wants in a query.
+    # At level INFO it logs whole URLs, including secrets in the query.
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

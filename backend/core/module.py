@@ -1,4 +1,4 @@
-"""The manifest: everything the application knows about a feature, as data."""
+"""The manifest: the declaration of a module."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -25,8 +25,8 @@ class SecuritySchemes:
     """How the OpenAPI document describes the credentials that `authenticate` accepts.
 
     schemes   security schemes by name (OpenAPI 3.1, "Security Scheme Object")
-    safe      alternatives for GET, HEAD and OPTIONS; each lists the schemes that one request needs
-              together
+    safe      alternatives for GET, HEAD and OPTIONS; each lists the schemes that a request must
+              combine
     unsafe    alternatives for all other methods
     """
 
@@ -37,26 +37,26 @@ class SecuritySchemes:
 
 @dataclass(frozen=True)
 class Module:
-    """What a feature folder offers. `manifest.py` binds one to the name `module`.
+    """The declarations of a module. Its `manifest.py` binds them to the name `module`.
 
-    name          that of the folder; manifests leave it out
+    name          name of the folder; manifests leave it out
     depends_on    modules whose service, schemas, exceptions or events it imports, or whose
-                  tables its foreign keys name
+                  tables its foreign keys refer to
     versioned     False puts its routes at the root instead of under /api/v1
-    startup       idempotent work that needs the migrated database; several processes may run it
-                  at once, and it is repeated until it succeeds
-    lifespan      resources held as long as the application runs
+    startup       idempotent work on the migrated database; several processes may run it at the
+                  same time, and it is repeated until it succeeds
+    lifespan      resources kept open while the application runs
     readiness     named checks; the application is `degraded` while one of them fails
-    probes        True if its routes are called to watch the server: they answer under any `Host`,
-                  and on connections that are reserved for them
-    authenticate  who is calling, or None without credentials; at most one module has it
-    mark_write    stores, in each transaction of a signed-in caller, that their session writes, so
-                  that the following reads of the session see it; called with a replica only
-    security      the OpenAPI description of these credentials; at most one module has it
-    built_in_roles  description by name; at most one module has them
-    jobs          what it does later or from time to time
-    on_refusal    is told of every `PermissionDeniedError`, before it is answered; at most one
-                  module has it
+    probes        True if its routes monitor the server: they accept any `Host` and have reserved
+                  connections
+    authenticate  returns the caller, or None without credentials; at most one module sets it
+    mark_write    records that the session of a signed-in caller has written, in the same
+                  transaction, so that its next reads use the primary; called only with a replica
+    security      the OpenAPI description of these credentials; at most one module sets it
+    built_in_roles  descriptions by name; at most one module sets them
+    jobs          jobs, enqueued by the module or run on a schedule
+    on_refusal    called for every `PermissionDeniedError`, before the response; at most one
+                  module sets it
     subscribers   handlers of events that modules in `depends_on` publish; see `core.events`
     """
 

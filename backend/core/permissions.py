@@ -1,4 +1,4 @@
-"""What can be permitted."""
+"""Features and their permissions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ ADMIN_ROLE = "admin"
 
 @dataclass(frozen=True)
 class Feature:
-    """Actions on one subject. `notes` with the action `publish` makes `notes:publish`.
+    """Actions on one subject: `notes` with the action `publish` is the permission `notes:publish`.
 
-    `granted_to` says which built-in roles hold which actions when the feature first appears;
-    the `admin` role always holds all of them.
+    `granted_to` lists the actions of each built-in role at the first start with this feature.
+    The role `admin` always holds all actions.
     """
 
     name: str
@@ -21,5 +21,5 @@ class Feature:
 
     @property
     def permissions(self) -> dict[str, str]:
-        """Description by permission name."""
+        """Descriptions by name of the permission."""
         return {f"{self.name}:{action}": text for action, text in self.actions.items()}

@@ -1,4 +1,4 @@
-"""The caller whose rights a route and a service check."""
+"""The caller, whose permissions routes and services check."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from backend.core.errors import PermissionDeniedError
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The user who makes this request, with the permissions that were read for it.
+    """The user of a request, with the permissions read for it.
 
-    Requests by cookie that change anything must send `csrf_token`. With `wrote_recently`, a
-    replica may still lack what this session has written.
+    Requests by cookie that change anything must send `csrf_token`. If `wrote_recently`, the
+    replica may lack writes of this session.
     """
 
     user_id: UUID
@@ -28,7 +28,7 @@ class Principal:
         return permissions <= self.permissions
 
     def must(self, permission: str) -> None:
-        """Raise `PermissionDeniedError` without this permission."""
+        """Raise `PermissionDeniedError` unless the caller holds this permission."""
         if permission not in self.permissions:
             raise PermissionDeniedError
 

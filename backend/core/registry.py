@@ -1,6 +1,6 @@
-"""Finds the modules, refuses what is broken, and orders the rest.
+"""Discovery of the modules: load, check and sort them.
 
-Nothing is ever skipped: a module that does not load is a feature missing in production.
+A module that does not load stops the start; it is never skipped.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from backend.core.module import Module
 from backend.core.permissions import Feature
 
 API_PREFIX = "/api/v1"
-# Fields of the manifest that at most one module sets, and what such a module does.
+# Fields of the manifest that at most one module may set, and their purpose for the error message.
 SINGLE = {
     "authenticate": "authenticate",
     "on_refusal": "observe refusals",
@@ -28,21 +28,21 @@ SINGLE = {
 
 
 class RegistryError(Exception):
-    """Why the application cannot start: one sentence that names the module and the mend."""
+    """An error that prevents the start; one sentence that names the module and the remedy."""
 
 
 def discover(package: str = "backend.modules") -> tuple[Module, ...]:
-    """Every module folder in `package`, dependencies first."""
+    """Load the module of each folder in `package`; return them with dependencies first."""
     return ordered([_load(package, name) for name in _folders(package)])
 
 
 def _folders(package: str) -> Iterator[str]:
-    for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not found.ispkg:
+    for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not entry.ispkg:
             raise RegistryError(
-                f"{package}.{found.name} is a file: a module is a folder with a manifest.py."
+                f"{package}.{entry.name} is a file: a module is a folder with a manifest.py."
             )
-        yield found.name
+        yield entry.name
 
 
 def _load(package: str, name: str) -> Module:
@@ -68,14 +68,14 @@ def _checked_manifest(manifest: ModuleType, name: str) -> Module:
         raise RegistryError(f"Module '{name}': manifest.py must set `module = Module(...)`.")
     if module.name not in ("", name):
         raise RegistryError(
-            f"Module '{name}' calls itself '{module.name}': leave `name` out of its manifest."
+            f"Module '{name}' has the name '{module.name}': leave `name` out of its manifest."
         )
     return replace(module, name=name)
 
 
 def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
-    """Dependencies first, otherwise by name; `RegistryError` for whatever cannot work together."""
-    by_name = {module.name: module for module in sorted(modules, key=lambda each: each.name)}
+    """Return the modules, dependencies first; raise `RegistryError` on conflicts."""
+    by_name = {module.name: module for module in sorted(modules, key=lambda module: module.name)}
     for module in by_name.values():
         for dependency in module.depends_on:
             if dependency not in by_name:
@@ -105,18 +105,18 @@ def prefix_of(module: Module) -> str:
 
 
 def probe_paths(modules: Iterable[Module]) -> tuple[str, ...]:
-    """The first path segments of the routes that are called to watch the server: `/watch/`."""
-    found = {
+    """Return the first path segments of the routes that monitor the server: `/segment/`."""
+    paths = {
         f"{prefix_of(module)}{route.path}"
         for module in modules
         if module.probes
         for route in routes_of(module)
     }
-    return tuple(sorted({f"/{path.split('/')[1]}/" for path in found}))
+    return tuple(sorted({f"/{path.split('/')[1]}/" for path in paths}))
 
 
 def routes_of(module: Module) -> list[RouteContext]:
-    """The module's routes, nested routers' too; their paths without the prefix of the API."""
+    """Return the module's routes, including those of nested routers, without the API's prefix."""
     return list(iter_route_contexts(module.router.routes)) if module.router else []
 
 
@@ -128,11 +128,12 @@ def _check_single(field: str, action: str, modules: tuple[Module, ...]) -> None:
 
 def _check_subscribers(modules: tuple[Module, ...]) -> None:
     for module in modules:
-        for each in module.subscribers:
-            name, publisher = each.event.__name__, publisher_of(each.event)
+        for subscriber in module.subscribers:
+            event = subscriber.event
+            name, publisher = event.__name__, publisher_of(event)
             if publisher is None:
                 raise RegistryError(
-                    f"Module '{module.name}' subscribes to {name} of {each.event.__module__}: "
+                    f"Module '{module.name}' subscribes to {name} of {event.__module__}: "
                     "define events in the events.py of the module that publishes them."
                 )
             if publisher not in module.depends_on:
@@ -176,7 +177,7 @@ def _check_grants(module: Module, feature: Feature, roles: list[str]) -> None:
         if role not in roles:
             raise RegistryError(
                 f"Module '{module.name}' grants '{feature.name}' to the role '{role}', which is "
-                f"none of the built-in ones: {', '.join(roles) or 'there are none'}."
+                f"not one of the built-in roles: {', '.join(roles) or 'there are none'}."
             )
         for action in actions:
             if action not in feature.actions:

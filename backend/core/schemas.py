@@ -1,4 +1,4 @@
-"""What crosses the boundary is built from these."""
+"""Base class and field types of request and response bodies."""
 
 import re
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ def _make_strict(node: Any) -> None:
 
 
 class Schema(BaseModel):
-    """A request or response body. Refuses unknown members and reads JSON types as they are.
+    """A request or response body. Unknown members and values of another JSON type are errors.
 
-    pydantic would take `"5"` for 5 and `"yes"` for true. Its own strict mode, in turn, refuses
-    the texts in which JSON carries UUIDs and times; so only the four plain types are strict.
+    pydantic accepts `"5"` as 5 and `"yes"` as true. Its strict mode rejects the strings in which
+    JSON represents UUIDs and times; therefore only the four plain types are strict.
     """
 
-    # In an answer a member with a default is always there; generated clients should know.
+    # Responses always contain members with a default; generated clients can rely on that.
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
     @classmethod
@@ -60,27 +60,27 @@ class Schema(BaseModel):
     ) -> JsonSchemaValue:
         described = handler(schema)
         if handler.mode == "serialization":
-            # Answers may grow members; a client that was generated before must not mind.
+            # Later releases may add members to responses; older clients must accept them.
             handler.resolve_ref_schema(described).pop("additionalProperties", None)
         return described
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
-        """An answer straight from a database row, which needs no second validation."""
-        # `model_fields` is a descriptor that costs as much as all the rest.
-        made, fields = cls.__new__(cls), cls.__pydantic_fields__
-        object.__setattr__(made, "__dict__", {name: row[name] for name in fields})
-        object.__setattr__(made, "__pydantic_fields_set__", fields.keys())
-        object.__setattr__(made, "__pydantic_extra__", None)
-        object.__setattr__(made, "__pydantic_private__", None)
-        return made
+        """Create a response body from a database row, without validation."""
+        # `model_fields` is a descriptor that takes as long as the rest of this function.
+        instance, fields = cls.__new__(cls), cls.__pydantic_fields__
+        object.__setattr__(instance, "__dict__", {name: row[name] for name in fields})
+        object.__setattr__(instance, "__pydantic_fields_set__", fields.keys())
+        object.__setattr__(instance, "__pydantic_extra__", None)
+        object.__setattr__(instance, "__pydantic_private__", None)
+        return instance
 
 
 @dataclass(frozen=True)
 class Trimmed:
-    """A text field: trimmed, then `min_length` to `max_length` characters.
+    """A text field with `min_length` to `max_length` characters after trimming.
 
-    Unless it may be empty, one of them must be visible.
+    Unless `min_length` is 0, at least one character must be visible.
     """
 
     max_length: int
@@ -98,22 +98,22 @@ class Trimmed:
         return core_schema.no_info_after_validator_function(_visible, text)
 
 
-# Nothing to see: white space and signs of format, and of what is printable by its category joiners,
-# fillers and variation selectors. Unassigned characters are not listed: they are too many ranges.
-_UNSEEN = (
+# Invisible characters: white space, format characters, and those that Python considers printable:
+# joiners, fillers and variation selectors. Unassigned characters (too many ranges) are left out.
+_INVISIBLE = (
     r"\s\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
-_PERHAPS_SEEN = re.compile(f"[^{_UNSEEN}]")
-_UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
+_MAYBE_VISIBLE = re.compile(f"[^{_INVISIBLE}]")
+_INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
 
 
 def _is_visible(text: str) -> bool:
-    """Whether it holds a character that can be seen. Nothing is called once per character."""
-    first = _PERHAPS_SEEN.search(text)
+    """Return whether a character is visible. The usual case needs no call per character."""
+    first = _MAYBE_VISIBLE.search(text)
     if first is None or first[0].isprintable():
         return first is not None
-    return any(map(str.isprintable, _UNSEEN_RUN.sub("", text)))
+    return any(map(str.isprintable, _INVISIBLE_RUN.sub("", text)))
 
 
 def _visible(text: str) -> str:
@@ -123,7 +123,7 @@ def _visible(text: str) -> str:
 
 
 def _zulu(moment: datetime) -> str:
-    # pydantic's own form leaves out a fraction of zero.
+    # pydantic omits a fraction of zero.
     text = moment.isoformat(timespec="microseconds")
     return text[:-6] + "Z" if text.endswith("+00:00") else _zulu(moment.astimezone(UTC))
 
@@ -155,7 +155,7 @@ Email = Annotated[
 
 
 def _dashed(value: Any) -> Any:
-    # pydantic would also take a URN, braces and no dashes.
+    # pydantic also accepts URNs, braces, and UUIDs without dashes.
     if isinstance(value, str) and not is_uuid(value):
         raise PydanticCustomError("uuid_parsing", "Must be a UUID.")
     return value

@@ -10,9 +10,9 @@ from backend.core.settings import Settings
 
 
 def secret_keys(settings: Settings) -> tuple[bytes, ...]:
-    """`SECRET_KEY` and what was it before.
+    """Return `SECRET_KEY`, then the previous keys.
 
-    In development and test, without `SECRET_KEY`, one that is made once per data folder.
+    Without `SECRET_KEY` (development and test only), the key is generated once per data folder.
     """
     if settings.secret_key is not None:
         current = settings.secret_key.get_secret_value()
@@ -24,7 +24,7 @@ def secret_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def stored_secret(path: Path) -> str:
-    """The text in `path`, readable by its owner only; made and kept there the first time."""
+    """Return the secret in the file `path`; generate it if missing, readable by the owner only."""
     if path.exists():
         return path.read_text()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def stored_secret(path: Path) -> str:
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(32))
     try:
-        # Of several processes that start at once, the first to link decides for all.
+        # If several processes start at the same time, all use the secret of the first to link.
         os.link(draft, path)
     except FileExistsError:
         pass
@@ -43,10 +43,10 @@ def stored_secret(path: Path) -> str:
 
 
 def derive_key(secret: bytes, purpose: str) -> bytes:
-    """A 32-byte key for one purpose, so that no two uses share one."""
+    """Return a 32-byte key for one purpose, so that no two purposes share a key."""
     return hmac.digest(secret, f"trellis/{purpose}".encode(), hashlib.sha256)
 
 
 def key_id(key: bytes) -> str:
-    """Names a key, and tells nothing about it."""
+    """Return a name for the key that does not disclose it."""
     return hashlib.sha256(key).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Types of settings: how the text of a variable is read, and what is refused."""
+"""Types of settings: parsing and validation of the text of environment variables."""
 
 import json
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from backend.addresses.web_origins import read_origin
 
 
 def _listed(value: Any) -> Any:
-    """The entries of a list that is comma separated or JSON, without quotes around them."""
+    """Return the entries of a comma separated or JSON list, without surrounding quotes."""
     if not isinstance(value, str):
         return value
     text = _unquoted(value)
     if text.startswith("["):
         try:
-            found = json.loads(text)
+            entries = json.loads(text)
         except ValueError:
-            # `[::1],example.com` is no JSON.
+            # `[::1],example.com` is not JSON.
             pass
         else:
-            if not all(isinstance(entry, str) for entry in found):
+            if not all(isinstance(entry, str) for entry in entries):
                 raise ValueError("must be comma separated, or a JSON list of texts")
-            return _entries(found)
+            return _entries(entries)
     return _entries(text.split(","))
 
 
@@ -44,14 +44,14 @@ def _unquoted(text: str) -> str:
 
 
 def _each(read: Callable[[str], str], remedy: str, entries: tuple[str, ...]) -> tuple[str, ...]:
-    """Every entry as `read` spells it, once. Entries are named by number: values are hidden."""
-    found = []
+    """Apply `read` to each entry and drop duplicates; errors give the entry's number only."""
+    results = []
     for number, entry in enumerate(entries, 1):
         try:
-            found.append(read(entry))
+            results.append(read(entry))
         except ValueError as error:
             raise ValueError(f"entry {number} {error}: {remedy}") from None
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(results))
 
 
 def _path_prefix(text: str) -> str:
@@ -67,7 +67,7 @@ def _network(text: str) -> str:
     try:
         ip_network(text, strict=False)
     except ValueError:
-        raise ValueError("is no address or network") from None
+        raise ValueError("is not an address or network") from None
     return text
 
 

@@ -1,4 +1,4 @@
-"""Settings from the environment and `.env`. Nothing else reads either."""
+"""Settings from the environment and `.env`; no other file reads them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ SECRET_KEY_BYTES = 32
 
 
 class SettingsError(Exception):
-    """Unusable settings. `str()` lists every problem, a line each, values hidden."""
+    """Invalid settings. `str()` lists the problems, one a line, without values."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -41,7 +41,7 @@ class SettingsError(Exception):
 
 
 def _is_weak(key: str) -> bool:
-    # A pattern repeated to length, or a placeholder, has few distinct characters.
+    # Repeated patterns and placeholders have few distinct characters.
     return len(key.encode()) < SECRET_KEY_BYTES or len(set(key)) < 10 or "change" in key.lower()
 
 
@@ -58,12 +58,12 @@ class SettingsBase(BaseSettings):
     )
 
     def unsafe(self) -> list[str]:
-        """What must not reach staging or production, a sentence each that names the variable."""
+        """Return the problems in staging and production; each sentence names the variable."""
         return []
 
 
 class Settings(SettingsBase):
-    """What the core needs. A module's own settings are declared in its folder."""
+    """The settings of the core. Modules declare their own settings in their folders."""
 
     environment: Environment = Field("development", description="Which rules apply.")
     product_name: ProductName = Field(
@@ -240,12 +240,12 @@ class Settings(SettingsBase):
 
     @property
     def session_url(self) -> SecretStr | None:
-        """Where what needs a session of its own connects: migrations, and the worker's queue."""
+        """The database URL for migrations and the worker, which need sessions of their own."""
         return self.database_direct_url or self.database_url
 
     @property
     def is_local(self) -> bool:
-        """Development or test, where convenience may win over safety."""
+        """Whether this is development or test, where insecure defaults are allowed."""
         return self.environment in LOCAL
 
     @property
@@ -253,12 +253,12 @@ class Settings(SettingsBase):
         return self.environment == "development"
 
     def allows_origin(self, origin: str) -> bool:
-        """Whether browsers may call from pages of this origin, and with cookies."""
+        """Return whether pages of this origin may call the API, also with cookies."""
         return allows_origin(origin, self.cors_origins, local=self.is_development)
 
     @property
     def hsts(self) -> bool:
-        """Whether browsers are told to insist on https."""
+        """Whether responses have the header Strict-Transport-Security."""
         return not self.is_development
 
     @property
@@ -267,7 +267,7 @@ class Settings(SettingsBase):
 
     @property
     def limit_storage(self) -> Storage:
-        """Where a single worker counts requests; several cannot share memory."""
+        """The storage of the rate limits; with several workers it must not be memory."""
         if self.rate_limit_storage is not None:
             return self.rate_limit_storage
         if self.redis_url is not None:
@@ -281,33 +281,37 @@ class Settings(SettingsBase):
         return self.shutdown_delay
 
     def unsafe(self) -> list[str]:
-        found = []
+        problems = []
         if self.database_url is None:
-            found.append("DATABASE_URL is missing: there is no embedded database here.")
+            problems.append("DATABASE_URL is missing: there is no embedded database here.")
         if self.secret_key is None:
-            found.append("SECRET_KEY is missing: make one with `openssl rand -base64 48`.")
+            problems.append("SECRET_KEY is missing: make one with `openssl rand -base64 48`.")
         elif _is_weak(self.secret_key.get_secret_value()):
-            found.append(
+            problems.append(
                 "SECRET_KEY is guessable (it needs 32 random bytes): make one with "
                 "`openssl rand -base64 48`."
             )
         if not self.rate_limit_enabled:
-            found.append("RATE_LIMIT_ENABLED must be true: without limits passwords are guessed.")
+            problems.append(
+                "RATE_LIMIT_ENABLED must be true: without limits passwords are guessed."
+            )
         if self.secret_key and "," in self.secret_key.get_secret_value():
-            found.append("SECRET_KEY must hold no comma: they separate SECRET_KEY_PREVIOUS.")
+            problems.append("SECRET_KEY must hold no comma: they separate SECRET_KEY_PREVIOUS.")
         if not self.allowed_hosts or "*" in self.allowed_hosts:
-            found.append("ALLOWED_HOSTS must name the host names this server answers to.")
+            problems.append("ALLOWED_HOSTS must name the host names this server answers to.")
         if "*" in self.cors_origins:
-            found.append("CORS_ORIGINS must name origins: `*` lets every site call with cookies.")
-        return found
+            problems.append(
+                "CORS_ORIGINS must name origins: `*` lets every site call with cookies."
+            )
+        return problems
 
 
 def load_settings(
     kinds: Iterable[type[SettingsBase]],
 ) -> dict[type[SettingsBase], SettingsBase]:
-    """Read each kind of settings; `SettingsError` with the problems of all of them at once.
+    """Read each kind of settings; raise `SettingsError` with the problems of all of them.
 
-    Outside development and test, unsafe values are problems too.
+    In staging and production, unsafe values are problems too.
     """
     loaded = {}
     problems: dict[str, str] = {}
@@ -328,15 +332,15 @@ def load_settings(
 def _read(
     kind: type[SettingsBase], defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[SettingsBase, dict[str, str]]:
-    """The settings of one kind, refused values replaced by defaults, and why each was refused."""
+    """Return settings with invalid values replaced by defaults, and the problem of each."""
     try:
         return kind(**defaults), {}
     except ValidationError as error:
         refused, replaced = {}, dict(defaults)
-        for found in error.errors(include_input=False):
-            name, message = str(found["loc"][0]), found["msg"].removeprefix("Value error, ")
+        for problem in error.errors(include_input=False):
+            name, message = str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")
             refused[name.upper()] = f"{name.upper()}: {message.rstrip('.')}."
             replaced[name] = kind.model_fields[name].get_default()
-        # What went with a refused value may not go with its default.
+        # A value that is valid beside an invalid one may be invalid beside its default.
         settings, more = _read(kind, replaced)
         return settings, refused | more

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from backend.core.app import create_app
-from backend.core.context import Context, unobserved
+from backend.core.context import Context, ignore_refusal
 from backend.core.module import Module, SecuritySchemes
 from backend.core.permissions import Feature
 from backend.core.registry import RegistryError, discover, ordered, prefix_of, routes_of
@@ -143,7 +143,7 @@ def test_a_manifest_without_module(package: Package, manifest: str) -> None:
 def test_a_name_that_differs_from_the_folder(package: Package) -> None:
     package.module("notes", MANIFEST.format(name="note", depends_on=()))
     assert package.refusal() == (
-        "Module 'notes' calls itself 'note': leave `name` out of its manifest."
+        "Module 'notes' has the name 'note': leave `name` out of its manifest."
     )
 
 
@@ -368,10 +368,12 @@ def test_a_granted_action_that_is_not_declared() -> None:
 
 def test_a_grant_to_an_unknown_role() -> None:
     module = Module("notes", features=(feature("notes", "read", member=("read",)),))
-    refused = "Module 'notes' grants 'notes' to the role 'member', which is none of the built-in "
-    assert refusal_of(module) == f"{refused}ones: there are none."
+    refused = (
+        "Module 'notes' grants 'notes' to the role 'member', which is not one of the built-in "
+    )
+    assert refusal_of(module) == f"{refused}roles: there are none."
     roles = Module("roles", built_in_roles={"reader": "Text.", "writer": "Text."})
-    assert refusal_of(module, roles) == f"{refused}ones: reader, writer."
+    assert refusal_of(module, roles) == f"{refused}roles: reader, writer."
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_a_grant_to_an_unknown_role() -> None:
     [
         ({"security": SecuritySchemes({}, (), ())}, "describe credentials"),
         ({"built_in_roles": {"reader": "Text."}}, "declare built-in roles"),
-        ({"on_refusal": unobserved}, "observe refusals"),
+        ({"on_refusal": ignore_refusal}, "observe refusals"),
     ],
 )
 def test_two_modules_that_do_what_one_may(options: dict[str, Any], action: str) -> None:

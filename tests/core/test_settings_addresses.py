@@ -299,7 +299,7 @@ def test_networks(text: str, networks: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("text", ["*", "proxy", "10.0.0.1:80", "10.0.0.0/33", "http://10.0.0.1"])
 def test_what_is_no_network(text: str) -> None:
     told = problem(trusted_proxies=f"10.0.0.1,{text}")
-    assert "entry 2 is no address or network" in told
+    assert "entry 2 is not an address or network" in told
     assert "10.0.0.0/8" in told
     assert text not in told
 

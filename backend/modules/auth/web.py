@@ -114,7 +114,7 @@ def clear_cookies(request: Request) -> None:
     response = Response()
     for name, attributes in _attributes(context_of(request).settings):
         response.delete_cookie(name, **attributes)
-    request.scope["answer_headers"] += [
+    request.scope["response_headers"] += [
         header for header in response.raw_headers if header[0] == b"set-cookie"
     ]
 

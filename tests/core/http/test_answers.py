@@ -166,7 +166,9 @@ async def test_a_crash_says_more_in_development_only(
 ) -> None:
     async with calling(production, host=HOST) as client:
         told = (await client.get("/odd/crash")).json()["detail"]
-        assert told == "Something went wrong here. It has been logged under this request id."
+        assert (
+            told == "The server failed to process the request. The log has details by request id."
+        )
     async with calling(development) as client:
         assert (await client.get("/odd/crash")).json()["detail"] == "RuntimeError: broken at 10"
 

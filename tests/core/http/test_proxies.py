@@ -136,7 +136,7 @@ def test_what_is_no_network_is_told(monkeypatch: pytest.MonkeyPatch, value: str)
         load_settings([])
     assert refused.value.problems == [
         (
-            "TRUSTED_PROXIES: entry 1 is no address or network: "
+            "TRUSTED_PROXIES: entry 1 is not an address or network: "
             "write addresses and networks such as 10.0.0.1 or 10.0.0.0/8."
         )
     ]

@@ -59,7 +59,7 @@ class RequestContextMiddleware:
         scope["request_id"] = request_id
         # What inner layers add to the answer, whatever it becomes; copies of the scope share it.
         added: list[tuple[bytes, bytes]] = []
-        scope["answer_headers"] = added
+        scope["response_headers"] = added
         current_scope.set(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
