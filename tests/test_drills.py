@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from drills.failover import failover, replica_loss
 from drills.rolling import rolling
 from tests.nginx_servers import PROGRAM
 
@@ -21,5 +22,19 @@ def requires_nginx() -> None:
 def test_no_request_fails_while_instances_are_restarted(tmp_path: Path, workers: int) -> None:
     requires_nginx()
     report, writes = rolling(tmp_path, rolls=1, rate=40, delay=2, workers=workers)
+    assert report.requests > 100
+    assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.failures
+
+
+def test_a_failover_loses_no_write_of_a_synchronous_primary(tmp_path: Path) -> None:
+    report, writes = failover(tmp_path, rate=30, seconds=4, synchronous=True)
+    assert report.requests > 100
+    assert (writes.lost, writes.doubled) == (0, 0)
+    # The last seconds are without failures: the connections have found the new primary.
+    assert max(report.failed_at, default=0) < 7, report.failures
+
+
+def test_no_request_fails_while_the_replica_is_away(tmp_path: Path) -> None:
+    report, writes = replica_loss(tmp_path, rate=30, seconds=3)
     assert report.requests > 100
     assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.failures
