@@ -25,8 +25,8 @@ from backend.cli.terminal import (
 from backend.core.registry import RegistryError
 from backend.core.security import stored_secret
 from backend.core.settings import Settings, load_settings
-from backend.dev.fallback import Fallback
 from backend.dev.processes import Child
+from backend.dev.unavailable_server import UnavailableServer
 from backend.modules.users.settings import UserSettings
 
 try:
@@ -92,7 +92,7 @@ def run(host: str, port: int) -> int:
         environment = {**_environment(place, admin), **hosts(settings, host)}
         api = stack.enter_context(Child("backend.cli.dev_api", environment, sockets))
         worker = stack.enter_context(Child("backend.cli.worker", environment))
-        fallback = stack.enter_context(Fallback(sockets, settings))
+        fallback = stack.enter_context(UnavailableServer(sockets, settings))
         with step("API") as report:
             api.start()
             ready = api.is_ready(START_TIMEOUT_SECONDS)
@@ -114,7 +114,7 @@ def restart_when_corrected(error: RegistryError, host: str, port: int) -> NoRetu
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in listen(host, port)]
         files = stack.enter_context(FileWatcher())
-        fallback = stack.enter_context(Fallback(sockets, core))
+        fallback = stack.enter_context(UnavailableServer(sockets, core))
         fallback.start(str(error))
         url, port = url_of(sockets[0]), sockets[0].getsockname()[1]
         say(f"{error}\n{url} answers with this sentence until the code changes.")
@@ -177,7 +177,7 @@ class Supervision:
         self,
         api: Child,
         worker: Child,
-        fallback: Fallback,
+        fallback: UnavailableServer,
         files: FileWatcher,
         place: ReachableDatabase,
     ) -> None:

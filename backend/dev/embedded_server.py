@@ -46,7 +46,7 @@ LOCALE_BEFORE_17 = ("--encoding=UTF8", "--locale=C.UTF-8")
 
 
 class StillStartingError(EmbeddedError):
-    """The server lives but gives no answer yet."""
+    """The server is running but does not respond yet."""
 
 
 def embedded_server(
@@ -93,7 +93,7 @@ class EmbeddedServer:
                 host.share(self._users)
                 self._serve()
         except StillStartingError:
-            # A recovery that takes longer goes on, so that the next start can join it.
+            # A longer recovery continues, and the next start joins it.
             self._disown()
             self._users.close()
             raise
@@ -106,7 +106,7 @@ class EmbeddedServer:
         self._leave()
 
     def ensure(self) -> bool:
-        """Restart the server if it died; True when it had to. Cheap enough for once a second."""
+        """Restart the server if it died; return True if so. Cheap enough for each second."""
         if self._running() is not None:
             return False
         with host.explained(self.folder), host.locked(self.folder / "start.lock"):
@@ -135,12 +135,12 @@ class EmbeddedServer:
             self._process.returncode = 0
 
     def _serve(self) -> bool:
-        """Under the lock: wait for the server that runs, or start one; True when it did."""
+        """Under the lock, wait for the running server or start one; return True if started."""
         started = False
         pause = 0.02
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            # Only an answer proves that it is ready: a pid may be starting, recovering or stopping.
+            # A pid proves nothing: the server may be starting, recovering or stopping.
             if self._answers():
                 return started
             if self._running() is None:
@@ -170,15 +170,15 @@ class EmbeddedServer:
         return True
 
     def _running(self) -> int | None:
-        """The pid of the live server of this folder."""
+        """Return the pid of the running server of this folder, or None."""
         if self._process is not None and self._process.poll() is None:
-            return self._process.pid  # it may be too young to have written its pid
+            return self._process.pid  # it may not have written its pid yet
         pid = host.recorded_pid(self._data)
         return pid if pid is not None and host.serves(pid, self._data) else None
 
     def _accept_retry(self) -> None:
-        # What a killed server leaves in memory goes with its last child, a moment later; and a
-        # server that was orphaned before it wrote its pid shows itself as "already exists".
+        # The shared memory of a killed server disappears with its last child, a moment later. A
+        # server that was orphaned before it wrote its pid causes "already exists".
         words = self._last_words()
         killed = self._process is not None and self._process.returncode == -signal.SIGKILL
         if not killed and not re.search("shared memory|already exists", words):
@@ -189,7 +189,7 @@ class EmbeddedServer:
     def _launch(self) -> None:
         host.make_private(self._sockets)
         programs = host.runnable(self._programs)
-        # At each start, because initdb outlives a killed command for a moment and goes on writing.
+        # At each start, because initdb continues for a moment after its command was killed.
         for leftover in self.folder.glob("data.part-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         version = host.major_version(programs)
@@ -243,10 +243,10 @@ class EmbeddedServer:
             )
 
     def _forget_dead(self) -> None:
-        """PostgreSQL does not start while a recorded pid exists, be it a zombie or a stranger."""
+        """Remove files that stop PostgreSQL: the recorded pid may be of a zombie or a stranger."""
         (self._sockets / f"{host.SOCKET}.lock").unlink(missing_ok=True)
         pid = host.recorded_pid(self._data)
-        # The file of a pid that is gone stays: it also names the memory PostgreSQL has to check.
+        # The file of an ended process stays: it also names the memory that PostgreSQL checks.
         if pid is None or host.exists(pid):
             (self._data / "postmaster.pid").unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""What ties a child process to `backend dev`: one end of a pair of sockets.
+"""The pair of sockets between `backend dev` and a child process.
 
-Through it the child tells when it is ready or why it will never be, and hears the silence of a
-parent that has died.
+The child reports that it is ready, or why it failed. The end of the parent closes the socket, which
+stops the child.
 """
 
 import os
@@ -12,16 +12,16 @@ import threading
 from contextlib import suppress
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Seconds for what still runs in a child that is to stop.
+# Seconds that running requests and jobs have when a child stops.
 DEV_PATIENCE = 2
 READY = b"ready"
-# Far less than the two sockets hold, so that telling never waits.
+# Far less than the buffers of the sockets, so that reporting never blocks.
 LONGEST_REASON = 20_000
 
 
-def take_up() -> tuple[socket.socket, list[socket.socket]]:
-    """The lifeline, and the other sockets that came with it: file descriptors in `sys.argv`."""
-    # Ctrl-C reaches every process of a terminal; here it must not print a traceback.
+def inherit() -> tuple[socket.socket, list[socket.socket]]:
+    """Return the lifeline and the other sockets whose file descriptors are in `sys.argv`."""
+    # Ctrl-C reaches all processes of the terminal; a child must not print a traceback.
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     lifeline, *sockets = (socket.socket(fileno=int(each)) for each in sys.argv[1:])
@@ -29,9 +29,9 @@ def take_up() -> tuple[socket.socket, list[socket.socket]]:
     return lifeline, sockets
 
 
-def tell_failure(line: socket.socket, reason: str) -> None:
-    """Say why this child ends before it was ready."""
-    # A parent that has died hears nothing; the signal to stop is on its way.
+def report_failure(line: socket.socket, reason: str) -> None:
+    """Report why this child ends before it is ready."""
+    # If the parent has died, a signal stops this process.
     with suppress(OSError):
         line.send(reason.encode(errors="replace")[:LONGEST_REASON])
 

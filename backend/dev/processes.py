@@ -13,9 +13,9 @@ from backend.dev.lifeline import DEV_PATIENCE, LONGEST_REASON, READY, STOP_SIGNA
 
 
 class Child:
-    """A process that runs one module of the command line, until its `with` block is left.
+    """A process that runs one module of the command line until the end of its `with` block.
 
-    Its sockets outlive it, so that requests wait for a restart.
+    The parent keeps its sockets open, so that requests wait for a restart.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: socket.socket | None = None
         self._ready = False
-        self._told = b""
+        self._report = b""
 
     def __enter__(self) -> Self:
         return self
@@ -37,44 +37,44 @@ class Child:
 
     @property
     def started(self) -> bool:
-        """Whether it was started and its end is not known yet."""
+        """Whether the process was started and its end was not noticed yet."""
         return self._process is not None
 
     def ended(self) -> int | None:
-        """The exit code of a process that has ended by itself, once."""
+        """Return the exit code of a process that has ended by itself, once; otherwise None."""
         code = self._process.poll() if self._process else None
         if code is not None:
             self._process = None
         return code
 
     def is_ready(self, patience: float = 0) -> bool:
-        """Whether it has said so; within `patience` seconds, unless it ends before."""
+        """Whether the process has reported it, or does so within `patience` seconds."""
         if self._ready or self._lifeline is None:
             return self._ready
-        # Readable with the word, or at the end of a process that will not say it any more.
+        # Readable at the report, or at the end of the process.
         if select.select([self._lifeline], [], [], patience)[0]:
-            self._told += self._lifeline.recv(LONGEST_REASON)
-            self._ready = self._told == READY
+            self._report += self._lifeline.recv(LONGEST_REASON)
+            self._ready = self._report == READY
             if not self._ready and patience and self._process is not None:
                 self._wait(DEV_PATIENCE)
         return self._ready
 
     def failure(self) -> str:
-        """Why a process has ended that never was ready, if it said so before."""
-        return "" if self.is_ready() else self._told.decode(errors="replace")
+        """Return the reported reason of a process that ended before it was ready, or ""."""
+        return "" if self.is_ready() else self._report.decode(errors="replace")
 
     def start(self) -> None:
-        """Start it, after the end of the one before."""
+        """Stop the running process and start a new one."""
         self.stop()
-        self._ready, self._told = False, b""
+        self._ready, self._report = False, b""
         self._lifeline, theirs = socket.socketpair()
         passed = [theirs.fileno(), *(each.fileno() for each in self._sockets)]
         command = [sys.executable, "-m", self._module, *map(str, passed)]
-        # A signal in the middle would leave a process that nobody knows. The child inherits the
-        # mask, and lifts it when it can take the signals without a traceback.
+        # A signal during the start would leave a process without an owner. The child inherits the
+        # mask and removes it once it handles the signals.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            # Not in a session of its own: breakpoint() needs the terminal.
+            # Without a session of its own, because breakpoint() needs the terminal.
             self._process = subprocess.Popen(command, env=self._environment, pass_fds=passed)
         finally:
             theirs.close()

@@ -1,4 +1,4 @@
-"""The limits of an application, as its settings want them."""
+"""The rate limiter of an application, built from values of its settings."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,18 +17,18 @@ from backend.ratelimit.rules import LimitResult, Rule, Storage, limit_result
 KEY_BYTES = 16
 
 
-async def nothing() -> None:
-    """Lets go of what holds nothing."""
+async def close_nothing() -> None:
+    """Close a store without connections."""
 
 
 @dataclass(frozen=True)
 class RateLimiter:
-    """What the context holds where limits are on."""
+    """The quotas of requests, and the durable counts of attempts."""
 
     secret: bytes
     quotas: Quotas
-    close: Callable[[], Awaitable[None]] = nothing
-    # By path and address, where nothing but the address says who is calling.
+    close: Callable[[], Awaitable[None]] = close_nothing
+    # By path and address, for requests that are identified by their address only.
     refused: RefusalCache = field(default_factory=RefusalCache)
     _attempts: PostgresCounts = field(default_factory=lambda: PostgresCounts("guesses"))
     _counting: WeakValueDictionary[bytes, Coalescer[bytes, Count]] = field(
@@ -37,15 +37,15 @@ class RateLimiter:
     _cached: dict[Sequence[Rule], CachedCounter] = field(default_factory=dict)
 
     def key(self, name: str) -> bytes:
-        """A name as it is stored: a keyed hash, from which it cannot be read."""
+        """Return the stored form of a name: a keyed hash, which does not reveal the name."""
         data = name.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self.secret, digest_size=KEY_BYTES).digest()
 
     async def hit(self, name: str, rules: Sequence[Rule], reader: QueryRunner) -> LimitResult:
-        """Count an attempt at what `name` names, durably; it may be given back.
+        """Count an attempt durably; it may be refunded.
 
-        Those that come at once share a round trip; nobody waits for another name's, whose row a
-        transaction may hold.
+        Concurrent attempts of one name share a round trip. Names do not wait for each other,
+        because a transaction may hold the row of a name.
         """
         key = self.key(name)
         coalescer = self._counting.get(key)
@@ -58,7 +58,7 @@ class RateLimiter:
     async def hit_cached(
         self, name: str, rules: Sequence[Rule], reader: QueryRunner
     ) -> LimitResult:
-        """Count durably what is never given back."""
+        """Count durably an action that is never refunded."""
         counter = self._cached.get(rules)
         if counter is None:
             counter = CachedCounter(rules, database_counter(self._attempts, rules, reader))
@@ -69,7 +69,7 @@ class RateLimiter:
 def database_counter(
     counts: PostgresCounts, rules: Sequence[Rule], reader: QueryRunner
 ) -> Send[bytes, Count]:
-    """Sends a batch to a table of the database."""
+    """Return a function that counts a batch of hits in a table of the database."""
     limits, seconds = [each.limit for each in rules], [each.window for each in rules]
 
     async def hit(hits: Mapping[bytes, int]) -> dict[bytes, Count]:
@@ -86,9 +86,9 @@ def make_limiter(
     reader: QueryRunner,
     redis_url: SecretStr | None = None,
 ) -> RateLimiter:
-    """A limiter that counts requests by `rules` in `storage`. Opens no connection.
+    """Create a limiter that counts requests by `rules` in `storage`, without connecting.
 
-    `secret` keys the hashes of stored keys. `ValueError` for a `redis_url` that cannot be used.
+    `secret` keys the hashes of stored names. Raise `ValueError` for an unusable `redis_url`.
     """
     if storage == "memory":
         return RateLimiter(secret, Quotas(rules, Memory(rules)))
@@ -96,19 +96,19 @@ def make_limiter(
         return RateLimiter(
             secret, Quotas(rules, database_counter(PostgresCounts("quotas"), rules, reader))
         )
-    from backend.ratelimit.redis import RedisCounts  # noqa: PLC0415  # takes 0.25 s
+    from backend.ratelimit.redis import RedisCounts  # noqa: PLC0415  # import takes 0.25 s
 
     assert redis_url is not None
     try:
         shared = RedisCounts(redis_url, rules)
     except TypeError as error:
-        # An option of the URL that the client does not know.
+        # The client does not know an option of the URL.
         raise ValueError(*error.args) from None
     return RateLimiter(secret, Quotas(rules, shared.hit), shared.close)
 
 
 def redis_check(url: SecretStr) -> Callable[[object], Awaitable[None]]:
-    """A readiness check that raises unless Redis answers at once."""
+    """Return a readiness check that raises unless Redis answers in time."""
 
     async def check(_: object) -> None:
         from backend.ratelimit.redis import ping  # noqa: PLC0415  # takes 0.25 s

@@ -1,9 +1,8 @@
-"""Counts in the memory of one process, and the algorithm in its plainest form.
+"""Counts in the memory of one process: the reference implementation of the algorithm.
 
-The hits of a key are kept in buckets: those of one sixtieth of a window share one, which counts
-until the newest of them has left the window. So there are never more than a limit allows in any
-window, wherever it begins; a key costs the same however high its limit; and an hour's worth of
-hits comes back minute by minute.
+The hits of a key are grouped into buckets of a sixtieth of the window. A bucket counts until its
+newest hit has left the window, so no window, wherever it begins, exceeds its limit. The memory of
+a key does not depend on its limit, and the allowance of an hour returns minute by minute.
 """
 
 import time
@@ -20,12 +19,12 @@ MAX_KEYS = 20_000
 
 
 def monotonic() -> int:
-    """Microseconds, of a clock that is never set."""
+    """Return the time of the monotonic clock in microseconds."""
     return time.monotonic_ns() // 1000
 
 
 class Window:
-    """The buckets of a key for one rule: times of their newest hits, how many, and the sum."""
+    """The buckets of a key for one rule: newest time and number of hits of each, and the sum."""
 
     __slots__ = ("at", "hits", "limit", "microseconds", "used")
 
@@ -57,12 +56,12 @@ class Window:
             self.hits.append(hits)
 
     def wait(self, now: int) -> int:
-        """Microseconds until its oldest bucket leaves; it is never over its limit."""
+        """Return the microseconds until the oldest bucket leaves the window."""
         return self.at[0] + self.microseconds - now if self.at else 0
 
 
 class Memory:
-    """As many keys as fit; the one that has been quiet longest makes room for a new one."""
+    """Counts of at most `MAX_KEYS` keys; a new key replaces the least recently used one."""
 
     def __init__(self, rules: Sequence[Rule], clock: Callable[[], int] = monotonic) -> None:
         self._rules = rules
@@ -74,7 +73,7 @@ class Memory:
         return len(self._keys)
 
     def hit(self, key: bytes, wanted: int = 1) -> Count:
-        """Count as many of `wanted` hits as all rules allow."""
+        """Count as many of the `wanted` hits as all rules allow."""
         now = self._clock()
         windows = self._keys.get(key)
         if windows is None:
@@ -94,7 +93,7 @@ class Memory:
         )
 
     def _make_room(self, now: int) -> None:
-        """Forget two keys at most, so that nobody waits for a big clean-up."""
+        """Remove at most two keys, so that no request waits for a long clean-up."""
         for _ in range(2):
             key, windows = next(iter(self._keys.items()), (b"", None))
             if windows is None:

@@ -1,8 +1,8 @@
-"""Counts of what a key has done lately, in rows that any number of processes share.
+"""Counts of recent hits by key, in rows of PostgreSQL that all processes share.
 
-One statement looks, decides and counts while it holds the row, so that of any number of parallel
-attempts exactly as many pass as may. The table of quotas is unlogged, so its writes wait for no
-disk, and a crash of the server empties it; guesses are as durable as everything else.
+One statement reads, decides and counts while it holds the row, so parallel attempts never exceed a
+limit. The table of quotas is unlogged: its writes do not wait for the disk, and a crash of the
+server empties it. The table of guesses is durable.
 """
 
 import random
@@ -18,18 +18,18 @@ from backend.db.errors import DatabaseUnavailableError
 from backend.db.query_runner import Query, QueryRunner
 
 Table = Literal["quotas", "guesses"]
-# What has expired is removed by the way, from one of so many parts of the table at a time. So no
-# more rows than the product of both are kept longer than they are needed.
+# Expired rows are removed while counting, from one of 256 parts of the table after each 50 keys. At
+# most the product of both numbers of rows is kept longer than needed.
 PARTS = 256
 KEYS_PER_SWEEP = 50
 
 
 class Count(NamedTuple):
-    """What was found out about a key.
+    """The counts of a key.
 
-    passed  how many of the hits asked for were counted
-    used    hits that count now, for each rule
-    waits   microseconds until one hit more will count than now, for each rule
+    passed  number of the requested hits that were counted
+    used    hits in the window, for each rule
+    waits   microseconds until the oldest hits leave the window, for each rule
     """
 
     passed: int
@@ -38,7 +38,7 @@ class Count(NamedTuple):
 
 
 class Statement(Query):
-    """SQL as it stands, for what is no SELECT."""
+    """A statement in SQL that is not a SELECT."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ class Statement(Query):
 
 
 class PostgresCounts:
-    """One of the tables, as one process uses it."""
+    """Counts in one of the two tables."""
 
     def __init__(self, table: Table) -> None:
         name = f"rate_limit_{table}"
@@ -58,8 +58,8 @@ class PostgresCounts:
         self._hit = Statement(hit)
         self._sweep = Statement(_SWEEP.format(table=name))
         self._counted = 0
-        # Several processes need not begin with the same.
-        self._part = random.randrange(PARTS)  # noqa: S311  # nothing secret about it
+        # Processes begin with different parts.
+        self._part = random.randrange(PARTS)  # noqa: S311  # not a secret
 
     async def hit(
         self,
@@ -69,10 +69,10 @@ class PostgresCounts:
         seconds: Sequence[int],
         moment: int | None = None,
     ) -> dict[bytes, Count]:
-        """Count as many of each key's hits as all rules (`limits` in so many `seconds`) allow.
+        """Count as many of each key's hits as all rules (`limits` in `seconds`) allow.
 
-        A key is always used with the same windows: the hits of others are forgotten. `moment`
-        (microseconds since 1970) replaces the database's clock, in tests.
+        A key must always be used with the same windows; hits of other windows are discarded.
+        `moment` (microseconds since 1970) replaces the clock of the database in tests.
         """
         rows = await reader.all(
             self._hit,
@@ -86,32 +86,32 @@ class PostgresCounts:
         if self._counted >= KEYS_PER_SWEEP:
             self._counted = 0
             self._part = (self._part + 1) % PARTS
-            # What is counted is counted, whatever becomes of the broom.
+            # The hits are counted already, so a failed sweep does not matter.
             with suppress(psycopg.Error, DatabaseUnavailableError):
                 await self.sweep(reader, self._part)
         return {row["key"]: Count(row["passed"], row["used"], row["waits"]) for row in rows}
 
     async def sweep(self, reader: QueryRunner, part: int) -> None:
-        """Remove what has expired from this part of the table, waiting for nobody."""
+        """Remove expired rows from a part of the table, except for locked ones."""
         following = bytes([part + 1]) if part + 1 < PARTS else None
         await reader.all(self._sweep, low=bytes([part]), high=following)
 
 
 async def refund(reader: QueryRunner, key: bytes) -> None:
-    """Take back the newest hit of a guessing key."""
+    """Remove the newest hit of a key of guesses."""
     await reader.all(_GIVE_BACK, key=key)
 
 
-async def clear(place: QueryRunner | AsyncSession, key: bytes) -> None:
-    """Forget all hits of a guessing key: at once, or in a session's transaction."""
-    if isinstance(place, QueryRunner):
-        await place.all(Statement(_CLEAR.replace(":key", "%(key)s")), key=key)
+async def clear(target: QueryRunner | AsyncSession, key: bytes) -> None:
+    """Remove all hits of a key of guesses: immediately, or in the transaction of a session."""
+    if isinstance(target, QueryRunner):
+        await target.all(Statement(_CLEAR.replace(":key", "%(key)s")), key=key)
     else:
-        await (await place.connection()).execute(text(_CLEAR), {"key": key})
+        await (await target.connection()).execute(text(_CLEAR), {"key": key})
 
 
-# In the order of the keys, so that two batches never wait for each other. The hits asked for go
-# through the column `passed`: a key without a row could not pass more than that either.
+# Rows are locked in the order of their keys, so two batches cannot deadlock. The column `passed`
+# carries the requested hits: a key without a row cannot pass more than those.
 _HIT = """
 INSERT INTO {table} AS kept (key, windows, passed, used, waits, expires_at)
 SELECT asked.key, counted.*
@@ -130,9 +130,9 @@ ON CONFLICT (key) DO UPDATE SET (windows, passed, used, waits, expires_at) = (
 )
 RETURNING key, passed, used, waits
 """
-# The same, but a key that is known to be full is only read: a refusal then waits for no row and
-# no disk, so that a flood of them costs little. What passes is looked at twice, which is why
-# requests are counted without this.
+# A key that has reached its limit is only read: refusals then wait for no row lock and no disk, so
+# a flood of them costs little. Attempts that pass are counted twice, which is why requests are
+# counted without this.
 _HIT_OR_REFUSE = """
 WITH refused AS MATERIALIZED (
     SELECT asked.key, counted.passed, counted.used, counted.waits
@@ -146,7 +146,7 @@ WITH refused AS MATERIALIZED (
 SELECT * FROM counted UNION ALL SELECT * FROM refused
 """
 _UNLESS = "WHERE asked.key NOT IN (SELECT key FROM refused)"
-# No index on the time: it would have to be changed with every hit.
+# The time has no index, because every hit would have to update it.
 _SWEEP = """
 DELETE FROM {table} WHERE key IN (
     SELECT key FROM {table}

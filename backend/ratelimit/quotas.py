@@ -1,4 +1,4 @@
-"""What a caller may ask in all: the same rules for everybody, counted before each answer."""
+"""Quotas: the number of requests of each caller, counted before each response."""
 
 import time
 from collections.abc import Hashable, Sequence
@@ -9,12 +9,12 @@ from backend.ratelimit.postgres import Count
 from backend.ratelimit.rules import LimitResult, Rule, limit_result, policy_of, refusal
 
 MAX_REFUSED = 20_000
-# Then it is asked again: what counts may have lost its counts meanwhile.
+# A refusal is then looked up again, because the store may have lost its counts.
 REMEMBERED_SECONDS = 10
 
 
 class RefusalCache:
-    """Who has been refused until some time; the oldest make room for new ones."""
+    """Refusals by key with their end; the oldest are removed for new ones."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[float, float, LimitResult]] = {}
@@ -23,7 +23,7 @@ class RefusalCache:
         return len(self._known)
 
     def find(self, key: Hashable) -> LimitResult | None:
-        """The refusal, as it reads now."""
+        """Return the refusal with the time that is left, or None."""
         known = self._known.get(key)
         if known is None:
             return None
@@ -36,7 +36,7 @@ class RefusalCache:
         return refusal(refused.rule, ends - now, refused.policy)
 
     def remember(self, key: Hashable, refused: LimitResult) -> None:
-        # Nobody is to wait longer than they have been told.
+        # Never extend a wait that Retry-After has announced.
         if self.find(key) is not None:
             return
         while len(self._known) >= MAX_REFUSED:
@@ -47,10 +47,10 @@ class RefusalCache:
 
 
 class CachedCounter:
-    """Counts at the place that all processes share, of what nobody gives back.
+    """Counts in a store that all processes share, of actions that are never refunded.
 
-    So a refusal holds until its time is over, and is remembered: floods of what is refused stay in
-    this process.
+    A refusal is therefore valid until its end and is cached: repeated refused requests cost no
+    round trip.
     """
 
     def __init__(self, rules: Sequence[Rule], send: Send[bytes, Count]) -> None:
@@ -69,16 +69,16 @@ class CachedCounter:
 
 
 class Quotas:
-    """Counts requests: here, or by `send` at the place that all processes share."""
+    """Counts requests in memory, or with `send` in a store that all processes share."""
 
-    def __init__(self, rules: Sequence[Rule], place: Memory | Send[bytes, Count]) -> None:
+    def __init__(self, rules: Sequence[Rule], store: Memory | Send[bytes, Count]) -> None:
         self.rules = rules
         self.policy = policy_of(rules)
-        self._memory = place if isinstance(place, Memory) else None
-        self._shared = None if isinstance(place, Memory) else CachedCounter(rules, place)
+        self._memory = store if isinstance(store, Memory) else None
+        self._shared = None if isinstance(store, Memory) else CachedCounter(rules, store)
 
     async def hit(self, key: bytes) -> LimitResult:
-        """Count one request, unless it is one too many."""
+        """Count one request unless it exceeds a limit."""
         if self._shared is not None:
             return await self._shared.hit(key)
         assert self._memory is not None

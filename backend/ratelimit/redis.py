@@ -1,6 +1,6 @@
-"""Counts in Redis, which all processes share; in this one's memory while Redis is away.
+"""Counts in Redis, shared by all processes; in memory while Redis is unavailable.
 
-Imported only where there is a Redis: the library takes a quarter of a second.
+This module is imported only if a Redis is configured: importing its library takes 0.25 s.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from backend.ratelimit.rules import Rule
 Word = bytes | str | int
 log = structlog.get_logger()
 
-# Of connecting, asking and being answered together: ten times a hundredth of a second.
+# The timeout of connecting, sending and receiving together: ten ticks of 10 ms.
 TICK_SECONDS, TICKS = 0.01, 10
 PAUSE_SECONDS = 1.0
 PREFIX = "trellis:limits:"
 
 
-class Patience:
-    """Raises `TimeoutError` in its block after a tenth of a second in which the loop was running.
+class LoopTimeout:
+    """Raises `TimeoutError` in its block after 0.1 s in which the event loop was running.
 
-    A deadline would pass also while this process had no time to read the answer that had come.
+    A deadline would also expire while this process is too busy to read a response that has arrived.
     """
 
     async def __aenter__(self) -> None:
@@ -57,14 +57,14 @@ class Patience:
 
 
 class RedisCounts:
-    """One connection, for one question at a time.
+    """Counts over one connection, with one request to Redis at a time.
 
-    A question that is not answered in time is answered from memory, and so are all that come
-    within the next second: nobody waits for a Redis that is known to be away.
+    If Redis does not respond in time, the memory of this process counts for the next second, so
+    that requests do not wait for an unavailable Redis.
     """
 
     def __init__(self, url: SecretStr, rules: Sequence[Rule]) -> None:
-        # Wrong words in it should be told at the start.
+        # An invalid URL must raise at startup.
         new_connection(url)
         self._url = url
         self._windows = [str(each) for rule in rules for each in (rule.limit, rule.window)]
@@ -74,7 +74,7 @@ class RedisCounts:
         self._away = False
 
     async def hit(self, hits: Mapping[bytes, int], moment: int = 0) -> dict[bytes, Count]:
-        """Count each key's hits. `moment` replaces the clock of Redis, in tests."""
+        """Count the hits of each key. `moment` replaces the clock of Redis in tests."""
         if time.monotonic() >= self._away_until:
             try:
                 found = await self._ask(hits, moment)
@@ -82,7 +82,7 @@ class RedisCounts:
                 await self.close()
                 self._away_until = time.monotonic() + PAUSE_SECONDS
                 if not self._away:
-                    # Its message may name hosts and users.
+                    # The message of the error may contain hosts and user names.
                     log.warning("redis_away", reason=type(error).__name__)
                 self._away = True
             else:
@@ -100,13 +100,13 @@ class RedisCounts:
     async def _ask(self, hits: Mapping[bytes, int], moment: int) -> dict[bytes, Count]:
         keys = [PREFIX + key.hex() for key in hits]
         arguments: Sequence[Word] = [len(keys), *keys, moment, *self._windows, *hits.values()]
-        async with Patience():
+        async with LoopTimeout():
             try:
                 found = await self._run(arguments)
             except LostError:
                 if self._connection is None:
                     raise
-                # It had been idle, and Redis has been started anew or has closed it meanwhile.
+                # Redis has restarted, or has closed the idle connection.
                 await self.close()
                 found = await self._run(arguments)
         half = len(self._windows) // 2
@@ -135,7 +135,7 @@ async def ping(url: SecretStr) -> None:
     """Raise unless Redis answers in time."""
     connection = new_connection(url)
     try:
-        async with Patience():
+        async with LoopTimeout():
             await _connect(connection)
             await _command(connection, "PING")
     finally:

@@ -1,4 +1,4 @@
-"""What is allowed, and what became of an attempt."""
+"""Rules of rate limits, and the result of an attempt."""
 
 import math
 import re
@@ -19,14 +19,14 @@ _RULE = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """At most `limit` in any `window` seconds, wherever it begins."""
+    """At most `limit` hits in any `window` of seconds."""
 
     limit: int
     window: int
 
     @property
     def name(self) -> str:
-        """`minute`, `5-minutes`: how answers call it."""
+        """The name of the rule in response headers, such as `minute` or `5-minutes`."""
         unit = next(unit for unit in reversed(SECONDS) if self.window % SECONDS[unit] == 0)
         count = self.window // SECONDS[unit]
         return unit if count == 1 else f"{count}-{unit}s"
@@ -34,12 +34,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class LimitResult:
-    """What became of an attempt, by the rule that leaves the least.
+    """The result of an attempt, by the rule with the least remaining.
 
-    remaining    how many more would pass now
-    reset        seconds until one more would than now
-    retry_after  whole seconds until a refused attempt would pass; 0 if it did
-    policy       of a refusal: all the rules there are, as `RateLimit-Policy` tells them
+    remaining    number of attempts that would pass now
+    reset        seconds until that number increases
+    retry_after  whole seconds until a refused attempt would pass; 0 if it passed
+    policy       of a refusal: all rules, in the form of `RateLimit-Policy`
     """
 
     allowed: bool
@@ -54,9 +54,9 @@ ALLOWED = LimitResult(allowed=True, remaining=MAX_LIMIT, reset=0, retry_after=0)
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
-    """Rules in the order of their windows, from `60/minute;1000/hour` or `10/5 minutes`.
+    """Parse rules such as `60/minute;1000/hour` or `10/5 minutes`; the shortest window comes first.
 
-    Raises `ValueError` with a sentence for whoever wrote it.
+    Raise `ValueError` with a sentence for the author of the text.
     """
     rules = []
     for part in text.split(";"):
@@ -72,11 +72,11 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: rule.window))
 
 
-def limit_result(rules: Sequence[Rule], count: Count, place: int = 0) -> LimitResult:
-    """Of the attempt at `place`, from 0, of those that were counted together."""
-    later = count.passed - 1 - place
+def limit_result(rules: Sequence[Rule], count: Count, position: int = 0) -> LimitResult:
+    """Return the result of the attempt at `position` (from 0) among those counted together."""
+    later = count.passed - 1 - position
     if later < 0:
-        # Those of them that still hold their limit once all who passed are counted.
+        # Rules whose limit is reached once all attempts that passed are counted.
         full = [
             (wait, rule)
             for rule, used, wait in zip(rules, count.used, count.waits, strict=True)
@@ -94,10 +94,10 @@ def limit_result(rules: Sequence[Rule], count: Count, place: int = 0) -> LimitRe
 
 
 def refusal(rule: Rule, wait: float, policy: str) -> LimitResult:
-    """Of an attempt that would pass in so many seconds."""
+    """Return the result of a refused attempt that would pass after `wait` seconds."""
     return LimitResult(False, 0, wait, max(1, math.ceil(wait)), rule, policy)
 
 
 def policy_of(rules: Sequence[Rule]) -> str:
-    """How `RateLimit-Policy` tells them."""
+    """Return the value of `RateLimit-Policy`."""
     return ", ".join(f'"{each.name}";q={each.limit};w={each.window}' for each in rules)

@@ -1,4 +1,4 @@
-"""One attempt at a job: what the log says of it, and when the next one is."""
+"""One attempt at a job: its execution, its log line, and the time of the next attempt."""
 
 import asyncio
 import time
@@ -18,21 +18,22 @@ from backend.db.errors import driver_error, is_unavailable
 log = structlog.get_logger()
 
 LONGEST_PAUSE = 3 * 3600.0
-# So often a job may at least be tried when others than itself were the reason that it failed.
+# The least number of attempts if outages or ended workers, and not the job, were the reason.
 PATIENT_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """The times a worker keeps, in seconds.
+    """The times of a worker, in seconds.
 
-    heartbeat    between two signs of life
-    answer       for the database to answer the worker itself; then it counts as away
-    dead_after   without a sign of life its jobs are others'. A worker that cannot give any has let
-                 go of them before: `heartbeat`, twice `answer` and `patience` are less
-    poll         between two looks for jobs whose time has come; of new ones it hears at once
-    patience     for jobs that run when it is asked to stop
-    first_pause  between the first attempt and the second
+    heartbeat    interval of heartbeats
+    answer       timeout of the worker's own statements; then the database counts as unavailable
+    dead_after   age of a heartbeat after which other workers take over the jobs. It exceeds the sum
+                 of `heartbeat`, twice `answer` and `patience`, so that a worker without a database
+                 has stopped its jobs before
+    poll         interval of looking for scheduled jobs; new jobs are notified
+    patience     time that running jobs have when the worker stops
+    first_pause  time between the first attempt and the second
     """
 
     heartbeat: float = 5
@@ -44,18 +45,19 @@ class WorkerConfig:
 
 
 class JobCancelledItselfError(Exception):
-    """A job was cancelled, and not because its worker stops."""
+    """A job was cancelled for another reason than the stop of its worker."""
 
 
 def backoff_delay(attempt: int, first: float) -> float:
-    """Seconds between the attempt of this number, from 1 on, and the next: thrice as many each."""
+    """Return the seconds between an attempt (from 1) and the next; they triple each time."""
     return min(first * 3.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
 
 
 def is_last(job: Job, attempt: int, error: BaseException | None = None) -> bool:
-    """Whether the job is dead when this attempt has failed with this error.
+    """Whether a job is dead after this attempt failed with `error`.
 
-    None is the end of the worker. Neither that nor an outage is the job's fault; but it might be.
+    None stands for the end of the worker. A job gets more attempts after that and after outages,
+    but not without limit, because it may be their cause.
     """
     if error is None or is_unavailable(error):
         return attempt >= max(job.attempts, PATIENT_ATTEMPTS)
@@ -63,7 +65,7 @@ def is_last(job: Job, attempt: int, error: BaseException | None = None) -> bool:
 
 
 class Backoff(BaseRetryStrategy):
-    """After a failure the next attempt is later; a job that was interrupted goes on at once."""
+    """Delays the next attempt after a failure; an interrupted job is retried immediately."""
 
     def __init__(self, job: Job, config: WorkerConfig) -> None:
         self._job = job
@@ -84,11 +86,11 @@ class Backoff(BaseRetryStrategy):
 async def attempt(
     context: Context, job: Job, config: WorkerConfig, running: JobContext, arguments: dict[str, Any]
 ) -> None:
-    """Run the job once, and say in one line what came of it; then raise what it raised."""
+    """Run the job once, log the outcome in one line, and raise what the job raised."""
     number = running.job.attempts + 1
-    # Whatever the job itself logs tells which one it was.
+    # All log lines of the job carry its name, id and attempt.
     structlog.contextvars.bind_contextvars(job=job.name, job_id=running.job.id, attempt=number)
-    # procrastinate gives what the clock starts the moment it was due.
+    # procrastinate passes the due time to scheduled jobs.
     by_clock = job.cron is not None and arguments.pop("timestamp", None) is not None
     started = time.perf_counter()
     try:
@@ -105,9 +107,9 @@ async def attempt(
                 "job_failed", **described, retry_in=backoff_delay(number, config.first_pause)
             )
         raise
-    # What the clock starts may start three times a minute, for ever.
-    tell = log.debug if by_clock else log.info
-    tell("job_done", duration_ms=round((time.perf_counter() - started) * 1000, 2))
+    # Scheduled jobs may run three times a minute.
+    write = log.debug if by_clock else log.info
+    write("job_done", duration_ms=round((time.perf_counter() - started) * 1000, 2))
 
 
 async def _run(context: Context, job: Job, running: JobContext, arguments: dict[str, Any]) -> None:
@@ -121,9 +123,9 @@ async def _run(context: Context, job: Job, running: JobContext, arguments: dict[
 
 
 def describe_error(error: BaseException, *, whole: bool) -> dict[str, Any]:
-    """An error for the log. Unless `whole`, without its text: that may quote what is secret."""
+    """Describe an error for the log, without its text unless `whole`: it may quote secrets."""
     if is_unavailable(error):
-        return {"error": type(driver_error(error)).__name__}  # whatever was being done
+        return {"error": type(driver_error(error)).__name__}
     if whole:
         return {"error": type(error).__name__, "exc_info": error}
     parts: list[str] = []

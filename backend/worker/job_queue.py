@@ -1,4 +1,4 @@
-"""The queue as a worker sees it: procrastinate's, made so that no job is lost or left behind."""
+"""The queue of a worker: procrastinate's, extended so that no job is lost or left behind."""
 
 import asyncio
 import time
@@ -24,10 +24,10 @@ from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
 
 log = structlog.get_logger()
 
-# Any number no other lock of this application uses.
+# An arbitrary number that no other advisory lock of this application uses.
 REQUEUE_LOCK = 7_265_331
 _HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
-# Added to each of the following. A worker that was taken for dead, and was not, has lost its jobs.
+# Appended to the following statements: a worker that was declared dead has lost its jobs.
 _OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"
 _DELETE = "DELETE FROM procrastinate_jobs"
 _MARK_FAILED = (
@@ -39,17 +39,17 @@ _GIVE_BACK = (
 )
 _RETRY = f"{_GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s"
 _AGE = "SELECT now() - min(at) FROM procrastinate_events WHERE job_id = procrastinate_jobs.id"
-# What is never known again is looked at more and more seldom.
+# Back off on job names that this release does not know.
 _BACK_OFF = (
     f"{_GIVE_BACK}, scheduled_at = now()"
     f" + greatest(interval '30 seconds', least(interval '6 hours', ({_AGE}) / 4))"
 )
-# A job that fails each time would otherwise leave thousands of failures a day.
+# A scheduled job that always fails would otherwise leave thousands of rows a day.
 _REPLACE = (
     "DELETE FROM procrastinate_jobs WHERE queue_name = %(queue)s AND task_name = %(name)s"
     " AND status IN ('todo', 'failed') AND id < %(id)s"
 )
-# So many at a time that it does not take longer than a worker may wait for its answer.
+# The limit keeps the statement within the timeout of a worker.
 _ABANDONED = """
 SELECT id, task_name, attempts, worker_id FROM procrastinate_jobs
 WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
@@ -67,7 +67,7 @@ _PRUNE = "SELECT procrastinate_prune_stalled_workers_v1(%s)"
 
 
 class WorkerDeclaredDeadError(Exception):
-    """Others have taken this worker for dead, and its jobs: it must begin anew."""
+    """Other workers declared this one dead and took over its jobs, so it must restart."""
 
 
 Outcome = tuple[LiteralString, StoredJob, dict[str, Any]]
@@ -75,9 +75,9 @@ Outcome = tuple[LiteralString, StoredJob, dict[str, Any]]
 
 @dataclass
 class UnstoredOutcomes:
-    """What a worker of this process could not tell the database any more; the next one does.
+    """Outcomes that a worker of this process could not store; the next worker stores them.
 
-    Without that, jobs that were done would be run again, and wait to be missed for that.
+    Otherwise finished jobs would run again once they count as abandoned.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -86,7 +86,7 @@ class UnstoredOutcomes:
 
 
 class Queue(JobManager):
-    """What procrastinate's worker calls, for the jobs that this release knows by name."""
+    """The job manager of procrastinate's worker, for the jobs that this release knows."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Queue(JobManager):
         self.on_broken: Callable[[], None] = lambda: None
 
     async def take_over(self) -> None:
-        """Make up for what was left undone, here and by workers that are dead."""
+        """Store outcomes that were not stored, and requeue the jobs of dead workers."""
         while self._unstored.outcomes:
             statement, job, values = self._unstored.outcomes[-1]
             try:
@@ -113,7 +113,7 @@ class Queue(JobManager):
             except ConnectorException as error:
                 if is_unavailable(error.__cause__ or error):
                     raise
-            # If the database will not have it, the job counts as abandoned: it is tried again.
+            # If the database refuses the outcome, the job counts as abandoned and is retried.
             self._unstored.outcomes.pop()
         while self._unstored.workers:
             async with self._bounded():
@@ -123,7 +123,7 @@ class Queue(JobManager):
             await self.requeue_stalled()
 
     async def prune_stalled_workers(self, *_: Any) -> list[int]:
-        return []  # `requeue_stalled` does, and has just done it
+        return []  # `requeue_stalled` has just done it
 
     async def register_worker(self) -> int:
         async with self._or_break():
@@ -142,7 +142,7 @@ class Queue(JobManager):
                 job = await super().fetch_job(queues, worker_id)
                 if job is None or job.task_name in self._jobs:
                     return job
-                # Another release's, which may come yet, or come back.
+                # A newer release knows it, or an older one that may be rolled back to.
                 await self._change(_BACK_OFF, job)
             if job.task_name not in self._unstored.unknown:
                 self._unstored.unknown.add(job.task_name)
@@ -155,7 +155,7 @@ class Queue(JobManager):
         self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
     ) -> None:
         if retry_at is None:
-            # Interrupted, which is not the job's fault: it does not count.
+            # An interruption is not a failure of the job and does not count as an attempt.
             await self._settle(_GIVE_BACK, job)
         else:
             await self._settle(_RETRY, job, retry_at=retry_at)
@@ -163,29 +163,29 @@ class Queue(JobManager):
     async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
         try:
             async with self._or_break():
-                was_ours = await self._change(statement, job, **values)
+                was_owned = await self._change(statement, job, **values)
         except (ConnectorException, DatabaseUnavailableError):
-            # For the database it still runs, and would for as long as this worker lives.
+            # The database takes the job for running as long as this worker lives.
             self._unstored.outcomes.append((statement, job, values))
             return
-        if not was_ours:
+        if not was_owned:
             log.warning("job_was_taken", job=job.task_name, job_id=job.id)
 
     async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:
-        """Whether the job was still this worker's."""
+        """Execute a statement; return whether the job still belonged to this worker."""
         changed = await self.connector.execute_query_all_async(
             f"{statement} {_OWN}", job_id=job.id, worker_id=job.worker_id, **values
         )
         return bool(changed)
 
     def break_off(self, error: Exception) -> None:
-        """Have the workers of this queue end: they cannot do what they should."""
+        """Stop the workers of this queue because of an error that they cannot handle."""
         self.broken = self.broken or error
         self.on_broken()
 
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
-        """A connection may stay open while nobody answers: a proxy that stalls, a frozen server."""
+        """Limit the time of a block: a stalled proxy or server keeps the connection open."""
         try:
             async with asyncio.timeout(self._config.answer):
                 yield
@@ -194,7 +194,7 @@ class Queue(JobManager):
 
     @asynccontextmanager
     async def _or_break(self) -> AsyncIterator[None]:
-        """A worker does not always notice when what it does beside its jobs has failed."""
+        """Stop the workers if the block fails: procrastinate ignores some of these failures."""
         try:
             async with self._bounded():
                 yield
@@ -203,7 +203,7 @@ class Queue(JobManager):
             raise
 
     async def listen_for_jobs(self, **options: Any) -> None:
-        # Without a bound: what it waits for may never come.
+        # Without a timeout, because a notification may never arrive.
         try:
             await super().listen_for_jobs(**options)
         except Exception as error:
@@ -215,7 +215,7 @@ class Queue(JobManager):
     ) -> int | None:
         cron = self._jobs[job.task_name].cron
         if croniter(cron, defer_timestamp).get_next(float) <= time.time():
-            # Missed by a process that slept. A later time is due as well, and stands for all.
+            # The process was suspended, and a later time is due as well: only the last one counts.
             return None
         async with self._or_break():
             id = await super().defer_periodic_job(job, periodic_id, defer_timestamp)
@@ -226,7 +226,7 @@ class Queue(JobManager):
             return id
 
     async def update_heartbeat(self, worker_id: int) -> None:
-        """Give a sign of life, then take care of what dead workers have left."""
+        """Store a heartbeat, then requeue the jobs of dead workers."""
         async with self._or_break():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(_HEARTBEAT, [worker_id])
@@ -235,10 +235,10 @@ class Queue(JobManager):
             await self.requeue_stalled()
 
     async def requeue_stalled(self) -> None:
-        """Give back the jobs of workers without a heartbeat, and forget those workers."""
+        """Requeue the jobs of workers without a recent heartbeat, and remove those workers."""
         async with self._pool.connection() as connection, connection.transaction():
             cursor = connection.cursor(row_factory=dict_row)
-            # Two at a time would wait for each other's rows, of jobs and of workers, in a circle.
+            # Two transactions could deadlock on the rows of jobs and workers.
             await cursor.execute("SELECT pg_try_advisory_xact_lock(%s) AS ours", [REQUEUE_LOCK])
             turn = await cursor.fetchone()
             if not turn or not turn["ours"]:

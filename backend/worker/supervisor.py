@@ -1,6 +1,6 @@
-"""Runs jobs until it is asked to stop, and waits whenever the database is not there for it.
+"""Runs jobs until it is asked to stop, and waits while the database is unavailable.
 
-Not for the API: procrastinate, whose worker this is, costs a process 0.1 s and 10 MB.
+The API must not import it: procrastinate costs a process 0.1 s and 10 MB.
 """
 
 import asyncio
@@ -36,16 +36,16 @@ log = structlog.get_logger()
 
 CONCURRENCY = 10
 RETRY_SECONDS = 1.0
-# A daily job whose hour no worker saw is made up for; one that was made already is not repeated.
+# A scheduled job that no worker was there to start is run within a day after its time, once.
 MISSED_SECONDS = 24 * 3600
-DATABASE = "The database cannot be used: `backend doctor` tells why. Jobs run again once it can."
+DATABASE = "The database cannot be used: `backend doctor` says why. Jobs run again once it can."
 SCHEMA = "The schema is not at the newest revision: run `backend db upgrade`."
 POOLED = (
     "The worker needs a session, and a transaction pooler keeps none: set DATABASE_DIRECT_URL to "
     "the server itself."
 )
-TAKEN_FOR_DEAD = "It gave no sign of life for too long: others run its jobs, and it begins anew."
-FAILURE = "The worker has failed, as told before this, and begins anew."
+DECLARED_DEAD = "Its heartbeat was too late: other workers run its jobs, and it restarts."
+FAILURE = "The worker has failed (see the event before this one), and restarts."
 
 
 async def work(
@@ -56,9 +56,9 @@ async def work(
     config: WorkerConfig = WorkerConfig(),  # noqa: B008  # frozen
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the modules' jobs until `stopping` is set; then let go of the context's database.
+    """Run the modules' jobs until `stopping` is set; then close the database of the context.
 
-    `on_ready` is called whenever it begins to run jobs, so again after each interruption.
+    `on_ready` is called whenever the worker begins to run jobs, so again after each interruption.
     """
     _check_crons(modules)
     _silence_libraries()
@@ -70,7 +70,7 @@ async def work(
         supervisor = WorkerSupervisor(
             context, [job for module in modules for job in module.jobs], config
         )
-        # As it is when this process starts: what is copied beside it later is not its own.
+        # Read at startup: migrations that are deployed later belong to another release.
         history = revisions()
         described = None
         while not stopping.is_set():
@@ -89,7 +89,7 @@ async def work(
 
 
 def _check_crons(modules: Sequence[Module]) -> None:
-    # Not when the modules are found: only a worker has what reads such an expression.
+    # Not checked at discovery, because only workers import croniter.
     for module in modules:
         for job in module.jobs:
             if job.cron is not None and not croniter.is_valid(job.cron):
@@ -102,7 +102,7 @@ def _check_crons(modules: Sequence[Module]) -> None:
 async def _obstacle(
     context: Context, config: WorkerConfig, newest: str | None, known: frozenset[str]
 ) -> str | None:
-    """Why no job can be run now."""
+    """Return the reason why no job can run now, or None."""
     try:
         async with asyncio.timeout(config.answer):
             current = await current_revision(context.database.primary)
@@ -110,12 +110,12 @@ async def _obstacle(
         return str(error)
     except (DatabaseUnavailableError, psycopg.Error, TimeoutError):
         return DATABASE
-    # A revision this code does not know is a newer one's: a rolling update migrates first.
+    # An unknown revision is that of a newer release: a rolling update migrates first.
     return SCHEMA if current is None or (current in known and current != newest) else None
 
 
 class WorkerSupervisor:
-    """Worker after worker, each until it is told to stop or loses its database."""
+    """Runs one worker after the other, each until it is to stop or loses its database."""
 
     def __init__(self, context: Context, jobs: Iterable[Job], config: WorkerConfig) -> None:
         self._context = context
@@ -124,7 +124,7 @@ class WorkerSupervisor:
         self._unstored = UnstoredOutcomes()
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> str | None:
-        """Run jobs. None when asked to stop, otherwise why it had to end."""
+        """Run jobs; return None after a stop, otherwise the reason of the interruption."""
         error: Exception | None = None
         try:
             if not await self._has_session():
@@ -133,12 +133,12 @@ class WorkerSupervisor:
                 await queue.take_over()
                 await self._work(queue, stopping, on_ready)
                 error = queue.broken
-        except Exception as found:  # noqa: BLE001  # told below, whatever it is
+        except Exception as found:  # noqa: BLE001  # logged below
             error = found
         if stopping.is_set():
             return None
         if isinstance(error, WorkerDeclaredDeadError):
-            return TAKEN_FOR_DEAD
+            return DECLARED_DEAD
         if error is not None and is_unavailable(error.__cause__ or error):
             return DATABASE
         described = (
@@ -148,7 +148,7 @@ class WorkerSupervisor:
         return FAILURE
 
     async def _has_session(self) -> bool:
-        """Whether LISTEN and what else the queue needs works at its address."""
+        """Whether the address keeps a session, which LISTEN and the queue need."""
         url, timeouts = self._session_url(), self._timeouts()
         async with asyncio.timeout(timeouts.connect + self._config.answer):
             return (await probe_session(url, timeouts)).keeps_session
@@ -166,7 +166,7 @@ class WorkerSupervisor:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Queue]:
-        """The queue, on connections that the jobs do not share: they must not lock it out."""
+        """Yield the queue, on connections that jobs do not use and therefore cannot exhaust."""
         timeouts = self._timeouts()
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             self._session_url(),
@@ -189,8 +189,8 @@ class WorkerSupervisor:
     ) -> None:
         workers = [self._worker(queue, QUEUE, CONCURRENCY)]
         if by_clock := sum(job.cron is not None for job in self._jobs.values()):
-            # As many slots as such jobs: neither mails that hang nor the long ones of the night
-            # delay the short ones of each minute.
+            # One slot for each scheduled job: neither slow mails nor long nightly jobs delay the
+            # short jobs of each minute.
             workers.append(self._worker(queue, CLOCK, by_clock))
 
         def stop() -> None:
@@ -202,9 +202,9 @@ class WorkerSupervisor:
         async def run(worker: Worker) -> None:
             try:
                 await worker.run()  # type: ignore[no-untyped-call]  # see above
-            except Exception as error:  # noqa: BLE001  # told by `run`, whatever it is
+            except Exception as error:  # noqa: BLE001  # logged by `run`
                 queue.break_off(error)
-            stop()  # none goes on without the other
+            stop()  # both workers end together
 
         async def stop_when_asked() -> None:
             await stopping.wait()
@@ -212,7 +212,7 @@ class WorkerSupervisor:
 
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(run(worker)) for worker in workers]
-            # Not before them: the first thing a worker does is to forget that it was to stop.
+            # Created after the workers, which reset their stop flag when they start.
             asked = group.create_task(stop_when_asked())
             log.info("worker_started", jobs=len(self._jobs))
             on_ready()
@@ -226,7 +226,7 @@ class WorkerSupervisor:
             concurrency=slots,
             fetch_job_polling_interval=self._config.poll,
             shutdown_graceful_timeout=self._config.patience,
-            # What the clock starts need not be run at once: that saves a connection.
+            # Scheduled jobs are found by polling, which saves a connection.
             listen_notify=name == QUEUE,
             delete_jobs="successful",
             install_signal_handlers=False,
@@ -256,9 +256,9 @@ def _runner(context: Context, job: Job, config: WorkerConfig) -> Any:
 
 
 def _silence_libraries() -> None:
-    """Their lines quote arguments of jobs and addresses of servers, a dozen for each job.
+    """Disable the log lines of libraries: they quote arguments of jobs and addresses of servers.
 
-    What there is to say is said here, in `attempts` and in `job_queue`.
+    This package logs the same events itself.
     """
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)

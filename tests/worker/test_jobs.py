@@ -489,5 +489,5 @@ async def test_a_worker_that_was_taken_for_dead_begins_anew(
         await harness.enqueue(job)
         await harness.wait_until_empty()
     (told,) = events_named(log, "worker_waits")
-    assert "begins anew" in told["reason"]
+    assert "restarts" in told["reason"]
     assert len(runs.arguments) == 1

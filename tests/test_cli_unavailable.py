@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from backend.core.settings import Settings
-from backend.dev.fallback import Fallback, application
+from backend.dev.unavailable_server import UnavailableServer, application
 from tests.hostile import raw
 
 REASON = "Module 'items' does not load: <b>"
@@ -38,7 +38,7 @@ async def test_browsers_get_a_page() -> None:
 def test_it_shares_the_sockets_and_gives_them_back() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        with Fallback([listening], SETTINGS) as fallback:
+        with UnavailableServer([listening], SETTINGS) as fallback:
             for reason in ("first", "second"):
                 fallback.start(reason)
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

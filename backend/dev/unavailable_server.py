@@ -1,4 +1,4 @@
-"""A server that replaces an API that does not start: it answers 503 with the reason."""
+"""The server that responds 503 with the reason while the API does not start."""
 
 import html
 import socket
@@ -24,10 +24,10 @@ PAGE = """<!doctype html>
 """
 
 
-class Fallback:
-    """A server on the sockets of the API, in a thread of this process, while it is started.
+class UnavailableServer:
+    """Responds 503 on the sockets of the API, in a thread of this process.
 
-    The code of the API may be broken anywhere, so no new process could be trusted with this.
+    A new process would import the code of the API, which may be broken anywhere.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], settings: Settings) -> None:
@@ -54,7 +54,7 @@ class Fallback:
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
-        # It closes what it is given; the sockets themselves have to outlive it.
+        # The server closes its sockets, so it gets copies.
         copies = [each.dup() for each in self._sockets]
         thread = threading.Thread(target=server.run, args=(copies,), daemon=True)
         thread.start()
@@ -69,7 +69,7 @@ class Fallback:
 
 
 def application(reason: str, settings: Settings) -> ASGIApp:
-    """Answers every request with 503 and the reason, as a page where HTML is wanted."""
+    """Create an application that responds 503 with the reason, as a page if HTML is accepted."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         error = ServiceUnavailableError()
@@ -79,7 +79,7 @@ def application(reason: str, settings: Settings) -> ASGIApp:
             response = Response(page, error.status, error.headers, "text/html")
         else:
             response = problem_response(scope, error, detail=reason)
-        # The API is to get its next request on a connection of its own.
+        # The next request must open a new connection, which the API may accept.
         response.headers["Connection"] = "close"
         await response(scope, receive, send)
 
