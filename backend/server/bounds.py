@@ -1,4 +1,4 @@
-"""Limits on what one client, and all of them together, take up of a server process."""
+"""Limits on the resources that clients use in a server process."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ class Bounds:
 
     head_bytes      request line and headers; also what stands between the chunks of a body
     headers         header lines
-    pipelined       requests that wait for the answers to those before them
+    pipelined       requests that wait for the responses to earlier ones
     head_seconds    from the first byte of a request to the end of its headers
-    body_seconds    without a byte of the body
+    body_seconds    time without a byte of the body
     slow_seconds    of a body or an answer, after which each second more must have had `slow_rate`
                     bytes
     write_seconds   in which a client reads nothing of an answer

@@ -1,4 +1,4 @@
-"""How uvicorn is set up."""
+"""The configuration of uvicorn."""
 
 import resource
 from functools import partial
@@ -11,12 +11,12 @@ from backend.core.settings import Settings
 from backend.server.bounds import Bounds
 from backend.server.protocol import Protocol
 
-# Of a process beside its connections: the pools, files, and what libraries open.
+# Open files of a process beside its connections: pools, logs and those of libraries.
 OTHER_FILES = 200
 
 
 class Config(uvicorn.Config):
-    """uvicorn's, and for how many seconds the server answers on after SIGTERM before it stops."""
+    """uvicorn's configuration, and the seconds between SIGTERM and the stop of the server."""
 
     def __init__(self, *arguments: Any, drain_seconds: float = 0, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -29,16 +29,16 @@ def make_config(
     protocol = partial(Protocol, bounds=bounds or Bounds())
     return Config(
         app,
-        # uvicorn only calls it.
+        # uvicorn calls it and nothing else.
         http=cast("type[Protocol]", protocol),
-        # Set up by backend.core.logging; the application writes a line per request itself.
+        # backend.core.logging configures logs; the application logs each request itself.
         log_config=None,
         access_log=False,
         server_header=False,
-        # Whose X-Forwarded-For is believed is the application's decision.
+        # The application decides which proxies it trusts.
         proxy_headers=False,
         ws="none",
-        # Longer than load balancers keep connections, or they reuse one that is just closing.
+        # Longer than load balancers keep connections; otherwise they reuse closing ones.
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=patience,
         **options,
@@ -46,7 +46,7 @@ def make_config(
 
 
 def bounds_of(settings: Settings) -> Bounds:
-    """The bounds of these settings, and of the files that this process may open."""
+    """Return the bounds of these settings, reduced to the files that the process may open."""
     wanted = Bounds(connections=settings.max_connections)
     others = wanted.spare + OTHER_FILES + 2 * settings.database_pool_size
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -54,7 +54,7 @@ def bounds_of(settings: Settings) -> Bounds:
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    # Inherited by the workers.
+    # The workers inherit the limit.
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         connections = max(allowed - others, 10)

@@ -1,8 +1,8 @@
-"""HTTP/1.1 of the server, with bounds on what a client may send before anybody knows who it is.
+"""HTTP/1.1 with bounds on the requests of clients that are not authenticated yet.
 
-uvicorn's own protocol bounds neither the size of a header block nor the time that a request takes
-to arrive. Nothing here runs a timer per request: one is started only when a read ends in the middle
-of a header block or a body, and at most one is pending for a connection.
+uvicorn's own protocol limits neither the size of a header block nor the time in which a request
+arrives. There is no timer per request: a timer starts only if a read ends inside a header block or
+a body, and each connection has at most one.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ log = structlog.get_logger("requests")
 
 # A target in absolute form (RFC 9112, 3.2.2): authority, then path and query.
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
-# Of a request that asks for another protocol, which no server has to speak.
+# Headers of a request that offers another protocol, which a server may ignore.
 _UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 CLOSE = (b"connection", b"close")
 
 
 class State(ServerState):
-    """What all connections of a process share. While it drains, responses end connections."""
+    """State that all connections of a process share. While draining, responses end connections."""
 
     draining = False
 
 
 class Protocol(SendingProtocol):
-    """One connection. What it refuses by itself is answered like any other error."""
+    """One connection. Requests that it refuses get a problem document, as from the application."""
 
     server_state: State
 
@@ -54,22 +54,22 @@ class Protocol(SendingProtocol):
         self._max_head_bytes, self._max_headers = bounds.head_bytes, bounds.headers
         self._refused = False
         self._fault: AppError | None = None
-        # Of the header block that is being read; 0 between requests.
+        # Bytes of the current header block; 0 between requests.
         self._head_bytes = 0
         self._in_body = False
         self._upgrading = False
         self._body_bytes = 0
         self._body_since = 0.0
         self._progressed = False
-        # Of a body, since the last read with a byte of it.
+        # Bytes around the chunks of a body since the last read with a byte of it.
         self._framing_bytes = 0
-        # When the client is late; 0 while nothing is expected of it.
+        # The deadline of the client; 0 while nothing is expected from it.
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        # uvicorn starts it after the first answer only.
+        # uvicorn starts this timer after the first response only.
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
@@ -78,7 +78,7 @@ class Protocol(SendingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # uvicorn keeps it after a reset, and with it this connection's memory.
+        # uvicorn keeps the timer after a reset, and with it the memory of the connection.
         self._unset_keepalive_if_required()
         self._set_timer(None)
 
@@ -102,7 +102,7 @@ class Protocol(SendingProtocol):
             self._expect_more(len(data))
 
     def _read(self, data: bytes) -> bool:
-        """Have it parsed; False when that was the end."""
+        """Parse data; return False if the request was refused."""
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -117,7 +117,7 @@ class Protocol(SendingProtocol):
     def on_headers_complete(self) -> None:
         if len(self.headers) > self._max_headers:
             self._fault = HeadersTooLargeError()
-            # Ends the parser, which cannot be stopped in another way.
+            # An exception is the only way to stop the parser.
             raise ValueError
         if self.pipeline and len(self.pipeline) >= self.bounds.pipelined:
             raise ValueError
@@ -129,7 +129,7 @@ class Protocol(SendingProtocol):
         super().on_headers_complete()
         if self.server_state.draining:
             self._end_after_response()
-        # Trailers would be added to the headers of a request that is being answered.
+        # Otherwise trailers are appended to the headers of the current request.
         self.headers = []
         self._head_bytes, self._due = 0, 0.0
         self._in_body = True
@@ -149,7 +149,7 @@ class Protocol(SendingProtocol):
         super().on_message_complete()
 
     def _take_absolute_form(self) -> None:
-        """Read the target as if its host had stood in `Host`; raise where it names none."""
+        """Replace `Host` by the host of an absolute target; raise `ValueError` if it has none."""
         if self.url == b"*":
             return
         found = _ABSOLUTE.fullmatch(self.url)
@@ -164,10 +164,10 @@ class Protocol(SendingProtocol):
             self.headers.append((b"host", authority))
 
     def _read_without_upgrade(self, rest: bytes) -> bool:
-        """Read a request again as if it had not offered another protocol.
+        """Parse a request again without its offer of another protocol.
 
-        The parser takes what follows such a header block for that protocol, so the body, which
-        Java's client sends as usual, would be lost.
+        The parser treats all bytes after such a header block as the other protocol, so the body
+        that Java's client sends would be lost.
         """
         self._upgrading = False
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
@@ -180,7 +180,7 @@ class Protocol(SendingProtocol):
 
     # Time
     def _expect_more(self, received: int) -> None:
-        """A read has ended within a header block or a body: the client has to go on in time."""
+        """Set the deadline after a read that ended inside a header block or a body."""
         now = self.loop.time()
         seconds = self.bounds.head_seconds
         if self._in_body:
@@ -217,7 +217,7 @@ class Protocol(SendingProtocol):
             self._set_timer(self._due)
 
     def _client_is_awaited(self) -> bool:
-        """Whether it is not the application that the client waits for."""
+        """Whether the server waits for the client, and not the client for the application."""
         if self._in_body:
             return not self.flow.read_paused and not self.cycle.waiting_for_100_continue
         cycle: RequestResponseCycle | None = self.cycle
@@ -269,7 +269,7 @@ class Protocol(SendingProtocol):
 
     # Number of connections
     def _make_room(self) -> None:
-        """Close those that wait longest for their client; without such, be one too many."""
+        """Close the connections that wait longest for their client, or refuse this one."""
         latest = self.loop.time() - self.bounds.fresh_seconds
         waiting = [
             (since, id(each), each)
@@ -290,7 +290,7 @@ class Protocol(SendingProtocol):
             self.app = self._answer_one_too_many
 
     def waiting_since(self) -> float:
-        """Since when the client could have sent or read something; infinite if not its turn."""
+        """Return the time since which the client is expected to act; infinite if it is not."""
         never = float("inf")
         if self.flow.write_paused:
             return self.stalled_since()
@@ -310,7 +310,7 @@ class Protocol(SendingProtocol):
 
         context = self.config.loaded_app.state.context
         if context.is_probe(scope["path"].removeprefix(context.settings.root_path)):
-            # An overloaded process is not to be taken for a dead one.
+            # Probes must not take an overloaded process for a dead one.
             await self.config.loaded_app(scope, receive, send_last)
             return
         status, headers, body = self._problem(ServiceUnavailableError(), scope)
@@ -319,25 +319,25 @@ class Protocol(SendingProtocol):
 
     # Refusals
     def _refuse(self, error: AppError) -> None:
-        """Answer `error` where that can still be told from another answer, and hang up."""
+        """Send `error` unless it could be mistaken for another response, and close."""
         self._refused = True
         self._set_timer(None)
         cycle: RequestResponseCycle | None = self.cycle
         scope: Scope = {"path": "/"}
         if cycle is not None and not cycle.response_complete:
             if not self._in_body:
-                # It is about what came after the request that is being answered.
+                # The error concerns data after the request that is being answered.
                 cycle.keep_alive = False
                 return
             if cycle.response_started or self.pipeline:
                 self.transport.close()
                 return
             scope = dict(cycle.scope)
-            # Its handler sees a client that has gone.
+            # The handler sees a disconnected client.
             cycle.disconnected = True
             cycle.message_event.set()
         elif self._in_body:
-            # Of a request that has been answered already.
+            # The request has been answered already.
             self.transport.close()
             return
         status, headers, body = self._problem(error, scope)
@@ -346,10 +346,10 @@ class Protocol(SendingProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close when the client has done so, or soon.
+        """Close after the client has closed, or after `linger_seconds`.
 
-        A connection that is closed while the client still sends is reset, and the client then may
-        never see the answer.
+        A connection that is closed while the client still sends is reset, and the client may lose
+        the response.
         """
         self.flow.resume_reading()
         if self.transport.can_write_eof():
@@ -359,19 +359,19 @@ class Protocol(SendingProtocol):
     def _problem(
         self, error: AppError, scope: Scope
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Status, headers and body of an answer that the application does not give."""
+        """Return status, headers and body of a response that does not come from the application."""
         settings = self.config.loaded_app.state.context.settings
         request_id = scope.get("request_id")
         if request_id is None:
             request_id = token_hex(16)
             log.info("request", route=None, status=error.status, request_id=request_id)
         else:
-            # The application writes a line of its own.
+            # The application logs the request itself.
             log.info("request_refused", status=error.status, request_id=request_id)
-        told = problem_response(
+        problem = problem_response(
             {"prefix": settings.root_path, **scope, "request_id": request_id}, error
         )
         standing = standing_headers(hsts=settings.hsts)
         identified = (b"x-request-id", request_id.encode())
-        headers = [*told.raw_headers, *standing, CSP, NO_STORE, identified, CLOSE]
-        return error.status, headers, bytes(told.body)
+        headers = [*problem.raw_headers, *standing, CSP, NO_STORE, identified, CLOSE]
+        return error.status, headers, bytes(problem.body)

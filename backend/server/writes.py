@@ -1,4 +1,4 @@
-"""The sending half of a connection: clients that do not read hold little, and not for long."""
+"""The sending half of a connection, with bounds on the responses that clients do not read."""
 
 import asyncio
 import socket
@@ -12,11 +12,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from backend.server.bounds import Bounds
 
 log = structlog.get_logger("requests")
-# A client with something to read is looked at so often in the time that it may read nothing.
+# The number of checks of a client within the time in which it must read something.
 LOOKS = 6
-# Later than ours, which the client is told of.
+# Added to our own timeout, which is logged.
 KERNEL_SECONDS = 5
-# Close at once, and drop what is left to send.
+# Close immediately and discard unsent bytes.
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -37,7 +37,7 @@ class SendingProtocol(HttpToolsProtocol):
         self._asked_bytes = 0
         self._asked_at = 0.0
         self._reader_timer: asyncio.TimerHandle | None = None
-        # A request that waits until the answer before it is read.
+        # A request that waits until the client reads the response before it.
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -65,7 +65,7 @@ class SendingProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if self.flow.write_paused:
-            # Its answer would be held behind the one that is not read.
+            # Its response would be buffered behind the unread one.
             self._held = cycle, app
         else:
             super()._start_asgi_task(cycle, app)
@@ -120,7 +120,7 @@ class SendingProtocol(HttpToolsProtocol):
     def _make_space(self) -> None:
         """Give up the slowest readers while all hold too much together.
 
-        The time of the last read does not tell them: a few bytes now and then keep it recent.
+        The time of the last read does not identify them: a few bytes now and then keep it recent.
         """
         others = [
             each
@@ -142,17 +142,17 @@ class SendingProtocol(HttpToolsProtocol):
         self.given_up = True
         self._stop_looking()
         log.info("answer_not_read", unread_bytes=self.unread_bytes)
-        # Without it the kernel would go on offering what it holds, and the client hear of nothing.
+        # Otherwise the kernel keeps sending what it holds, and the client learns of no end.
         opened = self.transport.get_extra_info("socket")
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
 
 def _bound_kernel(transport: asyncio.Transport, bounds: Bounds) -> None:
-    """Have the kernel take little of an answer in advance, and end connections that stand still.
+    """Limit the bytes that the kernel buffers, and the time in which it delivers none of them.
 
-    It would take 4 MiB, which no look at the transport sees. The end is for what it took: an
-    answer that fits is no longer the transport's.
+    The kernel would buffer 4 MiB, which the transport does not know. The timeout covers responses
+    that fit into its buffer, which are no longer in the transport.
     """
     opened = transport.get_extra_info("socket")
     if opened is None or opened.family not in (socket.AF_INET, socket.AF_INET6):
