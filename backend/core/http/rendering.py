@@ -9,6 +9,7 @@ from functools import wraps
 from string import Formatter
 from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import quote
+from uuid import UUID
 
 from fastapi import Depends, params
 from pydantic import BaseModel
@@ -96,15 +97,21 @@ def _located(
         if isinstance(result, Response):
             return result
         made = json_response(result, status_code=status_code)
-        filled = {name: quote(str(getattr(result, name)), safe="") for name in members}
-        # What the router is mounted below, such as /api/v1.
-        base = scope["path"].rsplit("/", segments)[0]
-        made.headers["Location"] = base + location.format_map(filled)
+        filled = {name: _segment(getattr(result, name)) for name in members}
+        # The router is mounted below a prefix, such as /api/v1.
+        address = scope["path"].rsplit("/", segments)[0] + location.format_map(filled)
+        made.raw_headers.append((b"location", address.encode("latin-1")))
         return _finished(made, values, response)
 
     if request is not None:
         return respond
     return _with_parameter(respond, signature, _REQUEST, Request)
+
+
+def _segment(value: object) -> str:
+    text = str(value)
+    # Most values are ids, which need no escapes.
+    return text if isinstance(value, UUID) else quote(text, safe="")
 
 
 def _finished(made: Response, values: Mapping[str, Any], response: str | None) -> Response:

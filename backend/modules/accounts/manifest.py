@@ -18,7 +18,6 @@ from backend.modules.users.events import (
 )
 
 module = Module(
-    name="accounts",
     router=router,
     depends_on=("audit", "auth", "mail", "users"),
     settings=AccountSettings,

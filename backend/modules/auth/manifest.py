@@ -14,7 +14,6 @@ from backend.modules.users.events import (
 )
 
 module = Module(
-    name="auth",
     router=router,
     depends_on=("audit", "users"),
     settings=AuthSettings,

@@ -1,4 +1,4 @@
 from backend.core.module import Module
 from backend.modules.health.router import router
 
-module = Module(name="health", router=router, versioned=False, probes=True)
+module = Module(router=router, versioned=False, probes=True)

@@ -6,7 +6,6 @@ from backend.modules.users.settings import UserSettings
 from backend.modules.users.startup import create_first_admin
 
 module = Module(
-    name="users",
     router=router,
     depends_on=("audit", "roles"),
     features=(
