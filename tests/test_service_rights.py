@@ -174,7 +174,7 @@ CASES: dict[str, Case] = {
         ),
         USERS,
     ),
-    "users.delete_user": Case(with_user(), USERS),
+    "users.delete_user": Case(with_user(confirm=never_called), USERS),
     "users.end_sessions": Case(with_user(), USERS),
     "users.find_account": Case(with_values(name="owner@example.com"), EVERYTHING),
     "users.get_account": Case(with_user(), EVERYTHING),

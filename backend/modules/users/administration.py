@@ -177,10 +177,17 @@ async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
         await publish(context, session, UserInvited(user_id, user.email))
 
 
-async def delete_user(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
-    """Remove the account and, through foreign keys, everything that belongs to it."""
+async def delete_user(
+    context: Context, session: AsyncSession, by: Caller, user_id: UUID, *, confirm: Confirm
+) -> None:
+    """Remove the account and, through foreign keys, everything that belongs to it.
+
+    `confirm` raises if `by` has lost a right meanwhile; it is not called for their own account.
+    """
     by.must("users:delete")
     await _delete(context, session, by, user_id)
+    if user_id != by.user_id:
+        await confirm()
 
 
 async def delete_me(context: Context, session: AsyncSession, by: Principal) -> None:

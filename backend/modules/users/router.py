@@ -179,9 +179,8 @@ async def delete_user(
     session: Session,
 ) -> None:
     """Delete an account and everything that belongs to it, at once and for good."""
-    await service.delete_user(context, session, by, id)
-    if id != by.user_id:
-        await reauthorize(request)
+    confirm = partial(reauthorize, request)
+    await service.delete_user(context, session, by, id, confirm=confirm)
 
 
 @router.put(

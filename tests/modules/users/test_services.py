@@ -88,7 +88,7 @@ async def test_an_administrator_is_named_in_the_record(
     by = as_administrator(admin, "users:admin", "users:delete", *MEMBER)
     async with context.database.transaction() as session:
         await users.end_sessions(context, session, by, ada.id)
-        await users.delete_user(context, session, by, ada.id)
+        await users.delete_user(context, session, by, ada.id, confirm=still_may)
     found = await events(database_url, ada.id)
     assert found[-2:] == [("auth.logout", admin.id), ("user.delete", admin.id)]
 
@@ -98,14 +98,14 @@ async def test_the_system_does_not_remove_the_last_administrator(
 ) -> None:
     with pytest.raises(LastAdminError):
         async with context.database.transaction() as session:
-            await users.delete_user(context, session, SYSTEM, admin.id)
+            await users.delete_user(context, session, SYSTEM, admin.id, confirm=still_may)
 
 
 async def test_ones_own_account_goes_by_its_own_function(ada: Actor, context: Context) -> None:
     by = as_administrator(ada)
     with pytest.raises(PermissionDeniedError):
         async with context.database.transaction() as session:
-            await users.delete_user(context, session, by, ada.id)
+            await users.delete_user(context, session, by, ada.id, confirm=still_may)
     async with context.database.transaction() as session:
         await users.delete_me(context, session, by)
     assert (await ada.get(ME)).status_code == 401
