@@ -1,4 +1,4 @@
-"""What depends on PostgreSQL works on the other versions that the README names."""
+"""What depends on PostgreSQL works on the other versions that docs/operations.md names."""
 
 import os
 import re
@@ -46,10 +46,10 @@ def test_other_versions_pass_the_tests_of_the_database(version: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_readme_names_the_versions_of_the_wheel() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_documents_name_the_versions_of_the_wheel() -> None:
+    document = (ROOT / "docs" / "operations.md").read_text()
     for programs in binaries().parents[1].glob("pginstall*/bin"):
-        assert exact_version(programs) in readme
+        assert exact_version(programs) in document
 
 
 def test_the_run_uses_the_version_that_was_asked_for(pytestconfig: pytest.Config) -> None:

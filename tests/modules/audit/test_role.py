@@ -1,4 +1,4 @@
-"""The application under a role that owns nothing, as README.md describes it."""
+"""The application under a role that owns nothing, as docs/operations.md describes it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from backend.modules.audit import service as audit
 from backend.modules.audit.sealing import seal_waiting
 from tests.applications import MODULES, make_context
 
-DOCUMENT = (Path(__file__).parents[3] / "README.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
 
 
 def documented_grants(name: str) -> list[str]:
