@@ -22,7 +22,7 @@ COMMAND = "python -m tools.layout"
 BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
 LABEL_WIDTH = 34
 # Packages inside of packages that a newcomer looks for.
-NESTED = {"db": ("lists", "schema"), "core": ("http", "http/middleware")}
+NESTED = {"db": ("lists", "schema"), "core": ("hashing", "http", "http/middleware")}
 
 
 def description(folder: Path) -> str:

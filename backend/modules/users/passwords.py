@@ -18,8 +18,8 @@ from backend.addresses.account_names import folded
 from backend.addresses.email_addresses import normal_email
 from backend.core.context import Context
 from backend.core.errors import FieldError
-from backend.core.hash_queue import Lane
-from backend.core.hash_threads import HashingThreads, hashing_threads
+from backend.core.hashing.hash_queue import Lane
+from backend.core.hashing.hash_threads import HashingThreads, hashing_threads
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings

@@ -9,7 +9,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
-from backend.core.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, HashQueue, Lane
+from backend.core.hashing.hash_queue import MAX_WAITING, SIGN_INS_IN_A_ROW, HashQueue, Lane
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import start_hash, threads_of, waiting_sign_ins
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_info
-from backend.core.cpu_count import usable_processors
-from backend.core.hash_queue import HashQueue, Lane
+from backend.core.hashing.cpu_count import usable_processors
+from backend.core.hashing.hash_queue import HashQueue, Lane
 
 # Bits of the IPv6 prefix of one site (RFC 6177). Counted by /64, one site would get 65,536 times
 # the share of another.
