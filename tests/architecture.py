@@ -4,6 +4,7 @@ The rules examine syntax trees, so imports inside functions and under TYPE_CHECK
 """
 
 import ast
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ READS_ENVIRONMENT = {
 }
 MAX_FUNCTION, USUAL_FUNCTION = 60, 30
 MAX_FILE, USUAL_FILE, MAX_TEST_FILE = 400, 250, 600
-USUAL_SHARE = 0.95
+LONG_PERCENT = 5
 # Written so that this file does not violate its own rule.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|tmp/w)(?![\w.-])")
 
@@ -398,24 +399,36 @@ def size_violations(sources: Iterable[Source]) -> Violations:
 
 
 def usual_size_violations(sources: Sequence[Source]) -> Violations:
-    """Yield a violation if more than 5 % of the functions or files exceed the usual size."""
+    """Yield a violation if more than 5 % of the functions, or of a package's files, are long.
+
+    A package is a folder; a share of one file is rounded up, so each may have one long file.
+    """
     functions = [
         (length, f"{short(source.name)}.{name}")
         for source in sources
         for name, length in _functions(source)
     ]
-    files = [(_lines(source), short(source.name)) for source in sources]
-    for kind, sizes, usual in (
-        ("functions", functions, USUAL_FUNCTION),
-        ("files", files, USUAL_FILE),
-    ):
-        longest = sorted(((size, name) for size, name in sizes if size > usual), reverse=True)
-        if len(longest) > (1 - USUAL_SHARE) * len(sizes):
-            named = ", ".join(f"{name} ({size})" for size, name in longest)
-            yield (
-                f"{len(longest)} of {len(sizes)} {kind} have more than {usual} lines; the limit is "
-                f"5 of 100: {named}"
-            )
+    allowed = len(functions) * LONG_PERCENT // 100
+    yield from _too_many_long("functions", functions, USUAL_FUNCTION, allowed)
+    packages: dict[str, list[tuple[int, str]]] = {}
+    for source in sources:
+        package, _, file = source.name.rpartition(".")
+        packages.setdefault(package, []).append((_lines(source), file))
+    for package, files in packages.items():
+        allowed = math.ceil(len(files) * LONG_PERCENT / 100)
+        yield from _too_many_long(f"files of {package}", files, USUAL_FILE, allowed)
+
+
+def _too_many_long(
+    kind: str, sizes: Sequence[tuple[int, str]], usual: int, allowed: int
+) -> Violations:
+    longest = sorted(((size, name) for size, name in sizes if size > usual), reverse=True)
+    if len(longest) > allowed:
+        named = ", ".join(f"{name} ({size})" for size, name in longest)
+        yield (
+            f"{len(longest)} of {len(sizes)} {kind} have more than {usual} lines; the limit is "
+            f"{allowed}: {named}"
+        )
 
 
 def _lines(source: Source) -> int:

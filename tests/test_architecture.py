@@ -393,13 +393,22 @@ def test_long_functions_and_files_are_named() -> None:
 
 
 def test_too_many_long_ones_are_named() -> None:
-    fine = [Source(f"backend.core.fine{number}", "def f(): ...") for number in range(19)]
-    long = Source("backend.core.long", "def f():\n" + "    x = 1\n" * USUAL_FILE)
-    assert list(usual_size_violations([*fine, long])) == []
-    violations = list(usual_size_violations([*fine[1:], long]))
+    fine = [Source(f"backend.core.fine{number}", "def f(): ...") for number in range(38)]
+    long = [
+        Source(f"backend.core.long{number}", "def f():\n" + "    x = 1\n" * USUAL_FILE)
+        for number in range(2)
+    ]
+    elsewhere = Source("backend.db.long", "x = 1\n" * (USUAL_FILE + 1))
+    assert list(usual_size_violations([*fine, *long, elsewhere])) == []
+    violations = list(usual_size_violations([*fine[20:], *long, elsewhere]))
     assert [violation.partition(";")[0] for violation in violations] == [
-        "1 of 19 functions have more than 30 lines",
-        "1 of 19 files have more than 250 lines",
+        "2 of 20 functions have more than 30 lines",
+        "2 of 20 files of backend.core have more than 250 lines",
+    ]
+    # Each package has its own share, so that no module spends the share of another.
+    two = [elsewhere, Source("backend.db.more", elsewhere.text)]
+    assert [each.partition("; ")[2] for each in usual_size_violations([*fine, *two])] == [
+        "the limit is 1: more (251), long (251)"
     ]
 
 

@@ -10,9 +10,10 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.core.errors import ServiceUnavailableError, problem_response
+from backend.core.errors import ServiceUnavailableError
 from backend.core.http.middleware.cors import CORSMiddleware
 from backend.core.http.middleware.request_context import RequestContextMiddleware
+from backend.core.problems import problem_response
 from backend.core.settings import Settings
 
 PAGE = """<!doctype html>

@@ -23,9 +23,9 @@ from backend.core.errors import (
     HeadersTooLargeError,
     RequestTimeoutError,
     ServiceUnavailableError,
-    problem_response,
 )
 from backend.core.http.middleware.request_context import CSP, NO_STORE, standing_headers
+from backend.core.problems import problem_response
 from backend.server.bounds import Bounds
 from backend.server.writes import SendingProtocol
 

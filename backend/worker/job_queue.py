@@ -20,50 +20,13 @@ from psycopg.rows import dict_row
 
 from backend.core.jobs import CLOCK, Job
 from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.worker import statements
 from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
 
 log = structlog.get_logger()
 
 # An arbitrary number that no other advisory lock of this application uses.
 REQUEUE_LOCK = 7_265_331
-_HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
-# Appended to the following statements: a worker that was declared dead has lost its jobs.
-_OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"
-_DELETE = "DELETE FROM procrastinate_jobs"
-_MARK_FAILED = (
-    "UPDATE procrastinate_jobs SET status = 'failed', abort_requested = false,"
-    " attempts = attempts + 1"
-)
-_GIVE_BACK = (
-    "UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false"
-)
-_RETRY = f"{_GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s"
-_AGE = "SELECT now() - min(at) FROM procrastinate_events WHERE job_id = procrastinate_jobs.id"
-# Back off on job names that this release does not know.
-_BACK_OFF = (
-    f"{_GIVE_BACK}, scheduled_at = now()"
-    f" + greatest(interval '30 seconds', least(interval '6 hours', ({_AGE}) / 4))"
-)
-# A scheduled job that always fails would otherwise leave thousands of rows a day.
-_REPLACE = (
-    "DELETE FROM procrastinate_jobs WHERE queue_name = %(queue)s AND task_name = %(name)s"
-    " AND status IN ('todo', 'failed') AND id < %(id)s"
-)
-# The limit keeps the statement within the timeout of a worker.
-_ABANDONED = """
-SELECT id, task_name, attempts, worker_id FROM procrastinate_jobs
-WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
-    SELECT id FROM procrastinate_workers
-    WHERE last_heartbeat < now() - make_interval(secs => %s)
-))
-ORDER BY id LIMIT 200
-"""
-_REQUEUE = """
-UPDATE procrastinate_jobs SET status = %(status)s, worker_id = NULL, abort_requested = false,
-    attempts = attempts + 1, scheduled_at = now() + make_interval(secs => %(pause)s)
-WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s
-"""
-_PRUNE = "SELECT procrastinate_prune_stalled_workers_v1(%s)"
 
 
 class WorkerDeclaredDeadError(Exception):
@@ -143,22 +106,22 @@ class Queue(JobManager):
                 if job is None or job.task_name in self._jobs:
                     return job
                 # A newer release knows it, or an older one that may be rolled back to.
-                await self._change(_BACK_OFF, job)
+                await self._change(statements.BACK_OFF, job)
             if job.task_name not in self._unstored.unknown:
                 self._unstored.unknown.add(job.task_name)
                 log.warning("job_unknown", job=job.task_name, job_id=job.id)
 
     async def finish_job(self, job: StoredJob, status: Status, delete_job: bool) -> None:
-        await self._settle(_DELETE if delete_job else _MARK_FAILED, job)
+        await self._settle(statements.DELETE if delete_job else statements.MARK_FAILED, job)
 
     async def retry_job(
         self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
     ) -> None:
         if retry_at is None:
             # An interruption is not a failure of the job and does not count as an attempt.
-            await self._settle(_GIVE_BACK, job)
+            await self._settle(statements.GIVE_BACK, job)
         else:
-            await self._settle(_RETRY, job, retry_at=retry_at)
+            await self._settle(statements.RETRY, job, retry_at=retry_at)
 
     async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
         try:
@@ -174,7 +137,7 @@ class Queue(JobManager):
     async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:
         """Execute a statement; return whether the job still belonged to this worker."""
         changed = await self.connector.execute_query_all_async(
-            f"{statement} {_OWN}", job_id=job.id, worker_id=job.worker_id, **values
+            f"{statement} {statements.OWN}", job_id=job.id, worker_id=job.worker_id, **values
         )
         return bool(changed)
 
@@ -221,7 +184,7 @@ class Queue(JobManager):
             id = await super().defer_periodic_job(job, periodic_id, defer_timestamp)
             if id is not None:
                 await self.connector.execute_query_async(
-                    _REPLACE, queue=CLOCK, name=job.task_name, id=id
+                    statements.REPLACE, queue=CLOCK, name=job.task_name, id=id
                 )
             return id
 
@@ -229,7 +192,7 @@ class Queue(JobManager):
         """Store a heartbeat, then requeue the jobs of dead workers."""
         async with self._or_break():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(_HEARTBEAT, [worker_id])
+                cursor = await connection.execute(statements.HEARTBEAT, [worker_id])
                 if not cursor.rowcount:
                     raise WorkerDeclaredDeadError
             await self.requeue_stalled()
@@ -243,10 +206,10 @@ class Queue(JobManager):
             turn = await cursor.fetchone()
             if not turn or not turn["ours"]:
                 return
-            await cursor.execute(_ABANDONED, [self._config.dead_after])
+            await cursor.execute(statements.ABANDONED, [self._config.dead_after])
             for row in await cursor.fetchall():
                 await self._requeue_one(cursor, row)
-            await cursor.execute(_PRUNE, [self._config.dead_after])
+            await cursor.execute(statements.PRUNE, [self._config.dead_after])
 
     async def _requeue_one(self, cursor: psycopg.AsyncCursor[Any], row: dict[str, Any]) -> None:
         attempt = row["attempts"] + 1
@@ -254,7 +217,7 @@ class Queue(JobManager):
         dead = job is not None and is_last(job, attempt)
         pause = 0 if dead else backoff_delay(attempt, self._config.first_pause)
         status = "failed" if dead else "todo"
-        await cursor.execute(_REQUEUE, {**row, "status": status, "pause": pause})
+        await cursor.execute(statements.REQUEUE, {**row, "status": status, "pause": pause})
         if cursor.rowcount:
             named = {"job": row["task_name"], "job_id": row["id"], "attempt": attempt}
             if dead:

@@ -11,8 +11,8 @@ from backend.core.errors import (
     NotAuthenticatedError,
     NotFoundError,
     ServiceUnavailableError,
-    problem_response,
 )
+from backend.core.problems import problem_response
 
 
 @pytest.fixture(autouse=True)

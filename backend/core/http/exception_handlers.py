@@ -18,8 +18,9 @@ from starlette.responses import Response
 
 from backend.core import errors
 from backend.core.context import context_of
-from backend.core.errors import AppError, FieldError, problem_response
+from backend.core.errors import AppError, FieldError
 from backend.core.limits import RateLimitedError, set_refusal_headers
+from backend.core.problems import problem_response
 from backend.db.errors import (
     DatabaseUnavailableError,
     InvalidCursorError,

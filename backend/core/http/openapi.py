@@ -11,11 +11,12 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
 from backend.core import errors
-from backend.core.errors import AppError, Problem, error_responses
+from backend.core.errors import AppError, error_responses
 from backend.core.http.json_schemas import standardise_schemas
 from backend.core.identity import SAFE_METHODS, Policy, policies
 from backend.core.limits import RateLimitedError
 from backend.core.module import SecuritySchemes
+from backend.core.problems import Problem
 
 PROBLEM_MEDIA = "application/problem+json"
 DESCRIPTION = """

@@ -4,7 +4,8 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.core.errors import AppError, BadRequestError, InvalidTokenError, problem_response
+from backend.core.errors import AppError, BadRequestError, InvalidTokenError
+from backend.core.problems import problem_response
 
 # Proxies and servers differ in which of two lines counts.
 _SINGLE = (b"host", b"content-type", b"content-length")

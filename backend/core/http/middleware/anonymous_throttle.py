@@ -6,9 +6,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
-from backend.core.errors import problem_response
 from backend.core.http.admission_queue import AdmissionQueue
 from backend.core.limits import RateLimitedError
+from backend.core.problems import problem_response
 
 
 class AnonymousThrottleMiddleware:

@@ -2,7 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.core.errors import NotFoundError, problem_response
+from backend.core.errors import NotFoundError
+from backend.core.problems import problem_response
 
 
 class NormalizePathMiddleware:

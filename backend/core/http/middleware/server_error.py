@@ -5,7 +5,8 @@ import asyncio
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.core.errors import AppError, InternalError, ServiceUnavailableError, problem_response
+from backend.core.errors import AppError, InternalError, ServiceUnavailableError
+from backend.core.problems import problem_response
 from backend.db.database import deadline
 
 log = structlog.get_logger()

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.addresses.host_names import host_of
-from backend.core.errors import InvalidHostError, problem_response
+from backend.core.errors import InvalidHostError
+from backend.core.problems import problem_response
 
 
 class TrustedHostMiddleware:
