@@ -182,7 +182,7 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
     app.add_middleware(
         ServerErrorMiddleware,
         seconds=settings.request_timeout,
-        tells_details=settings.is_development,
+        show_details=settings.is_development,
     )
     allows = settings.allows_origin if settings.cors_origins or settings.is_development else None
     app.add_middleware(CORSMiddleware, allows=allows)

@@ -238,8 +238,7 @@ def test_other_methods_and_other_prefixes_do_not_clash(package: Package) -> None
 def test_a_slash_at_the_end_would_never_be_reached(package: Package) -> None:
     package.routes("notes", route("/"))
     assert package.refusal() == (
-        "Module 'notes', GET /notes/: leave out the slash at the end; every address answers with "
-        "one, too."
+        "Module 'notes', GET /notes/: leave out the slash at the end; requests may have one anyway."
     )
 
 

@@ -3,15 +3,15 @@
 import asyncio
 from collections import deque
 
-# One more request is admitted per iteration of the event loop for each 32 that wait. Requests that
-# are admitted together can share round trips to the database.
+# For each 32 waiting requests, one more is admitted per iteration of the event loop. Requests
+# admitted together can share round trips to the database.
 WAITING_PER_ADMISSION = 32
 
 
 class AdmissionQueue:
-    """Admits one waiting task per iteration of the event loop, or a few of many, in their order.
+    """Admits waiting tasks in order, one or a few per iteration of the event loop.
 
-    However many wait, all other tasks of the process get their share of each iteration.
+    All other tasks of the process run in each iteration, however many tasks wait here.
     """
 
     def __init__(self) -> None:
@@ -28,14 +28,14 @@ class AdmissionQueue:
         await place
 
     def _admit(self) -> None:
-        left = len(self._waiting) // WAITING_PER_ADMISSION + 1
+        remaining = len(self._waiting) // WAITING_PER_ADMISSION + 1
         self._scheduled = False
-        while self._waiting and left:
+        while self._waiting and remaining:
             first = self._waiting.popleft()
             if not first.done():
                 first.set_result(None)
-                left -= 1
+                remaining -= 1
                 self._scheduled = True
         if self._scheduled:
-            # Even if nobody waits: the next to arrive must not be admitted in this iteration.
+            # Even if no task waits: the next one must not be admitted in this iteration.
             asyncio.get_running_loop().call_soon(self._admit)

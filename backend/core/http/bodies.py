@@ -1,4 +1,4 @@
-"""Bodies of requests: bounded while they arrive, each by itself and all together."""
+"""Request bodies: limits of the size of each and of all together, and their parsing."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -16,16 +16,15 @@ from backend.core.http import strict_json
 from backend.core.http.forms import Form, read_form
 
 MAX_BODY_BYTES = 1024 * 1024
-# All bodies that the application is reading or working on, apart from the first bytes of each. A
-# thousand connections could else hold a gigabyte. One client has a quarter, so that nobody turns
-# away everybody else's.
+# The limit of all bodies in memory, not counting the first bytes of each; otherwise a thousand
+# connections could use a gigabyte. One client has a quarter, so that it cannot exclude others.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 MAX_HELD_OF_ONE = MAX_HELD_BYTES // 4
 UNCOUNTED_BYTES = 64 * 1024
 
 
 def held_bytes(context: Context) -> Counter[str]:
-    """The bytes of bodies that the application holds, by client."""
+    """Return the bytes of bodies in memory by client."""
     return context.single(_no_bytes)
 
 
@@ -34,9 +33,9 @@ def _no_bytes(_: Context) -> Counter[str]:
 
 
 class BodyRequest(Request):
-    """A request whose body is bounded while it arrives, and read strictly: JSON, or `form`.
+    """A request whose body is limited while it is received, and parsed strictly: JSON or `form`.
 
-    To be used in a `with` block, at whose end its body counts no more among those that are held.
+    Use it in a `with` block; at its end the body no longer counts towards the limits.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class BodyRequest(Request):
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         declared = self.headers.get("content-length", "")
-        # int() itself refuses thousands of digits.
+        # int() raises an error for thousands of digits.
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._limit):
             raise HTTPException(413)
         received = 0

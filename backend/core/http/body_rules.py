@@ -1,4 +1,4 @@
-"""Rules of a body that need more than its types, told together with what the types refuse."""
+"""Rules of a body beyond its types, whose errors are returned together with those of the types."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from backend.core.principal import Principal
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A request whose body the types refuse.
+class InvalidBody:
+    """A request whose body has errors of type.
 
     path    parameters of its path, as they were sent
-    sent    members of the body that are good by themselves, as they were sent
+    sent    members of the body without errors, as they were sent
     """
 
     context: Context
@@ -28,46 +28,45 @@ class Refused:
     sent: Mapping[str, Any]
 
 
-Rule = Callable[[Refused], Awaitable[list[FieldError]]]
+Rule = Callable[[InvalidBody], Awaitable[list[FieldError]]]
 
 
 @dataclass(frozen=True)
 class BodyRule:
-    """A dependency that only says which rule a route has; see `also_checks`."""
+    """A dependency that declares the rule of a route; see `also_checks`."""
 
     rule: Rule
 
     async def __call__(self) -> None:
-        """A body that the types accept is checked by the service."""
+        """Do nothing: the service checks bodies without errors of type."""
 
 
 def also_checks(rule: Rule) -> Any:
-    """For `dependencies=`: what else is wrong with a body that the types have refused.
+    """Return a dependency for `dependencies=` that adds the errors of `rule` to those of the types.
 
-    So somebody who fills in a form learns of all its errors at once. The rule answers with errors
-    of the same fields as the service that refuses a body of the right types; it hashes and
-    changes nothing.
+    The client then gets all errors of a form in one response. The rule must return the same errors
+    as the service does for a body without errors of type, and must not hash or change anything.
     """
     return Depends(BodyRule(rule))
 
 
 def rule_of(dependant: Dependant) -> Rule | None:
-    found = (each.call for each in dependant.dependencies)
-    return next((call.rule for call in found if isinstance(call, BodyRule)), None)
+    calls = (dependency.call for dependency in dependant.dependencies)
+    return next((call.rule for call in calls if isinstance(call, BodyRule)), None)
 
 
 async def further_errors(
     rule: Rule, request: Request, found: Sequence[Any], body: Any
 ) -> list[dict[str, Any]]:
-    """Errors that the rule finds in members that pydantic's errors `found` do not name."""
-    if not isinstance(body, dict | FormData) or any(each["loc"][0] == "path" for each in found):
+    """Return the errors of the rule in members without errors of pydantic (`found`)."""
+    if not isinstance(body, dict | FormData) or any(error["loc"][0] == "path" for error in found):
         return []
-    refused = {each["loc"][1] for each in found if len(each["loc"]) > 1}
-    sent = {name: value for name, value in body.items() if name not in refused}
+    invalid = {error["loc"][1] for error in found if len(error["loc"]) > 1}
+    sent = {name: value for name, value in body.items() if name not in invalid}
     caller = request.scope.get("principal")
-    errors = await rule(Refused(context_of(request), caller, request.path_params, sent))
-    told = [
-        {"loc": tuple(each.field.split(".")), "type": each.code, "msg": each.message}
-        for each in errors
+    errors = await rule(InvalidBody(context_of(request), caller, request.path_params, sent))
+    further = [
+        {"loc": tuple(error.field.split(".")), "type": error.code, "msg": error.message}
+        for error in errors
     ]
-    return [each for each in told if each["loc"][1] not in refused]
+    return [error for error in further if error["loc"][1] not in invalid]

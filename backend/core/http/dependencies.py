@@ -1,4 +1,4 @@
-"""What handlers ask for beside the caller."""
+"""Dependencies of handlers: transaction, query runner and context."""
 
 from contextlib import AsyncExitStack
 from typing import Annotated
@@ -13,8 +13,8 @@ from backend.db.query_runner import QueryRunner
 
 
 async def _session(request: Request) -> AsyncSession:
-    # FastAPI leaves this stack before it sends the answer; at its default for `yield`, a write
-    # whose COMMIT then fails would be acknowledged.
+    # FastAPI closes this stack before it sends the response. A dependency with `yield` would
+    # commit afterwards, so a failed COMMIT would already be acknowledged.
     stack: AsyncExitStack = request.scope["fastapi_function_astack"]
     return await stack.enter_async_context(context_of(request).database.transaction())
 
@@ -22,7 +22,7 @@ async def _session(request: Request) -> AsyncSession:
 async def _reader(request: Request) -> QueryRunner:
     database = context_of(request).database
     principal: Principal | None = request.scope["principal"]
-    # A replica may lag behind what this session wrote, and a write must not depend on old rows.
+    # The replica may lack recent writes of this session, and a write must not depend on old rows.
     if request.method != "GET" or (principal and principal.wrote_recently):
         return database.primary
     return database.replica

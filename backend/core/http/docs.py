@@ -1,4 +1,4 @@
-"""Pages for people: the API's documentation, and what each error code means."""
+"""Documentation pages of the API, and the explanation of each error code."""
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
@@ -14,7 +14,7 @@ from backend.core.identity import unlimited
 from backend.core.schemas import Schema
 
 error_pages = Router(tags=["errors"], dependencies=[unlimited], selects_fields=False)
-# FastAPI's own router: these are pages, and browsers do not ask for JSON.
+# FastAPI's own router, because browsers request these pages without accepting JSON.
 documentation = APIRouter(include_in_schema=False)
 
 
@@ -27,7 +27,7 @@ class ErrorMeaning(Schema):
 
 @error_pages.get("/errors/{code}", responses=error_responses(NotFoundError))
 async def explain_error(code: str) -> ErrorMeaning:
-    """What an error code means. `type` of every problem document points here."""
+    """Explain an error code. The `type` of every problem document refers to this route."""
     for error in all_errors():
         if error.code == code:
             return ErrorMeaning(
@@ -36,7 +36,7 @@ async def explain_error(code: str) -> ErrorMeaning:
     raise NotFoundError
 
 
-# The pages run inline scripts and styles of their own, from files served here: they work offline.
+# The pages contain inline scripts and styles; all other files are served here, for use offline.
 _CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
@@ -45,8 +45,8 @@ _ASSETS = "/docs/assets"
 
 
 def mount_documentation(app: FastAPI) -> None:
-    """/docs, /redoc and /openapi.json."""
-    # Swagger UI and ReDoc themselves, from a package that carries them.
+    """Add /docs, /redoc and /openapi.json."""
+    # The files of Swagger UI and ReDoc.
     app.mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]))
     app.include_router(documentation)
 

@@ -1,4 +1,4 @@
-"""Turns whatever was raised into an answer."""
+"""Exception handlers: each translates an exception into a problem document."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ _BY_STATUS: dict[int, type[AppError]] = {
 }
 _CONFLICTS = psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation
 _REFERENCES = psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation
-# One voice for body and query. What pydantic says of some of these repeats a part of the input.
+# The same messages for body and query. Some of pydantic's own messages contain input.
 _SENTENCES = {
     "assertion_error": "Is not acceptable.",
     "extra_forbidden": "Unknown.",
@@ -82,10 +82,10 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def invalid_input(found: Sequence[Any]) -> errors.InvalidInputError:
-    """pydantic's errors in the contract's form, without anything the client sent."""
-    told = found[: errors.MAX_FIELD_ERRORS]
+    """Translate errors of pydantic into an error of the contract, without any input."""
+    shown = found[: errors.MAX_FIELD_ERRORS]
     return errors.InvalidInputError(
-        errors=[_field_error(error) for error in told], errors_omitted=len(found) - len(told)
+        errors=[_field_error(error) for error in shown], errors_omitted=len(found) - len(shown)
     )
 
 
@@ -105,7 +105,7 @@ def _field_error(error: Any) -> FieldError:
 async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
     if isinstance(error, errors.PermissionDeniedError):
-        # The handler's transaction has been rolled back by now.
+        # The handler's transaction has been rolled back before.
         try:
             await context_of(request).on_refusal(request)
         except (DatabaseUnavailableError, sa.SQLAlchemyError, psycopg.Error) as failure:
@@ -129,31 +129,31 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods_of(request))
-    told = error.detail if error.status_code == HTTPStatus.BAD_REQUEST else None
-    return problem_response(request.scope, kind(headers=headers), detail=told)
+    detail = error.detail if error.status_code == HTTPStatus.BAD_REQUEST else None
+    return problem_response(request.scope, kind(headers=headers), detail=detail)
 
 
 @cache
 def _unusual(status: int) -> type[AppError]:
-    """For what a library may raise: an error made of the status alone, once."""
+    """Return an error class for a status that only a library raises."""
     phrase = HTTPStatus(status).phrase
     code = re.sub(r"[^A-Z]+", "_", phrase.upper().replace("'", ""))
     return type(code, (AppError,), {"status": status, "code": code, "detail": phrase})
 
 
 async def _client_gone(request: Request, _: Exception) -> Response:
-    # Nobody hears this; it keeps a broken upload from being logged as our failure.
+    # No client receives it, but a broken upload is not logged as a server error.
     return problem_response(request.scope, errors.BadRequestError())
 
 
 def _methods_of(request: Request) -> list[str]:
-    """All methods of the path. Each route of FastAPI knows only its own."""
+    """Return the methods of all routes with this path; FastAPI's 405 names those of one route."""
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
         path_regex = getattr(route, "path_regex", None)
         if path_regex and path_regex.match(request.scope["path"]):
             methods |= route.methods or set()
-    # Without a route it is a folder of static files.
+    # A path without a route is a folder of static files.
     return sorted(methods | {"HEAD"} if "GET" in methods else methods) or ["GET", "HEAD"]
 
 
@@ -162,16 +162,16 @@ async def _invalid_cursor(request: Request, _: Exception) -> Response:
 
 
 async def _too_many_reads(request: Request, _: Exception) -> Response:
-    told = "Too many searches, counts or other expensive reads of yours at once; wait for some."
-    return problem_response(request.scope, RateLimitedError(), detail=told)
+    detail = "Too many concurrent searches, counts or other expensive reads; wait for some to end."
+    return problem_response(request.scope, RateLimitedError(), detail=detail)
 
 
-async def _gone(request: Request) -> AppError:
-    """What something refers to was deleted meanwhile; perhaps it is the caller's own account."""
+async def _reference_error(request: Request) -> AppError:
+    """Return the error for a reference to a deleted row, which may be the caller's own account."""
     try:
         await context_of(request).authenticate(request)
-    except AppError as refused:
-        return refused
+    except AppError as error:
+        return error
     return errors.ConflictError()
 
 
@@ -179,34 +179,34 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if is_unavailable(error):
         log.warning("database_unavailable", reason=type(driver_error(error)).__name__)
         return problem_response(request.scope, errors.ServiceUnavailableError())
-    refused = driver_error(error)
-    if not isinstance(refused, psycopg.IntegrityError | psycopg.DataError):
+    cause = driver_error(error)
+    if not isinstance(cause, psycopg.IntegrityError | psycopg.DataError):
         raise error
-    answer: AppError = errors.InvalidInputError()
-    if isinstance(refused, _CONFLICTS):
-        answer = errors.ConflictError()
-    elif isinstance(refused, _REFERENCES):
-        answer = await _gone(request)
-        if not isinstance(answer, errors.ConflictError):
-            return problem_response(request.scope, answer)
-    return problem_response(request.scope, answer, detail=_told_defect(request, refused, answer))
+    problem: AppError = errors.InvalidInputError()
+    if isinstance(cause, _CONFLICTS):
+        problem = errors.ConflictError()
+    elif isinstance(cause, _REFERENCES):
+        problem = await _reference_error(request)
+        if not isinstance(problem, errors.ConflictError):
+            return problem_response(request.scope, problem)
+    return problem_response(request.scope, problem, detail=_log_defect(request, cause, problem))
 
 
-def _told_defect(request: Request, refused: psycopg.Error, answer: AppError) -> str | None:
-    """Log that no check of the application refused a value; the detail, in development only.
+def _log_defect(request: Request, cause: psycopg.Error, problem: AppError) -> str | None:
+    """Log that only the database refused a value; return a detail in development, else None.
 
-    Neither repeats the value: PostgreSQL's own message often does.
+    Neither contains the value, unlike PostgreSQL's own message.
     """
-    found = refused.diag
-    place = {"constraint": found.constraint_name, "table": found.table_name}
-    place |= {"column": found.column_name, "type": found.datatype_name}
-    known = {name: word for name, word in place.items() if word}
-    reason = type(refused).__name__
-    log.error("database_refused_value", reason=reason, sqlstate=refused.sqlstate, **known)
+    diagnostics = cause.diag
+    place = {"constraint": diagnostics.constraint_name, "table": diagnostics.table_name}
+    place |= {"column": diagnostics.column_name, "type": diagnostics.datatype_name}
+    known = {name: value for name, value in place.items() if value}
+    reason = type(cause).__name__
+    log.error("database_refused_value", reason=reason, sqlstate=cause.sqlstate, **known)
     if context_of(request).settings.environment != "development":
         return None
-    named = ", ".join(f"{name} {word}" for name, word in known.items()) or "no constraint named"
+    named = ", ".join(f"{name} {value}" for name, value in known.items()) or "no constraint named"
     return (
-        f"{answer.detail} Only the database refused this ({reason}, SQLSTATE {refused.sqlstate}; "
+        f"{problem.detail} Only the database refused this ({reason}, SQLSTATE {cause.sqlstate}; "
         f"{named}): check the value in the application, or translate the error in the service."
     )

@@ -1,4 +1,4 @@
-"""Forms, read as strictly as JSON: nothing unknown, nothing twice, UTF-8 without NUL."""
+"""Strict parsing of forms: no unknown or repeated fields, UTF-8 without NUL."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
@@ -16,13 +16,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 MULTIPART = "multipart/form-data"
-# Each is a step of Python to read.
+# Decoding each takes an operation in Python.
 MAX_ESCAPES = 50_000
 FORM_TYPES = frozenset({"application/x-www-form-urlencoded", MULTIPART})
 
 
 class FormRefusedError(HTTPException):
-    """FastAPI passes on no other exception from where it reads a body."""
+    """Errors in a form. While it reads a body, FastAPI propagates only HTTPException."""
 
     def __init__(self, found: list[Any], sent: FormData) -> None:
         super().__init__(422)
@@ -32,14 +32,14 @@ class FormRefusedError(HTTPException):
 
 @dataclass(frozen=True)
 class Form:
-    """The form that a route takes: its parameters, as FastAPI describes them."""
+    """The form of a route: its parameters, as described by FastAPI."""
 
     parameters: list[ModelField]
     embedded: bool
 
     @property
     def fields(self) -> dict[str, bool]:
-        """Whether a field may be repeated, by its name."""
+        """Whether a field may be repeated, by name."""
         return {
             name: field_annotation_is_sequence(annotation)
             for parameter in self.parameters
@@ -47,27 +47,26 @@ class Form:
         }
 
     async def check(self, sent: FormData) -> None:
-        """Raise `FormRefusedError` for what FastAPI would ignore, with all that it would refuse."""
+        """Raise `FormRefusedError` for errors FastAPI ignores, together with those it finds."""
         found = refusals(sent, self.fields)
         if found:
             _, more = await request_body_to_args(self.parameters, sent, self.embedded)
-            known = {(each["loc"], each["type"]) for each in found}
-            found += [each for each in more if (each["loc"], each["type"]) not in known]
+            known = {(error["loc"], error["type"]) for error in found}
+            found += [error for error in more if (error["loc"], error["type"]) not in known]
             await sent.close()
             raise FormRefusedError(found, sent)
 
 
 def form_parameters(dependant: Dependant) -> list[ModelField]:
-    """The body parameters of a route, its dependencies' included."""
-    inner = [each for sub in dependant.dependencies for each in form_parameters(sub)]
+    """Return the body parameters of a route and of its dependencies."""
+    inner = [item for sub in dependant.dependencies for item in form_parameters(sub)]
     return [*dependant.body_params, *inner]
 
 
 def _fields_of(parameter: ModelField) -> Iterator[tuple[str, Any]]:
     annotation = parameter.field_info.annotation
-    models = [
-        each for each in (annotation, *get_args(annotation)) if lenient_issubclass(each, BaseModel)
-    ]
+    types = (annotation, *get_args(annotation))
+    models = [kind for kind in types if lenient_issubclass(kind, BaseModel)]
     if not models:
         yield parameter.alias, annotation
     for model in models:
@@ -76,9 +75,9 @@ def _fields_of(parameter: ModelField) -> Iterator[tuple[str, Any]]:
 
 
 def refusals(sent: FormData, fields: Mapping[str, bool]) -> list[Any]:
-    """Errors of a form that do not depend on its fields' meaning, in pydantic's form.
+    """Return errors of unknown and repeated fields and of NUL, in the form of pydantic's errors.
 
-    `fields` are the names it may have, and whether each may be repeated.
+    `fields` are the permitted names, and whether each may be repeated.
     """
     found: list[Any] = []
     seen: set[str] = set()
@@ -99,7 +98,7 @@ def _refusal(name: str, code: str, message: str) -> dict[str, Any]:
 
 
 async def read_form(request: Request, **limits: Any) -> FormData:
-    """The form in the body, within Starlette's `limits`; HTTPException 400 for what is none."""
+    """Parse the form in the body, within Starlette's `limits`; else raise HTTPException 400."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if media_type == MULTIPART:
@@ -123,7 +122,7 @@ def _pairs(text: str) -> list[tuple[str, str | UploadFile]]:
 
 
 class _Parser(MultiPartParser):
-    """Starlette's, which would take what is not UTF-8 for Latin-1."""
+    """Starlette's parser, but an error for text that is not UTF-8 instead of Latin-1."""
 
     def on_part_end(self) -> None:
         if self._current_part.file is None:

@@ -1,4 +1,4 @@
-"""Keywords of JSON Schema in the OpenAPI document: the standard's, not pydantic's."""
+"""Standard JSON Schema keywords in the OpenAPI document, in place of pydantic's."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +16,13 @@ _NAMED = ("$defs", "dependentSchemas", "patternProperties", "properties")
 
 
 def standardise_schemas(document: dict[str, Any]) -> None:
-    """Give every limit of the document its standard name."""
+    """Replace pydantic's names of limits by the standard keywords in the whole document."""
     for schema in _schemas(document):
         _standardise(schema)
 
 
 def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every JSON Schema of the document that is not a part of another one."""
+    """Yield all JSON Schemas of the document that are not part of another one."""
     yield from document["components"]["schemas"].values()
     pending: list[Any] = [document["paths"]]
     while pending:
@@ -38,7 +38,7 @@ def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _standardise(schema: Any) -> None:
-    """Replace pydantic's own names of keywords, which a limit behind a validator keeps."""
+    """Replace pydantic's names of limits, which it keeps for limits behind a validator."""
     if not isinstance(schema, dict):
         return
     for name in _STANDARD.keys() & schema.keys():

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds, and what the contract adds to every operation."""
+"""The OpenAPI document: FastAPI's, completed by errors, security and query parameters."""
 
 from collections.abc import Set
 from copy import deepcopy
@@ -21,17 +21,17 @@ from backend.core.problems import Problem
 PROBLEM_MEDIA = "application/problem+json"
 DESCRIPTION = """
 Every error is an RFC 9457 problem document; `error` is a stable code to branch on, and
-`GET /errors/{code}` explains it. Every address answers with and without a trailing slash.
-Every answer carries `X-Request-ID`; send your own to find a request in the logs again.
+`GET /errors/{code}` explains it. A trailing slash in a path is ignored.
+Every response has `X-Request-ID`; send your own to find a request in the logs.
 Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parameters are refused.
 """
 
-# Members of an OAuth flow that hold addresses.
+# Members of an OAuth flow that contain URLs.
 FLOW_URLS = ("authorizationUrl", "tokenUrl", "refreshUrl")
 
 
 def operation_id(route: APIRoute) -> str:
-    """`notes-publish_note`: generated clients make readable method names of it."""
+    """Return an id such as `notes-publish_note`, for readable names in generated clients."""
     return f"{route.tags[0]}-{route.name}" if route.tags else route.name
 
 
@@ -60,13 +60,13 @@ def openapi_document(app: FastAPI, security: SecuritySchemes | None) -> dict[str
 
 
 def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The document of an application that is served below a prefix of paths."""
+    """Return the document of an application served below a path prefix."""
     if not prefix:
         return document
     schemes = deepcopy(document["components"]["securitySchemes"])
     for scheme in schemes.values():
         for flow in scheme.get("flows", {}).values():
-            # Some clients resolve these addresses without `servers`.
+            # Some clients resolve these URLs without `servers`.
             flow |= {name: prefix + url for name, url in flow.items() if name in FLOW_URLS}
     components = {**document["components"], "securitySchemes": schemes}
     return {**document, "servers": [{"url": prefix}], "components": components}
@@ -75,13 +75,13 @@ def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
 def _requirements(
     policy: Policy, methods: Set[str], security: SecuritySchemes | None
 ) -> list[dict[str, list[str]]]:
-    """The alternatives by which callers of such a route are known; `{}` is anonymous."""
+    """Return the alternative credentials of a route; `{}` stands for none."""
     if policy.kind == "ignored" or security is None:
         return []
-    found: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
+    requirements: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
     alternatives = security.safe if methods <= SAFE_METHODS else security.unsafe
-    found += [{name: [] for name in names} for names in alternatives]
-    return found
+    requirements += [{name: [] for name in names} for names in alternatives]
+    return requirements
 
 
 def _complete(
@@ -91,7 +91,7 @@ def _complete(
     security: SecuritySchemes | None,
 ) -> None:
     policy = next(iter(policies(route.dependant)), Policy("ignored"))
-    # Routes that look for credentials themselves declare them with `openapi_extra`.
+    # Routes that read credentials themselves declare them with `openapi_extra`.
     operation.setdefault("security", _requirements(policy, route.methods or set(), security))
     if policy.permission:
         note = f"Needs the permission `{policy.permission}`."
@@ -113,7 +113,7 @@ def _complete(
 
 
 def _add_problem(response: dict[str, Any], problem: dict[str, Any]) -> None:
-    """Describe the problem document beside whatever else a route says of this status."""
+    """Add the problem document to the response that a route declares for this status."""
     media = response.setdefault("content", {}).setdefault(PROBLEM_MEDIA, {})
     media.setdefault("schema", problem["schema"])
     examples = {"example": {"value": media.pop("example")}} if "example" in media else {}
@@ -121,18 +121,18 @@ def _add_problem(response: dict[str, Any], problem: dict[str, Any]) -> None:
 
 
 def _describe_optional_body(body: dict[str, Any]) -> None:
-    # A body that may be left out is described as one that may be null.
+    # FastAPI describes an optional body as one that may be null.
     media = body["content"].get("application/json", {})
     options = media.get("schema", {}).get("anyOf", ())
     if {"type": "null"} in options:
-        media["schema"] = next(each for each in options if each != {"type": "null"})
+        media["schema"] = next(option for option in options if option != {"type": "null"})
         body["required"] = False
 
 
 def _usual_errors(
     policy: Policy, route: APIRoute, operation: dict[str, Any]
 ) -> list[type[AppError]]:
-    """Errors that follow from the shape of an operation, beside those its route declares."""
+    """Return the errors implied by the policy and the parameters of an operation."""
     usual: list[type[AppError]] = [
         errors.BadRequestError,
         errors.InternalError,
@@ -167,27 +167,28 @@ def _usual_errors(
 
 
 def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
-    calls: list[Any] = [each.call for each in dependant.dependencies]
+    calls: list[Any] = [dependency.call for dependency in dependant.dependencies]
     return [call.model for call in calls if hasattr(call, "query_parameters")]
 
 
 def _parameters(model: type[BaseModel], schemas: dict[str, Any]) -> list[dict[str, Any]]:
     described_model = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= described_model.get("$defs", {})
-    found = []
+    parameters = []
     for name, described in described_model["properties"].items():
         schema = {k: v for k, v in described.items() if k not in ("anyOf", "default", "title")}
-        # An absent parameter is absent: null is nothing that could be sent.
-        options = [each for each in described.get("anyOf", ()) if each.get("type") != "null"]
+        # A query parameter can be absent, but it cannot be null.
+        options = [item for item in described.get("anyOf", ()) if item.get("type") != "null"]
         if len(options) > 1:
             schema["anyOf"] = options
         elif options:
             schema = {**options[0], **schema}
         if schema.get("type") != "array" and "items" in schema:
-            # Several values in one text, separated by commas.
+            # Several values in one string, separated by commas.
             del schema["items"]
         if isinstance(default := described.get("default"), bool | int):
             schema["default"] = default
         description = schema.pop("description", "")
-        found.append({"name": name, "in": "query", "description": description, "schema": schema})
-    return found
+        parameter = {"name": name, "in": "query", "description": description, "schema": schema}
+        parameters.append(parameter)
+    return parameters

@@ -1,13 +1,13 @@
-"""Paths of this application as clients have to write them."""
+"""Paths as clients have to request them, with the prefix of a proxy."""
 
 from backend.core.client_info import current_scope
 
 
 def public_path(path: str) -> str:
-    """The address of a path of this application as the client has to write it.
+    """Return `path` with the prefix of the proxy, if any.
 
-    Below a proxy's prefix it begins with that. For addresses in bodies, pages and cookies;
-    `Location` and `Link` get the prefix on their way out.
+    For paths in bodies, pages and cookies; `RequestContextMiddleware` adds the prefix to
+    `Location` and `Link`.
     """
     scope = current_scope.get()
     prefix: str = scope.get("prefix", "") if scope else ""

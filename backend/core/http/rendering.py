@@ -1,6 +1,6 @@
-"""Responses of handlers that return a schema: `fields`, `Link` and `Location` are added here.
+"""Responses from the schemas that handlers return, with `fields`, `Link` and `Location`.
 
-A type checker has seen that a handler returns its annotation, so nothing is validated again.
+The type checker ensures that handlers return their annotation, so nothing is validated again.
 """
 
 import inspect
@@ -34,12 +34,12 @@ def rendered(
     location: str | None = None,
     selects_fields: bool = True,
 ) -> Endpoint:
-    """The endpoint of a route, as a function that returns a response.
+    """Return the endpoint of a route as a function that returns a response.
 
-    A page has the fields that were selected, and a `Link` to the next one. So has a single
-    resource that GET returns, if `selects_fields`. `location` is the path of what was created,
-    such as `/notes/{id}`, relative to where the `path` of the route begins; its parameters are
-    members of the result. Every other endpoint is returned as it is, for FastAPI to render.
+    A page contains the selected fields, and a `Link` to the next page. A resource returned by GET
+    contains the selected fields if `selects_fields`. `location` is the path of a created resource,
+    such as `/notes/{id}`, relative to the prefix of the route's `path`; its parameters are members
+    of the result. All other endpoints are returned unchanged, for FastAPI to render.
     """
     if not inspect.iscoroutinefunction(endpoint):
         return endpoint
@@ -52,7 +52,7 @@ def rendered(
     if "GET" not in methods or not (isinstance(result, type) and issubclass(result, Schema)):
         return endpoint
     if issubclass(result, Page):
-        query = next((each.name for each in parameters.values() if _is_list_query(each)), None)
+        query = next((item.name for item in parameters.values() if _is_list_query(item)), None)
         return endpoint if query is None else _paged(endpoint, query, response)
     return _selected(endpoint, signature, response, result) if selects_fields else endpoint
 
@@ -96,12 +96,12 @@ def _located(
         result = await endpoint(**values)
         if isinstance(result, Response):
             return result
-        made = json_response(result, status_code=status_code)
+        created = json_response(result, status_code=status_code)
         filled = {name: _segment(getattr(result, name)) for name in members}
         # The router is mounted below a prefix, such as /api/v1.
         address = scope["path"].rsplit("/", segments)[0] + location.format_map(filled)
-        made.raw_headers.append((b"location", address.encode("latin-1")))
-        return _finished(made, values, response)
+        created.raw_headers.append((b"location", address.encode("latin-1")))
+        return _finished(created, values, response)
 
     if request is not None:
         return respond
@@ -114,20 +114,20 @@ def _segment(value: object) -> str:
     return text if isinstance(value, UUID) else quote(text, safe="")
 
 
-def _finished(made: Response, values: Mapping[str, Any], response: str | None) -> Response:
-    """The response, with what the handler has set on the one that it was given, if any."""
+def _finished(result: Response, values: Mapping[str, Any], response: str | None) -> Response:
+    """Add the headers and status that the handler has set on its `Response` parameter, if any."""
     if response is not None:
         given = values[response]
-        made.raw_headers.extend(given.raw_headers)
-        made.status_code = given.status_code or made.status_code
-    return made
+        result.raw_headers.extend(given.raw_headers)
+        result.status_code = given.status_code or result.status_code
+    return result
 
 
 def _with_parameter(
     respond: Endpoint, signature: inspect.Signature, name: str, annotation: Any
 ) -> Endpoint:
     added = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-    # FastAPI reads the signature of what it calls.
+    # FastAPI reads this signature.
     respond.__signature__ = signature.replace(  # type: ignore[attr-defined]  # not in typeshed
         parameters=[*signature.parameters.values(), added]
     )
@@ -135,18 +135,18 @@ def _with_parameter(
 
 
 def _parameter_of_type(kind: type, parameters: Collection[inspect.Parameter]) -> str | None:
-    found = (
-        each.name
-        for each in parameters
-        if isinstance(each.annotation, type) and issubclass(each.annotation, kind)
+    names = (
+        parameter.name
+        for parameter in parameters
+        if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, kind)
     )
-    return next(found, None)
+    return next(names, None)
 
 
 def _is_list_query(parameter: inspect.Parameter) -> bool:
     return any(
-        isinstance(each, params.Depends) and isinstance(each.dependency, ListParameters)
-        for each in getattr(parameter.annotation, "__metadata__", ())
+        isinstance(item, params.Depends) and isinstance(item.dependency, ListParameters)
+        for item in getattr(parameter.annotation, "__metadata__", ())
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks of a request's query and headers, before its body is read."""
+"""Checks of a request's query and headers before its body is read."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -16,14 +16,14 @@ from backend.core.errors import (
 
 JSON_TYPES = frozenset({"application/json"})
 JSON_RANGES = frozenset({"*/*", "application/*", *JSON_TYPES, "application/problem+json"})
-# Of an Accept header so many media types count; each costs some steps of Python.
+# Further media types of an Accept header are ignored, because each takes time to parse.
 MAX_RANGES = 100
 _REFUSED = re.compile(r"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
 _CHARSET = re.compile(r';\s*charset="?utf-?8"?\s*(?:;|$)', re.IGNORECASE)
 
 
 def query_parameters(dependant: Dependant) -> Iterator[str]:
-    """Names of the query parameters a route takes, its dependencies' included."""
+    """Yield the names of the query parameters of a route and of its dependencies."""
     for field in dependant.query_params:
         yield field.alias
     yield from getattr(dependant.call, "query_parameters", ())
@@ -34,17 +34,17 @@ def query_parameters(dependant: Dependant) -> Iterator[str]:
 def check_query(request: Request, known: frozenset[str]) -> None:
     """Raise `InvalidInputError` for parameters that are unknown, given twice or contain NUL."""
     seen: set[str] = set()
-    found: list[FieldError] = []
+    errors: list[FieldError] = []
     omitted = 0
     for name, value in request.query_params.multi_items():
         if name in known and name not in seen and "\0" not in value:
             seen.add(name)
-        elif len(found) < MAX_FIELD_ERRORS:
-            found.append(_query_error(name, known, seen))
+        elif len(errors) < MAX_FIELD_ERRORS:
+            errors.append(_query_error(name, known, seen))
         else:
             omitted += 1
-    if found:
-        raise InvalidInputError(errors=found, errors_omitted=omitted)
+    if errors:
+        raise InvalidInputError(errors=errors, errors_omitted=omitted)
 
 
 def _query_error(name: str, known: frozenset[str], seen: set[str]) -> FieldError:
@@ -57,7 +57,7 @@ def _query_error(name: str, known: frozenset[str], seen: set[str]) -> FieldError
 
 
 def check_content_type(request: Request, accepted: frozenset[str]) -> None:
-    """Raise `UnsupportedMediaTypeError` for a body that does not say it is JSON in UTF-8."""
+    """Raise `UnsupportedMediaTypeError` unless the body is declared as `accepted`, in UTF-8."""
     header = request.headers.get("content-type")
     if header is None:
         has_body = request.headers.get("content-length", "0") != "0"
@@ -76,20 +76,20 @@ def check_content_type(request: Request, accepted: frozenset[str]) -> None:
 
 
 def check_content_coding(request: Request) -> None:
-    """Raise `UnsupportedMediaTypeError` for a body that would have to be decoded first."""
+    """Raise `UnsupportedMediaTypeError` if the body has a Content-Encoding."""
     for line in request.headers.getlist("content-encoding"):
         if any(coding.strip().lower() not in ("", "identity") for coding in line.split(",")):
             raise UnsupportedMediaTypeError(headers={"Accept-Encoding": "identity"})
 
 
 def ranges_of(media_types: Iterable[str]) -> frozenset[str]:
-    """What a client may ask for to get one of these."""
+    """Return the media ranges in an Accept header that include one of these types."""
     declared = frozenset(media_types)
     return declared | {f"{name.partition('/')[0]}/*" for name in declared}
 
 
 def accepts(accept: str, offered: frozenset[str]) -> bool:
-    """False only where the Accept header (RFC 9110, 12.5.1) excludes all that is offered."""
+    """Return whether the Accept header (RFC 9110, 12.5.1) includes an offered type."""
     for part in accept.lower().split(",", MAX_RANGES)[:MAX_RANGES]:
         media_type, _, parameters = part.partition(";")
         if media_type.strip() in offered and not _REFUSED.search(parameters):

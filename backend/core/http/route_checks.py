@@ -1,4 +1,4 @@
-"""Checks of all routes together, before the application starts."""
+"""Checks of all routes before the application starts."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -12,10 +12,10 @@ from backend.core.identity import policies
 def route_problems(
     routes: Iterable[tuple[str, str, RouteContext]], permissions: Collection[str]
 ) -> Iterator[str]:
-    """A sentence for each route that cannot be served, naming the mend.
+    """Yield a sentence with the remedy for each invalid route.
 
-    Each route comes with the name of its module and the prefix below which that is mounted.
-    `permissions` are those that modules declare.
+    `routes` are the name of the module, the prefix of its routes, and the route. `permissions` are
+    those that modules declare.
     """
     owners: dict[tuple[str, str], str] = {}
     for module, prefix, route in routes:
@@ -25,11 +25,11 @@ def route_problems(
             continue
         path = re.sub(r"{[^}]*}", "{}", f"{prefix}{route.path}")
         if path.endswith("/") and path != "/":
-            yield f"{where} leave out the slash at the end; every address answers with one, too."
+            yield f"{where} leave out the slash at the end; requests may have one anyway."
         for method in route.methods or ():
             if (method, path) in owners:
                 yield f"{where} module '{owners[method, path]}' has that route already."
-            # Within one module the order of definition decides; between two nothing would.
+            # Routes of one module have the order of definition; routes of two modules have none.
             for (other_method, other), owner in owners.items():
                 if method == other_method and owner != module and _overlap(path, other):
                     yield (
@@ -41,20 +41,20 @@ def route_problems(
 
 
 def _problem(route: RouteContext, permissions: Collection[str]) -> str | None:
-    """The problem that a route has by itself."""
-    found = route.original_route
-    if not isinstance(found, APIRoute):
+    """Return the problem of a single route, or None."""
+    original = route.original_route
+    if not isinstance(original, APIRoute):
         return (
-            f"a {type(found).__name__} takes no access policy; "
+            f"a {type(original).__name__} takes no access policy; "
             "declare routes with the router's get, post, put, patch and delete."
         )
-    if not isinstance(found, Route):
+    if not isinstance(original, Route):
         return (
             "make the router with backend.core.http.routing.Router instead of "
             "APIRouter, so that it follows the HTTP contract."
         )
-    declared = policies(found.dependant)
-    # The guard does not see a policy that is added where its router is nested.
+    declared = policies(original.dependant)
+    # `Route` does not apply a policy that is added where its router is nested.
     if len(declared) != 1 or policies(route.dependant) != declared:
         problem = "has no access policy" if not declared else "has more than one access policy"
         return f"it {problem}; take exactly one of backend.core.identity's."
@@ -65,7 +65,7 @@ def _problem(route: RouteContext, permissions: Collection[str]) -> str | None:
 
 
 def _overlap(path: str, other: str) -> bool:
-    """Whether both templates match some path. A segment with a parameter matches any segment."""
+    """Return whether some path matches both templates."""
     pairs = zip(path.split("/"), other.split("/"), strict=False)
     same_length = path.count("/") == other.count("/")
     return same_length and all(a == b or "{}" in a or "{}" in b for a, b in pairs)

@@ -1,32 +1,32 @@
-"""JSON as a careful server reads it: everything ambiguous is refused instead of repaired."""
+"""Strict parsing of JSON: ambiguous documents are errors."""
 
 import json
 import math
 import re
 from typing import Any, NoReturn
 
-# Each unknown member is an error of its own to whoever validates.
+# Validation creates an error for each unknown member.
 MAX_MEMBERS = 1000
-# For many of its values a document costs a call of Python each; a body of bulk has some thousands.
+# Many kinds of values take a call in Python each; bodies of bulk requests have some thousands.
 MAX_VALUES = 50_000
-# Never fails once begun, and so never looks at a character twice.
+# The pattern never backtracks, so it examines each character once.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class JSONRefusedError(ValueError):
-    """Why a body is not acceptable JSON. Says nothing of what the body held."""
+    """The reason why a body is not acceptable JSON, without any part of the body."""
 
 
 def loads(body: bytes) -> Any:
-    """Parse a JSON document; `JSONRefusedError` for anything that could be read in two ways.
+    """Parse a JSON document; raise `JSONRefusedError` if parsers could differ about its value.
 
-    Refused beside plain syntax errors: encodings other than UTF-8, duplicate members, objects of
+    Errors beside those of syntax: encodings other than UTF-8, duplicate members, objects of
     more than 1000 members, more than 50,000 values in all, NaN and infinities, numbers beyond a
     double or 64 bits, NUL, lone surrogates, nesting beyond the stack.
     """
     try:
         text = body.decode()
-        # Commas are counted, because values beyond the depth of nesting stand between them.
+        # Count commas before parsing; there is one between any two values of an array or object.
         if text.count(",") > MAX_VALUES and _STRING.sub("", text).count(",") > MAX_VALUES:
             raise JSONRefusedError("The body has too many values.")
         value = json.loads(
@@ -36,7 +36,7 @@ def loads(body: bytes) -> Any:
             parse_float=_finite,
             parse_int=_in_range,
         )
-        # Only an escape can smuggle these past the decoder and the scanner.
+        # Only escapes can represent NUL or surrogates at this point.
         if "\\u" in text:
             _check_strings(value)
     except JSONRefusedError:
@@ -53,7 +53,7 @@ def loads(body: bytes) -> Any:
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise JSONRefusedError("An object names a member twice.")
+        raise JSONRefusedError("An object contains a member twice.")
     if len(members) > MAX_MEMBERS:
         raise JSONRefusedError("An object has too many members.")
     return members
@@ -85,7 +85,7 @@ def _check_strings(value: Any) -> None:
         current = pending.pop()
         if isinstance(current, str):
             if _UNWELCOME.search(current):
-                raise JSONRefusedError("A text holds NUL or half a surrogate pair.")
+                raise JSONRefusedError("A string contains NUL or half a surrogate pair.")
         elif isinstance(current, dict):
             pending.extend(current)
             pending.extend(current.values())

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import Refused
+from backend.core.http.body_rules import InvalidBody
 from backend.core.http.dependencies import CurrentContext
 from backend.modules.accounts import service
 from backend.modules.accounts.exceptions import TokenInvalidError
@@ -15,11 +15,11 @@ async def registration_open(context: CurrentContext) -> None:
     service.check_registration_open(context)
 
 
-async def registration(refused: Refused) -> list[FieldError]:
+async def registration(refused: InvalidBody) -> list[FieldError]:
     return users.new_account_errors(refused.context, refused.sent)
 
 
-async def new_password(refused: Refused) -> list[FieldError]:
+async def new_password(refused: InvalidBody) -> list[FieldError]:
     """Errors of the password that a mailed token sets; a bad token is not among them."""
     sent = refused.sent
     names: tuple[str | None, ...] = ()

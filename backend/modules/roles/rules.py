@@ -3,13 +3,13 @@
 from contextlib import suppress
 
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import Refused
+from backend.core.http.body_rules import InvalidBody
 from backend.core.principal import SYSTEM
 from backend.modules.roles import service
 from backend.modules.roles.exceptions import RoleNotFoundError, UnknownPermissionError
 
 
-async def permissions(refused: Refused) -> list[FieldError]:
+async def permissions(refused: InvalidBody) -> list[FieldError]:
     """Which of them are neither declared nor held by the role that is changed."""
     context, sent = refused.context, refused.sent.get("permissions", ())
     known = {name for feature in context.features for name in feature.permissions}

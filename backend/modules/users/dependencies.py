@@ -2,7 +2,7 @@
 
 from backend.addresses.email_addresses import normal_email
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import Refused
+from backend.core.http.body_rules import InvalidBody
 from backend.core.principal import SYSTEM
 from backend.modules.roles import service as roles
 from backend.modules.users import service
@@ -10,7 +10,7 @@ from backend.modules.users.exceptions import OwnEmailError
 from backend.modules.users.own_account import PASSWORD_MISSING
 
 
-async def new_user(refused: Refused) -> list[FieldError]:
+async def new_user(refused: InvalidBody) -> list[FieldError]:
     """Errors of an account that another user creates."""
     sent, caller = refused.sent, refused.caller
     found = service.new_account_errors(refused.context, sent)
@@ -19,13 +19,13 @@ async def new_user(refused: Refused) -> list[FieldError]:
     return found
 
 
-async def another_password(refused: Refused) -> list[FieldError]:
+async def another_password(refused: InvalidBody) -> list[FieldError]:
     """Errors of a new password for one's own account."""
     assert refused.caller is not None
     return await service.password_change_errors(refused.context, refused.caller, refused.sent)
 
 
-async def own_account(refused: Refused) -> list[FieldError]:
+async def own_account(refused: InvalidBody) -> list[FieldError]:
     """Changing one's own address needs the current password."""
     sent, caller = refused.sent, refused.caller
     if caller is None or sent.get("email") is None or "current_password" in sent:
@@ -34,7 +34,7 @@ async def own_account(refused: Refused) -> list[FieldError]:
     return [] if normal_email(sent["email"].strip()) == me.email else [PASSWORD_MISSING]
 
 
-async def account(refused: Refused) -> list[FieldError]:
+async def account(refused: InvalidBody) -> list[FieldError]:
     """One's own address is changed at /users/me."""
     sent, caller = refused.sent, refused.caller
     if caller is None or "email" not in sent:
@@ -46,5 +46,5 @@ async def account(refused: Refused) -> list[FieldError]:
     return [] if same else list(OwnEmailError().errors)
 
 
-async def assigned_roles(refused: Refused) -> list[FieldError]:
+async def assigned_roles(refused: InvalidBody) -> list[FieldError]:
     return await roles.role_errors(refused.context, SYSTEM, refused.sent.get("roles", ()))

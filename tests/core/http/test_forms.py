@@ -10,7 +10,7 @@ from fastapi import FastAPI, File, Form, UploadFile
 from pydantic import Field
 
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import Refused, also_checks
+from backend.core.http.body_rules import InvalidBody, also_checks
 from backend.core.http.routing import Router
 from backend.core.identity import public
 from backend.core.module import Module
@@ -40,7 +40,7 @@ class Entry(Schema):
 router = Router(prefix="/forms", tags=["forms"], dependencies=[public])
 
 
-async def _titled(refused: Refused) -> list[FieldError]:
+async def _titled(refused: InvalidBody) -> list[FieldError]:
     bad = refused.sent.get("title") == "bad"
     return [FieldError(field="body.title", message="Is bad.", code="bad")] if bad else []
 

@@ -1,4 +1,4 @@
-"""Refuses requests whose headers can be read in two ways."""
+"""Rejection of requests with ambiguous headers."""
 
 import re
 
@@ -7,18 +7,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backend.core.errors import AppError, BadRequestError, InvalidTokenError
 from backend.core.problems import problem_response
 
-# Proxies and servers differ in which of two lines counts.
+# Proxies and servers differ in which of two lines they use.
 _SINGLE = (b"host", b"content-type", b"content-length")
-# host [ ":" port ] (RFC 9110, 7.2), without the user info that some parsers would let pass.
+# host [ ":" port ] (RFC 9110, 7.2), without the user info that some parsers accept.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?")
 _MAX_PORT = 65535
 
 
 class AmbiguousHeadersMiddleware:
-    """400 for a doubtful or missing header, 401 for two `Authorization` lines.
+    """Responds 400 to an ambiguous or missing header, and 401 to two `Authorization` lines.
 
-    Cookies with a backslash are removed: RFC 6265 allows none, and what reads them undoes escapes
-    in time that grows with their square (CVE-2024-7592), which stops all other requests.
+    Cookies with a backslash are removed: RFC 6265 does not allow them, and the standard library
+    decodes their escapes in quadratic time (CVE-2024-7592), which would block all other requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -56,15 +56,15 @@ def _has_escapes(header: tuple[bytes, bytes]) -> bool:
 
 
 def _without_escapes(cookies: bytes) -> bytes:
-    return b";".join(each for each in cookies.split(b";") if b"\\" not in each)
+    return b";".join(cookie for cookie in cookies.split(b";") if b"\\" not in cookie)
 
 
 def _is_host(value: bytes) -> bool:
-    found = _HOST.fullmatch(value)
-    return found is not None and int(found["port"] or 0) <= _MAX_PORT
+    match = _HOST.fullmatch(value)
+    return match is not None and int(match["port"] or 0) <= _MAX_PORT
 
 
 def _is_chunked(scope: Scope, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the body has no coding but that; HTTP/1.0 has none (RFC 9112, 6.1)."""
-    found = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    return found == [b"chunked"] and scope["http_version"] != "1.0"
+    """Return whether `chunked` is the only coding; HTTP/1.0 has no codings (RFC 9112, 6.1)."""
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return codings == [b"chunked"] and scope["http_version"] != "1.0"

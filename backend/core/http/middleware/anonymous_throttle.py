@@ -1,4 +1,4 @@
-"""Keeps floods of requests that need no credentials from delaying all others."""
+"""Protection of all other requests from floods of requests that need no credentials."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ from backend.core.problems import problem_response
 
 
 class AnonymousThrottleMiddleware:
-    """Admits requests to some paths one by one, and repeats refusals to an address at once.
+    """Admits requests to some paths one by one, and answers cached refusals immediately.
 
-    `endpoints` are the handlers, by path without parameters, of the routes that ignore credentials:
-    there a known refusal of an address needs no route, no body and no database.
+    `endpoints` are the handlers, by path without parameters, of routes that ignore credentials.
+    There the cached refusal of an address needs no routing, no body and no database.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, object]) -> None:
@@ -38,6 +38,6 @@ class AnonymousThrottleMiddleware:
             scope["anonymous"] = caller
             await self.app(scope, receive, send)
             return
-        # The log line names the route by its handler.
+        # For the route in the log line.
         scope["endpoint"] = self.endpoints[scope["path"]]
         await problem_response(scope, RateLimitedError(refused))(scope, receive, send)

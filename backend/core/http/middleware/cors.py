@@ -1,7 +1,7 @@
-"""Cross-origin calls from browsers (Fetch standard), for listed origins only.
+"""Cross-origin requests of browsers (Fetch standard) from allowed origins.
 
-Starlette's own middleware answers a denied preflight in plain text, gives denied origins some of
-the headers, and errors from the outermost layer none.
+Starlette's own middleware responds to denied preflights in plain text, sends some of the headers to
+denied origins, and none with errors of the outermost layer.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ PREFLIGHT_SECONDS = "600"
 
 
 class CORSMiddleware:
-    """Adds CORS headers for allowed origins, and answers preflights without asking a route.
+    """Adds CORS headers for allowed origins, and responds to preflights without a route.
 
     `allows` decides on the value of `Origin`; None allows no origin.
     """
@@ -54,18 +54,18 @@ class CORSMiddleware:
             await response(scope, receive, send)
             return
         if self.allows is None:
-            # Then no answer depends on who asks.
+            # Responses do not depend on the origin, so they need no Vary header.
             await self.app(scope, receive, send)
             return
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answer = MutableHeaders(scope=message)
-                answer.add_vary_header("Origin")
+                response_headers = MutableHeaders(scope=message)
+                response_headers.add_vary_header("Origin")
                 if allowed:
-                    answer["Access-Control-Allow-Origin"] = origin or ""
-                    answer["Access-Control-Allow-Credentials"] = "true"
-                    answer["Access-Control-Expose-Headers"] = READABLE
+                    response_headers["Access-Control-Allow-Origin"] = origin or ""
+                    response_headers["Access-Control-Allow-Credentials"] = "true"
+                    response_headers["Access-Control-Expose-Headers"] = READABLE
             await send(message)
 
         await self.app(scope, receive, send_with_cors)

@@ -1,4 +1,4 @@
-"""One route for every spelling of its address."""
+"""Trailing slashes, and HEAD for every GET route."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -7,9 +7,9 @@ from backend.core.problems import problem_response
 
 
 class NormalizePathMiddleware:
-    """Answers with and without a trailing slash, and HEAD wherever GET is answered.
+    """Removes trailing slashes from paths, and processes HEAD as GET.
 
-    A redirect would cost a round trip and take its host from the client's Host header.
+    A redirect would take a round trip, and its host would come from the client's Host header.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -24,7 +24,7 @@ class NormalizePathMiddleware:
             scope["original_path"] = path
             scope["path"] = path.rstrip("/") or "/"
         if scope["path"].endswith("\n"):
-            # The pattern of a route ends with `$`, which would not mind.
+            # The pattern of a route ends with `$`, which also matches before a newline.
             await problem_response(scope, NotFoundError())(scope, receive, send)
             return
         if scope["method"] != "HEAD":
@@ -36,7 +36,7 @@ class NormalizePathMiddleware:
                 message = {**message, "body": b""}
             await send(message)
 
-        # A copy: the server must go on to see HEAD, or it would wait for the promised body.
+        # A copy, because the server must see HEAD; otherwise it would expect a body.
         as_get = {**scope, "method": "GET"}
         try:
             await self.app(as_get, receive, send_head)

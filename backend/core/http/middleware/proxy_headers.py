@@ -1,4 +1,4 @@
-"""Who called the proxy in front of us."""
+"""Client, scheme and prefix of requests that arrive through a proxy."""
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -12,15 +12,15 @@ SCHEMES = ("http", "https")
 
 
 class ProxyHeadersMiddleware:
-    """Believes `X-Forwarded-For`, `-Proto` and `-Prefix`, from trusted addresses only.
+    """Applies `X-Forwarded-For`, `-Proto` and `-Prefix` from trusted addresses.
 
-    Each proxy appends the address it was called from, so the list is read from its end, and what
-    stands before the first address that is not trusted may be anybody's invention.
+    Each proxy appends the address of its client, so the list is read from the end. The client can
+    invent the entries before the last address that is not trusted.
     """
 
     def __init__(self, app: ASGIApp, trusted: Collection[str]) -> None:
         self.app = app
-        self.trusted = [ip_network(each, strict=False) for each in trusted]
+        self.trusted = [ip_network(network, strict=False) for network in trusted]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope.get("client"):
@@ -32,7 +32,7 @@ class ProxyHeadersMiddleware:
                 scheme = next(reversed(_listed(scope, b"x-forwarded-proto")), "").lower()
                 if scheme in SCHEMES:
                     scope["scheme"] = scheme
-                # The last was written by the nearest proxy; others may be the client's.
+                # The nearest proxy wrote the last one; the client may have sent the others.
                 prefix = next(reversed(_listed(scope, b"x-forwarded-prefix")), "")
                 scope["prefix"] = parse_prefix(prefix) or ""
         await self.app(scope, receive, send)
@@ -41,7 +41,7 @@ class ProxyHeadersMiddleware:
         return any(address in network for network in self.trusted)
 
     def client(self, forwarded: list[str]) -> Address | None:
-        """The last that is not trusted; failing that, the first of those that are."""
+        """Return the last address that is not trusted, else the first one."""
         client = None
         for text in reversed(forwarded):
             address = parsed(text)
@@ -54,7 +54,7 @@ class ProxyHeadersMiddleware:
 
 
 def parsed(text: str) -> Address | None:
-    """The address in `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` or `[::1]:5`."""
+    """Parse `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` or `[::1]:5`."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -68,6 +68,6 @@ def parsed(text: str) -> Address | None:
 
 
 def _listed(scope: Scope, name: bytes) -> list[str]:
-    """The parts of a header that is a list, of all its lines."""
+    """Return the entries of a list header, from all its lines."""
     lines = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
     return [part.strip() for part in ",".join(lines).split(",") if part.strip()]

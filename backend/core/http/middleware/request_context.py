@@ -1,4 +1,4 @@
-"""What every request gets, whatever becomes of it: an id, security headers and a log line."""
+"""The request id, security headers and log line of every request."""
 
 import re
 import time
@@ -19,28 +19,28 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# An answer that says nothing of caching is somebody's own, or of this moment.
+# Responses without caching headers of their own are private or current.
 NO_STORE = (b"cache-control", b"no-store")
 _CACHEABLE = {b"cache-control", b"etag"}
-# The slash with which a path begins; two of them begin a host.
+# The slash at the beginning of a path; two slashes begin a host.
 _REFERENCES = {b"location": re.compile(rb"^/(?!/)"), b"link": re.compile(rb"(?<=<)/(?!/)")}
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
 def standing_headers(*, hsts: bool) -> list[tuple[bytes, bytes]]:
-    """What no answer goes without, and none says in another way."""
+    """Return the headers set on every response."""
     return [*_HEADERS, _HSTS] if hsts else _HEADERS
 
 
 def _below(prefix: str, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """The header, with the prefix in front of the path that it refers to."""
+    """Return the header with `prefix` added to the path in `Location` or `Link`."""
     name, value = header
     pattern = _REFERENCES.get(name.lower())
     return header if pattern is None else (name, pattern.sub(prefix.encode() + b"/", value))
 
 
 class RequestContextMiddleware:
-    """The outermost layer. `template_of` names the route of an endpoint for the log."""
+    """The outermost middleware. `template_of` returns the route of an endpoint for the log."""
 
     def __init__(
         self, app: ASGIApp, hsts: bool, template_of: Callable[[object], str | None]
@@ -57,7 +57,7 @@ class RequestContextMiddleware:
         sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else token_hex(16)
         scope["request_id"] = request_id
-        # What inner layers add to the answer, whatever it becomes; copies of the scope share it.
+        # Headers that inner layers add to any response; copies of the scope share this list.
         added: list[tuple[bytes, bytes]] = []
         scope["response_headers"] = added
         current_scope.set(scope)

@@ -1,4 +1,4 @@
-"""The prefix below which a proxy serves the application."""
+"""The path prefix below which a proxy serves the application."""
 
 from collections.abc import Collection
 
@@ -6,13 +6,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RootPathMiddleware:
-    """Takes the prefix off the path where the proxy has left it on, and notes it for the answer.
+    """Removes the prefix from the path, unless the proxy has, and keeps it in `scope["prefix"]`.
 
-    `root_path` counts for every request; without one, the prefix that a trusted proxy has named.
-    `roots` are the first segments of the application's own paths: with the prefix `/api`, the path
-    `/api/v1/notes` lost its prefix on the way, and `/api/api/v1/notes` did not.
+    The prefix is `root_path`, or without one the prefix sent by a trusted proxy. `roots` are the
+    first segments of the application's own paths: with the prefix `/api`, the proxy has removed
+    the prefix of the path `/api/v1/notes`, but not that of `/api/api/v1/notes`.
 
-    Starlette's `root_path` is not used: it cannot tell these two apart.
+    Starlette's `root_path` is not used, because it cannot distinguish these two cases.
     """
 
     def __init__(self, app: ASGIApp, root_path: str, roots: Collection[str]) -> None:
@@ -33,5 +33,5 @@ class RootPathMiddleware:
 
 
 def _root(path: str) -> str:
-    """The first segment of a path."""
+    """Return the first segment of a path."""
     return path.split("/", 2)[1]

@@ -13,17 +13,17 @@ log = structlog.get_logger()
 
 
 class ServerErrorMiddleware:
-    """Answers 500 for an unhandled error, and 503 for a request that takes `seconds` or longer.
+    """Responds 500 to an unhandled error, and 503 to a request that takes `seconds` or longer.
 
-    The time in which the client sends the body, a COMMIT and the response do not count. It is
-    inside the CORS layer: Starlette's own handler is outside, and a browser cannot read an error
-    without CORS headers.
+    The time to receive the body, to commit and to send the response does not count. This
+    middleware is inside the CORS layer, unlike Starlette's own handler, because browsers cannot
+    read an error without CORS headers.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, tells_details: bool) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, show_details: bool) -> None:
         self.app = app
         self.seconds = seconds
-        self.tells_details = tells_details
+        self.show_details = show_details
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,15 +56,15 @@ class ServerErrorMiddleware:
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 log.warning("request_timeout", request_id=scope.get("request_id"))
-                answer: AppError = ServiceUnavailableError()
+                problem: AppError = ServiceUnavailableError()
                 detail = None
             else:
                 log.exception("unhandled_error", request_id=scope.get("request_id"))
-                answer = InternalError()
-                detail = f"{type(error).__name__}: {error}" if self.tells_details else None
+                problem = InternalError()
+                detail = f"{type(error).__name__}: {error}" if self.show_details else None
             if started:
-                # The status is sent already, so only a broken connection can signal the error.
+                # The status has been sent, so only a broken connection can signal the error.
                 raise
-            await problem_response(scope, answer, detail=detail)(scope, receive, send)
+            await problem_response(scope, problem, detail=detail)(scope, receive, send)
         finally:
             deadline.reset(token)

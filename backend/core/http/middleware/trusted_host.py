@@ -1,4 +1,4 @@
-"""Refuses host names this server was not meant for."""
+"""Rejection of requests for unknown host names."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from backend.core.problems import problem_response
 
 
 class TrustedHostMiddleware:
-    """400 unless `admits` takes the host. `is_probe` names exempt paths: probes call by address."""
+    """Responds 400 unless `admits` accepts the host, or `is_probe` the path of a probe."""
 
     def __init__(
         self, app: ASGIApp, admits: Callable[[str], bool], is_probe: Callable[[str], bool]
