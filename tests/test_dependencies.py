@@ -25,7 +25,7 @@ class Internal(NamedTuple):
 
 
 FORMS, ROUTING, BODIES = "core/http/forms.py", "core/http/routing.py", "core/http/bodies.py"
-CHECKS = "core/http/request_checks.py"
+CHECKS, POOL = "core/http/request_checks.py", "db/transaction_pool.py"
 PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/writes.py", "server/server.py"
 QUEUE, SUPERVISOR, EXECUTION = (
     "worker/job_queue.py",
@@ -117,6 +117,10 @@ INTERNALS = (
     Internal("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg:dialect", "db/query_runner.py"),
     Internal("sqlalchemy", "sqlalchemy.sql.compiler:SQLCompiler.bind_names", "db/query_runner.py"),
     Internal("sqlalchemy", "sqlalchemy:BindParameter.effective_value", "db/query_runner.py"),
+    Internal("sqlalchemy", "sqlalchemy.pool:Pool._create_connection", POOL),
+    Internal("sqlalchemy", "sqlalchemy.pool:Pool._do_get", POOL),
+    Internal("sqlalchemy", "sqlalchemy.pool:Pool._do_return_conn", POOL),
+    Internal("sqlalchemy", "sqlalchemy.util.concurrency:greenlet_spawn", POOL),
     Internal("alembic", "alembic.autogenerate.render:_repr_type", "db/schema/rendering.py"),
     Internal("pydantic", "pydantic:BaseModel.__pydantic_fields__", "core/schemas.py"),
     Internal("pydantic", "pydantic:BaseModel.__pydantic_fields_set__", "core/schemas.py"),
