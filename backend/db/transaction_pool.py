@@ -1,9 +1,13 @@
 """SQLAlchemy's connections for transactions, of which the unused ones can be closed."""
 
+import logging
 from typing import Any
 
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util.concurrency import greenlet_spawn
+
+# SQLAlchemy names a pool's logger after its class. Its own pools log warnings and errors only.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 
 class TransactionPool(NullPool):
