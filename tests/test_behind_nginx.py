@@ -1,4 +1,4 @@
-"""A real nginx that serves the application below a prefix, and a client that honours paths."""
+"""A real nginx serves the application below a prefix to a client that checks cookie paths."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What somebody sees whose machine is not ready, and that a second setup has nothing to do."""
+"""Setup explains problems of the machine, and does nothing if it is complete."""
 
 import ast
 import fcntl

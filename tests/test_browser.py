@@ -1,4 +1,4 @@
-"""Cookie mode in a real browser: what our pages can do, and what all others cannot.
+"""Cookie mode in a real browser, from the site's own pages and from other sites.
 
 The server is a process of its own. The page runs the script that docs/http.md shows.
 """

@@ -1,3 +1,5 @@
+"""The commands for databases, users and modules."""
+
 import json
 import os
 import re

@@ -1,4 +1,4 @@
-"""`backend db backup` and `restore`: on the database of a test, under writes and with damage."""
+"""The commands `backend db backup` and `restore`, during writes and with damaged files."""
 
 import json
 import threading

@@ -1,3 +1,5 @@
+"""The command `backend dev`: start, reload and stop."""
+
 import os
 import re
 import shutil

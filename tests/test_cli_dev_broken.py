@@ -1,4 +1,4 @@
-"""`backend dev` while its code or its settings are broken: 503 with the reason, at once."""
+"""`backend dev` responds 503 with the reason while code or settings are invalid."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""A history that is broken is explained by every command that meets it."""
+"""Every command explains a broken migration history."""
 
 import re
 import shutil

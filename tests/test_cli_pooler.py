@@ -1,4 +1,4 @@
-"""Commands that work beside a pooler, or say what they need."""
+"""Commands run behind a pooler, or state their requirement."""
 
 import signal
 from collections.abc import Iterator

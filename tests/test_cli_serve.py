@@ -1,3 +1,5 @@
+"""The command `backend serve`."""
+
 import http.client
 import json
 import os

@@ -1,4 +1,4 @@
-"""What answers while the API of `backend dev` does not start."""
+"""The server that responds while the API of `backend dev` does not start."""
 
 import http.client
 import socket

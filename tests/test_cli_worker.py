@@ -1,3 +1,5 @@
+"""The command `backend worker`."""
+
 import json
 import os
 import shutil

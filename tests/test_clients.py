@@ -1,4 +1,4 @@
-"""TypeScript clients that popular generators make of the OpenAPI document, against the server."""
+"""TypeScript clients generated from the OpenAPI document work with the server."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a client may send before anybody knows who it is: sizes, times and numbers, over sockets."""
+"""Sizes, times and numbers of connections are bounded before authentication."""
 
 import asyncio
 import http.client

@@ -1,4 +1,4 @@
-"""The bounds of connections in whole processes, as `backend serve` starts them."""
+"""The bounds of connections in processes of `backend serve`."""
 
 import select
 import socket

@@ -1,4 +1,4 @@
-"""Declared dependencies: all imported packages, with a bound where internals are used."""
+"""All imported packages are declared, with upper bounds if their internals are used."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""Databases of other encodings and locales: refused, or used with advice."""
+"""Databases of other encodings and locales are refused, or used with a warning."""
 
 import asyncio
 import os

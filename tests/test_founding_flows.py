@@ -1,4 +1,4 @@
-"""The flows everything else stands on, as a client sends them."""
+"""The main flows of a client: registration, sign-in, creating and publishing articles."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One pass through everything that depends on PostgreSQL: the tests of other versions run it."""
+"""One test of everything that depends on PostgreSQL, run on its other versions."""
 
 import asyncio
 from collections.abc import AsyncIterator

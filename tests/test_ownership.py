@@ -1,6 +1,6 @@
-"""Whose things may be seen and changed: every role tried on its own and on other people's.
+"""Every role on own resources and on those of other users, compared with docs/permissions.md.
 
-The rules are those of tests/test_permissions.py; docs/permissions.md has to tell the same.
+The rules are those of tests/test_permissions.py.
 """
 
 import re

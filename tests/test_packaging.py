@@ -1,4 +1,4 @@
-"""The files around the code agree with it and with each other."""
+"""Packaging, container, compose and documentation files agree with the code."""
 
 import ast
 import importlib

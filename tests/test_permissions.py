@@ -1,7 +1,7 @@
-"""Who may call what: every route with its policy, and every role tried on every route.
+"""Every route has the listed policy, and every role gets the expected status on every route.
 
-A new or changed route fails here until this table says the same. The page in docs/ is made from
-the code alone, so the two are held against each other, too.
+A new or changed route fails here until this table contains it. docs/permissions.md is generated
+from the code alone, and compared with this table too.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The server and the worker behind pgbouncer, which has fewer server sessions than clients."""
+"""The server and the worker behind pgbouncer with few server sessions."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""What depends on PostgreSQL works on the other versions that docs/operations.md names."""
+"""The application runs on the PostgreSQL versions that docs/operations.md lists."""
 
 import os
 import re

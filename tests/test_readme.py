@@ -1,4 +1,4 @@
-"""The README is tried, not believed."""
+"""The commands, code and tables of the README are correct."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Searches of the worst kind against a whole server, as `backend serve` starts it."""
+"""Expensive searches do not delay other requests of `backend serve`."""
 
 import asyncio
 from collections import Counter

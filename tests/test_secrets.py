@@ -1,8 +1,8 @@
-"""No secret leaves the processes but to whom it belongs.
+"""No secret is disclosed by the processes of a whole application.
 
-The whole application as in production, told made-up secrets that can be recognised, is used rightly
-and wrongly, while its mail server and Redis are away and its database is interrupted. Then all that
-it wrote is searched. (`secret_leaks.py` does the same, in passing, for every other test.)
+The application runs as in production with recognizable secrets. It gets valid and invalid requests
+while mail server and Redis are unavailable and the database is interrupted. Then all its output is
+searched. (`secret_leaks.py` checks every other test in the same way.)
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Clients that do not read what they asked for, over sockets that take little."""
+"""Clients that do not read their responses, over real sockets."""
 
 import asyncio
 import socket

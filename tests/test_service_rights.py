@@ -1,8 +1,8 @@
-"""Public service functions refuse callers without rights, whichever route they are called from.
+"""Public service functions refuse principals without permissions.
 
-Every public function of every module's `service.py`, its `__all__` included, is called with a
-principal that holds no permission, and where there is more to check than a permission once more
-with those that do not suffice. All these calls are refused.
+The tests call every public function of every `service.py`, including those in `__all__`, with a
+principal without permissions. Functions with further checks are also called with insufficient
+permissions. All calls must be refused.
 """
 
 import inspect

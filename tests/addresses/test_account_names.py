@@ -1,4 +1,4 @@
-"""The key of e-mail addresses and usernames: one for all spellings of a name."""
+"""All spellings of an e-mail address or username have the same key."""
 
 import sys
 import unicodedata

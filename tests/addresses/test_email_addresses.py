@@ -1,4 +1,4 @@
-"""The spelling of e-mail addresses: plain ones take a shorter way, which finds the same."""
+"""E-mail addresses are normalized; the short way for plain ones has the same result."""
 
 import pytest
 from email_validator import validate_email

@@ -1,4 +1,4 @@
-"""An application that a whole file of tests calls: those tests leave nothing of note behind."""
+"""An application shared by all tests of a file, which leave no data behind."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Texts and documents of the worst kind: they cost no call of Python for each of their parts."""
+"""Adverse strings and documents cost no Python call per character or value."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Who may call in development without any setting: pages and names of the machine itself."""
+"""In development, pages and host names of the machine itself are allowed without settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A feature is added by adding its folder, and by nothing else."""
+"""A module is added by adding its folder, without any other change."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Errors that a module declares, and the documents they become."""
+"""Errors declared by modules become problem documents."""
 
 import gc
 import json

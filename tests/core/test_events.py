@@ -1,4 +1,4 @@
-"""Events: who listens to what, in which order, and in one transaction with the publisher."""
+"""Event handlers run in order and in the publisher's transaction; all subscriptions are listed."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""What stops the start, and with which sentence."""
+"""Invalid modules prevent the start, each with a sentence that names the remedy."""
 
 import re
 import sys

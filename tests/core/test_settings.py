@@ -1,4 +1,4 @@
-"""Settings: read once, from the environment and `.env`, and refused all at once."""
+"""Settings are read once from the environment and `.env`; all problems are reported together."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Origins, hosts, networks and URLs of settings: what has one meaning is read, the rest refused."""
+"""Origins, hosts, networks and URLs in settings are normalized or rejected."""
 
 import pytest
 from pydantic import SecretStr, ValidationError

@@ -1,4 +1,4 @@
-"""These tests change schemas, hold locks and end connections: each has a database of its own."""
+"""Fixtures: databases for tests that change schemas, hold locks and end connections."""
 
 import pytest
 

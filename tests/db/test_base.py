@@ -1,4 +1,4 @@
-"""What all tables are built from: ids that sort by time, and times that know their zone."""
+"""Ids sort by time, and stored times are in UTC."""
 
 import time
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""Those who ask at once share a round trip, and nobody gets an answer from before they asked."""
+"""Concurrent loads share a round trip, and no load returns a value from before it began."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

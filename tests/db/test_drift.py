@@ -1,4 +1,4 @@
-"""Whatever differs between a schema and the models is noticed, and told in words."""
+"""Every difference between a schema and the models is reported in a sentence."""
 
 import enum
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Expensive reads: which they are, that they are few at once, and that they have less time."""
+"""Expensive reads have fewer connections and a shorter timeout than other reads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""The schema of the jobs is the one that procrastinate's own migrations make."""
+"""The tables of jobs equal those created by procrastinate's own migrations."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The migration that computes the keys of accounts which were there before it."""
+"""The migration computes the keys of existing accounts."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lists by themselves: on a table that no module knows, whatever the sort."""
+"""Keyset pages, sorts and filters, on a table of no module."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""One history, which makes exactly the tables that the modules declare."""
+"""The migrations create exactly the tables that the modules declare."""
 
 import shutil
 import subprocess

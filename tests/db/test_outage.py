@@ -1,4 +1,4 @@
-"""The application as a process of its own, on a database that is not always there."""
+"""The server continues to run while its database is unavailable."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
-"""What `Timeouts(pooled=True)` leaves in a server session that the next client may get: nothing.
+"""`Timeouts(pooled=True)` leaves no state in a server session.
 
-Here on PostgreSQL itself; `tests/test_pooler.py` puts pgbouncer in between.
+These tests use PostgreSQL directly; `tests/test_pooler.py` uses pgbouncer.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Connections: shared out fairly, never too many, never a dead one, and no wait without an end."""
+"""Connections are limited and shared fairly; dead ones are replaced, and every wait ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,4 @@
-"""A read replica may lag behind: identity and own writes are read from the primary."""
+"""Reads use the replica, but identities and a session's own writes come from the primary."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""Reads of a replica that is away, frozen or behind run on the primary, at once."""
+"""Reads use the primary at once while the replica is unavailable, frozen or too far behind."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Migrations that are generated: applied, taken back and applied again they do what they say."""
+"""Generated migrations can be applied, reverted and applied again."""
 
 import shutil
 from collections.abc import Callable, Sequence

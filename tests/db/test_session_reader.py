@@ -1,4 +1,4 @@
-"""Reads of a transaction see what it has written, and nobody else does."""
+"""Reads in a transaction see its writes, and other transactions do not."""
 
 from uuid import UUID, uuid4
 

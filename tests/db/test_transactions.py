@@ -1,4 +1,4 @@
-"""A write is acknowledged if, and only if, it is stored."""
+"""A write is acknowledged exactly if it is committed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator

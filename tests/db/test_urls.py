@@ -1,4 +1,4 @@
-"""URLs of databases as people have them: several hosts, and parameters of the driver."""
+"""Database URLs with several hosts and driver parameters are supported."""
 
 import pytest
 from sqlalchemy import text

@@ -1,3 +1,5 @@
+"""The embedded PostgreSQL starts, stops, recovers and protects its data folder."""
+
 import os
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""Mail by Resend's API, against a server that speaks it."""
+"""The Resend provider sends mail and reports errors, against a local HTTP server."""
 
 import json
 from collections.abc import AsyncIterator

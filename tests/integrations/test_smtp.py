@@ -1,4 +1,4 @@
-"""Mail by SMTP, to servers that take it, refuse it, or do not answer."""
+"""The SMTP provider sends mail and reports errors, against local SMTP servers."""
 
 import asyncio
 import shutil

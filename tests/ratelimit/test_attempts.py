@@ -1,4 +1,4 @@
-"""Attempts that modules count: durable, exact, and forgotten with a success."""
+"""Counted attempts are durable and exact, and cleared after a success."""
 
 import asyncio
 from collections.abc import AsyncIterator

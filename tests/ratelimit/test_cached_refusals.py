@@ -1,4 +1,4 @@
-"""A refusal that nothing can undo is remembered, for a while."""
+"""Refusals that cannot be refunded are cached for a time."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The three places that count, against what they promise, and against each other."""
+"""The three storages of counts agree with a model and with each other."""
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Several processes count as one."""
+"""Several processes share their counts."""
 
 import asyncio
 from collections import Counter

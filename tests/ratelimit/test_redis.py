@@ -1,4 +1,4 @@
-"""Counting in Redis, also while it is not there."""
+"""Counts in Redis, also while it is unavailable."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Requests are counted, and answers say how many are left."""
+"""Requests are counted, and responses report the remaining quota."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Rules as people write them, and where requests are counted."""
+"""Parsing of rate limit rules, and the choice of the storage."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The server refuses connections when it accepts none, and ends what is under way in order."""
+"""The server refuses connections before and after serving, and stops in order."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""No job is lost, and none runs twice at a time, whatever happens to the workers."""
+"""Crashes of workers lose no job, and no job runs twice at the same time."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Jobs from their transaction to their end, run by workers in this process."""
+"""Jobs from enqueueing to their end, run by workers in the test's process."""
 
 import asyncio
 import time

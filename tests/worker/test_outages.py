@@ -1,4 +1,4 @@
-"""A database that goes, or does not answer, makes nobody run twice what others run."""
+"""A database outage never makes two workers run the same job at the same time."""
 
 import asyncio
 

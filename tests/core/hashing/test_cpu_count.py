@@ -1,4 +1,4 @@
-"""How many processors count as usable: not the host's, but those this process may use."""
+"""The number of usable processors respects affinity and container quotas."""
 
 import os
 import subprocess

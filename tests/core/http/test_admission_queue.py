@@ -1,4 +1,4 @@
-"""Waiting requests are admitted one by one; between two of them other tasks run."""
+"""Waiting requests are admitted one by one, and other tasks run in between."""
 
 import asyncio
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What every answer has, whichever layer gives it."""
+"""Every response keeps the HTTP contract, whichever layer sends it."""
 
 import json
 import subprocess

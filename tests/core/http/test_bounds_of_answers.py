@@ -1,4 +1,4 @@
-"""What a client may send much of, and what it may spell in two ways."""
+"""The number of errors in a response is bounded, and ids are accepted in either case."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""All errors of a body in one answer: of its types, of passwords, of several fields."""
+"""One response contains all errors of a body: of types, passwords and several fields."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A module whose routes take forms obeys the rules that JSON bodies obey."""
+"""Forms keep the same rules as JSON bodies."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""All bodies that a process works on at once are bounded together."""
+"""The total size of the bodies in memory is bounded per process and per client."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Bodies that no honest client sends: refused with 4xx, never a 5xx, and never echoed."""
+"""Hostile bodies are rejected with 4xx and never repeated in responses."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

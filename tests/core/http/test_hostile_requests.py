@@ -1,4 +1,4 @@
-"""Hostile sizes, queries, paths and headers: refused with 4xx, never a 5xx, and never echoed."""
+"""Hostile sizes, queries, paths and headers are rejected with 4xx and never repeated."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, sound, and of one mind with the routes."""
+"""The OpenAPI document is complete, valid, and consistent with the routes."""
 
 import json
 import re

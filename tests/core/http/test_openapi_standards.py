@@ -1,4 +1,4 @@
-"""The OpenAPI document against its standards, whatever a module declares."""
+"""The OpenAPI document conforms to its standards with any module."""
 
 from collections.abc import Iterator
 from http import HTTPStatus

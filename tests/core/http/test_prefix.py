@@ -1,4 +1,4 @@
-"""Below the prefix of a proxy every address given to the client begins with it."""
+"""Below the prefix of a proxy, all paths in responses begin with the prefix."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable

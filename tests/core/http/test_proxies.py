@@ -1,4 +1,4 @@
-"""Forwarding headers count from trusted proxies, and from nobody else."""
+"""Forwarding headers are applied if they come from trusted proxies only."""
 
 from collections.abc import AsyncIterator
 from typing import Any

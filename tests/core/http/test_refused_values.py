@@ -1,4 +1,4 @@
-"""A value that only the database refused is a defect of the application, and is told as one."""
+"""A value rejected by the database alone is logged as a defect and explained in development."""
 
 import httpx
 import psycopg

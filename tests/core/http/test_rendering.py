@@ -1,4 +1,4 @@
-"""Handlers return what their annotations say; the router makes responses of it."""
+"""The router renders responses from the return values of handlers."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any

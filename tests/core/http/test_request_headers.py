@@ -1,4 +1,4 @@
-"""Requests whose headers can be read in two ways, or need work that nobody does."""
+"""Requests with ambiguous or expensive headers are rejected."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""`REQUEST_TIMEOUT` ends the statements of a request, but no COMMIT, no body and no response."""
+"""`REQUEST_TIMEOUT` cancels the statements of a request, but no COMMIT, body or response."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Fixtures for tests of everything that is mailed."""
+"""Fixtures for tests of mailed links."""
 
 from collections.abc import AsyncIterator
 

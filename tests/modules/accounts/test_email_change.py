@@ -1,4 +1,4 @@
-"""A new address: it needs the password, waits until it is verified, and the old one is notified."""
+"""Changing an address needs the password and a verification; the old address is notified."""
 
 import asyncio
 from typing import Any

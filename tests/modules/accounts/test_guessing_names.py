@@ -1,4 +1,4 @@
-"""However a name is spelled, guesses of known and of unknown names are answered alike."""
+"""Limits on guessing do not disclose whether an account exists, whatever the spelling."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Sign-ins that are refused for their number are on record, however many there are."""
+"""Sign-ins refused by a limit are recorded in the audit log, in a bounded number of events."""
 
 import asyncio
 

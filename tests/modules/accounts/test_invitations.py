@@ -1,4 +1,4 @@
-"""Accounts made by an administrator, for people who choose their own password."""
+"""Administrators invite users, who then choose their own passwords."""
 
 from typing import Any
 

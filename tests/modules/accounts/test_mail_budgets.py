@@ -1,4 +1,4 @@
-"""Nobody's mailbox is filled, and nobody uses up the mails that somebody else needs."""
+"""Mails are limited per recipient, and one client cannot exhaust the mails of others."""
 
 import asyncio
 import zlib

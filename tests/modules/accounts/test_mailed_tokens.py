@@ -1,4 +1,4 @@
-"""What holds for every token in a mail: where it is good, where it is not, and who sees it."""
+"""Tokens in mails are valid once, for a limited time and one purpose, and never disclosed."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The address of an account, changed by somebody else: who may, what it ends, who is notified."""
+"""An administrator changes an account's address: permissions, ended sessions, notifications."""
 
 from typing import Any
 

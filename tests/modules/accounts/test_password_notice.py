@@ -1,4 +1,4 @@
-"""The mail that tells of a changed password: exactly when it has changed."""
+"""A mail reports a changed password exactly if the change is committed."""
 
 import pytest
 

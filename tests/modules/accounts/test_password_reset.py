@@ -1,4 +1,4 @@
-"""A forgotten password: a link to a new one, for the owner of the mailbox alone."""
+"""A mailed link resets a forgotten password."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Registering: open to all, silent about who is there already, or closed."""
+"""Registration is open without disclosing existing accounts, or closed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where links lead to, and who may register."""
+"""Settings of link patterns and of the registration mode."""
 
 from typing import Any, get_args
 

@@ -1,4 +1,4 @@
-"""One account for all spellings of an address, whatever locale the database has."""
+"""All spellings of an address belong to one account, in every database locale."""
 
 import unicodedata
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Articles one by one, and who sees which."""
+"""Articles are created, read, changed and deleted, and are visible by state and owner."""
 
 from typing import Any
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Keyset pages of articles, whose orders include a time that may be missing and a rank."""
+"""Keyset pages of articles, with sorts by a nullable time and by rank."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

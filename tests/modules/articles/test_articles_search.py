@@ -1,4 +1,4 @@
-"""Full-text search: what it finds, in which order, and that no input can break it."""
+"""Full-text search: matches, their order, and arbitrary input."""
 
 from typing import Any
 from urllib.parse import quote

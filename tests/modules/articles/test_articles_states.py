@@ -1,4 +1,4 @@
-"""Draft, published, archived: which action leads where, and what each refuses."""
+"""Transitions between draft, published and archived, and the refused ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Of a search only so much counts, and only so many matches are ranked."""
+"""Searches use a bounded part of the query and rank a bounded number of matches."""
 
 from functools import partial
 from typing import Any

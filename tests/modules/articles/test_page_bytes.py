@@ -1,4 +1,4 @@
-"""Pages of large rows: they end early, and nothing beyond their end is read."""
+"""Pages of large rows end early, and no rows beyond their end are read."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How many statements a list costs: never more for more rows. And what happens between them."""
+"""The number of statements of a list does not depend on the number of rows."""
 
 import re
 from typing import Any

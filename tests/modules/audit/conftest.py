@@ -1,4 +1,4 @@
-"""What happens to a record that somebody keeps, and that somebody else would like to change."""
+"""Fixtures for tests of the audit log."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The database itself refuses to change the record."""
+"""The database refuses changes of audit events."""
 
 from collections.abc import Iterator
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""`backend audit verify`, as a person runs it."""
+"""The command `backend audit verify`."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Reading the record."""
+"""The list of audit events."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is written down, with the change or not at all."""
+"""Audit events are stored in the transaction of the change."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who was refused what."""
+"""Requests refused for lack of permission are recorded."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

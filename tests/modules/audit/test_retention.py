@@ -1,4 +1,4 @@
-"""Old events go, whole seals at a time, and what is left can still be verified."""
+"""Old events are deleted by whole seals, and the remaining ones can still be verified."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The application under a role that owns nothing, as docs/operations.md describes it."""
+"""The application runs under a role without ownership, as docs/operations.md describes."""
 
 import re
 from collections.abc import AsyncIterator

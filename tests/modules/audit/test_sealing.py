@@ -1,4 +1,4 @@
-"""Every event that is committed gets into a seal, and nobody waits for that."""
+"""Every committed event is sealed, and no request waits for the sealing."""
 
 import asyncio
 

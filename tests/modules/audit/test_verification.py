@@ -1,4 +1,4 @@
-"""Whatever is done to the record behind the application's back is found."""
+"""Verification detects every change of the audit log."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Access tokens: what they hold, and that nothing else passes for one."""
+"""The contents of access tokens, and the rejection of all other tokens."""
 
 import base64
 import hashlib

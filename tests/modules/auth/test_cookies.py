@@ -1,4 +1,4 @@
-"""Cookie mode: sessions of browsers, in cookies that no script can read."""
+"""Cookie mode: sessions in cookies that scripts cannot read."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What keeps other sites from using the cookies of somebody who is signed in."""
+"""Other sites cannot use the cookies of a signed-in user."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Passwords cannot be guessed: not by many, not at once, not on several servers."""
+"""Password guessing is limited across clients, concurrent requests and servers."""
 
 import asyncio
 import threading

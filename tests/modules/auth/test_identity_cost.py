@@ -1,4 +1,4 @@
-"""Finding out who is calling costs one statement, and that one an index lookup."""
+"""Authentication takes one statement, which is an index lookup."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Password hashes that were not made here: plain bcrypt signs in once, everything else never."""
+"""Imported bcrypt hashes are accepted and replaced at sign-in; other hashes are rejected."""
 
 import unicodedata
 from typing import Any

@@ -1,4 +1,4 @@
-"""Changing SECRET_KEY: what the former key made stays good as long as it is known."""
+"""After a change of SECRET_KEY, tokens and passwords of the previous keys remain valid."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

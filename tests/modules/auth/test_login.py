@@ -1,4 +1,4 @@
-"""Signing in, in every form it comes in."""
+"""Sign-in by JSON and by form, with its errors."""
 
 from typing import Any
 

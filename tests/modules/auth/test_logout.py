@@ -1,4 +1,4 @@
-"""Signing out, by whatever is left of a session."""
+"""Sign-out by any valid part of a session."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Changing one's own password, and a sign-in that happens meanwhile."""
+"""Changing the own password, also during a concurrent sign-in."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Sessions that are long over are removed, and only those."""
+"""Sessions that ended long ago are deleted, and no others."""
 
 import psycopg
 import pytest

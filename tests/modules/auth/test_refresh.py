@@ -1,4 +1,4 @@
-"""Refreshing a session: one successor for each token, and the end for one that is reused."""
+"""Each refresh token has one successor, and reuse ends the session."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

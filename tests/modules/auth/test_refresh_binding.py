@@ -1,4 +1,4 @@
-"""What else a refresh is bound to: its access token, its transport; and what is kept of tokens."""
+"""Refresh is bound to access token and transport, and tokens are not stored."""
 
 import base64
 from datetime import UTC, datetime, timedelta

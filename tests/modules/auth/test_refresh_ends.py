@@ -1,4 +1,4 @@
-"""How long a session can be refreshed, and what ends it before."""
+"""The lifetime of a session, and the events that end it earlier."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

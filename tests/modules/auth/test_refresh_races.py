@@ -1,4 +1,4 @@
-"""Refreshing on several workers at once, some of which are killed meanwhile."""
+"""Concurrent refreshes on several workers, some of which are killed."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""What is no refresh token, however much it looks like one: nothing happens."""
+"""Invalid refresh tokens are rejected without any effect."""
 
 import string
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sessions: listed, ended, and over at once."""
+"""Sessions are listed and ended."""
 
 from typing import Any
 from uuid import uuid4

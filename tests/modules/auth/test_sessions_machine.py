@@ -1,4 +1,4 @@
-"""Sessions in any order of events: the API and a model of a few lines never disagree."""
+"""Random sequences of session requests agree with a model."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator

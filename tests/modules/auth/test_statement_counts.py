@@ -1,4 +1,4 @@
-"""Round trips to the database: of signing in, refreshing, and finding out who is calling."""
+"""The number of round trips of sign-in, refresh and authentication."""
 
 import re
 from collections.abc import AsyncIterator

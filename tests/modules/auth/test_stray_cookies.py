@@ -1,4 +1,4 @@
-"""Cookies of other applications on the same host count as absent, and weaken nothing."""
+"""Cookies of other applications on the same host are ignored."""
 
 import itertools
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it should be sent requests."""
+"""Liveness and readiness."""
 
 from collections.abc import AsyncIterator
 from importlib.metadata import version

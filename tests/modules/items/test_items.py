@@ -1,4 +1,4 @@
-"""Items one by one: made, read, changed and deleted, each by its owner."""
+"""Items are created, read, changed and deleted by their owners."""
 
 from typing import Any
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""The list of items: what is on it, and every parameter it takes."""
+"""The list of items and its parameters."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keyset pages of items: every row once, whatever the order and whatever happens meanwhile."""
+"""Keyset pages of items return every row once, in every sort and during changes."""
 
 import base64
 from collections.abc import Iterator

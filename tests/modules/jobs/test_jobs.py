@@ -1,4 +1,4 @@
-"""What an operator sees of jobs, and does with those that have failed."""
+"""Operators list jobs, and retry or delete failed ones."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The mailbox of development: what it keeps, what it shows, and where it does not exist."""
+"""The development mailbox: stored mails, routes, and its absence in production."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

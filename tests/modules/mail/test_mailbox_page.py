@@ -1,4 +1,4 @@
-"""The page of the mailbox, in a real browser."""
+"""The mailbox page in a real browser."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any

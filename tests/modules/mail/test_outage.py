@@ -1,4 +1,4 @@
-"""A mail server that is away or in trouble costs nobody an answer and nobody a mail."""
+"""An unavailable mail server delays no response and loses no mail."""
 
 import asyncio
 import time

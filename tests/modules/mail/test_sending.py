@@ -1,4 +1,4 @@
-"""What other modules send mail with: templates, and whoever the settings name to take it."""
+"""Sending mail from templates, and the choice of the provider by settings."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Roles and permissions as lists: the same envelope and parameters as every collection."""
+"""Lists of roles and permissions, with the parameters of all lists."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Roles and what happens to them at the same moment. Who waits is seen in the database."""
+"""Concurrent changes of roles, with the lock waits observed in the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

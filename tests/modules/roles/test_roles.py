@@ -1,4 +1,4 @@
-"""Roles over HTTP: made, changed and deleted by those who may, within their own rights."""
+"""Roles are created, changed and deleted within the caller's own permissions."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Built-in roles at the start: what the modules declare reaches them once, and nothing is lost."""
+"""Built-in roles receive declared permissions once, and keep later changes."""
 
 import asyncio
 from collections.abc import Sequence

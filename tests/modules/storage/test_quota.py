@@ -1,4 +1,4 @@
-"""What one user may store: of items and articles together, however it is written."""
+"""The storage quota of a user over items and articles."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Other people's accounts: listed, read, made and changed by those who may."""
+"""Administrators list, read, create and change accounts."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

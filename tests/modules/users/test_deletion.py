@@ -1,4 +1,4 @@
-"""What goes with an account."""
+"""Deleting an account deletes its data."""
 
 import asyncio
 from typing import Any

@@ -1,8 +1,8 @@
-"""Nobody gains a right by their own doing, however they combine what they may do.
+"""Random sequences of requests cannot escalate permissions.
 
-Somebody who looks after accounts and roles, but holds little else, tries at random whatever the
-API offers, also by the accounts that they make on the way. A model of what is out of their reach
-is held against the database after every step.
+The caller may manage accounts and roles but has few other permissions. They send random requests,
+also as accounts that they create. After every step the database is compared with a model of what
+the caller must not change.
 """
 
 import random
@@ -100,7 +100,7 @@ class Intruder:
                 {"roles": ["admin"], "password": PASSWORD},
             ),
         }
-        # Members can be neither changed nor used; the house must not fill up with them.
+        # Members can be neither changed nor used, so their number is limited.
         seldom, often = (
             {"make a member": 1, "invite a member": 2},
             {"give roles": 12, "change a role": 12},

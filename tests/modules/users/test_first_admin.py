@@ -1,4 +1,4 @@
-"""The administrator whom the environment names, made at the first start."""
+"""The first administrator is created from settings at the first start."""
 
 import asyncio
 from typing import Any

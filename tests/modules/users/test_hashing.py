@@ -1,4 +1,4 @@
-"""Hashing a password is slow on purpose, and nobody else waits for it."""
+"""Password hashing does not delay other requests."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Who waits for a hash waits fairly, and signing in does not wait behind registrations."""
+"""Hashes are queued fairly by client, and sign-ins do not wait behind registrations."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Accounts from a file: all of them or none, and every refused line is named."""
+"""An import creates all accounts of a file or none, and reports every rejected line."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Roles of an account, and the administrator who must remain."""
+"""Roles of accounts, and the last administrator, who cannot be removed."""
 
 import asyncio
 import random

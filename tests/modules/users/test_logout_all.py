@@ -1,4 +1,4 @@
-"""Ending all sessions of somebody else."""
+"""Administrators end all sessions of an account."""
 
 import asyncio
 from uuid import uuid4

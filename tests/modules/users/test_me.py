@@ -1,4 +1,4 @@
-"""One's own account."""
+"""The own account is read and changed."""
 
 from typing import Any
 

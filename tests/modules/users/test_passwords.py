@@ -1,4 +1,4 @@
-"""Which passwords are accepted, and that every character of them counts."""
+"""The password policy; all characters of a password are significant."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Changes of accounts are on record: with the change, without secrets, and without names."""
+"""Audit events of accounts are stored with the change and contain no secrets or names."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Making one's own account: names, addresses, and who already has them."""
+"""Registration: usernames, addresses and duplicates."""
 
 import asyncio
 import unicodedata

@@ -1,4 +1,4 @@
-"""Use cases that another module may call: as the system, or for a principal."""
+"""Service functions called by other modules, as the system or for a principal."""
 
 from typing import Any
 from uuid import UUID
