@@ -25,7 +25,7 @@ class Article(Base, Identified, Timestamped, table=True):
         sa.Index("ix_articles_author_id_created_at_id", "author_id", "created_at", "id"),
         sa.Index("ix_articles_search", "search", postgresql_using="gin"),
     )
-    # Nobody reads the search vector back.
+    # The search vector is never read.
     __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
 
     title: str = Field(max_length=255)

@@ -1,6 +1,6 @@
-"""Articles: the use cases.
+"""Use cases of articles.
 
-Published ones are seen by everybody, the others by their author and holders of `articles:admin`.
+Everybody sees published articles. Only the author and holders of `articles:admin` see the others.
 """
 
 from dataclasses import replace
@@ -39,11 +39,14 @@ LONG = ("content",)
 async def list_articles(
     reader: QueryRunner, by: Caller | None, query: ListQuery
 ) -> Page[ArticleOut]:
-    """What this caller may see; the authors come with the page in one further read."""
+    """Return a page of the articles that the caller may see.
+
+    The authors of the page are loaded by one further statement.
+    """
     scopes = {} if _is_admin(by) else {"visible_to": by.user_id if by else None}
     page = await fetch_page(reader, queries.ARTICLES, query, **scopes)
     authors = await users.authors(reader, {row["author_id"] for row in page.rows})
-    # An author who is deleted between the two reads takes their articles along.
+    # Deleting an author between the two statements deletes their articles as well.
     rows = [row for row in page.rows if row["author_id"] in authors]
     return Page.from_rows(replace(page, rows=rows), lambda row: _to_schema(row, authors))
 
@@ -61,7 +64,7 @@ async def get_article(reader: QueryRunner, by: Caller | None, article_id: UUID) 
 async def create_article(
     context: Context, session: AsyncSession, by: Principal, new: ArticleCreate
 ) -> ArticleOut:
-    """A draft of the caller's own."""
+    """Create a draft whose author is the caller."""
     by.must("articles:write")
     await storage.keep(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
     article = Article(title=new.title, content=new.content, author_id=by.user_id)
@@ -102,7 +105,7 @@ async def delete_article(
 
 
 async def publish_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
-    """From draft or archived."""
+    """Publish a draft or an archived article."""
     by.must("articles:publish")
     article = await _own(session, by, article_id)
     if article.status == "published":
@@ -113,7 +116,7 @@ async def publish_article(session: AsyncSession, by: Caller, article_id: UUID) -
 
 
 async def unpublish_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
-    """Back to a draft, as if it had never been published."""
+    """Make a published article a draft again and clear `published_at`."""
     by.must("articles:publish")
     article = await _own(session, by, article_id)
     if article.status != "published":
@@ -122,7 +125,7 @@ async def unpublish_article(session: AsyncSession, by: Caller, article_id: UUID)
 
 
 async def archive_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
-    """Out of sight; when it was published stays on record."""
+    """Archive an article and keep `published_at`."""
     by.must("articles:publish")
     article = await _own(session, by, article_id)
     if article.status == "archived":
@@ -131,7 +134,7 @@ async def archive_article(session: AsyncSession, by: Caller, article_id: UUID) -
 
 
 async def _own(session: AsyncSession, by: Caller, article_id: UUID) -> Article:
-    """The article, locked, if the caller may change it: 404 unless they see it, then 403."""
+    """Return the locked article: 404 unless the caller sees it, 403 unless they may change it."""
     article = await session.get(Article, article_id, with_for_update=True)
     if article is None or not _sees(by, article.status, article.author_id):
         raise ArticleNotFoundError
@@ -148,7 +151,7 @@ async def _moved(
     status: str,
     published_at: datetime | None,
 ) -> ArticleOut:
-    """The article in another state, and the record of who moved it there."""
+    """Change the state of an article, and record the change."""
     before = {"status": article.status, "published_at": article.published_at}
     changes = audit.changes_of(before, {"status": status, "published_at": published_at})
     article.status, article.published_at = status, published_at

@@ -1,4 +1,4 @@
-"""What is hashed, and how. The form of all this must never change.
+"""Digests and signatures of events and seals. Their format must never change.
 
 Each value is preceded by its length, so that no two lists of values make the same bytes. Rows are
 hashed as the texts that PostgreSQL prints, so nothing is lost between them and Python.
@@ -88,5 +88,5 @@ def signature_of(digest: bytes, key: bytes) -> bytes:
 
 
 def is_signed(digest: bytes, signature: bytes, key: bytes | None) -> bool:
-    """Whether this key, if there is one, has made the signature."""
+    """Return whether the signature was made with this key; False without a key."""
     return key is not None and hmac.compare_digest(signature_of(digest, key), signature)

@@ -10,7 +10,7 @@ from backend.db.base import Base, Identified, utc_now
 
 
 class AuditEvent(Base, Identified, table=True):
-    """No foreign keys: what an account did is told after the account is gone."""
+    """An event. Without foreign keys, so that it outlives the account that caused it."""
 
     __tablename__ = "audit_events"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What was asked for and not permitted."""
+"""Audit events of requests that were not permitted."""
 
 from fastapi.routing import iter_route_contexts
 from starlette.requests import Request

@@ -23,8 +23,8 @@ log = structlog.get_logger()
 async def remove_outlived(context: Context) -> None:
     """Delete old events with their seals, oldest first and whole seals only.
 
-    The last seal stays, so that the chain goes on. A new one tells where it begins from now on:
-    without the key nobody can pretend that retention removed more.
+    The last seal stays, so that the chain continues. A new seal states where the chain begins, so
+    that a removal of more seals cannot pass for retention without the key.
     """
     age = timedelta(days=context.settings_of(AuditSettings).audit_retention_days)
     keys = signing_keys(context)

@@ -1,7 +1,7 @@
-"""Seals what was written: a chain that nobody can rewrite who has only the database.
+"""A chain of seals over the events, which cannot be rewritten with access to the database alone.
 
-Writers know nothing of it. They leave the ids of their events in `audit_waiting`, and one sealer
-at a time takes what is committed there.
+Writers insert the ids of their events into `audit_waiting`, and one sealer at a time takes the
+committed ones.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from backend.modules.audit.digests import (
 from backend.modules.audit.models import AuditSeal, AuditWaiting
 
 SEAL_SIZE = 500
-# Any number no other lock of this application uses.
+# An arbitrary number that no other advisory lock of this application uses.
 CHAIN_LOCK = 7_265_330
 log = structlog.get_logger()
 
@@ -56,10 +56,10 @@ async def seal_waiting(context: Context) -> None:
 async def append_seal(
     session: AsyncSession, keys: Mapping[str, bytes], *, first_kept: int | None = None
 ) -> int:
-    """Add a seal with up to `SEAL_SIZE` waiting events and tell how many; whoever calls holds the
-    lock of the chain.
+    """Add a seal with up to `SEAL_SIZE` waiting events and return their number.
 
-    With `first_kept`, also if nothing waits: it says from then on where the chain begins.
+    The caller holds the lock of the chain. With `first_kept`, which states where the chain begins
+    from then on, a seal is added even if no event waits.
     """
     taken: list[UUID] = sorted((await session.exec(_TAKE)).scalars())
     if not taken and first_kept is None:
@@ -86,7 +86,7 @@ async def append_seal(
         "key_id": key_id,
     }
     await session.exec(insert(AuditSeal), params=values)
-    # Kept elsewhere, this line tells whether the end of the chain was cut off.
+    # A copy of this line kept elsewhere shows whether the end of the chain was removed.
     log.info("audit_sealed", seal=number, events=len(ids), digest=digest.hex())
     return len(ids)
 

@@ -134,7 +134,7 @@ def _silenced(changes: Mapping[str, Any]) -> dict[str, Any]:
 def changes_of(
     before: Mapping[str, Any], after: Mapping[str, Any], *, hidden: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What `record` takes as `changes`: `{member: {"old": ..., "new": ...}}` where they differ.
+    """Return the `changes` of `record`: `{member: {"old": ..., "new": ...}}` where they differ.
 
     A member that one of them lacks counts as null there. Of those in `hidden`, of secrets by
     their name, and of long texts it tells only that they changed. Empty when nothing did.
@@ -182,7 +182,7 @@ async def verify(
 ) -> VerificationResult:
     """Hold all events against their seals; `anchor` is a seal known from the log.
 
-    Sees one moment of the database, however long it takes, and keeps nobody waiting.
+    All statements see one snapshot of the database and block no other transaction.
     """
     by.must("audit:read")
     async with context.database.without_timeouts() as session:

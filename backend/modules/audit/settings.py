@@ -2,7 +2,7 @@ from pydantic import Field
 
 from backend.core.settings import SettingsBase
 
-# The database lets nobody delete what is younger; migration 0003 says the same.
+# A trigger of migration 0003 refuses the deletion of younger events.
 FLOOR_DAYS = 30
 
 

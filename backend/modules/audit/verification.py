@@ -102,7 +102,7 @@ class Anchor(NamedTuple):
 
 @dataclass
 class _Chain:
-    """What has to be remembered from one seal to the next.
+    """The state that is carried from one seal to the next.
 
     `unknown` are the number and the key of the first of the last seals, if these are signed with a
     key that is not known: they are as good as the next seal that goes on from them.

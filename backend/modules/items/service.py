@@ -1,4 +1,4 @@
-"""Items: the use cases. An item is seen by its owner and by holders of `items:admin`."""
+"""Use cases of items. Only the owner and holders of `items:admin` see an item."""
 
 from uuid import UUID
 
@@ -24,7 +24,7 @@ _INSERT = insert(Item.__table__)  # type: ignore[attr-defined]  # set by SQLMode
 
 
 async def list_items(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[ItemOut]:
-    """The caller's own items; all of them with `items:admin`."""
+    """Return a page of the caller's own items, or of all items with `items:admin`."""
     by.must("items:read")
     if by.may(ADMIN):
         return await read_page(reader, queries.ITEMS, query)
@@ -44,7 +44,7 @@ async def get_item(reader: QueryRunner, by: Caller, item_id: UUID) -> ItemOut:
 async def create_item(
     context: Context, session: AsyncSession, by: Principal, new: ItemCreate
 ) -> ItemOut:
-    """An item of the caller's own."""
+    """Create an item that the caller owns."""
     by.must("items:write")
     texts = new.title, new.description
     await storage.keep(context, session, SYSTEM, by.user_id, new=texts)
@@ -57,7 +57,7 @@ async def create_item(
         created_at=now,
         updated_at=now,
     )
-    # The unit of work of a mapped object would cost as much as all the rest of the request.
+    # A mapped object and its unit of work would cost as much as the rest of the request.
     await session.exec(_INSERT, params=item.model_dump())
     return item
 

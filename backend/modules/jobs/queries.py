@@ -61,7 +61,7 @@ JOBS = ResourceList(
     schema=JobOut,
     statement=_JOB,
     key=STORED.c.id,
-    # In the order they were made, which no index of the times would tell faster.
+    # The ids are in the order of creation.
     sorts={"created_at": STORED.c.id, "attempts": STORED.c.attempts},
     filters={
         "status": Filter(Status, lambda status: status_word == status, "In this state."),

@@ -1,4 +1,4 @@
-"""Jobs for operators: look at them, and give those that have failed another chance."""
+"""Use cases of jobs, for operators: list them, and retry those that failed."""
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,7 +12,7 @@ from backend.modules.jobs.exceptions import JobNotFailedError, JobNotFoundError
 from backend.modules.jobs.schemas import JobOut
 
 _STATUS = text("SELECT status FROM procrastinate_jobs WHERE id = :id FOR UPDATE")
-# Its attempts are counted anew; it would be dead again after the first.
+# The attempts are reset; otherwise the job would fail for good after the next one.
 _RETRY = text(
     "UPDATE procrastinate_jobs SET status = 'todo', attempts = 0, scheduled_at = NULL,"
     " worker_id = NULL WHERE id = :id"
@@ -38,7 +38,7 @@ async def get_job(reader: QueryRunner, by: Caller, job_id: int) -> JobOut:
 
 
 async def retry_job(session: AsyncSession, by: Caller, job_id: int) -> JobOut:
-    """Have a failed job tried again, as often as when it was new."""
+    """Requeue a failed job with as many attempts as a new one."""
     by.must("jobs:write")
     connection = await session.connection()
     status = (await connection.execute(_STATUS, {"id": job_id})).scalar_one_or_none()
@@ -59,6 +59,6 @@ async def delete_old(context: Context, by: System) -> None:
 
 
 async def check_worker(context: Context) -> None:
-    """`NotReadyError` unless a worker has given a sign of life within the last minute."""
+    """Raise `NotReadyError` unless a worker has sent a heartbeat within the last minute."""
     if await context.database.primary.first(queries.LIVE_WORKER) is None:
         raise NotReadyError("No worker runs, so jobs and mail wait: start `backend worker`.")

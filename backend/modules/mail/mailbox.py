@@ -31,7 +31,7 @@ class Mailbox:
             "html": message.html,
             "created_at": utc_now(),
         }
-        # Nobody empties a mailbox that nobody looks into.
+        # Most developers never empty the mailbox.
         oldest_kept = select(col(Mail.id)).order_by(col(Mail.id).desc()).offset(KEPT - 1).limit(1)
         async with self._database.transaction() as session:
             await session.exec(insert(Mail).values(mail).on_conflict_do_nothing())

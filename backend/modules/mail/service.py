@@ -1,4 +1,4 @@
-"""Mail: the use cases. Only jobs of other modules send, so that no answer waits for a server."""
+"""Use cases of mail. Only jobs of other modules send, so that no response waits for a server."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -58,7 +58,7 @@ class MailSettings(SettingsBase):
     @classmethod
     def _complete(cls, value: ProviderName | None, info: ValidationInfo) -> ProviderName | None:
         needed = NEEDS.get(value or "")
-        # What was given but refused is not in the data, and is told of by itself.
+        # A value that was refused is missing from the data and has an error of its own.
         if needed and needed in info.data and not info.data[needed]:
             raise ValueError(f"{value} needs {needed.upper()}")
         return value

@@ -12,7 +12,7 @@ from backend.db.base import utc_now
 from backend.modules.roles.models import Permission, Role
 from backend.modules.roles.schemas import BUILT_IN_ROLES
 
-# Any number no other lock of this application uses.
+# An arbitrary number that no other advisory lock of this application uses.
 _SYNC_LOCK = 7_265_312
 
 

@@ -1,4 +1,4 @@
-"""Rules of the service, applied to a body that its types refuse: all errors come together."""
+"""Rules of the service for bodies that fail type validation, so that all errors are reported."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from backend.modules.roles.exceptions import RoleNotFoundError, UnknownPermissio
 
 
 async def permissions(refused: InvalidBody) -> list[FieldError]:
-    """Which of them are neither declared nor held by the role that is changed."""
+    """Return an error for each permission that is neither declared nor held by the role."""
     context, sent = refused.context, refused.sent.get("permissions", ())
     known = {name for feature in context.features for name in feature.permissions}
     if "name" in refused.path:

@@ -1,7 +1,7 @@
-"""Roles: the use cases.
+"""Use cases of roles.
 
-A permission whose module is gone stays in the roles that hold it, as during a rolling update the
-older version must not undo what the newer one granted. It can be kept or taken away, not given.
+A permission whose module is gone stays in the roles that hold it: during a rolling update the older
+version must not undo what the newer one granted. It can be removed from a role but not granted.
 """
 
 import json
@@ -53,9 +53,9 @@ def grants() -> Subquery:
 
 
 async def permissions_of(session: AsyncSession, by: Caller, roles: Sequence[str]) -> frozenset[str]:
-    """All that these roles permit together; `UnknownRoleError` if one does not exist.
+    """Return the permissions of these roles; raise `UnknownRoleError` if one does not exist.
 
-    None of them can be deleted before the transaction ends.
+    The roles cannot be deleted before the transaction ends.
     """
     by.must("roles:read")
     statement = select(Role.name, Role.permissions).where(col(Role.name).in_(roles))
@@ -69,7 +69,7 @@ async def permissions_of(session: AsyncSession, by: Caller, roles: Sequence[str]
 async def lock_existing(
     session: AsyncSession, by: Caller, names: Collection[str]
 ) -> frozenset[str]:
-    """Those of these roles that exist. None can be deleted before the transaction ends."""
+    """Return the names that exist. Their roles cannot be deleted before the transaction ends."""
     by.must("roles:read")
     statement = select(Role.name).where(col(Role.name).in_(names)).order_by(col(Role.name))
     statement = statement.with_for_update(read=True, key_share=True)
@@ -77,7 +77,7 @@ async def lock_existing(
 
 
 async def role_errors(context: Context, by: Caller, roles: Sequence[str]) -> list[FieldError]:
-    """Which of these roles do not exist."""
+    """Return an error for each role that does not exist."""
     async with context.database.transaction() as session:
         try:
             await permissions_of(session, by, roles)
@@ -174,12 +174,12 @@ async def delete_role(session: AsyncSession, by: Caller, name: str) -> None:
 
 
 def _is_name(name: str) -> bool:
-    """Whether a role may be called this; other texts may hold what no statement takes."""
+    """Return whether a role can have this name. Other texts may contain NUL, which is an error."""
     return re.fullmatch(ROLE_NAME.strip("^$"), name) is not None
 
 
 async def _locked(session: AsyncSession, by: Caller, name: str) -> Role:
-    """The role, which waits for nobody who gives it to somebody; nor do they wait for this."""
+    """Return the role, locked so that it can still be assigned to users meanwhile."""
     found = None
     if _is_name(name):
         found = await session.get(Role, name, with_for_update={"key_share": True})
