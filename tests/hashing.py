@@ -33,11 +33,25 @@ async def start_hash(
     return task
 
 
+async def guess_as(context: Context, client: str) -> None:
+    """A wrong password in a request from this address."""
+
+    async def guess() -> bool:
+        current_scope.set({"type": "http", "client": (client, 1), "headers": [], "request_id": ""})
+        return await hasher_of(context).verify("wrong", None)
+
+    assert not await asyncio.create_task(guess())
+
+
 async def fill_queue(context: Context, release: threading.Event) -> list[asyncio.Future[bool]]:
-    """Occupy all threads and fill both lanes, each place with another client."""
+    """Occupy all threads and fill all lanes but that of guesses, each place with another client."""
     sign_ins = threads_of(context) + MAX_WAITING["sign-in"]
+    known = [f"203.0.113.{each}" for each in range(MAX_WAITING["known"])]
+    for client in known:
+        hasher_of(context).threads.queue.remember(client, verified=True)
     return [
         *[await start_hash(context, f"192.0.2.{each}", release) for each in range(sign_ins)],
+        *[await start_hash(context, client, release) for client in known],
         *[
             await start_hash(context, f"198.51.100.{each}", release, "registration")
             for each in range(MAX_WAITING["registration"])

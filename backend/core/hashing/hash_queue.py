@@ -8,13 +8,20 @@ from typing import Literal, TypeVar
 
 from backend.core.errors import ServiceUnavailableError
 
-# Registrations need no account, so they have a lane of their own, apart from sign-ins.
-Lane = Literal["sign-in", "registration"]
-# More waiting hashes than this would exceed the patience of clients.
-MAX_WAITING: dict[Lane, int] = {"sign-in": 64, "registration": 32}
-# After this many sign-ins in a row the next hash is a registration, so that a flood of sign-ins
-# does not stop registrations.
-SIGN_INS_IN_A_ROW = 4
+# Registrations need no account, so they have a lane of their own. Sign-ins have three: of clients
+# that sent a right password lately, of unknown clients, and of clients that sent wrong ones only. A
+# flood from many networks usually knows no password.
+Lane = Literal["known", "sign-in", "guess", "registration"]
+# More waiting hashes than this would exceed the patience of clients. In the order of service.
+MAX_WAITING: dict[Lane, int] = {"known": 64, "sign-in": 64, "guess": 64, "registration": 32}
+# After this many hashes of a lane in a row the next hash is of a later lane, so that a flood in one
+# lane does not stop the others.
+TURNS_IN_A_ROW = 4
+# A client remains known for this many wrong passwords after a right one, because many people may
+# share its network.
+FORGIVEN = 2
+# The number of clients that are remembered. Each of them has cost a hash.
+MAX_REMEMBERED = 16_384
 
 T = TypeVar("T")
 Turn = asyncio.Future[None]
@@ -27,16 +34,22 @@ class HashQueue:
 
     In each lane clients take turns, however many hashes of each are waiting. In a full lane the
     client with the most waiting hashes loses its newest one.
+    The lane of a sign-in depends on the earlier results that `remember` recorded for its client.
     """
 
     def __init__(self, executor: Executor, threads: int) -> None:
         self._executor = executor
         self._free = threads
-        self._sign_ins = 0
         self._lanes: dict[Lane, Waiting] = {lane: OrderedDict() for lane in MAX_WAITING}
+        self._in_a_row: dict[Lane, int] = dict.fromkeys(MAX_WAITING, 0)
+        # By client, the wrong passwords after which it is still known; -1 for a client that sent
+        # wrong ones only. The latest client is last.
+        self._forgiven: OrderedDict[str, int] = OrderedDict()
 
     async def run(self, work: Callable[[], T], client: str, lane: Lane) -> T:
         """Return the result of `work`; raise `ServiceUnavailableError` if the lane is full."""
+        if lane == "sign-in":
+            lane = self._lane_of(client)
         if self._free:
             self._free -= 1
         else:
@@ -45,6 +58,19 @@ class HashQueue:
         # Cancelling the caller does not stop the thread; it becomes free when the work is done.
         running.add_done_callback(lambda _: self._hand_over())
         return await asyncio.shield(running)
+
+    def remember(self, client: str, *, verified: bool) -> None:
+        """Record whether a sign-in of the client had the right password."""
+        left = self._forgiven.pop(client, 0)
+        self._forgiven[client] = FORGIVEN if verified else max(left - 1, -1)
+        if len(self._forgiven) > MAX_REMEMBERED:
+            self._forgiven.popitem(last=False)
+
+    def _lane_of(self, client: str) -> Lane:
+        left = self._forgiven.get(client)
+        if left is None:
+            return "sign-in"
+        return "known" if left >= 0 else "guess"
 
     async def _wait_for_thread(self, client: str, lane: Lane) -> None:
         waiting = self._lanes[lane]
@@ -76,12 +102,13 @@ class HashQueue:
 
     def _next_lane(self) -> Waiting:
         """Return the lane to serve next; it is empty if no caller waits."""
-        sign_ins, registrations = self._lanes["sign-in"], self._lanes["registration"]
-        if sign_ins and (self._sign_ins < SIGN_INS_IN_A_ROW or not registrations):
-            self._sign_ins += 1
-            return sign_ins
-        self._sign_ins = 0
-        return registrations
+        left = [lane for lane, waiting in self._lanes.items() if waiting]
+        for lane, waiting in self._lanes.items():
+            if waiting and (self._in_a_row[lane] < TURNS_IN_A_ROW or lane == left[-1]):
+                self._in_a_row[lane] += 1
+                return waiting
+            self._in_a_row[lane] = 0
+        return OrderedDict()
 
 
 def _make_room(waiting: Waiting, client: str) -> None:

@@ -42,8 +42,17 @@ class HashingThreads:
 
     async def run(self, work: Callable[[], T], lane: Lane = "sign-in") -> T:
         """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
-        client = address_key(client_info().ip, network=SITE_NETWORK)
-        return await self.queue.run(work, client, lane)
+        return await self.queue.run(work, _client(), lane)
+
+    async def compare(self, work: Callable[[], bool]) -> bool:
+        """Compare a password in its turn, and record the result for the turns of its client."""
+        verified = await self.run(work)
+        self.queue.remember(_client(), verified=verified)
+        return verified
+
+
+def _client() -> str:
+    return address_key(client_info().ip, network=SITE_NETWORK)
 
 
 def hashing_threads() -> HashingThreads:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -76,15 +76,16 @@ class PasswordHasher:
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Compare; without a hash that can be verified, do the same work and answer False."""
-        own = _OWN.fullmatch(stored or "")
+        return await self.threads.compare(self._comparison(password, stored or ""))
+
+    def _comparison(self, password: str, stored: str) -> Callable[[], bool]:
+        own = _OWN.fullmatch(stored)
         key = self._key_of(own[1]) if own else None
         if own and key:
-            digest = _digest(key, password)
-            return await self.threads.run(partial(bcrypt.checkpw, digest, own[2].encode()))
-        if imported := _IMPORTED.fullmatch(stored or ""):
-            return await self.threads.run(partial(_check_imported, password, imported, self.cost))
-        await self.threads.run(partial(_work, self.cost))
-        return False
+            return partial(bcrypt.checkpw, _digest(key, password), own[2].encode())
+        if imported := _IMPORTED.fullmatch(stored):
+            return partial(_check_imported, password, imported, self.cost)
+        return partial(_work, self.cost)
 
     def unusable_scheme(self, stored: str) -> str | None:
         """The scheme of a hash that no password verifies against; None for one that is usable.
@@ -130,9 +131,10 @@ def _check_imported(password: str, imported: re.Match[str], cost: int) -> bool:
     return False
 
 
-def _work(cost: int) -> None:
-    """Take the time of one hash."""
+def _work(cost: int) -> bool:
+    """Take the time of one hash; False, as no password is right."""
     bcrypt.hashpw(b"", f"$2b${cost:02}${'.' * 22}".encode())
+    return False
 
 
 def hasher_of(context: Context) -> PasswordHasher:
