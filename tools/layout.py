@@ -1,8 +1,8 @@
-"""Writes the generated part of README's "Architecture": packages, modules and their imports.
+"""Write the generated part of README's "Architecture": packages, modules and their imports.
 
-With --check it says whether that part is up to date. Descriptions are the first lines of the
-packages' docstrings, arrows between modules come from their manifests, and the order of packages
-is that of tests/architecture.py.
+With --check, fail if that part is out of date. Descriptions are the first lines of the packages'
+docstrings, arrows between modules come from their manifests, and the order of packages is that of
+tests/architecture.py.
 """
 
 import ast
@@ -21,26 +21,28 @@ PAGE = ROOT / "README.md"
 COMMAND = "python -m tools.layout"
 BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
 LABEL_WIDTH = 34
-# Packages inside of packages that a newcomer looks for.
+# Packages inside packages that have rows of their own.
 NESTED = {"db": ("lists", "schema"), "core": ("hashing", "http", "http/middleware")}
 
 
 def description(folder: Path) -> str:
-    """The first line of the docstring of a package, or of a single file."""
+    """Return the first paragraph of the docstring of a package or a file, as one line."""
     file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     text = ast.get_docstring(ast.parse(file.read_text("utf-8")))
     if not text:
-        raise SystemExit(f"{file.relative_to(ROOT)} has no docstring: say what it contains.")
+        raise SystemExit(
+            f"{file.relative_to(ROOT)} has no docstring: describe its contents in one."
+        )
     return text.partition("\n\n")[0].replace("\n", " ")
 
 
 def diagram(modules: Sequence[Module]) -> Iterator[str]:
-    """A flowchart of the modules; an arrow points to a module whose public files are imported."""
+    """Yield a flowchart of the modules, with arrows to the modules they depend on."""
     yield "```mermaid"
     yield "flowchart LR"
     for module in sorted(modules, key=lambda each: each.name):
-        told = description(ROOT / "backend" / "modules" / module.name).rstrip(".")
-        label = "<br/>".join(wrap(told.replace('"', "'"), LABEL_WIDTH))
+        text = description(ROOT / "backend" / "modules" / module.name).rstrip(".")
+        label = "<br/>".join(wrap(text.replace('"', "'"), LABEL_WIDTH))
         yield f'    {module.name}["<b>{module.name}</b><br/>{label}"]'
     for module in sorted(modules, key=lambda each: each.name):
         if module.depends_on:
@@ -75,19 +77,19 @@ def render(modules: Sequence[Module]) -> str:
 
 
 def replaced(page: str, part: str) -> str:
-    found = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if len(found.findall(page)) != 1:
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if len(pattern.findall(page)) != 1:
         raise SystemExit(f"README.md must have one part between {BEGIN} and {END}.")
-    return found.sub(lambda _: part, page)
+    return pattern.sub(lambda _: part, page)
 
 
 def differences(page: str, part: str) -> list[str]:
-    """The lines that the page lacks, and those that it has too many."""
+    """Return a sentence for each missing line of the page, and for each obsolete one."""
     (present,) = re.findall(f"{re.escape(BEGIN)}.*?{re.escape(END)}", page, re.DOTALL) or [""]
     before, after = present.splitlines(), part.splitlines()
     return [
         *(f"README.md lacks: {line}" for line in after if line not in before),
-        *(f"README.md has in vain: {line}" for line in before if line not in after),
+        *(f"README.md has an obsolete line: {line}" for line in before if line not in after),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Lists, as modules declare them and read their pages."""
+"""Declaration of lists by modules, and reading of their pages."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -47,11 +47,11 @@ class Page(Schema, Generic[T]):
 
     data: list[T]
     next_cursor: str | None = Field(None, description="Pass as `cursor` for the next page.")
-    total: int | None = Field(None, description="All that match; only with `total=true`.")
+    total: int | None = Field(None, description="Number of all matches; only with `total=true`.")
 
     @classmethod
     def from_rows(cls, page: RowPage, to_schema: Callable[[Row], T]) -> "Page[T]":
-        """The page of these rows. `to_schema` is usually a schema's `from_row`."""
+        """Return a page of these rows. `to_schema` is usually a schema's `from_row`."""
         data = [to_schema(row) for row in page.rows]
         return cls.from_row({"data": data, "next_cursor": page.next_cursor, "total": page.total})
 
@@ -69,7 +69,7 @@ def _boolean(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    # pydantic would also take a bare number as seconds since 1970.
+    # pydantic also accepts a number as seconds since 1970.
     if isinstance(value, str) and not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
         raise PydanticCustomError("datetime_parsing", "Must be an RFC 3339 time with a zone.")
     return value
@@ -101,11 +101,11 @@ def list_spec(
     large: Mapping[str, int] | None = None,
     indexed: Collection[str] = (),
 ) -> ResourceList[S]:
-    """The list of a table's rows; arguments that are not explained here are those of `ListSpec`.
+    """Declare a list of a table's rows; `ListSpec` explains the other arguments.
 
-    The columns of a row are the schema's fields, apart from those in `without`, which the service
-    adds. The table's primary key, of one column, breaks ties. A table with `created_at` can be
-    filtered by it, and is sorted by it if `sorts` is left out.
+    The columns are the schema's fields, apart from those in `without`, which the service adds.
+    The table's primary key, of one column, breaks ties. A table with `created_at` can be filtered
+    by it, and without `sorts` is sorted by it.
     """
     (key,) = sa.inspect(model).primary_key
     created_at = getattr(model, "created_at", None)
@@ -116,7 +116,7 @@ def list_spec(
         schema=schema,
         statement=select_fields(model, schema, without=without),
         key=getattr(model, key.name),
-        sorts=sorts if isinstance(sorts, Mapping) else {_name(each): each for each in sorts},
+        sorts=sorts if isinstance(sorts, Mapping) else {_name(item): item for item in sorts},
         default_sort=default_sort,
         filters={
             **(filters or {}),
@@ -136,22 +136,22 @@ def _name(column: Column) -> str:
 def select_fields(
     model: type[SQLModel], schema: type[BaseModel], *, without: Collection[str] = ()
 ) -> sa.Select[*tuple[Any, ...]]:
-    """SELECT the columns of `model` that have the names of the schema's fields.
+    """Return a SELECT of the columns of `model` with the names of the schema's fields.
 
-    `TypeError` for a field that is no column, unless it is in `without`.
+    Raise `TypeError` if a field is not a column, unless it is in `without`.
     """
     names = [name for name in schema.model_fields if name not in without]
     columns = sa.inspect(model).columns.keys()
     if unknown := [name for name in names if name not in columns]:
         raise TypeError(
-            f"{schema.__name__} has fields that are no columns of {model.__name__}: "
+            f"{schema.__name__} has fields that are not columns of {model.__name__}: "
             f"{', '.join(unknown)}. Name them in `without`, and add them in the service."
         )
     return sa.select(*(getattr(model, name) for name in names))
 
 
 def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
-    """The filters that every collection of dated rows offers."""
+    """Return the filters by time of creation."""
     return {
         "created_after": Filter(
             Moment, lambda since: column >= since, "At or after this time.", span=True
@@ -165,6 +165,6 @@ def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
 async def read_page(
     reader: QueryRunner, spec: ResourceList[S], query: ListQuery, **scopes: Any
 ) -> Page[S]:
-    """`fetch_page`, with the rows in the list's schema."""
+    """Read a page with the rows in the list's schema; see `fetch_page`."""
     page = await fetch_page(reader, spec, query, **scopes)
     return Page.from_rows(page, spec.schema.from_row)

@@ -65,11 +65,13 @@ class SettingsBase(BaseSettings):
 class Settings(SettingsBase):
     """The settings of the core. Modules declare their own settings in their folders."""
 
-    environment: Environment = Field("development", description="Which rules apply.")
+    environment: Environment = Field(
+        "development", description="Selects defaults and safety checks."
+    )
     product_name: ProductName = Field(
         "Trellis",
         max_length=100,
-        description="What mails and the API's documentation call this product.",
+        description="Name of the product in mails and in the API's documentation.",
     )
     database_url: DatabaseURL | None = Field(
         None,
@@ -82,24 +84,24 @@ class Settings(SettingsBase):
     replica_max_lag: float = Field(
         10,
         gt=0,
-        description="Seconds by which the replica may lag behind; beyond these, and while it is "
-        "away, the primary answers in its place.",
+        description="Maximal lag of the replica in seconds; reads use the primary if the lag is "
+        "larger or the replica is unavailable.",
     )
     request_timeout: float = Field(
         30,
         gt=0,
         le=600,
-        description="Seconds a request may take, apart from its COMMIT; then 503.",
+        description="Maximal seconds of a request, without its COMMIT; then 503.",
     )
     database_pooler: Pooler = Field(
         "session",
-        description="`transaction` behind pgbouncer, RDS Proxy or another pooler that lends a "
-        "server session to one transaction at a time, for DATABASE_URL and DATABASE_REPLICA_URL.",
+        description="`transaction` if DATABASE_URL and DATABASE_REPLICA_URL lead to pgbouncer, RDS "
+        "Proxy or another pooler that assigns a server session per transaction.",
     )
     database_direct_url: DatabaseURL | None = Field(
         None,
-        description="The server itself, or a pooler that keeps sessions: for migrations, and what "
-        "the worker listens on. Unset: DATABASE_URL.",
+        description="URL of the server itself, or of a pooler that keeps sessions, for migrations "
+        "and the worker's notifications. Unset: DATABASE_URL.",
     )
     database_pool_size: int = Field(
         20,
@@ -111,97 +113,97 @@ class Settings(SettingsBase):
         5, gt=0, description="Seconds to wait for a free connection; then 503."
     )
     database_statement_timeout: float = Field(
-        15, gt=0, description="Seconds one statement may run; then 503."
+        15, gt=0, description="Maximal seconds of a statement; then 503."
     )
     database_expensive_read_timeout: float = Field(
         3,
         gt=0,
-        description="Seconds that a statement of a search, a count or another expensive read may "
-        "run, if DATABASE_STATEMENT_TIMEOUT is not shorter; then 503.",
+        description="Maximal seconds of a statement of a search, a count or another expensive "
+        "read, unless DATABASE_STATEMENT_TIMEOUT is shorter; then 503.",
     )
     redis_url: RedisURL | None = Field(
         None,
-        description="`redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix://`: where "
-        "requests are counted.",
+        description="Redis for counting requests: `redis://user:password@host:6379/0`, `rediss://` "
+        "for TLS, or `unix://`.",
     )
     secret_key: SecretStr | None = Field(
         None,
         description="At least 32 bytes; signs tokens and cursors and keys the password hashes. "
-        "Change it together with SECRET_KEY_PREVIOUS. Unset: made once per data folder, in "
+        "Change it together with SECRET_KEY_PREVIOUS. Unset: generated once per data folder, in "
         "development and test only.",
     )
     secret_key_previous: SecretStr | None = Field(
         None,
-        description="What SECRET_KEY was before, comma separated, newest first: tokens and "
-        "passwords made with it stay good, and are renewed with the new one when used. With "
-        "several servers, first put the new key here on all of them, then swap the two.",
+        description="Former values of SECRET_KEY, comma separated, newest first: their tokens and "
+        "passwords remain valid, and are renewed with SECRET_KEY when used. With several servers, "
+        "first add the new key here on all of them, then swap the two.",
     )
     data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets.")
     cors_origins: Annotated[Origins, NoDecode] = Field(
         (),
-        description="Origins of browsers that may call, comma separated or a JSON list: "
-        "`https://app.example.com`. In development, pages of `http://localhost` and "
-        "`http://127.0.0.1` may call from any port besides.",
+        description="Origins whose pages may call the API, comma separated or a JSON list: "
+        "`https://app.example.com`. In development, `http://localhost` and `http://127.0.0.1` with "
+        "any port may call, too.",
     )
     allowed_hosts: Annotated[Hosts, NoDecode] = Field(
         (),
-        description="Host names to answer to, comma separated or a JSON list; `*.example.com` "
-        "stands for all subdomains. Unset in development: addresses, names without a dot, "
-        "`*.localhost`.",
+        description="Host names to serve, comma separated or a JSON list; `*.example.com` stands "
+        "for all subdomains. Unset in development: addresses, names without a dot, `*.localhost`.",
     )
     trusted_proxies: Annotated[Networks, NoDecode] = Field(
         (),
-        description="Addresses and networks, comma separated, whose `X-Forwarded-For` and "
-        "`X-Forwarded-Proto` are believed, and without ROOT_PATH also their `X-Forwarded-Prefix`.",
+        description="Addresses and networks of proxies, comma separated, whose `X-Forwarded-For` "
+        "and `X-Forwarded-Proto` are used, and without ROOT_PATH also `X-Forwarded-Prefix`.",
     )
     root_path: PathPrefix = Field(
         "",
-        description="Prefix below which a proxy serves the API, such as `/backend`: all addresses "
-        "in answers begin with it. The proxy may take it off or leave it on.",
+        description="Path prefix below which a proxy serves the API, such as `/backend`; all paths "
+        "in responses begin with it. The proxy may remove it from requests or keep it.",
     )
     keep_alive: int = Field(
         75,
         ge=1,
         le=3600,
-        description="Seconds that a connection may be idle; longer than the load balancer's own.",
+        description="Maximal idle seconds of a connection; must exceed those of the load balancer.",
     )
     max_connections: int = Field(
         1000,
         ge=10,
         le=100_000,
-        description="Connections of one process; beyond these the longest idle ones are closed, "
-        "and without such, new ones are answered 503.",
+        description="Connections of one process; at the limit the longest idle one is closed, and "
+        "if none is idle, new ones get 503.",
     )
     rate_limit_enabled: bool = Field(
         True,
-        description="`false` lifts all limits, those on guessing included; development and test "
-        "only.",
+        description="`false` disables all limits, including those on password guessing; in "
+        "development and test only.",
     )
     rate_limit_default: str = Field(
         "60/minute;1000/hour",
-        description="Requests of a user, or of an address without one; also `10/5 minutes`.",
+        description="Requests per user, or per address if not signed in; also `10/5 minutes`.",
     )
     rate_limit_storage: Storage | None = Field(
         None,
-        description="Where they are counted: memory (of a single worker), postgres or redis. "
-        "Unset: redis with REDIS_URL; else memory for a single worker in development and test, "
-        "postgres elsewhere.",
+        description="Storage of the counts: memory (single worker only), postgres or redis. "
+        "Unset: redis with REDIS_URL, else memory for a single worker in development and test, "
+        "else postgres.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Lowest level that is logged."
+        "info", description="Lowest level to log."
     )
     log_format: Literal["json", "console"] | None = Field(
         None, description="Unset: console in development, JSON elsewhere."
     )
     docs_enabled: bool | None = Field(
-        None, description="/docs, /redoc and /openapi.json. Unset: everywhere but in production."
+        None,
+        description="Whether to serve /docs, /redoc and /openapi.json. Unset: not in production.",
     )
     shutdown_delay: float | None = Field(
         None,
         ge=0,
         le=300,
-        description="Seconds to answer while not ready before stopping. Unset: 0 in development "
-        "and test, else 5.",
+        description="Seconds between reporting not ready and stopping. Unset: 0 in development and "
+        "test, else 5.",
     )
 
     @field_validator(

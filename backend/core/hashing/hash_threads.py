@@ -12,23 +12,23 @@ from backend.core.client_info import client_info
 from backend.core.hashing.cpu_count import usable_processors
 from backend.core.hashing.hash_queue import HashQueue, Lane
 
-# Bits of the IPv6 prefix of one site (RFC 6177). Counted by /64, one site would get 65,536 times
-# the share of another.
+# Bits of the IPv6 prefix of one site (RFC 6177). With /64 networks, one site could get 65,536
+# shares.
 SITE_NETWORK = 48
 T = TypeVar("T")
 
 
 def _yield_to_requests() -> None:
-    # A hash is a quarter of a second of pure work; at equal priority it would take that
-    # time from the event loop. Linux has priorities by thread.
+    # A hash takes a quarter of a second of processor time; at equal priority it would delay the
+    # event loop. Only Linux has priorities per thread.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 class HashingThreads:
-    """Threads that hash, and the queue for them: one of each in an application.
+    """The threads of an application that compute password hashes, and the queue for them.
 
-    Threads start with the first hash.
+    They start with the first hash.
     """
 
     def __init__(self, threads: int) -> None:
@@ -41,11 +41,11 @@ class HashingThreads:
         self.queue = HashQueue(self.executor, threads)
 
     async def run(self, work: Callable[[], T], lane: Lane = "sign-in") -> T:
-        """Do the work of a hash in its turn; `ServiceUnavailableError` if too many wait."""
+        """Run `work` when a thread is free; raise `ServiceUnavailableError` if too many wait."""
         return await self.queue.run(work, _client(), lane)
 
     async def compare(self, work: Callable[[], bool]) -> bool:
-        """Compare a password in its turn, and record the result for the turns of its client."""
+        """Run a comparison of passwords, and record the result for the priority of its client."""
         verified = await self.run(work)
         self.queue.remember(_client(), verified=verified)
         return verified
@@ -56,5 +56,5 @@ def _client() -> str:
 
 
 def hashing_threads() -> HashingThreads:
-    """As many threads as leave a processor to the event loop."""
+    """Return the threads: one fewer than the processors, but at least one."""
     return HashingThreads(max(1, usable_processors() - 1))

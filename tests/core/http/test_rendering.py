@@ -181,7 +181,7 @@ def test_a_location_that_cannot_be_is_refused_at_definition(
 
 
 def test_a_field_that_is_no_column_is_refused_at_definition() -> None:
-    with pytest.raises(TypeError, match=r"Cup has fields that are no columns of Item: name, size"):
+    with pytest.raises(TypeError, match=r"Cup has fields that are not columns of Item: name, size"):
         select_fields(Item, Cup)
     found = select_fields(Item, ItemOut, without=("title",))
     assert [each.key for each in found.selected_columns] == [
