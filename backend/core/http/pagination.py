@@ -1,4 +1,4 @@
-"""Lists and single resources over HTTP: query parameters in, `fields` and `Link` out."""
+"""Query parameters of lists and resources, and their responses with `fields` and `Link`."""
 
 from collections.abc import Collection, Hashable, Mapping
 from contextlib import AsyncExitStack
@@ -25,12 +25,12 @@ from backend.db.lists.pages import MAX_WORDS, ListQuery, ListSpec
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
-MAX_SEARCH = 100_000  # no address is longer
+MAX_SEARCH = 100_000  # longer than any URL
 
 
 @dataclass(frozen=True)
 class FieldSelection:
-    """The members of one resource that a response has; None means all."""
+    """The members of a resource in the response; None means all."""
 
     fields: set[str] | None
 
@@ -40,12 +40,12 @@ class FieldSelection:
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest(ListQuery):
-    """The page that a request asks for."""
+    """The list query of a request, which also renders the page."""
 
     request: Request
 
     def render(self, page: Page[Any]) -> Response:
-        """The page with the selected fields, and `Link` to the next one."""
+        """Return a response with the selected fields, and `Link` to the next page."""
         included: dict[str, Any] | None = None
         if self.fields:
             included = {"data": {"__all__": self.fields}, "next_cursor": True, "total": True}
@@ -64,7 +64,7 @@ class PageRequest(ListQuery):
 
 
 def json_response(model: BaseModel, included: Any = None, *, status_code: int = 200) -> Response:
-    """The model as it is, without a second validation; `included` is pydantic's `include`."""
+    """Return the model as JSON without validation; `included` is pydantic's `include`."""
     return Response(
         model.model_dump_json(include=included),
         status_code=status_code,
@@ -84,9 +84,9 @@ def list_query(
     filters: Mapping[str, Any] | None = None,
     fields: Collection[str] | None = None,
 ) -> PageRequest:
-    """A query of this request's caller, for a handler that chooses the page itself.
+    """Return a list query whose parameters the handler chooses.
 
-    Parameters that clients send come as a `list_parameters` dependency instead.
+    For parameters from the client, use the dependency `list_parameters` instead.
     """
     return PageRequest(
         request=request,
@@ -105,7 +105,7 @@ def list_query(
 
 
 class ResourceParameters:
-    """Dependency of a route that answers one resource: reads `fields`."""
+    """A dependency of routes of one resource: parses `fields`."""
 
     def __init__(self, schema: type[BaseModel]) -> None:
         self.model = create_model(f"{schema.__name__}Query", fields=_fields_parameter(schema))
@@ -116,35 +116,38 @@ class ResourceParameters:
 
 
 class ListParameters:
-    """Dependency of a route that answers a page: reads all that `spec` offers."""
+    """A dependency of routes of lists: parses the parameters of `spec`."""
 
     def __init__(self, spec: ListSpec, schema: type[BaseModel]) -> None:
         self.filters = tuple(spec.filters)
         parameters: dict[str, Any] = {
-            "limit": (Integer, Field(20, ge=1, le=MAX_LIMIT, description="Most rows of a page.")),
-            "cursor": (str | None, Field(None, description="`next_cursor` of the page before.")),
+            "limit": (
+                Integer,
+                Field(20, ge=1, le=MAX_LIMIT, description="Maximal rows of a page."),
+            ),
+            "cursor": (str | None, Field(None, description="`next_cursor` of the previous page.")),
             "offset": (
                 Integer,
                 Field(0, ge=0, le=MAX_OFFSET, description="Rows to skip; not with `cursor`."),
             ),
             "sort": _sort_parameter(spec),
-            "total": (Boolean, Field(False, description="Count all that match.")),
+            "total": (Boolean, Field(False, description="Count all matches.")),
             "fields": _fields_parameter(schema),
         }
         if spec.search:
-            description = f"{spec.search.description} The first {MAX_WORDS} words count."
+            description = f"{spec.search.description} Only the first {MAX_WORDS} words are used."
             described = Field(None, description=description)
             parameters["q"] = (Annotated[str, Trimmed(MAX_SEARCH)] | None, described)
-        for name, each in spec.filters.items():
-            kind = Id if each.type is UUID else each.type
-            parameters[name] = (kind | None, Field(None, description=each.description))
+        for name, option in spec.filters.items():
+            kind = Id if option.type is UUID else option.type
+            parameters[name] = (kind | None, Field(None, description=option.description))
         self.model = create_model(f"{schema.__name__}ListQuery", **parameters)
         self.query_parameters = frozenset(self.model.model_fields)
 
     async def __call__(self, request: Request) -> PageRequest:
         values = _validated(self.model, request)
         if "cursor" in request.query_params and "offset" in request.query_params:
-            raise _refused("offset", "exclusive", "Not together with `cursor`.")
+            raise _query_error("offset", "exclusive", "Not together with `cursor`.")
         return list_query(
             request,
             limit=values["limit"],
@@ -159,19 +162,19 @@ class ListParameters:
 
 
 def list_parameters(spec: ResourceList[Any]) -> Any:
-    """Dependency for a parameter of the type `ListQuery`: the page of `spec` that is asked for."""
+    """Return the dependency for a parameter of the type `ListQuery`, a page of `spec`."""
     return Depends(ListParameters(spec, spec.schema))
 
 
 async def _wait_for_room(request: Request) -> None:
-    """Wait for a place among this process's large pages; it is kept until the response is made."""
-    # FastAPI leaves this stack before it sends the answer, whose bytes the connection counts.
+    """Wait for one of this process's places for large pages; keep it until the page is rendered."""
+    # FastAPI closes this stack before it sends the response, whose bytes the connection limits.
     stack: AsyncExitStack = request.scope["fastapi_function_astack"]
     await stack.enter_async_context(context_of(request).large_pages.place(_caller_of(request)))
 
 
 def _caller_of(request: Request) -> Hashable:
-    """The user, or of anonymous callers the address."""
+    """Return the user's id, or the address of an anonymous caller."""
     principal: Principal | None = request.scope["principal"]
     return principal.user_id if principal else address_key(client_address(request.scope))
 
@@ -182,7 +185,7 @@ def _fields_parameter(schema: type[BaseModel]) -> Any:
     def parse(value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else ()
         if not names or not all(name in known for name in names):
-            raise PydanticCustomError("unknown_field", "Names a member that does not exist.")
+            raise PydanticCustomError("unknown_field", "Contains a member that does not exist.")
         return set(names)
 
     described = f"Only these members, comma separated: {', '.join(known)}."
@@ -195,12 +198,14 @@ def _sort_parameter(spec: ListSpec) -> Any:
         terms = value.split(",") if isinstance(value, str) else ()
         names = [term.removeprefix("-") for term in terms]
         if not all(name in spec.sorts for name in names) or len(set(names)) < len(names):
-            raise PydanticCustomError("unknown_sort", "Names a field that cannot be sorted by.")
+            raise PydanticCustomError(
+                "unknown_sort", "Contains a field that is not sortable, or one twice."
+            )
         return tuple(terms)
 
     described = f"Fields, `-` for descending: {', '.join(spec.sorts)}. Default "
     described += f"`{spec.default_sort}`" + (
-        "; with `q` best match first." if spec.search and spec.search.rank else "."
+        "; with `q` the best match first." if spec.search and spec.search.rank else "."
     )
     field = Field((), description=described, json_schema_extra={"type": "string"})
     return Annotated[tuple[str, ...], BeforeValidator(parse)], field
@@ -210,9 +215,9 @@ def _validated(model: type[BaseModel], request: Request) -> dict[str, Any]:
     try:
         return dict(model.model_validate(dict(request.query_params)))
     except ValidationError as error:
-        found = [{**each, "loc": ("query", *each["loc"])} for each in error.errors()]
-        raise RequestValidationError(found) from None
+        errors = [{**item, "loc": ("query", *item["loc"])} for item in error.errors()]
+        raise RequestValidationError(errors) from None
 
 
-def _refused(name: str, code: str, message: str) -> RequestValidationError:
+def _query_error(name: str, code: str, message: str) -> RequestValidationError:
     return RequestValidationError([{"type": code, "loc": ("query", name), "msg": message}])

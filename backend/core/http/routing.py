@@ -1,7 +1,7 @@
-"""The router of every module: FastAPI's, with the contract's rules in front of each handler.
+"""The router of every module: FastAPI's router with the rules of the HTTP contract.
 
-In this order, all before the body is read: who may call, what the client accepts, which query
-parameters there are, the content type. Then the body, strictly.
+Before the body is read, each route checks, in this order: the access policy, the Accept header, the
+query parameters and the content type. Then it parses the body strictly.
 """
 
 import inspect
@@ -46,10 +46,10 @@ PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 
 
 class Route(APIRoute):
-    """A route that admits a request before FastAPI sees it."""
+    """A route that applies its policy and checks the request before FastAPI processes it."""
 
     def __init__(self, *arguments: Any, max_body_size: int | None = None, **options: Any) -> None:
-        # Not handed on: the 413 of FastAPI's own check is no problem document.
+        # Not passed on, because the 413 of FastAPI's own check is not a problem document.
         self._body_limit = max_body_size or MAX_BODY_BYTES
         super().__init__(*arguments, **options)
 
@@ -82,18 +82,18 @@ class Route(APIRoute):
             try:
                 with BodyRequest(request.scope, request.receive, limit=limit, form=form) as read:
                     return await handle(read)
-            except FormRefusedError as refused:
-                found, sent = refused.found, refused.sent
-            except RequestValidationError as refused:
-                found, sent = list(refused.errors()), refused.body
+            except FormRefusedError as error:
+                errors, sent = error.found, error.sent
+            except RequestValidationError as error:
+                errors, sent = list(error.errors()), error.body
             if rule is not None:
-                found += await further_errors(rule, request, found, sent)
-            raise RequestValidationError(found)
+                errors += await further_errors(rule, request, errors, sent)
+            raise RequestValidationError(errors)
 
         return admit_then_handle
 
     def _response_types(self) -> Iterator[str]:
-        """Media types that this route declares for its success."""
+        """Yield the media types of this route's successful responses."""
         kind = self.response_class
         media_type = (kind.value if isinstance(kind, DefaultPlaceholder) else kind).media_type
         if media_type:
@@ -103,7 +103,7 @@ class Route(APIRoute):
                 yield from response.get("content") or ()
 
     def _media_types(self) -> frozenset[str]:
-        """Content types of the bodies that this route takes."""
+        """Return the content types of bodies that this route accepts."""
         described = self.body_field.field_info if self.body_field else None
         if isinstance(described, params.File):
             return frozenset({MULTIPART})
@@ -113,11 +113,11 @@ class Route(APIRoute):
 
 
 class Router(APIRouter):
-    """`APIRouter` whose routes follow the contract. The registry accepts no other.
+    """An `APIRouter` whose routes follow the HTTP contract. The registry requires it.
 
-    A handler returns a schema, and its response is rendered here. Routes that GET one resource
-    take `fields`, unless `selects_fields` is False. Routes that are for `development_only` do not
-    exist in staging and production, by any method.
+    Handlers return schemas, which the router renders as responses. GET routes of one resource have
+    the parameter `fields`, unless `selects_fields` is False. With `development_only`, the routes do
+    not exist in staging and production.
     """
 
     def __init__(
@@ -141,10 +141,10 @@ class Router(APIRouter):
         location: Callable[..., Awaitable[Any]] | str | None = None,
         **options: Any,
     ) -> Callable[[F], F]:
-        """FastAPI's `post`, with the `Location` of what the handler has created.
+        """FastAPI's `post`, with the `Location` of the created resource.
 
-        `location` is the handler of this router that reads it, or the path of another module's,
-        such as `/notes/{id}`. The path's parameters are members of the result.
+        `location` is the handler in this router that reads the resource, or the path of one in
+        another module, such as `/notes/{id}`. The path's parameters are members of the result.
         """
 
         def add(endpoint: F) -> F:
@@ -162,7 +162,7 @@ class Router(APIRouter):
         **options: Any,
     ) -> None:
         if options.get("status_code") == HTTPStatus.NO_CONTENT:
-            # FastAPI's own choice says `application/json` of no content.
+            # By default, FastAPI declares `application/json` for an empty response.
             options["response_class"] = Response
         options["max_body_size"] = options.get("max_body_size") or self._body_limit
         respond = rendered(
@@ -179,12 +179,14 @@ class Router(APIRouter):
         for route in self.routes:
             if isinstance(route, Route) and inspect.unwrap(route.endpoint) is endpoint:
                 return route.path_format
-        raise TypeError(f"{endpoint.__name__} is no handler of this router, or defined below.")
+        raise TypeError(
+            f"{endpoint.__name__} is not a handler of this router, or is defined below."
+        )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if self._development_only and not scope["app"].state.context.settings.is_local:
             return Match.NONE, {}
-        # FastAPI tries every route of every router in turn. Without the router's prefix none fits.
+        # FastAPI tries all routes of all routers. Without the router's prefix, none can match.
         if self._literal_prefix not in scope["path"]:
             return Match.NONE, {}
         return super().matches(scope)

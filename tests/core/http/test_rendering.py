@@ -170,7 +170,11 @@ async def returns_a_title() -> Title:
     [
         (returns_text, "/cups/{name}", "returns_text has the location /cups/{name}, but does not"),
         (returns_a_title, "/cups/{name}", "but Title has no name"),
-        (returns_a_title, list_cups, "list_cups is no handler of this router, or defined below."),
+        (
+            returns_a_title,
+            list_cups,
+            "list_cups is not a handler of this router, or is defined below.",
+        ),
     ],
 )
 def test_a_location_that_cannot_be_is_refused_at_definition(
