@@ -28,7 +28,7 @@ from bench.servers import (
 
 APPLICATION, FLOOR, BARE_FLOOR = "application", "floor", "floor, token cached"
 _ME = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "me")
-QUIET, SIGNING_IN = "nobody signs in", f"{SIGN_IN_CLIENTS} clients sign in"
+QUIET, SIGNING_IN = "no sign-ins", f"{SIGN_IN_CLIENTS} clients sign in"
 FLOODED = f"{FLOOD_CLIENTS} are refused"
 
 

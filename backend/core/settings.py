@@ -300,7 +300,7 @@ class Settings(SettingsBase):
         if self.secret_key and "," in self.secret_key.get_secret_value():
             problems.append("SECRET_KEY must hold no comma: they separate SECRET_KEY_PREVIOUS.")
         if not self.allowed_hosts or "*" in self.allowed_hosts:
-            problems.append("ALLOWED_HOSTS must name the host names this server answers to.")
+            problems.append("ALLOWED_HOSTS must list the host names that this server serves.")
         if "*" in self.cors_origins:
             problems.append(
                 "CORS_ORIGINS must name origins: `*` lets every site call with cookies."

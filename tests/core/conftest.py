@@ -14,24 +14,24 @@ from tests.applications import make_app, make_context
 
 @dataclass(frozen=True)
 class Served:
-    """The application, and who calls it."""
+    """A shared application and its clients."""
 
     app: FastAPI
     context: Context
     member: Actor
     admin: Actor
-    nobody: Client
+    anonymous: Client
 
 
 @pytest.fixture(scope="module")
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     with databases.cloned_database(databases.server_url(request.config)) as url:
-        # Thousands of requests by one user are what these tests are about.
+        # These tests send thousands of requests as one user.
         context = make_context(url, rate_limit_enabled=False)
         context.state.started = True
         app = make_app(context)
-        cast = ActorFactory(app, context)
-        async with cast.stack, Client(app) as nobody:
-            member, admin = await cast("ada"), await cast("root", roles=("admin",))
-            yield Served(app, context, member, admin, nobody)
+        factory = ActorFactory(app, context)
+        async with factory.stack, Client(app) as anonymous:
+            member, admin = await factory("ada"), await factory("root", roles=("admin",))
+            yield Served(app, context, member, admin, anonymous)
         await context.database.close()

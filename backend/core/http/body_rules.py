@@ -56,12 +56,14 @@ def rule_of(dependant: Dependant) -> Rule | None:
 
 
 async def further_errors(
-    rule: Rule, request: Request, found: Sequence[Any], body: Any
+    rule: Rule, request: Request, type_errors: Sequence[Any], body: Any
 ) -> list[dict[str, Any]]:
-    """Return the errors of the rule in members without errors of pydantic (`found`)."""
-    if not isinstance(body, dict | FormData) or any(error["loc"][0] == "path" for error in found):
+    """Return the errors of the rule in members without errors of type."""
+    if not isinstance(body, dict | FormData) or any(
+        error["loc"][0] == "path" for error in type_errors
+    ):
         return []
-    invalid = {error["loc"][1] for error in found if len(error["loc"]) > 1}
+    invalid = {error["loc"][1] for error in type_errors if len(error["loc"]) > 1}
     sent = {name: value for name, value in body.items() if name not in invalid}
     caller = request.scope.get("principal")
     errors = await rule(InvalidBody(context_of(request), caller, request.path_params, sent))

@@ -81,11 +81,12 @@ def install_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-def invalid_input(found: Sequence[Any]) -> errors.InvalidInputError:
+def invalid_input(type_errors: Sequence[Any]) -> errors.InvalidInputError:
     """Translate errors of pydantic into an error of the contract, without any input."""
-    shown = found[: errors.MAX_FIELD_ERRORS]
+    shown = type_errors[: errors.MAX_FIELD_ERRORS]
     return errors.InvalidInputError(
-        errors=[_field_error(error) for error in shown], errors_omitted=len(found) - len(shown)
+        errors=[_field_error(error) for error in shown],
+        errors_omitted=len(type_errors) - len(shown),
     )
 
 
@@ -117,10 +118,10 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if any(each["loc"][0] == "path" for each in found):
+    type_errors = error.errors()
+    if any(item["loc"][0] == "path" for item in type_errors):
         return problem_response(request.scope, errors.NotFoundError())
-    return problem_response(request.scope, invalid_input(found))
+    return problem_response(request.scope, invalid_input(type_errors))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

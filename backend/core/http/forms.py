@@ -24,9 +24,9 @@ FORM_TYPES = frozenset({"application/x-www-form-urlencoded", MULTIPART})
 class FormRefusedError(HTTPException):
     """Errors in a form. While it reads a body, FastAPI propagates only HTTPException."""
 
-    def __init__(self, found: list[Any], sent: FormData) -> None:
+    def __init__(self, errors: list[Any], sent: FormData) -> None:
         super().__init__(422)
-        self.found = found
+        self.errors = errors
         self.sent = dict(sent)
 
 
@@ -48,13 +48,13 @@ class Form:
 
     async def check(self, sent: FormData) -> None:
         """Raise `FormRefusedError` for errors FastAPI ignores, together with those it finds."""
-        found = refusals(sent, self.fields)
-        if found:
+        errors = refusals(sent, self.fields)
+        if errors:
             _, more = await request_body_to_args(self.parameters, sent, self.embedded)
-            known = {(error["loc"], error["type"]) for error in found}
-            found += [error for error in more if (error["loc"], error["type"]) not in known]
+            known = {(error["loc"], error["type"]) for error in errors}
+            errors += [error for error in more if (error["loc"], error["type"]) not in known]
             await sent.close()
-            raise FormRefusedError(found, sent)
+            raise FormRefusedError(errors, sent)
 
 
 def form_parameters(dependant: Dependant) -> list[ModelField]:
@@ -79,18 +79,18 @@ def refusals(sent: FormData, fields: Mapping[str, bool]) -> list[Any]:
 
     `fields` are the permitted names, and whether each may be repeated.
     """
-    found: list[Any] = []
+    errors: list[Any] = []
     seen: set[str] = set()
     for name, value in sent.multi_items():
         text = value if isinstance(value, str) else value.filename or ""
         if name not in fields:
-            found.append(_refusal(name, "extra_forbidden", "Unknown."))
+            errors.append(_refusal(name, "extra_forbidden", "Unknown."))
         elif name in seen and not fields[name]:
-            found.append(_refusal(name, "repeated", "Given twice."))
+            errors.append(_refusal(name, "repeated", "Given twice."))
         elif "\0" in text:
-            found.append(_refusal(name, "text_nul", "Must not contain NUL."))
+            errors.append(_refusal(name, "text_nul", "Must not contain NUL."))
         seen.add(name)
-    return found
+    return errors
 
 
 def _refusal(name: str, code: str, message: str) -> dict[str, Any]:

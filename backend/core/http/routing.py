@@ -83,7 +83,7 @@ class Route(APIRoute):
                 with BodyRequest(request.scope, request.receive, limit=limit, form=form) as read:
                     return await handle(read)
             except FormRefusedError as error:
-                errors, sent = error.found, error.sent
+                errors, sent = error.errors, error.sent
             except RequestValidationError as error:
                 errors, sent = list(error.errors()), error.body
             if rule is not None:

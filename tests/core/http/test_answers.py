@@ -205,7 +205,7 @@ async def test_every_code_is_explained_where_its_type_points(served: Served) -> 
     codes = {error.code: error.status for error in all_errors() if "NOTE" not in error.code}
     assert {"NOT_FOUND", "ITEM_NOT_FOUND", "INVALID_CURSOR", "SERVICE_UNAVAILABLE"} <= codes.keys()
     for code in codes:
-        answer = await served.nobody.get(f"/errors/{code}")
+        answer = await served.anonymous.get(f"/errors/{code}")
         assert answer.status_code == 200
         assert answer.json().keys() == {"code", "status", "title", "detail"}
         assert answer.json()["code"] == code
@@ -213,7 +213,7 @@ async def test_every_code_is_explained_where_its_type_points(served: Served) -> 
 
 @pytest.mark.parametrize("code", ["NOPE", "not_found", "%00", "..", "NOT_FOUND%20", "x" * 5000])
 async def test_other_codes_are_not(served: Served, code: str) -> None:
-    assert (await served.nobody.get(f"/errors/{code}")).status_code == 404
+    assert (await served.anonymous.get(f"/errors/{code}")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -231,16 +231,16 @@ async def test_other_codes_are_not(served: Served, code: str) -> None:
 async def test_the_path_is_told_encoded_and_without_query(
     served: Served, sent: str, told: str
 ) -> None:
-    problem = (await served.nobody.get(sent)).json()
+    problem = (await served.anonymous.get(sent)).json()
     assert problem["path"] == problem["instance"] == told
 
 
 @pytest.mark.parametrize("path", [f"{API}/articles", "/health", "/health/live", "/errors/CONFLICT"])
 async def test_both_forms_of_an_address_answer_alike(served: Served, path: str) -> None:
-    bare, slashed = await served.nobody.get(path), await served.nobody.get(f"{path}/")
+    bare, slashed = await served.anonymous.get(path), await served.anonymous.get(f"{path}/")
     assert bare.status_code == slashed.status_code == 200
     assert bare.content == slashed.content
-    with_query = await served.nobody.get(f"{API}/articles/?limit=1&fields=id")
+    with_query = await served.anonymous.get(f"{API}/articles/?limit=1&fields=id")
     assert with_query.status_code == 200
 
 
@@ -380,9 +380,9 @@ async def test_cors_headers_of_answers(production: FastAPI) -> None:
 
 
 async def test_request_ids_are_kept_or_made(served: Served) -> None:
-    kept = await served.nobody.get("/health", headers={"X-Request-ID": "from-the-client.1"})
+    kept = await served.anonymous.get("/health", headers={"X-Request-ID": "from-the-client.1"})
     assert kept.headers["x-request-id"] == "from-the-client.1"
-    made = {(await served.nobody.get("/health")).headers["x-request-id"] for _ in range(10)}
+    made = {(await served.anonymous.get("/health")).headers["x-request-id"] for _ in range(10)}
     assert len(made) == 10
 
 
@@ -423,8 +423,8 @@ async def test_one_line_per_request(
     made = await served.member.post(f"{API}/items", json={"title": "x"})
     path = made.headers["location"]
     await served.member.get(f"{path}/", headers={"X-Request-ID": "mine"})
-    await served.nobody.head(path)
-    await served.nobody.get("/nowhere")
+    await served.anonymous.head(path)
+    await served.anonymous.get("/nowhere")
     lines = [event for event in events if event["event"] == "request"]
     assert [(line["method"], line["route"], line["status"]) for line in lines] == [
         ("POST", f"{API}/items", 201),
@@ -457,13 +457,13 @@ async def test_nothing_secret_is_logged(
 ) -> None:
     secret = f"{CANARY}-Secret1"
     member = {"email": f"{CANARY}@example.com", "password": secret}
-    await served.nobody.post(f"{API}/auth/register", json={**member, "no": 1})
-    await served.nobody.post(f"{API}/auth/login", json=member)
-    await served.nobody.post(f"{API}/auth/login", data={"username": "x", "password": secret})
+    await served.anonymous.post(f"{API}/auth/register", json={**member, "no": 1})
+    await served.anonymous.post(f"{API}/auth/login", json=member)
+    await served.anonymous.post(f"{API}/auth/login", data={"username": "x", "password": secret})
     await served.member.get(f"{API}/items?q={CANARY}")
     await served.member.get(f"{API}/items?{CANARY}=1")
     await served.member.get(f"/nowhere/{CANARY}", headers={"Cookie": f"a={CANARY}"})
-    await served.nobody.get(f"{API}/items", headers={"Authorization": f"Bearer {CANARY}"})
+    await served.anonymous.get(f"{API}/items", headers={"Authorization": f"Bearer {CANARY}"})
     change = {"current_password": secret, "new_password": f"{secret}2"}
     await served.member.put(f"{API}/users/me/password", json=change)
     assert len([event for event in events if event["event"] == "request"]) == 8

@@ -44,7 +44,7 @@ def ada(served: Served) -> Actor:
 
 @pytest.fixture
 def client(served: Served) -> Client:
-    return served.nobody
+    return served.anonymous
 
 
 @pytest.fixture(params=ROUTES)

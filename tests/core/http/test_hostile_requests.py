@@ -349,10 +349,10 @@ async def test_accept_that_excludes_json(served: Served, accept: str) -> None:
     for answer in (
         await served.member.get(ITEMS, headers=headers),
         await served.member.post(ITEMS, headers=headers, json={"title": "x"}),
-        await served.nobody.get("/api/v1/articles", headers=headers),
+        await served.anonymous.get("/api/v1/articles", headers=headers),
     ):
         assert assert_refused(answer, 406)["error"] == "NOT_ACCEPTABLE"
-    assert_refused(await served.nobody.get(ITEMS, headers=headers), 401)
+    assert_refused(await served.anonymous.get(ITEMS, headers=headers), 401)
     assert (await served.member.get(ITEMS, params={"total": "true"})).json()["total"] == before
 
 
@@ -363,7 +363,7 @@ async def test_accept_may_come_in_several_lines(served: Served) -> None:
 
 @pytest.mark.parametrize("sent", ["a", "A.b_c-9", "x" * 128, "0", "."])
 async def test_a_safe_request_id_is_kept(served: Served, sent: str) -> None:
-    answer = await served.nobody.get("/nowhere", headers={"X-Request-ID": sent})
+    answer = await served.anonymous.get("/nowhere", headers={"X-Request-ID": sent})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == sent
 
 
@@ -390,7 +390,7 @@ async def test_another_request_id_is_replaced(served: Served, sent: bytes) -> No
     ],
 )
 async def test_paths_that_lead_nowhere(served: Served, path: str) -> None:
-    answer = await served.nobody.get(f"{path}?{CANARY}={CANARY}")
+    answer = await served.anonymous.get(f"{path}?{CANARY}={CANARY}")
     problem = assert_refused(answer, 404)
     assert problem["path"] == problem["instance"]
     assert problem["path"].isascii()

@@ -14,6 +14,6 @@ from tests.modules.accounts.post import Post
 async def post(
     app: FastAPI, client: Client, context: Context, database_url: str
 ) -> AsyncIterator[Post]:
-    made = Post(app, client, context, database_url)
-    yield made
+    mailbox = Post(app, client, context, database_url)
+    yield mailbox
     app.state.context = context

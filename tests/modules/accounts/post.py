@@ -1,4 +1,4 @@
-"""A worker that carries the mail, and a mailbox to look into."""
+"""Helpers for tests of mailed links: run jobs, read the development mailbox, use tokens."""
 
 import secrets
 from dataclasses import dataclass, replace
@@ -29,34 +29,36 @@ Mail = dict[str, Any]
 
 @dataclass
 class Post:
+    """The mails of an application, and requests with the tokens in them."""
+
     app: FastAPI
     client: Client
     context: Context
     url: str
 
-    async def arrives(self, to: str | None = None) -> list[Mail]:
-        """All mails so far, oldest first, once all jobs have run."""
+    async def mails(self, to: str | None = None) -> list[Mail]:
+        """Run all jobs and return all mails so far, oldest first."""
         await run_jobs(self.context)
-        answer = await self.client.get("/dev/mailbox", params={"to": to} if to else {})
-        assert answer.status_code == 200
-        mails: list[Mail] = answer.json()["data"]
+        response = await self.client.get("/dev/mailbox", params={"to": to} if to else {})
+        assert response.status_code == 200
+        mails: list[Mail] = response.json()["data"]
         return mails[::-1]
 
     async def one(self, to: str) -> Mail:
-        (mail,) = await self.arrives(to)
+        (mail,) = await self.mails(to)
         return mail
 
     async def token(self, to: str) -> str:
-        """The token in the newest mail to this address."""
-        return token_of((await self.arrives(to))[-1])
+        """Return the token in the newest mail to this address."""
+        return token_of((await self.mails(to))[-1])
 
     async def empty(self) -> None:
         assert (await self.client.delete("/dev/mailbox")).status_code == 204
 
     async def signs_in(self, name: str, password: str) -> bool:
-        answer = await self.client.post(LOGIN, json={"email": name, "password": password})
-        assert answer.status_code in (200, 401, 403)
-        return answer.status_code == 200
+        response = await self.client.post(LOGIN, json={"email": name, "password": password})
+        assert response.status_code in (200, 401, 403)
+        return response.status_code == 200
 
     async def reset(self, token: str, password: str = OWN) -> httpx.Response:
         return await self.client.post(RESET, json={"token": token, "new_password": password})
@@ -65,14 +67,14 @@ class Post:
         return await self.client.post(VERIFY, json={"token": token})
 
     def configure(self, **settings: Any) -> None:
-        """From now on the application has these settings beside those of all tests."""
-        made = make_context(self.url, **settings)
-        self.context = replace(made, database=self.context.database)
+        """Replace the application's settings by the defaults of tests and these."""
+        changed = make_context(self.url, **settings)
+        self.context = replace(changed, database=self.context.database)
         self.context.state.started = True
         self.app.state.context = self.context
 
     def change_key(self, *, forget: bool = False) -> None:
-        """From now on the application has another `SECRET_KEY`, and knows what it was before."""
+        """Change `SECRET_KEY`; keep the former ones in `SECRET_KEY_PREVIOUS` unless `forget`."""
         former = () if forget else self.context.secret_keys
         self.context = replace(self.context, secret_keys=(secrets.token_bytes(32), *former))
         self.app.state.context = self.context
@@ -83,7 +85,7 @@ class Post:
             return cursor.fetchall() if cursor.description else []
 
     def audited(self, action: str) -> list[Any]:
-        """(actor, target, outcome, changes) of each, oldest first."""
+        """Return (actor, target, outcome, changes) of the audit events, oldest first."""
         return self.sql(
             "SELECT actor_id, target_id, outcome, changes FROM audit_events"
             " WHERE action = %s ORDER BY id",
@@ -98,6 +100,6 @@ def token_of(mail: Mail) -> str:
     return token
 
 
-def assert_dead(answer: httpx.Response) -> None:
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["error"] == "TOKEN_INVALID"
+def assert_token_invalid(response: httpx.Response) -> None:
+    assert response.status_code == 400, response.text
+    assert response.json()["error"] == "TOKEN_INVALID"

@@ -7,7 +7,15 @@ import httpx
 import pytest
 
 from tests.actors import PASSWORD, Actor, ActorFactory
-from tests.modules.accounts.post import LOGIN, ME, OWN, REGISTER, Post, assert_dead, token_of
+from tests.modules.accounts.post import (
+    LOGIN,
+    ME,
+    OWN,
+    REGISTER,
+    Post,
+    assert_token_invalid,
+    token_of,
+)
 from tests.statements import Statements
 
 NEW = "countess@example.com"
@@ -54,7 +62,7 @@ async def test_from_the_wish_to_the_new_address(
     actor, target, outcome, changes = post.audited("user.update")[-1]
     assert (str(actor), target, outcome) == (str(ada.id), str(ada.id), "success")
     assert changes == {"email": {"changed": True}, "is_verified": {"old": False, "new": True}}
-    assert_dead(await post.verify(token_of(mail)))
+    assert_token_invalid(await post.verify(token_of(mail)))
 
 
 async def test_a_wrong_password_is_on_record(post: Post, ada: Actor) -> None:
@@ -72,7 +80,7 @@ async def test_it_takes_the_password(post: Post, ada: Actor) -> None:
     assert (wrong.status_code, wrong.json()["error"]) == (422, "CURRENT_PASSWORD_WRONG")
     assert await addresses(ada) == (ada.email, None)
     assert (await ada.get(ME)).json()["full_name"] is None
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_a_password_that_is_replaced_meanwhile_proves_nothing(
@@ -107,14 +115,14 @@ async def test_the_present_address_needs_no_password_and_drops_a_wish(
     answer = await ada.put(ME, json={"email": ada.email})
     assert (answer.status_code, answer.json()["pending_email"]) == (200, None)
     assert await addresses(ada) == (ada.email, None)
-    assert_dead(await post.verify(token))
+    assert_token_invalid(await post.verify(token))
 
 
 async def test_another_wish_replaces_the_first(post: Post, ada: Actor) -> None:
     await move(ada)
     first = await post.token(NEW)
     await move(ada, "lovelace@example.com")
-    assert_dead(await post.verify(first))
+    assert_token_invalid(await post.verify(first))
     assert await addresses(ada) == (ada.email, "lovelace@example.com")
     assert (await post.verify(await post.token("lovelace@example.com"))).status_code == 204
     assert await addresses(ada) == ("lovelace@example.com", None)
@@ -123,7 +131,7 @@ async def test_another_wish_replaces_the_first(post: Post, ada: Actor) -> None:
 async def test_another_spelling_is_another_address(post: Post, ada: Actor) -> None:
     assert (await move(ada, "ADA@example.com")).status_code == 200
     # The mailbox shows mail to an address whatever its case.
-    links = [mail for mail in await post.arrives(ada.email) if mail["links"]]
+    links = [mail for mail in await post.mails(ada.email) if mail["links"]]
     assert (await post.verify(token_of(links[0]))).status_code == 204
     assert await addresses(ada) == ("ADA@example.com", None)
 
@@ -134,7 +142,7 @@ async def test_a_new_password_stops_the_change(post: Post, ada: Actor) -> None:
     body = {"current_password": PASSWORD, "new_password": OWN}
     assert (await ada.put(f"{ME}/password", json=body)).status_code == 204
     assert await addresses(ada) == (ada.email, None)
-    assert_dead(await post.verify(token))
+    assert_token_invalid(await post.verify(token))
 
 
 async def test_an_administrators_change_is_the_last_word(
@@ -144,7 +152,7 @@ async def test_an_administrators_change_is_the_last_word(
     token = await post.token(NEW)
     body = {"email": "given@example.com"}
     assert (await admin.patch(f"/api/v1/users/{ada.id}", json=body)).status_code == 200
-    assert_dead(await post.verify(token))
+    assert_token_invalid(await post.verify(token))
     stored = post.sql("SELECT email, pending_email FROM users WHERE id = %s", ada.id)
     assert stored == [("given@example.com", None)]
 
@@ -154,7 +162,7 @@ async def test_a_taken_address_is_told_at_once(post: Post, ada: Actor, bob: Acto
     assert (refused.status_code, refused.json()["error"]) == (409, "EMAIL_ALREADY_EXISTS")
     assert await addresses(ada) == (ada.email, None)
     assert (await ada.get(ME)).json()["full_name"] is None
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_a_taken_username_leaves_the_address_as_well(
@@ -163,7 +171,7 @@ async def test_a_taken_username_leaves_the_address_as_well(
     refused = await move(ada, username="BOB")
     assert (refused.status_code, refused.json()["error"]) == (409, "USERNAME_ALREADY_EXISTS")
     assert await addresses(ada) == (ada.email, None)
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_strictly_a_taken_address_is_told_to_its_owner_only(
@@ -200,7 +208,7 @@ async def test_who_registers_the_address_meanwhile_gets_no_link_to_anothers_acco
     await move(ada)
     body = {"email": NEW, "password": OWN}
     assert (await post.client.post(REGISTER, json=body)).status_code == 201
-    subjects = [mail["subject"] for mail in await post.arrives(NEW)]
+    subjects = [mail["subject"] for mail in await post.mails(NEW)]
     assert subjects == [
         "Trellis: You already have an account",
         "Trellis: Please confirm your e-mail address",
@@ -210,7 +218,7 @@ async def test_who_registers_the_address_meanwhile_gets_no_link_to_anothers_acco
 async def test_an_address_goes_to_one_of_two_at_once(post: Post, ada: Actor, bob: Actor) -> None:
     for mover in (ada, bob):
         assert (await move(mover)).status_code == 200
-    tokens = [token_of(mail) for mail in await post.arrives(NEW)]
+    tokens = [token_of(mail) for mail in await post.mails(NEW)]
     answers = await asyncio.gather(*(post.verify(token) for token in tokens))
     assert sorted(answer.status_code for answer in answers) == [204, 409]
     assert sorted([(await addresses(each))[0] == NEW for each in (ada, bob)]) == [False, True]
@@ -226,7 +234,7 @@ async def test_one_mailbox_is_not_filled_by_wishes(post: Post, ada: Actor, bob: 
     post.configure(rate_limit_enabled=True)
     for mover in (ada, bob, ada, bob):
         assert (await move(mover)).status_code == 200
-    assert len(await post.arrives(NEW)) == 2, "the rest was replaced before it was sent"
+    assert len(await post.mails(NEW)) == 2, "the rest was replaced before it was sent"
     for mover in (ada, bob):
         assert (await move(mover)).status_code == 200
-    assert len(await post.arrives(NEW)) == 3, "three leave in an hour, then none"
+    assert len(await post.mails(NEW)) == 3, "three leave in an hour, then none"

@@ -11,7 +11,7 @@ from tests.modules.accounts.post import (
     LOGIN,
     OWN,
     Post,
-    assert_dead,
+    assert_token_invalid,
     token_of,
 )
 
@@ -36,8 +36,8 @@ async def test_from_the_invitation_to_the_first_sign_in(post: Post, admin: Actor
     assert await post.signs_in("grace", OWN)
     read = (await admin.get(f"{USERS}/{account['id']}")).json()
     assert (read["is_verified"], read["roles"]) == (True, ["editor"])
-    assert_dead(await post.reset(token_of(mail)))
-    assert len(await post.arrives(GRACE)) == 1, "a first password causes no notice"
+    assert_token_invalid(await post.reset(token_of(mail)))
+    assert len(await post.mails(GRACE)) == 1, "a first password causes no notice"
 
 
 async def test_without_accepting_nobody_signs_in(post: Post, admin: Actor) -> None:
@@ -53,7 +53,7 @@ async def test_an_invitation_is_for_those_without_a_password(
     post: Post, admin: Actor, password: str | None
 ) -> None:
     await invite(admin, password=password)
-    assert len(await post.arrives()) == (0 if password else 1)
+    assert len(await post.mails()) == (0 if password else 1)
 
 
 async def test_a_refused_account_invites_nobody(post: Post, admin: Actor, ada: Actor) -> None:
@@ -64,12 +64,12 @@ async def test_a_refused_account_invites_nobody(post: Post, admin: Actor, ada: A
     ):
         refused = await admin.post(USERS, json={"email": GRACE, **members})
         assert refused.status_code == status
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_an_account_made_disabled_is_not_invited(post: Post, admin: Actor) -> None:
     await invite(admin, is_active=False)
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_an_invitation_follows_its_account(post: Post, admin: Actor) -> None:
@@ -78,12 +78,12 @@ async def test_an_invitation_follows_its_account(post: Post, admin: Actor) -> No
     assert (await admin.patch(path, json={"is_active": True})).status_code == 200
     wrong = await post.token(GRACE)
     assert (await admin.patch(path, json={"email": "hopper@example.com"})).status_code == 200
-    assert_dead(await post.reset(wrong))
+    assert_token_invalid(await post.reset(wrong))
     right = await post.token("hopper@example.com")
     # Nothing else that is changed sends another one.
     assert (await admin.patch(path, json={"full_name": "Grace"})).status_code == 200
     assert (await admin.patch(path, json={"is_active": False})).status_code == 200
-    assert len([mail for mail in await post.arrives() if mail["links"]]) == 2
+    assert len([mail for mail in await post.mails() if mail["links"]]) == 2
     assert (await admin.patch(path, json={"is_active": True})).status_code == 200
     right = await post.token("hopper@example.com")
     assert (await post.reset(right)).status_code == 204
@@ -119,4 +119,4 @@ async def test_who_lost_the_invitation_asks_as_for_a_forgotten_password(
     assert (await post.reset(await post.token(GRACE))).status_code == 204
     assert await post.signs_in("grace", OWN)
     # With a password there is nothing left to accept.
-    assert_dead(await post.reset(invitation, "somebody else's choice"))
+    assert_token_invalid(await post.reset(invitation, "somebody else's choice"))

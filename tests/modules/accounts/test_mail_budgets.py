@@ -22,7 +22,7 @@ from tests.modules.accounts.post import (
     REGISTER,
     REQUEST,
     Post,
-    assert_dead,
+    assert_token_invalid,
     token_of,
 )
 
@@ -56,7 +56,7 @@ async def register(post: Post, email: str, client: str = "192.0.2.1", **more: An
 async def account(post: Post, email: str = SUE, *, verified: bool = False) -> None:
     """An account whose first mails do not count."""
     assert await register(post, email, client="203.0.113.1") == 201
-    await post.arrives()
+    await post.mails()
     await post.empty()
     post.sql("UPDATE mailed_tokens SET mailed_at = mailed_at - interval '1 hour'")
     if verified:
@@ -75,7 +75,7 @@ async def signed_in(post: Post, email: str) -> AsyncIterator[Client]:
 
 
 async def sent(post: Post, *, to: str = "") -> int:
-    return sum(to in mail["to"] for mail in await post.arrives())
+    return sum(to in mail["to"] for mail in await post.mails())
 
 
 @pytest.mark.parametrize("path", [FORGOT, REQUEST])
@@ -85,7 +85,7 @@ async def test_a_stranger_who_asks_before_there_is_an_account_uses_nothing_up(
 ) -> None:
     for _ in range(MAILS.limit + 1):
         assert await ask(post, path, spelling) == 202
-    assert await post.arrives() == []
+    assert await post.mails() == []
     await account(post)
     assert await ask(post, path, SUE, client="192.0.2.2") == 202
     assert await sent(post, to=SUE) == 1
@@ -111,7 +111,7 @@ async def test_strict_registrations_use_up_no_recovery(post: Post) -> None:
     configure(post, registration_mode="strict")
     for _ in range(MAILS.limit + 2):
         assert await register(post, "\u017fue@example.com") == 202
-        await post.arrives()
+        await post.mails()
     assert await sent(post) == MAILS.limit, "that the address has an account"
     await post.empty()
     assert await ask(post, FORGOT, SUE) == 202
@@ -125,7 +125,7 @@ async def test_registrations_with_a_taken_username_use_up_no_link(
     configure(post, registration_mode="strict", require_verified_email=verified_first)
     for _ in range(5):
         assert await register(post, SUE, username="ada") == 202
-        await post.arrives()
+        await post.mails()
     assert await sent(post) == MAILS.limit
     await post.empty()
     assert await register(post, SUE, client="198.51.100.1") == 202
@@ -137,7 +137,7 @@ async def test_a_link_that_does_not_leave_kills_none(post: Post) -> None:
     await account(post)
     for number in range(MAILS.limit):
         assert await ask(post, FORGOT, SUE, client=f"192.0.2.{number}") == 202
-        await post.arrives()
+        await post.mails()
     token = await post.token(SUE)
     for number in range(4):
         assert await ask(post, FORGOT, "\u017fue@example.com", client=f"198.51.100.{number}") == 202
@@ -149,7 +149,7 @@ async def test_a_wish_that_is_not_mailed_leaves_the_link_before(post: Post, ada:
     wish = {"email": SUE, "current_password": PASSWORD}
     for _ in range(MAILS.limit + 1):
         assert (await ada.patch(ME, json=wish)).status_code == 200
-        await post.arrives()
+        await post.mails()
     assert await sent(post, to=SUE) == MAILS.limit
     assert (await post.verify(await post.token(SUE))).status_code == 204
 
@@ -158,7 +158,7 @@ async def test_after_an_hour_there_is_room_again(post: Post) -> None:
     await account(post)
     for _ in range(MAILS.limit + 1):
         await ask(post, FORGOT, SUE)
-        await post.arrives()
+        await post.mails()
     post.sql("UPDATE mailed_tokens SET mailed_at = mailed_at - interval '1 hour'")
     await ask(post, FORGOT, SUE)
     assert await sent(post) == MAILS.limit + 1
@@ -170,7 +170,7 @@ async def test_a_job_that_runs_again_spends_nothing_again(
     await account(post)
     for _ in range(MAILS.limit - 1):
         await ask(post, FORGOT, SUE)
-        await post.arrives()
+        await post.mails()
     await ask(post, FORGOT, SUE)
 
     async def fail(*_: object) -> None:
@@ -228,7 +228,7 @@ async def test_accounts_that_nobody_verified_do_not_fill_a_mailbox(post: Post) -
 async def test_accounts_that_come_and_go_do_not_fill_a_mailbox(post: Post, email: str) -> None:
     for number in range(5):
         async with signed_in(post, email.format(number)) as own:
-            await post.arrives()
+            await post.mails()
             assert (await own.delete(ME)).status_code == 204
     assert await sent(post) == MAILS.limit
 
@@ -238,7 +238,7 @@ async def test_accounts_of_others_do_not_fill_a_mailbox_with_changes(post: Post)
         async with signed_in(post, f"eve{number}@example.com") as own:
             body = {"email": SUE, "current_password": PASSWORD}
             assert (await own.patch(ME, json=body)).status_code == 200
-            await post.arrives()
+            await post.mails()
             assert (await own.delete(ME)).status_code == 204
     assert await sent(post, to=SUE) == MAILS.limit
 
@@ -255,9 +255,9 @@ async def test_notices_of_an_account_that_nobody_verified_do_not_fill_a_mailbox(
             for each in range(3):
                 body = {"email": f"{number}.{each}@example.com", "current_password": new}
                 assert (await own.patch(ME, json=body)).status_code == 200
-            await post.arrives()
+            await post.mails()
             assert (await own.delete(ME)).status_code == 204
-    mails = await post.arrives(SUE)
+    mails = await post.mails(SUE)
     # Of each kind: links, changed passwords, changes of address.
     assert len(mails) == 2 + 2 * MAILS.limit
 
@@ -280,8 +280,8 @@ async def test_an_account_that_is_moved_back_and_forth_is_told_of_a_few_times(
     for email in [there, back] * 5:
         answer = await admin.patch(f"{USERS}/{ada.id}", json={"email": email})
         assert answer.status_code == 200
-        await post.arrives()
-    mails = await post.arrives()
+        await post.mails()
+    mails = await post.mails()
     assert {mail["to"] for mail in mails[:2]} == {there, back}
     assert len(mails) == 2 * MAILS.limit, "to whom it was moved from, and to whom it was moved"
 
@@ -294,7 +294,7 @@ async def test_an_invited_account_that_is_turned_off_and_on_is_mailed_a_few_time
         body = {"is_active": bool(number % 2)}
         answer = await admin.patch(f"{USERS}/{made.json()['id']}", json=body)
         assert answer.status_code == 200
-        await post.arrives()
+        await post.mails()
     assert await sent(post) == MAILS.limit
 
 
@@ -314,11 +314,11 @@ async def test_an_invitation_that_goes_back_and_forth_is_mailed_a_few_times(
         email = SUE if number % 2 else "tim@example.com"
         answer = await admin.patch(f"{USERS}/{made.json()['id']}", json={"email": email})
         assert answer.status_code == 200
-        await post.arrives()
-    mails = [mail for mail in await post.arrives() if mail["links"]]
+        await post.mails()
+    mails = [mail for mail in await post.mails() if mail["links"]]
     assert len(mails) == MAILS.limit
     for mail in mails:
-        assert_dead(await post.reset(token_of(mail)))
+        assert_token_invalid(await post.reset(token_of(mail)))
 
 
 async def test_invitations_count_for_the_client_and_for_who_invites(
@@ -348,7 +348,7 @@ async def test_what_nobody_has_mailed_yet_opens_nothing(post: Post, context: Con
     await ask(post, FORGOT, SUE)
     token = await post.token(SUE)
     post.sql("UPDATE mailed_tokens SET mailed_at = NULL")
-    assert_dead(await post.reset(token))
+    assert_token_invalid(await post.reset(token))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,16 @@ from backend.modules.accounts.jobs import MAIL_LINK, PURGE_TOKENS
 from backend.modules.accounts.tokens import LIFETIMES
 from backend.modules.users.administration import MAILED_LINKS
 from tests.actors import PASSWORD, Actor
-from tests.modules.accounts.post import FORGOT, ME, OWN, REQUEST, RESET, VERIFY, Post, assert_dead
+from tests.modules.accounts.post import (
+    FORGOT,
+    ME,
+    OWN,
+    REQUEST,
+    RESET,
+    VERIFY,
+    Post,
+    assert_token_invalid,
+)
 from tests.statements import Statements
 
 GRACE = "grace@example.com"
@@ -64,10 +73,10 @@ async def test_it_is_good_once_for_one_purpose(
     post: Post, ada: Actor, admin: Actor, purpose: str
 ) -> None:
     token = await post.token(await ASKS[purpose](post, ada, admin))
-    assert_dead(await misuse(post, purpose, token))
+    assert_token_invalid(await misuse(post, purpose, token))
     assert (await use(post, purpose, token)).status_code == 204
-    assert_dead(await use(post, purpose, token))
-    assert_dead(await misuse(post, purpose, token))
+    assert_token_invalid(await use(post, purpose, token))
+    assert_token_invalid(await misuse(post, purpose, token))
 
 
 @every_purpose
@@ -81,7 +90,7 @@ async def test_it_dies_in_its_time(post: Post, ada: Actor, admin: Actor, purpose
     assert lifetime == LIFETIMES[purpose]  # type: ignore[index]  # one of them
     age = "UPDATE mailed_tokens SET expires_at = now() + CAST(%s AS interval)"
     post.sql(age, "-1 second")
-    assert_dead(await use(post, purpose, token))
+    assert_token_invalid(await use(post, purpose, token))
     post.sql(age, "1 minute")
     assert (await use(post, purpose, token)).status_code == 204
 
@@ -92,7 +101,7 @@ async def test_a_newer_one_kills_it(post: Post, ada: Actor, admin: Actor, purpos
     if purpose == "invitation":
         return  # An account is made once.
     newer = await post.token(await ASKS[purpose](post, ada, admin))
-    assert_dead(await use(post, purpose, token))
+    assert_token_invalid(await use(post, purpose, token))
     assert (await use(post, purpose, newer)).status_code == 204
 
 
@@ -123,7 +132,7 @@ async def test_it_is_stored_nowhere(
         assert arguments.keys() == {"token_id"}
         assert arguments["token_id"] in ids
     await use(post, purpose, token)
-    await post.arrives()
+    await post.mails()
     assert token not in str(log)
     for (table,) in post.sql(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'mailbox'"
@@ -139,7 +148,7 @@ async def test_a_job_whose_token_died_while_it_waited_sends_nothing(
 ) -> None:
     address = await ASKS[purpose](post, ada, admin)
     post.sql("UPDATE mailed_tokens SET expires_at = now() - interval '1 second'")
-    assert await post.arrives(address) == []
+    assert await post.mails(address) == []
 
 
 @every_purpose
@@ -147,10 +156,10 @@ async def test_a_job_that_runs_twice_mails_once(
     post: Post, ada: Actor, admin: Actor, purpose: str
 ) -> None:
     address = await ASKS[purpose](post, ada, admin)
-    mails = await post.arrives(address)
+    mails = await post.mails(address)
     ((id,),) = post.sql("SELECT id FROM mailed_tokens WHERE ended_at IS DISTINCT FROM created_at")
     await MAIL_LINK.run(post.context, token_id=str(id))
-    assert await post.arrives(address) == mails
+    assert await post.mails(address) == mails
     assert (await use(post, purpose, await post.token(address))).status_code == 204
     await MAIL_LINK.run(post.context, token_id=str(id))
 
@@ -168,7 +177,7 @@ async def test_a_job_of_the_key_before_says_the_same_token(
 async def test_a_job_whose_key_is_gone_sends_nothing(post: Post, ada: Actor) -> None:
     await post.client.post(FORGOT, json={"email": ada.email})
     post.change_key(forget=True)
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 @pytest.mark.parametrize(
@@ -179,17 +188,17 @@ async def test_a_job_whose_key_is_gone_sends_nothing(post: Post, ada: Actor) -> 
 @pytest.mark.parametrize("path", [RESET, VERIFY])
 async def test_garbage_is_no_token(post: Post, path: str, token: str) -> None:
     body = {"token": token} if path == VERIFY else {"token": token, "new_password": OWN}
-    assert_dead(await post.client.post(path, json=body))
+    assert_token_invalid(await post.client.post(path, json=body))
 
 
 async def test_the_id_of_a_token_is_no_token(post: Post, ada: Actor) -> None:
     await post.client.post(FORGOT, json={"email": ada.email})
-    await post.arrives()
+    await post.mails()
     ((id, digest),) = post.sql(
         "SELECT id, digest FROM mailed_tokens WHERE ended_at IS DISTINCT FROM created_at"
     )
     for text in (str(id), id.hex, digest.hex()):
-        assert_dead(await post.reset(text))
+        assert_token_invalid(await post.reset(text))
 
 
 async def test_what_nobody_has_looked_at_yet_opens_nothing(post: Post, ada: Actor) -> None:
@@ -198,7 +207,7 @@ async def test_what_nobody_has_looked_at_yet_opens_nothing(post: Post, ada: Acto
         "SELECT user_id, ended_at FROM mailed_tokens WHERE ended_at IS DISTINCT FROM created_at"
     )
     assert user_id is ended_at is None
-    await post.arrives()
+    await post.mails()
     ((user_id,),) = post.sql(
         "SELECT user_id FROM mailed_tokens WHERE ended_at IS DISTINCT FROM created_at"
     )
@@ -220,7 +229,7 @@ async def test_every_address_is_answered_alike(
     assert seen[0][0] == 202
     assert seen[0][2], "nothing was watched"
     assert all(each == seen[0] for each in seen)
-    await post.arrives()
+    await post.mails()
     assert (
         post.sql(
             "SELECT id FROM mailed_tokens"
@@ -246,9 +255,9 @@ async def test_one_mailbox_gets_only_so_many(post: Post, ada: Actor, path: str) 
         email = ada.email if number % 2 else ada.email.upper()
         answer = await post.client.post(path, json={"email": email})
         answers.add((answer.status_code, answer.content))
-        await post.arrives()
+        await post.mails()
     assert len(answers) == 1, "the answer does not tell"
-    assert len(await post.arrives()) == MAILS.limit
+    assert len(await post.mails()) == MAILS.limit
 
 
 async def test_one_client_asks_only_so_often(post: Post) -> None:
@@ -261,7 +270,7 @@ async def test_one_client_asks_only_so_often(post: Post) -> None:
         refused = await post.client.post(path, json={"email": "last@example.com"})
         assert (refused.status_code, refused.json()["error"]) == (429, "RATE_LIMITED")
         assert 0 < int(refused.headers["retry-after"]) <= MAILED_LINKS.window
-    assert_dead(await post.verify("x"))
+    assert_token_invalid(await post.verify("x"))
 
 
 async def test_old_tokens_are_forgotten(post: Post, ada: Actor, admin: Actor) -> None:
@@ -282,7 +291,7 @@ async def test_old_tokens_are_forgotten(post: Post, ada: Actor, admin: Actor) ->
 async def test_every_mail_says_the_same_in_both_forms(post: Post, ada: Actor, admin: Actor) -> None:
     for ask in ASKS.values():
         await ask(post, ada, admin)
-    mails = await post.arrives()
+    mails = await post.mails()
     assert len(mails) == len(ASKS) + 1, "and the notice to the old address"
     for mail in mails:
         assert mail["subject"]

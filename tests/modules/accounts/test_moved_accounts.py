@@ -8,7 +8,7 @@ import pytest
 
 from backend.core.context import Context
 from tests.actors import PASSWORD, Actor, ActorFactory
-from tests.modules.accounts.post import FORGOT, LOGIN, ME, REQUEST, Post, assert_dead
+from tests.modules.accounts.post import FORGOT, LOGIN, ME, REQUEST, Post, assert_token_invalid
 from tests.modules.users.test_accounts import role
 
 USERS = "/api/v1/users"
@@ -40,7 +40,7 @@ async def test_without_users_admin_nobody_moves_an_account(
     assert (refused.status_code, refused.json()["error"]) == DENIED
     assert (await clerk.get(f"{USERS}/{ada.id}")).json() == before
     assert (await ada.get(ME)).status_code == 200
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_what_users_write_is_enough_for(
@@ -70,7 +70,7 @@ async def test_an_invitation_is_not_diverted(
     token = await post.token(GRACE)
     refused = await move(clerk, invited["id"], NEW)
     assert (refused.status_code, refused.json()["error"]) == DENIED
-    assert await post.arrives(NEW) == []
+    assert await post.mails(NEW) == []
     assert (await post.reset(token)).status_code == 204
 
 
@@ -91,7 +91,7 @@ async def test_a_move_ends_everything_and_is_told_to_both(
     )
     assert refreshed.status_code == 401
     assert (await registrar.get(ME)).status_code == 200, "the caller's own go on"
-    notices = {(mail["to"], mail["subject"]): mail for mail in await post.arrives()}
+    notices = {(mail["to"], mail["subject"]): mail for mail in await post.mails()}
     assert set(notices) == {
         (former, "Trellis: Your account has another e-mail address now"),
         (email, "Trellis: This is the e-mail address of your account now"),
@@ -110,24 +110,22 @@ async def test_a_disabled_account_is_not_moved_in_silence(
 ) -> None:
     await admin.patch(f"{USERS}/{ada.id}", json={"is_active": False})
     assert (await move(admin, ada.id, NEW)).status_code == 200
-    assert sorted(mail["to"] for mail in await post.arrives()) == [ada.email, NEW]
+    assert sorted(mail["to"] for mail in await post.mails()) == [ada.email, NEW]
 
 
 async def test_what_is_rolled_back_is_not_told(post: Post, admin: Actor, ada: Actor) -> None:
     assert (await move(admin, ada.id, NEW, username="ROOT")).status_code == 409
     assert (await ada.get(ME)).json()["email"] == ada.email
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_an_invited_person_is_invited_at_the_new_address(post: Post, admin: Actor) -> None:
     invited = (await admin.post(USERS, json={"email": GRACE})).json()
     old = await post.token(GRACE)
     assert (await move(admin, invited["id"], NEW)).status_code == 200
-    assert [mail["subject"] for mail in await post.arrives(NEW)] == [
-        "Trellis: You have been invited"
-    ]
-    assert (await post.arrives(GRACE))[-1]["links"] == []
-    assert_dead(await post.reset(old))
+    assert [mail["subject"] for mail in await post.mails(NEW)] == ["Trellis: You have been invited"]
+    assert (await post.mails(GRACE))[-1]["links"] == []
+    assert_token_invalid(await post.reset(old))
     assert (await post.reset(await post.token(NEW))).status_code == 204
 
 
@@ -146,7 +144,7 @@ async def tokens_of(post: Post, ada: Actor) -> dict[str, str]:
 async def assert_all_dead(post: Post, tokens: dict[str, str]) -> None:
     for purpose, token in tokens.items():
         use = post.reset if purpose in ("reset", "invitation") else post.verify
-        assert_dead(await use(token))
+        assert_token_invalid(await use(token))
 
 
 async def test_tokens_stay_dead_when_an_administrator_changes_the_address_back(
@@ -205,7 +203,7 @@ async def test_a_mail_that_had_to_wait_brings_no_link_to_the_former_address(
     for path in (FORGOT, REQUEST):
         await post.client.post(path, json={"email": ada.email})
     assert (await move(admin, ada.id, NEW)).status_code == 200
-    assert [mail["links"] for mail in await post.arrives()] == [[], []]
+    assert [mail["links"] for mail in await post.mails()] == [[], []]
 
 
 async def test_a_move_is_on_record_without_the_addresses(
@@ -229,5 +227,5 @@ async def test_who_takes_an_account_over_reads_nothing(
     assert (await ada.post("/api/v1/items", json={"title": "secret"})).status_code == 201
     await move(clerk, ada.id, NEW)
     await post.client.post(FORGOT, json={"email": NEW})
-    assert await post.arrives(NEW) == []
+    assert await post.mails(NEW) == []
     assert await post.signs_in(ada.email, PASSWORD)

@@ -25,7 +25,7 @@ async def test_a_change_is_told_to_the_owner(post: Post, ada: Actor, bob: Actor)
     # Once for each change, and to nobody else.
     again = {"current_password": OWN, "new_password": f"{OWN} again"}
     assert (await ada.put(CHANGE, json=again)).status_code == 204
-    assert len(await post.arrives(ada.email)) == len(await post.arrives()) == 2
+    assert len(await post.mails(ada.email)) == len(await post.mails()) == 2
     ((_, target, outcome, _), _) = post.audited("auth.password_change")
     assert (target, outcome) == (str(ada.id), "success")
 
@@ -42,7 +42,7 @@ async def test_a_change_is_told_to_the_owner(post: Post, ada: Actor, bob: Actor)
 )
 async def test_what_is_refused_is_not_told(post: Post, ada: Actor, body: dict[str, str]) -> None:
     assert (await ada.put(CHANGE, json=body)).status_code == 422
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_the_job_is_enqueued_in_the_transaction_of_the_change(
@@ -70,10 +70,10 @@ async def test_a_job_that_runs_twice_sends_one_mail(
     for _ in range(2):
         async with context.database.transaction() as session:
             await enqueue(session, MAIL_PASSWORD_NOTICE, user_id=str(ada.id), notice_id=notice)
-    assert len(await post.arrives(ada.email)) == 1
+    assert len(await post.mails(ada.email)) == 1
 
 
 async def test_an_account_that_is_gone_is_not_mailed(post: Post, ada: Actor) -> None:
     assert (await ada.put(CHANGE, json=BODY)).status_code == 204
     assert (await ada.delete(ME)).status_code == 204
-    assert await post.arrives() == []
+    assert await post.mails() == []

@@ -13,7 +13,7 @@ from tests.modules.accounts.post import (
     ME,
     OWN,
     Post,
-    assert_dead,
+    assert_token_invalid,
     token_of,
 )
 
@@ -32,7 +32,7 @@ async def test_from_the_forgotten_password_to_a_new_one(post: Post, ada: Actor) 
     assert answer.status_code == 204
     assert await post.signs_in("ada", OWN)
     assert not await post.signs_in("ada", PASSWORD)
-    assert_dead(await post.reset(token_of(mail), "still another one"))
+    assert_token_invalid(await post.reset(token_of(mail), "still another one"))
     assert await post.signs_in("ada", OWN)
 
 
@@ -52,7 +52,7 @@ async def test_a_reset_ends_all_sessions_and_verifies_the_address(
 async def test_the_owner_is_told_and_it_is_on_record(post: Post, ada: Actor) -> None:
     await forget(post, ada.email)
     await post.reset(await post.token(ada.email))
-    _, notice = await post.arrives(ada.email)
+    _, notice = await post.mails(ada.email)
     assert notice["subject"] == "Trellis: Your password has been changed"
     assert notice["links"] == []
     ((actor, target, outcome, _),) = post.audited("auth.password_reset")
@@ -95,7 +95,7 @@ async def test_a_newer_token_kills_the_older(post: Post, ada: Actor) -> None:
     await forget(post, ada.email)
     second = await post.token(ada.email)
     assert first != second
-    assert_dead(await post.reset(first))
+    assert_token_invalid(await post.reset(first))
     assert (await post.reset(second)).status_code == 204
 
 
@@ -104,7 +104,7 @@ async def test_of_requests_that_wait_for_a_worker_the_newest_counts(post: Post, 
         await forget(post, ada.email)
     # Whichever order workers run them in.
     post.sql("UPDATE procrastinate_jobs SET priority = id")
-    mails = await post.arrives(ada.email)
+    mails = await post.mails(ada.email)
     assert len(mails) == 1
     assert (await post.reset(token_of(mails[0]))).status_code == 204
 
@@ -121,7 +121,7 @@ async def test_a_token_dies_with_what_it_was_issued_for(
     else:
         body = {"email": "countess@example.com"}
         assert (await admin.patch(f"/api/v1/users/{ada.id}", json=body)).status_code == 200
-    assert_dead(await post.reset(token, "one more password"))
+    assert_token_invalid(await post.reset(token, "one more password"))
     assert not await post.signs_in("ada", "one more password")
 
 
@@ -139,7 +139,7 @@ async def test_a_token_of_a_deleted_account(post: Post, ada: Actor) -> None:
     await forget(post, ada.email)
     token = await post.token(ada.email)
     assert (await ada.delete(ME)).status_code == 204
-    assert_dead(await post.reset(token))
+    assert_token_invalid(await post.reset(token))
     assert post.sql("SELECT id FROM mailed_tokens WHERE ended_at IS DISTINCT FROM created_at") == []
 
 
@@ -151,7 +151,7 @@ async def test_a_disabled_account_gets_no_mail_and_stays_disabled(
     where = f"/api/v1/users/{ada.id}"
     assert (await admin.patch(where, json={"is_active": False})).status_code == 200
     await forget(post, ada.email)
-    assert len(await post.arrives(ada.email)) == 1
+    assert len(await post.mails(ada.email)) == 1
     assert (await post.reset(token)).status_code == 204
     assert (await admin.get(where)).json()["is_active"] is False
     refused = await post.client.post(LOGIN, json={"email": "ada", "password": OWN})
@@ -163,7 +163,7 @@ async def test_an_account_disabled_before_the_job_runs_gets_no_mail(
 ) -> None:
     await forget(post, ada.email)
     await admin.patch(f"/api/v1/users/{ada.id}", json={"is_active": False})
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_a_reset_lifts_the_lock_after_too_many_guesses(post: Post, ada: Actor) -> None:

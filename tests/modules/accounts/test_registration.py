@@ -19,7 +19,7 @@ from tests.modules.accounts.post import (
     REGISTER,
     REQUEST,
     Post,
-    assert_dead,
+    assert_token_invalid,
     token_of,
 )
 from tests.statements import Statements
@@ -49,7 +49,7 @@ async def test_the_address_is_verified_by_the_link_in_a_mail(post: Post) -> None
     assert (await post.verify(token_of(mail))).status_code == 204
     account = await me(post)
     assert account["is_verified"] is True
-    assert_dead(await post.verify(token_of(mail)))
+    assert_token_invalid(await post.verify(token_of(mail)))
     ((actor, target, outcome, changes),) = post.audited("user.update")
     assert str(actor) == target == account["id"]
     assert (outcome, changes) == ("success", {"is_verified": {"old": False, "new": True}})
@@ -66,7 +66,7 @@ async def test_what_somebody_calls_themselves_is_in_no_mail(post: Post) -> None:
 async def test_a_refused_registration_mails_nobody(post: Post, ada: Actor) -> None:
     for taken in ({"email": "ADA@example.com"}, {"username": "ADA"}, {"password": "password"}):
         assert (await register(post, **taken)).status_code in (409, 422)
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_an_account_that_is_rolled_back_is_mailed_nothing(
@@ -82,7 +82,7 @@ async def test_an_account_that_is_rolled_back_is_mailed_nothing(
         await make_and_break()
     assert post.sql("SELECT id FROM procrastinate_jobs") == []
     assert post.sql("SELECT id FROM mailed_tokens") == []
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_the_links_lead_to_the_front_end_and_never_to_the_host(post: Post) -> None:
@@ -137,7 +137,7 @@ async def test_where_registration_is_closed_nobody_registers(post: Post) -> None
     for body in (NEW, {}, {"email": 5}):
         refused = await post.client.post(REGISTER, json=body)
         assert (refused.status_code, refused.json()["error"]) == (403, "REGISTRATION_CLOSED")
-    assert await post.arrives() == []
+    assert await post.mails() == []
 
 
 async def test_where_registration_is_closed_administrators_make_accounts(
@@ -197,7 +197,7 @@ async def test_strictly_nobody_with_a_disabled_account_is_written_to(
 ) -> None:
     await admin.patch(f"/api/v1/users/{ada.id}", json={"is_active": False})
     assert (await register(strict, email=ada.email)).status_code == 202
-    assert await strict.arrives() == []
+    assert await strict.mails() == []
 
 
 async def test_strictly_a_taken_username_is_told_by_mail(strict: Post, ada: Actor) -> None:
@@ -207,14 +207,14 @@ async def test_strictly_a_taken_username_is_told_by_mail(strict: Post, ada: Acto
     assert mail["links"] == []
     assert not await strict.signs_in("new@example.com", NEW["password"])
     await register(strict, username="other")
-    assert await strict.arrives()
+    assert await strict.mails()
     assert await strict.signs_in("new@example.com", NEW["password"])
 
 
 async def test_strictly_the_second_who_registers_changes_nothing(strict: Post) -> None:
     await register(strict)
     await register(strict, password="another password", username="other")
-    first, second = await strict.arrives("new@example.com")
+    first, second = await strict.mails("new@example.com")
     assert second["subject"] == "Trellis: You already have an account"
     assert await strict.signs_in("new@example.com", NEW["password"])
     assert (await strict.verify(token_of(first))).status_code == 204
@@ -228,7 +228,7 @@ async def test_strictly_one_address_is_not_written_to_again_and_again(
     assert {(answer.status_code, answer.content) for answer in answers} == {
         (202, answers[0].content)
     }
-    assert len(await strict.arrives()) == 3
+    assert len(await strict.mails()) == 3
 
 
 async def test_strictly_with_verified_addresses_only_not_even_signing_in_tells(
@@ -237,7 +237,7 @@ async def test_strictly_with_verified_addresses_only_not_even_signing_in_tells(
     # Else whoever registers an address and tries to sign in would see whether it was theirs.
     post.configure(registration_mode="strict", require_verified_email=True)
     await register(post)
-    assert (await post.arrives())[-1]["to"] == "new@example.com"
+    assert (await post.mails())[-1]["to"] == "new@example.com"
     credentials = {"email": "new@example.com", "password": NEW["password"]}
     refused = await post.client.post(LOGIN, json=credentials)
     assert (refused.status_code, refused.json()["error"]) == (401, "INVALID_CREDENTIALS")
@@ -245,7 +245,7 @@ async def test_strictly_with_verified_addresses_only_not_even_signing_in_tells(
     assert (await post.verify(token)).status_code == 204
     account = await me(post)
     assert (account["username"], account["is_verified"]) == ("new", True)
-    assert_dead(await post.verify(token))
+    assert_token_invalid(await post.verify(token))
 
 
 async def test_strictly_the_link_that_was_mailed_last_is_the_one_that_counts(post: Post) -> None:
@@ -254,8 +254,8 @@ async def test_strictly_the_link_that_was_mailed_last_is_the_one_that_counts(pos
     older = await post.token("new@example.com")
     await register(post, email="NEW@example.com", password="another password", username="other")
     await register(post, email="somebody@example.com", username="somebody")
-    newer = token_of((await post.arrives("NEW@example.com"))[-1])
-    assert_dead(await post.verify(older))
+    newer = token_of((await post.mails("NEW@example.com"))[-1])
+    assert_token_invalid(await post.verify(older))
     assert (await post.verify(newer)).status_code == 204
     assert await post.signs_in("new@example.com", "another password")
     assert not await post.signs_in("new@example.com", NEW["password"])
@@ -288,7 +288,7 @@ async def test_an_address_that_nobody_has_verified_can_be_written_to_once_more(p
     answer = await post.client.post(REQUEST, json={"email": "NEW@example.com"})
     assert answer.status_code == 202
     second = await post.token("new@example.com")
-    assert_dead(await post.verify(first))
+    assert_token_invalid(await post.verify(first))
     assert (await post.verify(second)).status_code == 204
     assert (await post.client.post(REQUEST, json={"email": "new@example.com"})).status_code == 202
-    assert len(await post.arrives()) == 2, "there is nothing left to verify"
+    assert len(await post.mails()) == 2, "there is nothing left to verify"

@@ -73,10 +73,10 @@ async def test_a_username_is_taken_and_found_in_every_spelling(post: Post) -> No
 @one_way
 async def test_mail_goes_to_the_stored_spelling(post: Post, stored: str, typed: str) -> None:
     email = (await register(post, stored)).json()["email"]
-    await post.arrives()
+    await post.mails()
     await post.empty()
     assert (await post.client.post(FORGOT, json={"email": typed})).status_code == 202
-    (mail,) = await post.arrives()
+    (mail,) = await post.mails()
     assert (mail["to"], "/reset-password#" in mail["links"][0]) == (email, True)
 
 
@@ -87,13 +87,13 @@ async def test_strict_registrations_are_found_in_every_spelling(
     post.configure(registration_mode="strict", require_verified_email=True)
     for email in (stored, typed):
         assert (await register(post, email)).status_code == 202
-        await post.arrives()
-    first, second = map(token_of, await post.arrives())
+        await post.mails()
+    first, second = map(token_of, await post.mails())
     # The newer request replaces the older one, though it spells the address differently.
     assert (await post.verify(first)).status_code == 400
     assert (await post.verify(second)).status_code == 204
     assert (await register(post, stored)).status_code == 202
-    subjects = [mail["subject"] for mail in await post.arrives()]
+    subjects = [mail["subject"] for mail in await post.mails()]
     assert subjects[2:] == ["Trellis: You already have an account"]
 
 

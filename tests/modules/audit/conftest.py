@@ -22,14 +22,14 @@ WITH event AS (
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[psycopg.Connection]:
-    """What the application's own role may do, and anybody who has its password."""
+    """A connection with the role of the application."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def intruder(database_url: str) -> Iterator[psycopg.Connection]:
-    """Somebody whom no trigger keeps from anything."""
+    """A connection for which no trigger runs."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         yield connection
@@ -37,7 +37,7 @@ def intruder(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def write(context: Context, database: psycopg.Connection) -> Write:
-    """`await write(3)` records so many events and tells their ids, in the order of writing."""
+    """`await write(3)` records three events and returns their ids in the order of writing."""
 
     async def record(number: int = 1, *, days_ago: float = 0, **values: Any) -> list[str]:
         before = ids(database)
@@ -55,12 +55,12 @@ def write(context: Context, database: psycopg.Connection) -> Write:
 
 
 def ids(connection: psycopg.Connection) -> list[str]:
-    """All events, as they are sorted in seals."""
+    """Return the ids of all events in the order of seals."""
     rows = connection.execute("SELECT id FROM audit_events ORDER BY id")
     return [str(id) for (id,) in rows]
 
 
 def sealed_ids(connection: psycopg.Connection) -> list[str]:
-    """What the seals hold, seal by seal."""
+    """Return the ids of all sealed events in the order of seals."""
     rows = connection.execute("SELECT event_ids FROM audit_seals ORDER BY number")
     return [str(id) for (event_ids,) in rows for id in event_ids]

@@ -25,7 +25,7 @@ async def page(app: FastAPI, ada: Actor) -> AsyncIterator[Page]:
 
 @pytest.fixture(name="opened")
 async def ada_signed_in(ada: Actor, client: Client) -> Tokens:
-    """A session of Ada's, beside the one she has already."""
+    """A second session of Ada's."""
     return await sign_in(client, ada.email)
 
 
