@@ -7,8 +7,8 @@ RUN pip install --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml requirements-dev.lock LICENSE ./
 COPY backend backend
 COPY migrations migrations
-# The image is laid out like the repository, so everything is found where it is in development.
-# setuptools only makes the `backend` command.
+# The image has the layout of the repository, so that all paths are those of development.
+# setuptools only creates the `backend` command.
 RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock \
     && pip install --require-hashes --only-binary :all: -r build.lock \
     && pip install --no-deps --no-build-isolation --editable . \
@@ -25,7 +25,7 @@ COPY --from=build /app /app
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ENVIRONMENT=production DATA_DIR=/data
 VOLUME /data
-# A number, so that an orchestrator can see that it is not root.
+# A number, so that an orchestrator can verify that it is not root.
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \

@@ -31,17 +31,17 @@ dev: ## Start the server and its database, with reload
 test: ## Run the quick tests; args="tests/modules -k login" narrows them
 	@$(READY) && exec $(PYTEST) -m "not slow" $(or $(args),--ignore tests/test_architecture.py)
 
-test-all: ## Run the tests that make test leaves out; args="tests/test_browser.py" narrows them
+test-all: ## Run the slow tests, which make test omits; args="tests/test_browser.py" narrows them
 	@$(READY) && $(PYTEST) -m slow $(args)
 	$(if $(args),,@$(MAKE) --no-print-directory test-python)
 
-test-python: ## Run setup and the quick tests on the newest other Python; args=python3.12 chooses
+test-python: ## Run setup and the quick tests on the newest other Python; args=python3.12 selects one
 	@$(READY) && exec $(BIN)/python -m tools.newest_python $(args)
 
-explore: ## Try a hundred times as many examples as make test does, for hours
+explore: ## Run the property tests with a hundred times as many examples, for hours
 	@$(READY) && exec env TRELLIS_EXAMPLES=100 $(PYTEST) -m hypothesis --timeout 0 $(args)
 
-coverage: ## Run the quick tests and report which branches they take
+coverage: ## Run the quick tests and report the branches they cover
 	@$(READY) && exec $(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered $(args)
 
 check: ## Run all checks except the tests: style, types, boundaries, migrations, locks
@@ -69,10 +69,10 @@ modules: ## List the modules and what they depend on
 bench: ## Measure the server; args="--help" lists the options
 	@$(READY) && exec $(BIN)/python -m bench $(args)
 
-drills: ## Cause operational faults under load; args="rolling" chooses, args="--help" lists them
+drills: ## Cause operational faults under load; args="rolling" selects one, args="--help" lists them
 	@$(READY) && exec $(BIN)/python -m drills $(args)
 
-lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" takes newer versions
+lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" upgrades packages
 	@$(READY) && $(BIN)/python -m tools.lock $(args) && $(READY)
 
 clean: ## Remove .venv and all caches; the development database stays
