@@ -5,7 +5,7 @@ import threading
 
 from backend.core.client_info import current_scope
 from backend.core.context import Context
-from backend.core.hashing.hash_queue import MAX_WAITING, Lane, Waiting
+from backend.core.hash_scheduling.hash_queue import MAX_WAITING, Lane, Waiting
 from backend.modules.users.passwords import hasher_of
 
 

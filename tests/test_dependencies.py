@@ -26,7 +26,7 @@ class Internal(NamedTuple):
 
 FORMS, ROUTING, BODIES = "core/http/forms.py", "core/http/routing.py", "core/http/bodies.py"
 CHECKS, POOL = "core/http/request_checks.py", "db/transaction_pool.py"
-PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/writes.py", "server/server.py"
+PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/slow_readers.py", "server/server.py"
 QUEUE, SUPERVISOR, EXECUTION = (
     "worker/job_queue.py",
     "worker/supervisor.py",
@@ -42,7 +42,9 @@ INTERNALS = (
     Internal("fastapi", "fastapi._compat:lenient_issubclass", FORMS),
     Internal("fastapi", "fastapi.dependencies.utils:request_body_to_args", FORMS),
     Internal("fastapi", "fastapi.dependencies.models:Dependant.body_params", FORMS),
-    Internal("fastapi", "fastapi.dependencies.models:Dependant.dependencies", "core/identity.py"),
+    Internal(
+        "fastapi", "fastapi.dependencies.models:Dependant.dependencies", "core/authorization.py"
+    ),
     Internal(
         "fastapi",
         "fastapi.dependencies.models:Dependant.query_params",
@@ -54,7 +56,7 @@ INTERNALS = (
     Internal("fastapi", "fastapi.routing:APIRoute.body_field", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.dependant", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.get_route_handler", ROUTING),
-    Internal("starlette", "starlette.requests:cookie_parser", "modules/auth/web.py"),
+    Internal("starlette", "starlette.requests:cookie_parser", "modules/auth/session_cookies.py"),
     Internal("starlette", "starlette.requests:Request._form", BODIES),
     Internal("starlette", "starlette.requests:Request._get_form", BODIES),
     Internal("starlette", "starlette.formparsers:MultiPartParser._current_part", FORMS),

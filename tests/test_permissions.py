@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from backend.core.identity import policies
+from backend.core.authorization import policies
 from backend.core.registry import prefix_of, routes_of
 from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from backend.modules.auth import web
+from backend.modules.auth import session_cookies
 from tests.commands import eventually, running
 from tests.processes import Server, served
 from tests.secret_leaks import FORMS, keys_of
@@ -108,7 +108,7 @@ def use_by_cookie(visitor: Visitor) -> None:
         "/auth/login?transport=cookie",
         json={"email": "ada@example.com", "password": OTHER},
     )
-    cookies = {name: answer.cookies[name] for name in vars(web.SECURE).values()}
+    cookies = {name: answer.cookies[name] for name in vars(session_cookies.SECURE).values()}
     headers = {
         "Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
         "X-CSRF-Token": answer.json()["csrf_token"],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from backend.server import writes as sending
+from backend.server import slow_readers as sending
 from tests.test_connections import PATIENCE, SHORT, door
 
 MIB = 1024 * 1024

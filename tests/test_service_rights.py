@@ -166,7 +166,7 @@ CASES: dict[str, Case] = {
     "roles.update_role": Case(
         with_values(name="admin", changes=RoleUpdate(description=None), features=FEATURES), ROLES
     ),
-    "storage.keep": Case(with_user(new=("Milk",)), EVERYTHING),
+    "storage.update_usage": Case(with_user(new=("Milk",)), EVERYTHING),
     "users.add_user": Case(with_values(email="new@example.com"), EVERYTHING),
     "users.create_user": Case(
         with_values(

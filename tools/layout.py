@@ -22,7 +22,7 @@ COMMAND = "python -m tools.layout"
 BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
 LABEL_WIDTH = 34
 # Packages inside packages that have rows of their own.
-NESTED = {"db": ("lists", "schema"), "core": ("hashing", "http", "http/middleware")}
+NESTED = {"db": ("lists", "schema"), "core": ("hash_scheduling", "http", "http/middleware")}
 
 
 def description(folder: Path) -> str:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from backend.core.identity import Policy, policies
+from backend.core.authorization import Policy, policies
+from backend.core.features import ADMIN_ROLE
 from backend.core.module import Module
-from backend.core.permissions import ADMIN_ROLE
 from backend.core.registry import discover, prefix_of, routes_of
 from backend.modules.roles.schemas import BUILT_IN_ROLES
 

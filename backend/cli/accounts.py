@@ -15,8 +15,8 @@ from backend.cli.schema import bring_to_head, require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.app import create_context
 from backend.core.context import Context
+from backend.core.features import ADMIN_ROLE
 from backend.core.module import Module
-from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import SYSTEM
 from backend.core.settings import Settings, SettingsBase
 from backend.modules.roles import service as roles

@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from backend.cli.terminal import CommandError, say, shown, table
 from backend.core.app import create_app
+from backend.core.authorization import policies
 from backend.core.context import Context
-from backend.core.identity import policies
 from backend.core.module import Module
 from backend.core.registry import discover, routes_of
 from backend.core.settings import Settings

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.addresses.host_names import admission
+from backend.core.authorization import policies
 from backend.core.client_info import current_principal
 from backend.core.context import Context, NotReadyError, always_anonymous, ignore_refusal
 from backend.core.events import handlers_by_event
@@ -30,7 +31,6 @@ from backend.core.http.middleware.root_path import RootPathMiddleware
 from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
-from backend.core.identity import policies
 from backend.core.module import Module
 from backend.core.registry import prefix_of, probe_paths
 from backend.core.security import derive_key, secret_keys

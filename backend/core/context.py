@@ -8,12 +8,12 @@ from typing import Any, TypeVar, cast
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
-from backend.core.permissions import Feature
+from backend.core.features import Feature
 from backend.core.principal import Principal
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
 from backend.db.database import Database
-from backend.db.expensive_reads import Share
+from backend.db.read_limits import PerCallerLimiter
 from backend.ratelimit.limiter import RateLimiter
 
 # Pages of up to 2 MiB; rendering one takes several times that much memory.
@@ -70,11 +70,13 @@ class Context:
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     probe_paths: tuple[str, ...] = ()
     state: State = field(default_factory=State)
-    large_pages: Share = field(default_factory=lambda: Share(LARGE_PAGES, 5, "place for a page"))
+    large_pages: PerCallerLimiter = field(
+        default_factory=lambda: PerCallerLimiter(LARGE_PAGES, 5, "place for a page")
+    )
 
     _single: dict[object, Any] = field(default_factory=dict, repr=False)
 
-    def single(self, make: Callable[["Context"], T]) -> T:
+    def get_or_create(self, make: Callable[["Context"], T]) -> T:
         """Return the value of `make(self)`, which is called only the first time.
 
         For a module's state in memory, which two applications in one process must not share.

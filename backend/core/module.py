@@ -15,8 +15,8 @@ from backend.core.context import (
     WriteMarker,
 )
 from backend.core.events import Subscriber
+from backend.core.features import Feature
 from backend.core.jobs import Job
-from backend.core.permissions import Feature
 from backend.core.settings import SettingsBase
 
 

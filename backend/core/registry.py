@@ -13,9 +13,9 @@ from types import ModuleType
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from backend.core.events import publisher_of
+from backend.core.features import Feature
 from backend.core.http.route_checks import route_problems
 from backend.core.module import Module
-from backend.core.permissions import Feature
 
 API_PREFIX = "/api/v1"
 # Fields of the manifest that at most one module may set, and their purpose for the error message.

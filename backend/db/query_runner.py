@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.db.coalescer import Coalescer
 from backend.db.connections import REMEDY, FairSemaphore, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
-from backend.db.expensive_reads import PART, Share
+from backend.db.read_limits import PART, PerCallerLimiter
 
 Row = dict[str, Any]
 Rows = Coroutine[Any, Any, list[Row]]
@@ -86,7 +86,7 @@ class QueryRunner:
         self._url = url
         self._timeouts = timeouts
         self._gate = FairSemaphore(size, timeouts.pool)
-        self._share = Share(max(1, size // PART), timeouts.pool)
+        self._share = PerCallerLimiter(max(1, size // PART), timeouts.pool)
         brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
         self._begin_expensive = brief.beginning().encode()
         self._idle: list[psycopg.AsyncCursor[Row]] = []

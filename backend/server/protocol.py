@@ -27,7 +27,7 @@ from backend.core.errors import (
 from backend.core.http.middleware.request_context import CSP, NO_STORE, standing_headers
 from backend.core.problems import problem_response
 from backend.server.bounds import Bounds
-from backend.server.writes import SendingProtocol
+from backend.server.slow_readers import SlowReaderProtocol
 
 log = structlog.get_logger("requests")
 
@@ -44,7 +44,7 @@ class State(ServerState):
     draining = False
 
 
-class Protocol(SendingProtocol):
+class Protocol(SlowReaderProtocol):
     """One connection. Requests that it refuses get a problem document, as from the application."""
 
     server_state: State

@@ -29,7 +29,7 @@ FILES = {
     "__init__": '"""Notes: texts that only their author sees."""\n',
     "manifest": """
 from backend.core.module import Module
-from backend.core.permissions import Feature
+from backend.core.features import Feature
 from backend.modules.notes.router import router
 from backend.modules.notes.settings import NoteSettings
 
@@ -141,7 +141,7 @@ from backend.core.errors import error_responses
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
-from backend.core.identity import require
+from backend.core.authorization import require
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.modules.notes import queries, service

@@ -11,8 +11,8 @@ import pytest
 
 from backend.core.app import create_app
 from backend.core.context import Context, ignore_refusal
+from backend.core.features import Feature
 from backend.core.module import Module, SecuritySchemes
-from backend.core.permissions import Feature
 from backend.core.registry import RegistryError, discover, ordered, prefix_of, routes_of
 from tests.actors import ActorFactory
 from tests.applications import MODULES
@@ -28,9 +28,9 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from backend.core.identity import CurrentPrincipal, credentials_ignored, public, require
+from backend.core.authorization import CurrentPrincipal, credentials_ignored, public, require
 from backend.core.module import Module
-from backend.core.permissions import Feature
+from backend.core.features import Feature
 from backend.core.principal import Principal
 from backend.core.http.routing import Router
 
@@ -246,7 +246,7 @@ def test_a_route_without_policy(package: Package) -> None:
     package.routes("notes", "@router.get('')\nasync def f() -> None: ...\n")
     assert package.refusal() == (
         "Module 'notes', GET /notes: it has no access policy; take exactly one of "
-        "backend.core.identity's."
+        "backend.core.authorization's."
     )
 
 
@@ -261,7 +261,8 @@ def test_a_route_without_policy(package: Package) -> None:
 def test_two_policies(package: Package, routes: str) -> None:
     package.routes("notes", routes)
     assert package.refusal().endswith(
-        " /notes: it has more than one access policy; take exactly one of backend.core.identity's."
+        " /notes: it has more than one access policy; take exactly one of "
+        "backend.core.authorization's."
     )
 
 

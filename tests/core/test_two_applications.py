@@ -15,7 +15,7 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
 from backend.modules.mail import service as mail
-from backend.modules.users.credentials import lock_account, store_password
+from backend.modules.users.password_attempts import lock_account, store_password
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
 from tests.hashing import fill_queue

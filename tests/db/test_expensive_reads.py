@@ -17,10 +17,10 @@ from backend.core.context import Context
 from backend.db.connections import FairSemaphore, Timeouts
 from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
-from backend.db.expensive_reads import PER_CALLER, Share
 from backend.db.lists import pages as lists
 from backend.db.lists.pages import ListQuery, ListSpec
 from backend.db.query_runner import Query, QueryRunner
+from backend.db.read_limits import PER_CALLER, PerCallerLimiter
 from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
 from backend.modules.items.queries import ITEMS
@@ -125,7 +125,7 @@ def test_filters_that_are_cheap_have_an_index(listing: ListSpec, database_url: s
 
 
 async def test_a_caller_has_only_so_many_at_once() -> None:
-    share = Share(2, wait=5)
+    share = PerCallerLimiter(2, wait=5)
     leave = asyncio.Event()
 
     async def read(caller: str) -> None:
@@ -162,7 +162,7 @@ async def test_a_fifth_of_the_connections_is_for_them(size: int, places: int) ->
 
 
 async def test_callers_have_their_turns_one_after_the_other() -> None:
-    share = Share(1, wait=5)
+    share = PerCallerLimiter(1, wait=5)
     order: list[str] = []
 
     async def read(caller: str) -> None:
@@ -176,7 +176,7 @@ async def test_callers_have_their_turns_one_after_the_other() -> None:
 
 
 async def test_waiting_for_oneself_and_for_others_differ() -> None:
-    share = Share(1, wait=0.05)
+    share = PerCallerLimiter(1, wait=0.05)
     async with share.place("ada"):
         with pytest.raises(DatabaseUnavailableError):
             await share.place("bob").__aenter__()
@@ -186,7 +186,7 @@ async def test_waiting_for_oneself_and_for_others_differ() -> None:
 
 
 async def test_who_stops_waiting_takes_no_place_along() -> None:
-    share = Share(1, wait=5)
+    share = PerCallerLimiter(1, wait=5)
 
     async def read(caller: str) -> None:
         async with share.place(caller):

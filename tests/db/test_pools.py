@@ -16,11 +16,11 @@ from sqlalchemy import String, bindparam, column, func, insert, literal, select,
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.authorization import public
 from backend.core.context import Context
 from backend.core.errors import ConflictError, error_responses
 from backend.core.http.dependencies import Reader, Session
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from backend.db.connections import FairSemaphore, Timeouts
 from backend.db.database import Database

@@ -15,11 +15,11 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.authorization import public
 from backend.core.context import Context
 from backend.core.errors import AppError, ConflictError, error_responses
 from backend.core.http.dependencies import Session
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from backend.db.connections import Timeouts
 from backend.db.database import AfterCommit, Database, after_commit

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 
 from backend.addresses.ip_addresses import address_key
+from backend.core.authorization import policies
 from backend.core.context import Context
-from backend.core.identity import policies
 from backend.core.registry import prefix_of, routes_of
 from tests.actors import PASSWORD, ActorFactory, Client
 from tests.applications import MODULES, make_context

@@ -25,7 +25,7 @@ UNCOUNTED_BYTES = 64 * 1024
 
 def held_bytes(context: Context) -> Counter[str]:
     """Return the bytes of bodies in memory by client."""
-    return context.single(_no_bytes)
+    return context.get_or_create(_no_bytes)
 
 
 def _no_bytes(_: Context) -> Counter[str]:

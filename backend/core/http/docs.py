@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from backend.core.authorization import unlimited
 from backend.core.errors import NotFoundError, all_errors, error_responses, title_of
 from backend.core.http.openapi import below_prefix
 from backend.core.http.public_paths import public_path
 from backend.core.http.routing import Router
-from backend.core.identity import unlimited
 from backend.core.schemas import Schema
 
 error_pages = Router(tags=["errors"], dependencies=[unlimited], selects_fields=False)

@@ -11,9 +11,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
 from backend.core import errors
+from backend.core.authorization import SAFE_METHODS, Policy, policies
 from backend.core.errors import AppError, error_responses
 from backend.core.http.json_schemas import standardise_schemas
-from backend.core.identity import SAFE_METHODS, Policy, policies
 from backend.core.limits import RateLimitedError
 from backend.core.module import SecuritySchemes
 from backend.core.problems import Problem

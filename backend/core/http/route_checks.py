@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from fastapi.routing import APIRoute, RouteContext
 
+from backend.core.authorization import policies
 from backend.core.http.routing import Route
-from backend.core.identity import policies
 
 
 def route_problems(
@@ -57,7 +57,7 @@ def _problem(route: RouteContext, permissions: Collection[str]) -> str | None:
     # `Route` does not apply a policy that is added where its router is nested.
     if len(declared) != 1 or policies(route.dependant) != declared:
         problem = "has no access policy" if not declared else "has more than one access policy"
-        return f"it {problem}; take exactly one of backend.core.identity's."
+        return f"it {problem}; take exactly one of backend.core.authorization's."
     permission = declared[0].permission
     if permission is not None and permission not in permissions:
         return f"no module declares the permission '{permission}'."

@@ -18,9 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from backend.core.authorization import Policy, policies
 from backend.core.errors import NotAcceptableError
 from backend.core.http.bodies import MAX_BODY_BYTES, BodyRequest
-from backend.core.http.body_rules import further_errors, rule_of
+from backend.core.http.body_checks import body_check_of, further_errors
 from backend.core.http.forms import (
     FORM_TYPES,
     MULTIPART,
@@ -39,7 +40,6 @@ from backend.core.http.request_checks import (
     query_parameters,
     ranges_of,
 )
-from backend.core.identity import Policy, policies
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
@@ -65,10 +65,10 @@ class Route(APIRoute):
         if body is not None and isinstance(body.field_info, params.Form):
             form = Form(form_parameters(self.dependant), self._embed_body_fields)
         limit = self._body_limit
-        rule = rule_of(self.dependant)
+        body_check = body_check_of(self.dependant)
 
         async def admit_then_handle(request: Request) -> Response:
-            await policy.admit(request)
+            await policy.authorize(request)
             accept = ",".join(request.headers.getlist("accept"))
             if accept and accept != "*/*" and not accepts(accept, offered):
                 raise NotAcceptableError
@@ -86,8 +86,8 @@ class Route(APIRoute):
                 errors, sent = error.errors, error.sent
             except RequestValidationError as error:
                 errors, sent = list(error.errors()), error.body
-            if rule is not None:
-                errors += await further_errors(rule, request, errors, sent)
+            if body_check is not None:
+                errors += await further_errors(body_check, request, errors, sent)
             raise RequestValidationError(errors)
 
         return admit_then_handle

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import InvalidBody
+from backend.core.http.body_checks import InvalidBody
 from backend.core.http.dependencies import CurrentContext
 from backend.modules.accounts import service
 from backend.modules.accounts.exceptions import TokenInvalidError

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
-from backend.modules.accounts import budgets, tokens
+from backend.modules.accounts import mail_limits, tokens
 from backend.modules.accounts.models import MailedToken
 from backend.modules.accounts.settings import AccountSettings
 from backend.modules.auth import service as auth
@@ -37,7 +37,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     token = await session.get(MailedToken, token_id)
     if token is None or not tokens.is_live(token):
         return None
-    await tokens.take_turn(session, token.email)
+    await tokens.lock_mailbox(session, token.email)
     # Accounts are always locked before tokens, so that no deadlock arises.
     if token.user_id is None:
         account = await users.lock_account(session, SYSTEM, email=token.email)
@@ -50,12 +50,14 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
         # The job failed to deliver, or its worker ended before it learned of the delivery.
         return await _mail_of(context, session, token, account)
     message = None
-    if token.purpose == "registration" or await budgets.has_room(context, session, token, account):
+    if token.purpose == "registration" or await mail_limits.within_limit(
+        context, session, token, account
+    ):
         message = await _mail_of(context, session, token, account)
     if message is None:
-        await tokens.drop(session, token)
+        await tokens.discard(session, token)
     else:
-        await tokens.leave(session, token, account)
+        await tokens.mark_mailed(session, token, account)
     return message
 
 
@@ -70,7 +72,7 @@ async def _mail_of(
         return None
     if token.user_id is None:
         _claim(token, account)
-    if not tokens.fits(token, account):
+    if not tokens.matches_account(token, account):
         return None
     if token.purpose == "verify" and account.is_verified:
         return None
@@ -115,11 +117,11 @@ async def _notice(
 
     Otherwise a registration with a foreign address could fill that mailbox.
     """
-    await tokens.take_turn(session, message.to)
+    await tokens.lock_mailbox(session, message.to)
     account = await users.lock_account(session, SYSTEM, user_id=user_id)
     if account is not None and account.is_verified and account.email == message.to:
         return message
-    left = await budgets.spend_on_notice(context, session, kind, message.to, message.id)
+    left = await mail_limits.consume_for_notice(context, session, kind, message.to, message.id)
     return message if left else None
 
 
@@ -127,13 +129,13 @@ async def _moved_notice(
     context: Context, session: AsyncSession, token: MailedToken
 ) -> Message | None:
     """The notice of an administrator's change of address, which leaves a few times an hour."""
-    await tokens.take_turn(session, token.email)
+    await tokens.lock_mailbox(session, token.email)
     account = await users.lock_account(session, SYSTEM, user_id=token.user_id)
     await session.refresh(token, with_for_update=True)
     if token.mailed_at is None:
-        if not await budgets.has_room(context, session, token, account):
+        if not await mail_limits.within_limit(context, session, token, account):
             return None
-        await tokens.leave(session, token, account)
+        await tokens.mark_mailed(session, token, account)
     return _message(context, f"{token.purpose}_notice", token.id, to=token.email)
 
 
@@ -159,7 +161,9 @@ async def _registration_mail(
     username = token.registration["username"]
     if username and await users.find_account(context.database.primary, SYSTEM, username):
         return await _taken(context, session, token, username_taken)
-    if token.mailed_at is None and not await budgets.has_room(context, session, token, None):
+    if token.mailed_at is None and not await mail_limits.within_limit(
+        context, session, token, None
+    ):
         return None
     if not auth.needs_verified_email(context):
         try:
@@ -183,7 +187,9 @@ async def _taken(
     Strangers can cause such mails at will, so they do not use up the budget of links.
     """
     token.purpose = tokens.TAKEN
-    room = token.mailed_at is not None or await budgets.has_room(context, session, token, None)
+    room = token.mailed_at is not None or await mail_limits.within_limit(
+        context, session, token, None
+    )
     return message if room else None
 
 

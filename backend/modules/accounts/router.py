@@ -1,11 +1,11 @@
 from fastapi import Depends, Response
 from fastapi.responses import JSONResponse
 
+from backend.core.authorization import credentials_ignored, public
 from backend.core.errors import error_responses
-from backend.core.http.body_rules import also_checks
+from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
-from backend.core.identity import credentials_ignored, public
 from backend.core.limits import RateLimitedError
 from backend.modules.accounts import dependencies, service
 from backend.modules.accounts.exceptions import RegistrationClosedError, TokenInvalidError

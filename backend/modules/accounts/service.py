@@ -101,7 +101,7 @@ async def verify_email(context: Context, text: str) -> None:
 async def _use(session: AsyncSession, token: MailedToken) -> Account:
     """The account of a token that is used up by this; `TokenInvalidError` if it is too late."""
     account = await users.lock_account(session, SYSTEM, user_id=token.user_id)
-    if account is None or not tokens.fits(token, account):
+    if account is None or not tokens.matches_account(token, account):
         raise TokenInvalidError
     if not await tokens.use(session, token.id):
         raise TokenInvalidError

@@ -20,8 +20,8 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.db.base import utc_now, uuid7
 from backend.modules.accounts import queries
-from backend.modules.accounts.budgets import is_its_own, shared_mailbox, trace_of
 from backend.modules.accounts.exceptions import TokenInvalidError
+from backend.modules.accounts.mail_limits import counter_row, counts_account_only, shared_mailbox
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users import service as users
 from backend.modules.users.exceptions import UserNotFoundError
@@ -102,7 +102,7 @@ def is_live(token: MailedToken) -> bool:
     return token.ended_at is None and token.expires_at > utc_now()
 
 
-def fits(token: MailedToken, account: Account) -> bool:
+def matches_account(token: MailedToken, account: Account) -> bool:
     """Whether the account still is as it was when the token was issued."""
     awaited = account.pending_email if token.purpose == "email_change" else account.email
     if token.email != awaited:
@@ -143,7 +143,7 @@ async def is_newest(session: AsyncSession, token: MailedToken, user_id: UUID) ->
     return (await session.exec(newer.limit(1))).first() is None
 
 
-async def leave(session: AsyncSession, token: MailedToken, account: Account | None) -> None:
+async def mark_mailed(session: AsyncSession, token: MailedToken, account: Account | None) -> None:
     """Record that the token's mail leaves, which ends the older ones of its account.
 
     It counts for the mailbox also when its `account` is gone, unless that is counted alone.
@@ -158,12 +158,12 @@ async def leave(session: AsyncSession, token: MailedToken, account: Account | No
         )
         await session.exec(update(MailedToken).where(*older).values(ended_at=now))
     token.mailed_at = now
-    if token.user_id is not None and not is_its_own(token, account):
-        session.add(trace_of(token.purpose, token.email, uuid7()))
+    if token.user_id is not None and not counts_account_only(token, account):
+        session.add(counter_row(token.purpose, token.email, uuid7()))
     await session.flush()
 
 
-async def drop(session: AsyncSession, token: MailedToken) -> None:
+async def discard(session: AsyncSession, token: MailedToken) -> None:
     """Give up a token whose mail does not leave."""
     if token.user_id is None:
         await session.delete(token)
@@ -188,7 +188,7 @@ async def replace_registrations(session: AsyncSession, token: MailedToken) -> bo
     return True
 
 
-async def take_turn(session: AsyncSession, email: str) -> None:
+async def lock_mailbox(session: AsyncSession, email: str) -> None:
     """Lock the mailbox against other mails of links until the transaction ends."""
     mailbox = shared_mailbox(email) or name_key(email)
     key = int.from_bytes(digest_of(mailbox)[:8], signed=True)

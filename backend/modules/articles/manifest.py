@@ -1,5 +1,5 @@
+from backend.core.features import Feature
 from backend.core.module import Module
-from backend.core.permissions import Feature
 from backend.modules.articles.router import router
 
 _OWN = ("read", "write", "publish", "delete")

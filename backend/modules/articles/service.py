@@ -66,7 +66,7 @@ async def create_article(
 ) -> ArticleOut:
     """Create a draft whose author is the caller."""
     by.must("articles:write")
-    await storage.keep(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
+    await storage.update_usage(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
     article = Article(title=new.title, content=new.content, author_id=by.user_id)
     article.updated_at = article.created_at
     session.add(article)
@@ -85,7 +85,9 @@ async def update_article(
         setattr(article, name, value)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
-    await storage.keep(context, session, SYSTEM, article.author_id, old=old, new=_texts(article))
+    await storage.update_usage(
+        context, session, SYSTEM, article.author_id, old=old, new=_texts(article)
+    )
     saved = await _saved(session, article)
     if changed and article.author_id != by.user_id:
         await _record(session, by, "article.update", article_id, changed)
@@ -97,7 +99,7 @@ async def delete_article(
 ) -> None:
     by.must("articles:delete")
     article = await _own(session, by, article_id)
-    await storage.keep(context, session, SYSTEM, article.author_id, old=_texts(article))
+    await storage.update_usage(context, session, SYSTEM, article.author_id, old=_texts(article))
     await session.delete(article)
     await session.flush()
     gone = {"author_id": article.author_id, "status": article.status}

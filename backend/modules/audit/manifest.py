@@ -1,5 +1,5 @@
+from backend.core.features import Feature
 from backend.core.module import Module
-from backend.core.permissions import Feature
 from backend.modules.audit.jobs import RETENTION, SEAL
 from backend.modules.audit.refusals import record_refusal
 from backend.modules.audit.router import router

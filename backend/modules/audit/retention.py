@@ -20,7 +20,7 @@ SEALS_AT_ONCE = 100
 log = structlog.get_logger()
 
 
-async def remove_outlived(context: Context) -> None:
+async def delete_expired(context: Context) -> None:
     """Delete old events with their seals, oldest first and whole seals only.
 
     The last seal stays, so that the chain continues. A new seal states where the chain begins, so

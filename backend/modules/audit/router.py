@@ -1,9 +1,9 @@
 from typing import Annotated
 
+from backend.core.authorization import require
 from backend.core.http.dependencies import Reader
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
-from backend.core.identity import require
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.modules.audit import queries, service

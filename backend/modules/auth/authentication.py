@@ -7,6 +7,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
+from backend.core.authorization import SAFE_METHODS
 from backend.core.context import Context, context_of
 from backend.core.errors import (
     AppError,
@@ -14,21 +15,20 @@ from backend.core.errors import (
     NotAuthenticatedError,
     TokenExpiredError,
 )
-from backend.core.identity import SAFE_METHODS
 from backend.core.principal import Principal
 from backend.db.query_runner import Row
 from backend.db.replica import CHECK_SECONDS
 from backend.modules.auth import queries
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.refresh_tokens import RefreshToken, read_token
-from backend.modules.auth.tokens import Claims, issuer_of
-from backend.modules.auth.web import (
+from backend.modules.auth.session_cookies import (
     HEADER,
     access_cookie,
     check_csrf,
     csrf_token_for,
     refresh_cookie,
 )
+from backend.modules.auth.tokens import Claims, issuer_of
 from backend.modules.users.service import permission_set
 
 

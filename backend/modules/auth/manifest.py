@@ -2,9 +2,9 @@ from backend.core.events import on
 from backend.core.module import Module
 from backend.modules.auth import subscribers
 from backend.modules.auth.authentication import authenticate, mark_write
-from backend.modules.auth.credentials import SECURITY
 from backend.modules.auth.jobs import PURGE_SESSIONS
 from backend.modules.auth.router import router
+from backend.modules.auth.security_schemes import SECURITY
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.users.events import (
     EmailChanged,

@@ -74,7 +74,7 @@ async def refresh(
         if not any(issuer.is_of(claims, token.session_id, each) for each in generations):
             raise InvalidTokenError
     # Requests that wait for this lock hold no connection.
-    async with context.single(_make_locks).setdefault(token.session_id, asyncio.Lock()):
+    async with context.get_or_create(_make_locks).setdefault(token.session_id, asyncio.Lock()):
         while True:
             issued = await _refreshed(context, token, transport)
             if issued is not None:

@@ -2,6 +2,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
+from backend.core.authorization import CurrentPrincipal, credentials_ignored
 from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.errors import (
@@ -14,11 +15,10 @@ from backend.core.errors import (
 from backend.core.http.dependencies import CurrentContext, Reader
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
-from backend.core.identity import CurrentPrincipal, credentials_ignored
 from backend.core.limits import RateLimitedError
 from backend.core.lists import ListQuery, Page
 from backend.core.schemas import Id
-from backend.modules.auth import credentials, queries, service, web
+from backend.modules.auth import login_body, queries, security_schemes, service, session_cookies
 from backend.modules.auth.authentication import bearer_token, presented_credential
 from backend.modules.auth.exceptions import (
     AccountDisabledError,
@@ -44,7 +44,7 @@ SessionQuery = Annotated[ListQuery, list_parameters(queries.SESSIONS)]
 @router.post(
     "/login",
     dependencies=[credentials_ignored],
-    openapi_extra=credentials.LOGIN_BODY,
+    openapi_extra=login_body.LOGIN_BODY,
     responses=error_responses(
         InvalidCredentialsError,
         AccountDisabledError,
@@ -63,8 +63,8 @@ async def login(
 ) -> Tokens | CookieTokens:
     """Sign in with JSON or with the OAuth2 password form."""
     if transport == "cookie":
-        web.check_origin(request)
-    sent = await credentials.read_credentials(request)
+        session_cookies.check_origin(request)
+    sent = await login_body.read_credentials(request)
     issued = await service.sign_in(context, sent.email, sent.password, client_info(), transport)
     return _token_response(response, context, issued, transport)
 
@@ -72,7 +72,7 @@ async def login(
 @router.post(
     "/refresh",
     dependencies=[credentials_ignored],
-    openapi_extra=credentials.REFRESH_SECURITY,
+    openapi_extra=security_schemes.REFRESH_SECURITY,
     responses=error_responses(
         RefreshTokenInvalidError, RefreshTokenReusedError, InvalidTokenError, CSRFError
     ),
@@ -86,11 +86,11 @@ async def refresh(
     the session. An access token that comes along must be of the same sign-in, and as old as the
     refresh token or one refresh older.
     """
-    with web.clearing_cookies(request, on_success=False):
-        token, transport = web.presented_refresh_token(
+    with session_cookies.clearing_cookies(request, on_success=False):
+        token, transport = session_cookies.presented_refresh_token(
             request, body.refresh_token if body else None
         )
-        access_token = web.access_cookie(request) or bearer_token(request)
+        access_token = session_cookies.access_cookie(request) or bearer_token(request)
         issued = await service.refresh(context, token, transport, access_token=access_token)
     return _token_response(response, context, issued, transport)
 
@@ -102,7 +102,7 @@ def _token_response(
         return CookieTokens(
             expires_in=issued.expires_in,
             session_id=issued.session_id,
-            csrf_token=web.set_cookies(response, context, issued),
+            csrf_token=session_cookies.set_cookies(response, context, issued),
         )
     return Tokens(
         access_token=issued.access_token,
@@ -116,7 +116,7 @@ def _token_response(
     "/logout",
     status_code=204,
     dependencies=[credentials_ignored],
-    openapi_extra=credentials.LOGOUT_SECURITY,
+    openapi_extra=security_schemes.LOGOUT_SECURITY,
     responses=error_responses(
         NotAuthenticatedError,
         InvalidTokenError,
@@ -130,9 +130,9 @@ async def logout(request: Request, context: CurrentContext, body: Refresh | None
 
     By whatever is left of it: an access token, the refresh cookie, or `refresh_token`.
     """
-    with web.clearing_cookies(request, on_success=True):
+    with session_cookies.clearing_cookies(request, on_success=True):
         credential = await presented_credential(request, body.refresh_token if body else None)
-        await service.log_out(context, credential, web.transport_of(request))
+        await service.log_out(context, credential, session_cookies.transport_of(request))
 
 
 @router.post("/logout-all", status_code=204)
@@ -140,7 +140,7 @@ async def logout_all(request: Request, by: CurrentPrincipal, context: CurrentCon
     """End all sessions of the caller."""
     await service.log_out_everywhere(context, by)
     if by.csrf_token:
-        web.clear_cookies(request)
+        session_cookies.clear_cookies(request)
 
 
 @router.get("/sessions")
@@ -158,4 +158,4 @@ async def end_session(
     """End one of the caller's sessions."""
     await service.end_session(context, by, id)
     if by.csrf_token and id == by.session_id:
-        web.clear_cookies(request)
+        session_cookies.clear_cookies(request)

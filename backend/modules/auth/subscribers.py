@@ -8,7 +8,7 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.db.database import after_commit
 from backend.modules.audit import service as audit
-from backend.modules.auth import service, web
+from backend.modules.auth import service, session_cookies
 from backend.modules.users.events import (
     EmailChanged,
     PasswordChanged,
@@ -42,6 +42,6 @@ async def clear_own_cookies(_: Context, session: AsyncSession, event: UserDelete
     if scope and principal and principal.csrf_token and principal.user_id == event.user_id:
 
         async def clear() -> None:
-            web.clear_cookies(Request(scope))
+            session_cookies.clear_cookies(Request(scope))
 
         after_commit(session, clear)

@@ -127,7 +127,7 @@ def _jti(key: bytes, session_id: UUID, generation: int) -> str:
 
 def issuer_of(context: Context) -> TokenIssuer:
     """The one issuer of this application, whose memory of verified tokens it shares."""
-    return context.single(_make_issuer)
+    return context.get_or_create(_make_issuer)
 
 
 def _make_issuer(context: Context) -> TokenIssuer:

@@ -2,9 +2,9 @@ from importlib.metadata import version
 
 from fastapi import Response
 
+from backend.core.authorization import unlimited
 from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
-from backend.core.identity import unlimited
 from backend.modules.health import service
 from backend.modules.health.schemas import Health, Liveness, Readiness
 

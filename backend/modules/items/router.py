@@ -2,12 +2,12 @@ from typing import Annotated
 
 from fastapi import Request
 
+from backend.core.authorization import require
 from backend.core.context import context_of
 from backend.core.errors import error_responses
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
-from backend.core.identity import require
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id

@@ -47,7 +47,7 @@ async def create_item(
     """Create an item that the caller owns."""
     by.must("items:write")
     texts = new.title, new.description
-    await storage.keep(context, session, SYSTEM, by.user_id, new=texts)
+    await storage.update_usage(context, session, SYSTEM, by.user_id, new=texts)
     now = utc_now()
     item = ItemOut(
         id=uuid7(),
@@ -72,7 +72,7 @@ async def update_item(
     old = _texts(item)
     for name, value in sent.items():
         setattr(item, name, value)
-    await storage.keep(context, session, SYSTEM, item.owner_id, old=old, new=_texts(item))
+    await storage.update_usage(context, session, SYSTEM, item.owner_id, old=old, new=_texts(item))
     await session.flush()
     if changed and item.owner_id != by.user_id:
         await audit.record(
@@ -88,7 +88,7 @@ async def update_item(
 async def delete_item(context: Context, session: AsyncSession, by: Caller, item_id: UUID) -> None:
     by.must("items:delete")
     item = await _locked(session, by, item_id)
-    await storage.keep(context, session, SYSTEM, item.owner_id, old=_texts(item))
+    await storage.update_usage(context, session, SYSTEM, item.owner_id, old=_texts(item))
     await session.delete(item)
     await session.flush()
     await audit.record(

@@ -1,5 +1,5 @@
+from backend.core.features import Feature
 from backend.core.module import Module
-from backend.core.permissions import Feature
 from backend.modules.jobs.jobs import CLEAN
 from backend.modules.jobs.router import router
 from backend.modules.jobs.service import check_worker

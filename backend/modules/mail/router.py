@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from starlette.responses import HTMLResponse
 
+from backend.core.authorization import unlimited
 from backend.core.http.dependencies import Reader, Session
 from backend.core.http.routing import Router
-from backend.core.identity import unlimited
 from backend.modules.mail import service
 from backend.modules.mail.schemas import MailboxOut
 

@@ -37,7 +37,7 @@ async def deliver(context: Context, by: System, message: Message) -> None:
     """
     by.must_be_system()
     try:
-        await context.single(_provider).send(message)
+        await context.get_or_create(_provider).send(message)
     except MailError as error:
         if not error.permanent:
             log.warning("mail_waits", mail=message.id, reason=str(error))

@@ -6,7 +6,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.permissions import ADMIN_ROLE, Feature
+from backend.core.features import ADMIN_ROLE, Feature
 from backend.core.principal import System
 from backend.db.base import utc_now
 from backend.modules.roles.models import Permission, Role

@@ -1,5 +1,5 @@
+from backend.core.features import Feature
 from backend.core.module import Module
-from backend.core.permissions import Feature
 from backend.modules.roles.router import router
 from backend.modules.roles.schemas import BUILT_IN_ROLES
 from backend.modules.roles.startup import sync_on_start

@@ -2,15 +2,15 @@ from typing import Annotated
 
 from fastapi import Request
 
+from backend.core.authorization import CurrentPrincipal, reauthorize, require
 from backend.core.errors import error_responses
-from backend.core.http.body_rules import also_checks
+from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
-from backend.core.identity import CurrentPrincipal, reauthorize, require
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.modules.roles import queries, rules, service
+from backend.modules.roles import dependencies, queries, service
 from backend.modules.roles.exceptions import (
     RoleAlreadyExistsError,
     RoleInUseError,
@@ -51,7 +51,7 @@ async def read_role(name: str, by: MayRead, reader: Reader) -> RoleOut:
     "/roles",
     status_code=201,
     location=read_role,
-    dependencies=[also_checks(rules.permissions)],
+    dependencies=[also_checks(dependencies.permissions)],
     responses=error_responses(RoleAlreadyExistsError, UnknownPermissionError),
 )
 async def create_role(
@@ -69,7 +69,7 @@ async def create_role(
 
 @router.patch(
     "/roles/{name}",
-    dependencies=[also_checks(rules.permissions)],
+    dependencies=[also_checks(dependencies.permissions)],
     responses=error_responses(RoleNotFoundError, RoleProtectedError, UnknownPermissionError),
 )
 async def update_role(

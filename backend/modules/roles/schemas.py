@@ -2,7 +2,7 @@ from typing import Annotated
 
 from pydantic import MISSING, Field, StringConstraints
 
-from backend.core.permissions import ADMIN_ROLE
+from backend.core.features import ADMIN_ROLE
 from backend.core.schemas import Schema, Timestamp, Trimmed
 
 BUILT_IN_ROLES = {

@@ -15,8 +15,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
+from backend.core.features import ADMIN_ROLE, Feature
 from backend.core.lists import Page, read_page
-from backend.core.permissions import ADMIN_ROLE, Feature
 from backend.core.principal import Caller
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner

@@ -43,7 +43,7 @@ _COUNT = (
 )
 
 
-async def keep(
+async def update_usage(
     context: Context,
     session: AsyncSession,
     by: System,

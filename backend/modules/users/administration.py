@@ -14,8 +14,8 @@ from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.errors import InvalidInputError, PermissionDeniedError
 from backend.core.events import publish
+from backend.core.features import ADMIN_ROLE
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.permissions import ADMIN_ROLE
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now
 from backend.modules.roles import service as roles_service
@@ -23,15 +23,15 @@ from backend.modules.users.changes import (
     add_user,
     ensure_admin_remains,
     ensure_within_own_permissions,
-    locked_in_reach,
+    lock_manageable_user,
     record,
     store_changes,
     to_schema,
 )
-from backend.modules.users.credentials import get_account, lock_account
 from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UserInvited
 from backend.modules.users.exceptions import InvitationRefusedError, OwnEmailError
 from backend.modules.users.models import UserRole
+from backend.modules.users.password_attempts import get_account, lock_account
 from backend.modules.users.passwords import hash_new_password, password_errors
 from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, UserOut, UserUpdate
 
@@ -123,7 +123,7 @@ async def update_user(
 async def _change(
     session: AsyncSession, by: Caller, user_id: UUID, values: dict[str, Any]
 ) -> UserOut:
-    user, roles = await locked_in_reach(session, by, user_id)
+    user, roles = await lock_manageable_user(session, by, user_id)
     moves = values.get("email", user.email) != user.email
     if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
         raise PermissionDeniedError
@@ -170,7 +170,7 @@ async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
     by.must("users:write")
     await _count_invitation(context, by)
     async with context.database.transaction() as session:
-        user, _ = await locked_in_reach(session, by, user_id)
+        user, _ = await lock_manageable_user(session, by, user_id)
         if user.password_hash is not None or not user.is_active:
             raise InvitationRefusedError
         await record(session, "user.invite", user_id, {}, {}, actor_id=by.user_id)
@@ -196,7 +196,7 @@ async def delete_me(context: Context, session: AsyncSession, by: Principal) -> N
 
 
 async def _delete(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
-    user, roles = await locked_in_reach(session, by, user_id)
+    user, roles = await lock_manageable_user(session, by, user_id)
     await ensure_admin_remains(session, user, roles)
     await session.delete(user)
     await session.flush()
@@ -209,7 +209,7 @@ async def set_roles(
 ) -> UserOut:
     """Give these roles and no others. Both the old and the new must be within `by`'s own rights."""
     by.must("users:admin")
-    user, held = await locked_in_reach(session, by, user_id)
+    user, held = await lock_manageable_user(session, by, user_id)
     await ensure_within_own_permissions(session, by, roles)
     wanted = sorted(set(roles))
     if wanted == held:
@@ -235,5 +235,5 @@ async def end_sessions(context: Context, session: AsyncSession, by: Caller, user
     """End all sessions of an account. One with more rights than `by` is out of reach."""
     by.must("users:admin")
     # A sign-in at the same moment locks the account, too: it is over, or begins afterwards.
-    await locked_in_reach(session, by, user_id)
+    await lock_manageable_user(session, by, user_id)
     await publish(context, session, SessionsRevoked(user_id, by.user_id))

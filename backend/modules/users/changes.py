@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
-from backend.core.permissions import ADMIN_ROLE
+from backend.core.features import ADMIN_ROLE
 from backend.core.principal import SYSTEM, Caller, System
 from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
@@ -40,7 +40,7 @@ _TAKEN = {
 }
 
 
-async def locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
+async def lock_user(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
     """Lock the account until the transaction ends; returns it with its roles."""
     user = await session.get(User, user_id, with_for_update=True)
     if user is None:
@@ -49,12 +49,12 @@ async def locked(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]
     return user, sorted(await session.exec(statement))
 
 
-async def locked_in_reach(
+async def lock_manageable_user(
     session: AsyncSession, by: Caller, user_id: UUID
 ) -> tuple[User, list[str]]:
-    """`locked`; `PermissionDeniedError` if another user holds a permission that `by` lacks."""
+    """`lock_user`; `PermissionDeniedError` if another user holds a permission that `by` lacks."""
     try:
-        user, roles = await locked(session, user_id)
+        user, roles = await lock_user(session, user_id)
     except UserNotFoundError:
         if user_id == by.user_id:
             # The account and its sessions were deleted after the request began.

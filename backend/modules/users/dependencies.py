@@ -2,7 +2,7 @@
 
 from backend.addresses.email_addresses import normal_email
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import InvalidBody
+from backend.core.http.body_checks import InvalidBody
 from backend.core.principal import SYSTEM
 from backend.modules.roles import service as roles
 from backend.modules.users import service

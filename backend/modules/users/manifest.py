@@ -1,5 +1,5 @@
+from backend.core.features import Feature
 from backend.core.module import Module
-from backend.core.permissions import Feature
 from backend.modules.users.passwords import hashing
 from backend.modules.users.router import router
 from backend.modules.users.settings import UserSettings

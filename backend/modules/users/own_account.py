@@ -11,8 +11,14 @@ from backend.core.events import publish
 from backend.core.limits import RateLimitedError, Rule
 from backend.core.principal import SYSTEM, Principal
 from backend.modules.audit import service as audit
-from backend.modules.users.changes import locked, store_changes
-from backend.modules.users.credentials import (
+from backend.modules.users.changes import lock_user, store_changes
+from backend.modules.users.events import (
+    EmailChangeCancelled,
+    EmailChangeRequested,
+    PasswordChanged,
+)
+from backend.modules.users.exceptions import CurrentPasswordWrongError, EmailAlreadyExistsError
+from backend.modules.users.password_attempts import (
     confirm_password,
     find_account,
     holds_password,
@@ -20,12 +26,6 @@ from backend.modules.users.credentials import (
     own_account,
     store_password,
 )
-from backend.modules.users.events import (
-    EmailChangeCancelled,
-    EmailChangeRequested,
-    PasswordChanged,
-)
-from backend.modules.users.exceptions import CurrentPasswordWrongError, EmailAlreadyExistsError
 from backend.modules.users.passwords import hash_new_password, password_errors
 from backend.modules.users.schemas import Account, AccountUpdate, MeOut, PasswordChange
 from backend.modules.users.settings import UserSettings
@@ -54,7 +54,7 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
             raise InvalidTokenError
         if proven is not None and proven.password_hash != account.password_hash:
             raise CurrentPasswordWrongError
-        user, roles = await locked(session, by.user_id)
+        user, roles = await lock_user(session, by.user_id)
         if wanted == account.email:
             user.pending_email = None
             await publish(context, session, EmailChangeCancelled(by.user_id))

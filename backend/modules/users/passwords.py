@@ -18,8 +18,8 @@ from backend.addresses.account_names import folded
 from backend.addresses.email_addresses import normal_email
 from backend.core.context import Context
 from backend.core.errors import FieldError
-from backend.core.hashing.hash_queue import Lane
-from backend.core.hashing.hash_threads import HashingThreads, hashing_threads
+from backend.core.hash_scheduling.hash_queue import Lane
+from backend.core.hash_scheduling.hash_threads import HashingThreads, hashing_threads
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
@@ -139,7 +139,7 @@ def _work(cost: int) -> bool:
 
 def hasher_of(context: Context) -> PasswordHasher:
     """The one hasher of this application."""
-    return context.single(_make_hasher)
+    return context.get_or_create(_make_hasher)
 
 
 @asynccontextmanager

@@ -3,12 +3,12 @@ from typing import Annotated
 
 from fastapi import Request, Response
 
+from backend.core.authorization import CurrentPrincipal, reauthorize, require
 from backend.core.errors import PermissionDeniedError, error_responses
-from backend.core.http.body_rules import also_checks
+from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
-from backend.core.identity import CurrentPrincipal, reauthorize, require
 from backend.core.limits import RateLimitedError
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal

@@ -26,8 +26,12 @@ from backend.modules.users.administration import (
     set_roles,
     update_user,
 )
-from backend.modules.users.changes import add_user, locked, record, unique_names
-from backend.modules.users.credentials import (
+from backend.modules.users.changes import add_user, lock_user, record, unique_names
+from backend.modules.users.events import EmailChangeCancelled, EmailChanged, PasswordChanged
+from backend.modules.users.exceptions import UserNotFoundError
+from backend.modules.users.imports import ImportReport, import_users
+from backend.modules.users.own_account import change_password, password_change_errors, update_me
+from backend.modules.users.password_attempts import (
     PASSWORD_ATTEMPTS,
     attempt_target,
     check_password,
@@ -37,10 +41,6 @@ from backend.modules.users.credentials import (
     lock_account,
     store_password,
 )
-from backend.modules.users.events import EmailChangeCancelled, EmailChanged, PasswordChanged
-from backend.modules.users.exceptions import UserNotFoundError
-from backend.modules.users.imports import ImportReport, import_users
-from backend.modules.users.own_account import change_password, password_change_errors, update_me
 from backend.modules.users.passwords import hash_new_password, new_account_errors, password_errors
 from backend.modules.users.schemas import NO_PASSWORD, Account, Author, MeOut, UserOut
 from backend.modules.users.settings import RegistrationMode, UserSettings
@@ -136,7 +136,7 @@ async def verify_email(
     account has taken the address.
     """
     by.must_be_system()
-    user, _ = await locked(session, user_id)
+    user, _ = await lock_user(session, user_id)
     former = user.email
     values = {"is_verified": True, "email": email or user.email}
     before = {name: getattr(user, name) for name in values}

@@ -3,7 +3,7 @@
 import structlog
 
 from backend.core.context import Context
-from backend.core.permissions import ADMIN_ROLE
+from backend.core.features import ADMIN_ROLE
 from backend.core.principal import SYSTEM
 from backend.modules.users import service
 from backend.modules.users.changes import lock_admins

@@ -15,9 +15,9 @@ import structlog
 from fastapi import FastAPI, HTTPException
 from starlette.responses import StreamingResponse
 
+from backend.core.authorization import public
 from backend.core.errors import all_errors, error_responses
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from backend.db.errors import DatabaseUnavailableError
 from tests.applications import MODULES, make_app, make_context

@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI, File, Form, UploadFile
 from pydantic import Field
 
+from backend.core.authorization import public
 from backend.core.errors import FieldError
-from backend.core.http.body_rules import InvalidBody, also_checks
+from backend.core.http.body_checks import InvalidBody, also_checks
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from backend.core.registry import ordered
 from backend.core.schemas import Email, Schema, Trimmed

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from pydantic import AwareDatetime, Field
 
+from backend.core.authorization import public
 from backend.core.errors import error_responses
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from backend.core.schemas import Schema
 from tests.actors import PASSWORD, Actor, Client

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from backend.core.authorization import policies
 from backend.core.errors import all_errors
-from backend.core.identity import policies
 from tests.applications import MODULES, make_app, make_context
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}

@@ -9,9 +9,9 @@ from fastapi import FastAPI, Path, Query
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, BeforeValidator, Field
 
+from backend.core.authorization import SAFE_METHODS, CurrentPrincipal, public
 from backend.core.errors import error_responses
 from backend.core.http.routing import Router
-from backend.core.identity import SAFE_METHODS, CurrentPrincipal, public
 from backend.core.module import Module
 from backend.core.registry import ordered
 from backend.modules.users.exceptions import UserNotFoundError

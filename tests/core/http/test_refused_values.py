@@ -6,9 +6,9 @@ import pytest
 import structlog
 from sqlalchemy import text
 
+from backend.core.authorization import public
 from backend.core.http.dependencies import Session
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from tests.applications import MODULES, make_app, make_context
 from tests.contract import stable_members

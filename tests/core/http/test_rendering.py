@@ -8,9 +8,9 @@ import pytest
 from fastapi import Request, Response
 from starlette.responses import HTMLResponse
 
+from backend.core.authorization import public
 from backend.core.http.pagination import list_parameters, list_query
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.lists import Page, list_spec, select_fields
 from backend.core.module import Module
 from backend.core.schemas import Schema

@@ -11,10 +11,10 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import text
 from starlette.types import Message
 
+from backend.core.authorization import public
 from backend.core.context import Context
 from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
-from backend.core.identity import public
 from backend.core.module import Module
 from backend.core.schemas import Schema
 from tests.applications import make_app, make_context

@@ -11,8 +11,8 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.accounts import jobs
-from backend.modules.accounts.budgets import MAILS, shared_mailbox
 from backend.modules.accounts.jobs import MAIL_LINK
+from backend.modules.accounts.mail_limits import MAILS, shared_mailbox
 from backend.modules.users.administration import MAILED_LINKS
 from tests.actors import PASSWORD, Actor, Client
 from tests.modules.accounts.post import (

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.modules.accounts.budgets import MAILS
 from backend.modules.accounts.jobs import MAIL_LINK, PURGE_TOKENS
+from backend.modules.accounts.mail_limits import MAILS
 from backend.modules.accounts.tokens import LIFETIMES
 from backend.modules.users.administration import MAILED_LINKS
 from tests.actors import PASSWORD, Actor

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.core.context import Context
-from backend.db.expensive_reads import PER_CALLER, Share
+from backend.db.read_limits import PER_CALLER, PerCallerLimiter
 from backend.modules.articles.models import Article
 from backend.modules.items.models import Item
 from tests.actors import Actor, Client
@@ -166,7 +166,7 @@ async def test_pages_of_items(ada: Actor, context: Context, statements: Statemen
 async def test_so_many_large_pages_are_in_memory_at_once(
     ada: Actor, bob: Actor, context: Context, app: FastAPI, statements: Statements
 ) -> None:
-    app.state.context = replace(context, large_pages=Share(1, 5))
+    app.state.context = replace(context, large_pages=PerCallerLimiter(1, 5))
     await publish(context, ada.id, ["x" * 1000] * 3)
     second: list[asyncio.Task[Any]] = []
 
@@ -191,7 +191,7 @@ async def test_so_many_large_pages_are_in_memory_at_once(
 async def test_one_caller_takes_one_place_of_the_large_pages(
     ada: Actor, bob: Actor, client: Client, context: Context, app: FastAPI
 ) -> None:
-    pages = Share(2, 5)
+    pages = PerCallerLimiter(2, 5)
     app.state.context = replace(context, large_pages=pages)
     await publish(context, ada.id, ["x" * 1000] * 3)
     async with pages.place(ada.id):

@@ -14,7 +14,7 @@ from backend.core.principal import SYSTEM
 from backend.modules.audit import retention
 from backend.modules.audit import service as audit
 from backend.modules.audit.digests import epoch, seal_digest, signature_of, signing_keys
-from backend.modules.audit.retention import remove_outlived
+from backend.modules.audit.retention import delete_expired
 from backend.modules.audit.sealing import CHAIN_LOCK, seal_waiting
 from backend.modules.audit.settings import FLOOR_DAYS, AuditSettings
 from tests.applications import make_context
@@ -73,13 +73,13 @@ async def test_old_seals_go_with_their_events_and_the_rest_is_good(
     kept = (await seals(context, write, intruder, DAYS + 20, DAYS + 1, DAYS - 1, 1))[4:]
     waiting = await write()
     log.clear()
-    await remove_outlived(context)
+    await delete_expired(context)
     assert ids(database) == sorted(kept + waiting)
     assert stored(database) == [(3, kept[:2]), (4, kept[2:]), (5, waiting)]
     assert [line["event"] for line in log] == ["audit_sealed", "audit_removed"]
     result = await audit.verify(context, SYSTEM)
     assert result == audit.VerificationResult(events=5, seals=3)
-    await remove_outlived(context)
+    await delete_expired(context)
     assert len(stored(database)) == 3
     await write()
     await seal_waiting(context)
@@ -95,7 +95,7 @@ async def test_removing_goes_on_until_nothing_old_is_left(
 ) -> None:
     monkeypatch.setattr(retention, "SEALS_AT_ONCE", 2)
     await seals(context, write, intruder, *range(DAYS + 5, DAYS, -1), 1)
-    await remove_outlived(context)
+    await delete_expired(context)
     assert [number for number, found in stored(database) if found] == [6]
     assert len(ids(database)) == 2
     assert (await audit.verify(context, SYSTEM)).findings == []
@@ -105,12 +105,12 @@ async def test_the_last_seal_stays_however_old(
     context: Context, database: Database, write: Write, intruder: Database
 ) -> None:
     await seals(context, write, intruder, DAYS + 2, DAYS + 1)
-    await remove_outlived(context)
+    await delete_expired(context)
     assert [number for number, _ in stored(database)] == [2, 3]
-    await remove_outlived(context)
+    await delete_expired(context)
     assert [number for number, _ in stored(database)] == [3, 4]
     assert ids(database) == []
-    await remove_outlived(context)
+    await delete_expired(context)
     assert [number for number, _ in stored(database)] == [3, 4]
     assert (await audit.verify(context, SYSTEM)).findings == []
 
@@ -126,7 +126,7 @@ async def test_a_seal_goes_only_when_all_of_it_is_old(
     await write()
     await seal_waiting(context)
     backdate(context, intruder, (DAYS + 1, DAYS + 1, 0))
-    await remove_outlived(context)
+    await delete_expired(context)
     assert [number for number, _ in stored(database)] == [1, 2, 3]
     assert len(ids(database)) == 4
 
@@ -139,7 +139,7 @@ async def test_an_event_from_the_future_does_not_stay_for_ever(
     await write()
     await seal_waiting(context)
     backdate(context, intruder, (DAYS + 1, 0))
-    await remove_outlived(context)
+    await delete_expired(context)
     assert [number for number, _ in stored(database)] == [2, 3]
     assert len(ids(database)) == 1
 
@@ -158,7 +158,7 @@ async def test_a_removed_seal_is_no_longer_there_to_compare(
     context: Context, database: Database, write: Write, intruder: Database
 ) -> None:
     await seals(context, write, intruder, DAYS + 2, 1)
-    await remove_outlived(context)
+    await delete_expired(context)
     result = await audit.verify(context, SYSTEM, anchor=audit.Anchor(1, "00" * 32))
     assert (result.findings, len(result.notes)) == ([], 1)
 
@@ -169,7 +169,7 @@ async def test_it_waits_for_the_sealer(
     await seals(context, write, intruder, DAYS + 2, 1)
     with database.transaction():
         database.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
-        task = asyncio.create_task(remove_outlived(context))
+        task = asyncio.create_task(delete_expired(context))
         while not intruder.execute(  # noqa: ASYNC110  # the server sets no event
             "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"

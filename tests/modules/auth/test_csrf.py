@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 
+from backend.core.authorization import policies
 from backend.core.context import Context
-from backend.core.identity import policies
 from backend.core.registry import prefix_of, routes_of
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES

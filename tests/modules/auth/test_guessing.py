@@ -14,7 +14,7 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.modules.auth.service import SIGN_IN_ATTEMPTS
 from backend.modules.users import service as users
-from backend.modules.users.credentials import clear_failed_attempts
+from backend.modules.users.password_attempts import clear_failed_attempts
 from backend.modules.users.service import PASSWORD_ATTEMPTS
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.applications import make_app, make_context

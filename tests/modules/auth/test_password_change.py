@@ -7,7 +7,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.modules.users import service as users
-from backend.modules.users.credentials import store_password
+from backend.modules.users.password_attempts import store_password
 from tests.actors import PASSWORD, Actor, Client
 from tests.statements import Statements
 

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from structlog.typing import EventDict
 
 from backend.core.context import Context
+from backend.modules.auth.session_cookies import HEADER, csrf_token
 from backend.modules.auth.tokens import issuer_of
-from backend.modules.auth.web import HEADER, csrf_token
 from tests.actors import PASSWORD, Actor, Client
 from tests.applications import make_context
 from tests.sessions import (

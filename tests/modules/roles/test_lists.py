@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from backend.core.context import Context
-from backend.core.permissions import Feature
+from backend.core.features import Feature
 from backend.modules.roles.models import Role
 from tests.actors import Actor
 from tests.applications import MODULES

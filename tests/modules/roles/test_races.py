@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from backend.core.permissions import Feature
+from backend.core.features import Feature
 from backend.core.principal import SYSTEM
 from backend.modules.roles.models import Role
 from backend.modules.roles.service import sync

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from backend.core.context import Context
-from backend.core.permissions import Feature
+from backend.core.features import Feature
 from backend.core.principal import SYSTEM
 from backend.modules.roles.service import sync
 from backend.modules.roles.startup import sync_on_start

@@ -7,7 +7,7 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
-from backend.core.hashing.hash_queue import MAX_WAITING
+from backend.core.hash_scheduling.hash_queue import MAX_WAITING
 from backend.modules.users.passwords import PasswordHasher, hasher_of, hashing
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import fill_queue

@@ -9,8 +9,8 @@ import pytest
 
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
-from backend.core.hashing import hash_queue
-from backend.core.hashing.hash_queue import MAX_WAITING, TURNS_IN_A_ROW, HashQueue, Lane
+from backend.core.hash_scheduling import hash_queue
+from backend.core.hash_scheduling.hash_queue import MAX_WAITING, TURNS_IN_A_ROW, HashQueue, Lane
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import guess_as, start_hash, threads_of, waiting_sign_ins
 

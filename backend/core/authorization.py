@@ -40,7 +40,7 @@ class Policy:
     def __str__(self) -> str:
         return self.permission or self.kind
 
-    async def admit(self, request: Request) -> None:
+    async def authorize(self, request: Request) -> None:
         """Authenticate and count the request; raise an error unless the caller is permitted."""
         context = context_of(request)
         principal = None

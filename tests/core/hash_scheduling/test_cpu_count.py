@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from backend.core.hashing.cpu_count import usable_processors
+from backend.core.hash_scheduling.cpu_count import usable_processors
 
 HERE = len(os.sched_getaffinity(0))
-PRINT = "from backend.core.hashing.cpu_count import usable_processors; print(usable_processors())"
+PRINT = (
+    "from backend.core.hash_scheduling.cpu_count import usable_processors; "
+    "print(usable_processors())"
+)
 POOL = (
-    "from backend.core.hashing.hash_threads import hashing_threads; "
+    "from backend.core.hash_scheduling.hash_threads import hashing_threads; "
     "print(hashing_threads().executor._max_workers)"
 )
 

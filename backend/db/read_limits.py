@@ -24,7 +24,7 @@ class _Caller:
     reads: int = 0
 
 
-class Share:
+class PerCallerLimiter:
     """So many places for reads, of which each caller holds one at a time.
 
     A read waits at most `wait` seconds for the caller's other reads, and as long for a place.

@@ -34,7 +34,7 @@ def shared_mailbox(email: str) -> str | None:
     return f"{name}@{domain}" if name and plus else None
 
 
-def is_its_own(token: MailedToken, account: Account | None) -> bool:
+def counts_account_only(token: MailedToken, account: Account | None) -> bool:
     """Whether the mails of this account alone count, and not those to others at its mailbox.
 
     Mails to other accounts must not use up the recovery of a verified account, and an
@@ -45,12 +45,12 @@ def is_its_own(token: MailedToken, account: Account | None) -> bool:
     return token.purpose == "reset" and account is not None and account.is_verified
 
 
-async def has_room(
+async def within_limit(
     context: Context, session: AsyncSession, token: MailedToken, account: Account | None
 ) -> bool:
     """Whether one more mail of this kind may leave. `account` is the one that asked, if any.
 
-    The transaction holds the mailbox by `tokens.take_turn`, and the account.
+    The transaction holds the mailbox by `tokens.lock_mailbox`, and the account.
     """
     if context.limits is None:
         return True
@@ -59,14 +59,16 @@ async def has_room(
     own: ColumnElement[bool] = false()
     if account is not None and token.purpose != "email_change":
         own = col(MailedToken.user_id) == account.user_id
-    mailbox: ColumnElement[bool] = false() if is_its_own(token, account) else _to_mailbox(token)
+    mailbox: ColumnElement[bool] = (
+        false() if counts_account_only(token, account) else _to_mailbox(token)
+    )
     left = select(func.count().filter(own), func.count().filter(mailbox)).where(
         or_(own, mailbox), col(MailedToken.purpose).in_(kinds), _lately()
     )
     return max((await session.exec(left)).one()) < MAILS.limit
 
 
-async def spend_on_notice(
+async def consume_for_notice(
     context: Context, session: AsyncSession, kind: str, email: str, mail_id: str
 ) -> bool:
     """Whether this notice may leave for an address that its account has not verified.
@@ -78,7 +80,7 @@ async def spend_on_notice(
     id = uuid5(NAMESPACE_OID, mail_id)
     if await session.get(MailedToken, id) is not None:
         return True
-    trace = trace_of(kind, email, id)
+    trace = counter_row(kind, email, id)
     left = select(func.count()).where(
         _to_mailbox(trace), col(MailedToken.purpose) == kind, _lately()
     )
@@ -89,7 +91,7 @@ async def spend_on_notice(
     return True
 
 
-def trace_of(kind: str, email: str, id: UUID) -> MailedToken:
+def counter_row(kind: str, email: str, id: UUID) -> MailedToken:
     """A row that says that a mail of this kind leaves for the address now. It opens nothing.
 
     It belongs to no account, so it counts for the mailbox also when the account is deleted.

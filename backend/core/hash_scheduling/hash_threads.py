@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_info
-from backend.core.hashing.cpu_count import usable_processors
-from backend.core.hashing.hash_queue import HashQueue, Lane
+from backend.core.hash_scheduling.cpu_count import usable_processors
+from backend.core.hash_scheduling.hash_queue import HashQueue, Lane
 
 # Bits of the IPv6 prefix of one site (RFC 6177). With /64 networks, one site could get 65,536
 # shares.

@@ -28,35 +28,35 @@ class InvalidBody:
     sent: Mapping[str, Any]
 
 
-Rule = Callable[[InvalidBody], Awaitable[list[FieldError]]]
+BodyCheck = Callable[[InvalidBody], Awaitable[list[FieldError]]]
 
 
 @dataclass(frozen=True)
 class BodyRule:
     """A dependency that declares the rule of a route; see `also_checks`."""
 
-    rule: Rule
+    body_check: BodyCheck
 
     async def __call__(self) -> None:
         """Do nothing: the service checks bodies without errors of type."""
 
 
-def also_checks(rule: Rule) -> Any:
-    """Return a dependency for `dependencies=` that adds the errors of `rule` to those of the types.
+def also_checks(body_check: BodyCheck) -> Any:
+    """Return a dependency for `dependencies=` that adds the errors of `body_check` to others.
 
     The client then gets all errors of a form in one response. The rule must return the same errors
     as the service does for a body without errors of type, and must not hash or change anything.
     """
-    return Depends(BodyRule(rule))
+    return Depends(BodyRule(body_check))
 
 
-def rule_of(dependant: Dependant) -> Rule | None:
+def body_check_of(dependant: Dependant) -> BodyCheck | None:
     calls = (dependency.call for dependency in dependant.dependencies)
-    return next((call.rule for call in calls if isinstance(call, BodyRule)), None)
+    return next((call.body_check for call in calls if isinstance(call, BodyRule)), None)
 
 
 async def further_errors(
-    rule: Rule, request: Request, type_errors: Sequence[Any], body: Any
+    body_check: BodyCheck, request: Request, type_errors: Sequence[Any], body: Any
 ) -> list[dict[str, Any]]:
     """Return the errors of the rule in members without errors of type."""
     if not isinstance(body, dict | FormData) or any(
@@ -66,7 +66,7 @@ async def further_errors(
     invalid = {error["loc"][1] for error in type_errors if len(error["loc"]) > 1}
     sent = {name: value for name, value in body.items() if name not in invalid}
     caller = request.scope.get("principal")
-    errors = await rule(InvalidBody(context_of(request), caller, request.path_params, sent))
+    errors = await body_check(InvalidBody(context_of(request), caller, request.path_params, sent))
     further = [
         {"loc": tuple(error.field.split(".")), "type": error.code, "msg": error.message}
         for error in errors

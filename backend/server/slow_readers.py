@@ -20,7 +20,7 @@ KERNEL_SECONDS = 5
 _RESET = struct.pack("ii", 1, 0)
 
 
-class SendingProtocol(HttpToolsProtocol):
+class SlowReaderProtocol(HttpToolsProtocol):
     """Gives up connections whose client does not read. No timer runs for those that do.
 
     uvicorn hands an answer to the transport as a whole, whether or not the client reads it.
@@ -104,14 +104,14 @@ class SendingProtocol(HttpToolsProtocol):
     def _look_later(self) -> None:
         self._stop_looking()
         seconds = min(self._seconds_left(), self.bounds.write_seconds / LOOKS)
-        self._reader_timer = self.loop.call_later(seconds, self._look_at_reader)
+        self._reader_timer = self.loop.call_later(seconds, self._check_reader)
 
     def _stop_looking(self) -> None:
         if self._reader_timer is not None:
             self._reader_timer.cancel()
         self._reader_timer = None
 
-    def _look_at_reader(self) -> None:
+    def _check_reader(self) -> None:
         if self._seconds_left() > 0.001:
             self._look_later()
         else:
@@ -125,14 +125,14 @@ class SendingProtocol(HttpToolsProtocol):
         others = [
             each
             for each in self.connections
-            if isinstance(each, SendingProtocol) and each.flow.write_paused
+            if isinstance(each, SlowReaderProtocol) and each.flow.write_paused
             if not each.given_up and each is not self
         ]
         sizes = (each.transport.get_write_buffer_size() for each in (self, *others))
         excess = sum(sizes) - self.bounds.unread_bytes
         if excess <= 0:
             return
-        for each in sorted(others, key=SendingProtocol.speed):
+        for each in sorted(others, key=SlowReaderProtocol.speed):
             excess -= each.unread_bytes
             each.give_up()
             if excess <= 0:
