@@ -1,6 +1,6 @@
 """The composition root: settings, then modules, then the application.
 
-The only module with a global: `uvicorn backend.main:app` needs a name to find.
+The only module with a global application, which `uvicorn backend.main:app` needs.
 """
 
 import sys
@@ -16,7 +16,7 @@ from backend.core.settings import SettingsError, load_settings
 
 
 def compose() -> tuple[Context, tuple[Module, ...]]:
-    """The context and the modules this process runs on, from the environment."""
+    """Create the context of this process from the environment; return it and the modules."""
     modules = discover()
     loaded = load_settings(module.settings for module in modules if module.settings)
     return create_context(modules, loaded), modules

@@ -1,4 +1,4 @@
-"""E-mail addresses and usernames: the key by which they are unique and found."""
+"""The key by which e-mail addresses and usernames are unique and looked up."""
 
 import unicodedata
 from contextlib import suppress
@@ -7,15 +7,15 @@ from backend.addresses.email_addresses import normal_email
 
 
 def name_key(name: str) -> str:
-    """The key of an e-mail address or username: the same for all its spellings.
+    """Return the key of an e-mail address or username, which is the same for all its spellings.
 
-    NFC, Unicode case folding, NFC; the domain of an address in its Unicode form. Computed here and
-    not by the database, whose `lower()` depends on its locale. Applying it twice changes nothing.
-    A key may have three times as many characters as the name. It is stable between versions of
-    Unicode, because addresses hold assigned characters only and the folding of these never changes.
+    NFC, Unicode case folding, NFC, with the domain of an address in its Unicode form. The function
+    is idempotent. The database cannot compute it, because its `lower()` depends on its locale. A
+    key can have three times as many characters as the name. It is stable between versions of
+    Unicode, because addresses contain assigned characters only, whose folding never changes.
     """
     name = name.strip()
-    # Validating an address costs a hundred times as much as folding, and changes nothing else here.
+    # Validating an address takes a hundred times as long as folding; plain names do not need it.
     if not name.isascii() or "xn--" in name.lower():
         with suppress(ValueError):
             name = normal_email(unicodedata.normalize("NFC", name))
@@ -23,7 +23,7 @@ def name_key(name: str) -> str:
 
 
 def folded(text: str) -> str:
-    """The text without regard to case and composition, as Unicode defines it."""
+    """Return the text in Unicode's case folding and NFC."""
     composed = unicodedata.normalize("NFC", text)
-    # Folding may decompose what it folds.
+    # Folding can decompose characters.
     return unicodedata.normalize("NFC", composed.casefold())

@@ -1,4 +1,4 @@
-"""Host names: how `ALLOWED_HOSTS` is read, and which `Host` of a request it admits."""
+"""Host names: the entries of `ALLOWED_HOSTS`, and the `Host` headers that they match."""
 
 import re
 from collections.abc import Callable, Collection
@@ -8,16 +8,16 @@ import idna
 
 LAST_PORT = 65_535
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
-# Browsers take a name whose last part is a number for an IPv4 address.
+# Browsers parse a name whose last part is a number as an IPv4 address.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _HEADER = re.compile(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 
 
 def read_host(text: str) -> str:
-    """One entry of `ALLOWED_HOSTS` in its one spelling: `api.example.com`, `*.example.com`, `[::1]`
-    or `*`. A port and a dot at the end do not matter and are left out.
+    """Normalize an entry of `ALLOWED_HOSTS`: `api.example.com`, `*.example.com`, `[::1]` or `*`.
 
-    `ValueError` that says what is wrong with the entry, without repeating it.
+    A port and a dot at the end are removed. Raise `ValueError` with the problem of an invalid
+    entry, without the entry itself.
     """
     if text == "*":
         return text
@@ -42,21 +42,21 @@ def read_host(text: str) -> str:
 
 
 def split_port(text: str) -> tuple[str, str]:
-    """`name:port` in two; the port is empty where there is none."""
+    """Split `name:port`; the port is empty if there is none."""
     name, colon, port = text.rpartition(":")
     return (name, port) if colon and not text.endswith("]") else (text, "")
 
 
 def check_port(port: str) -> None:
-    """`ValueError` unless this is a port, or empty."""
+    """Raise `ValueError` unless this is a port, or empty."""
     if port and not (port.isascii() and port.isdecimal() and 1 <= int(port) <= LAST_PORT):
         raise ValueError(f"has a port that is not a number from 1 to {LAST_PORT}")
 
 
 def canonical_host(host: str) -> str:
-    """A host name or address as browsers send it: in lower case and ASCII, IPv6 in brackets.
+    """Return a host name or address as browsers send it: lower case, ASCII, IPv6 in brackets.
 
-    `ValueError` for anything else, without repeating it.
+    Raise `ValueError` if it is invalid, without the host itself.
     """
     if "*" in host:
         raise ValueError("has a wildcard")
@@ -78,10 +78,10 @@ def canonical_host(host: str) -> str:
 
 
 def admission(allowed: Collection[str], *, local_only: bool) -> Callable[[str], bool] | None:
-    """The function that tells whether `host_of` a request may be answered; None: any may.
+    """Return the predicate for hosts to serve, or None if all are served.
 
-    `allowed` are entries of `read_host`. Without any, `local_only` admits the hosts of
-    `is_local_host` alone.
+    `allowed` are results of `read_host`. If it is empty and `local_only`, the predicate is
+    `is_local_host`.
     """
     if not allowed:
         return is_local_host if local_only else None
@@ -93,11 +93,11 @@ def admission(allowed: Collection[str], *, local_only: bool) -> Callable[[str], 
 
 
 def host_of(header: str) -> str:
-    """The host in a `Host` header, without port and dot at the end; empty if there is none."""
-    found = _HEADER.fullmatch(header.lower())
-    if found is None:
+    """Return the host in a `Host` header, without port and final dot; empty if invalid."""
+    match = _HEADER.fullmatch(header.lower())
+    if match is None:
         return ""
-    host = found[1]
+    host = match[1]
     if host.startswith("["):
         try:
             return canonical_host(host)
@@ -108,9 +108,9 @@ def host_of(header: str) -> str:
 
 
 def is_local_host(host: str) -> bool:
-    """Whether no stranger's DNS can make this host name mean this machine (DNS rebinding).
+    """Return whether this is an address, a name without a dot, or a name below `localhost`.
 
-    Those are addresses, names without a dot, and names below `localhost`.
+    No public DNS server can resolve these names, so DNS rebinding cannot use them.
     """
     return bool(host) and ("." not in host or host.endswith(".localhost") or _is_address(host))
 

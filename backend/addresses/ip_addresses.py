@@ -1,4 +1,4 @@
-"""IP addresses: their usual spelling, and the key that requests of one client share."""
+"""IP addresses: their canonical form, and the key of a client for rate limits."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -8,21 +8,21 @@ IPV6_NETWORK = 64
 
 @lru_cache(4096)
 def plain_address(text: str) -> str | None:
-    """An IP address in its usual spelling, as it is counted and written down; else None."""
+    """Return an IP address in its canonical form, or None if it is invalid."""
     try:
         address = ip_address(text)
-        # A socket that takes both kinds writes the old kind in the form of the new.
+        # A socket for both versions represents IPv4 addresses as IPv6 addresses.
         return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
-        # Some servers put into it whatever a forwarding header says.
+        # Some servers use the value of a forwarding header without validation.
         return None
 
 
 @lru_cache(1024)
 def address_key(ip: str | None, *, network: int = IPV6_NETWORK) -> str:
-    """The key of a caller's address, or of its network: a household has 2^64 addresses of IPv6.
+    """Return the key of an IPv4 address, or of an IPv6 network, as one client has 2^64 addresses.
 
-    `network` is the length of their common prefix in bits.
+    `network` is the length of the network's prefix in bits.
     """
     if ip is None:
         return "unknown"

@@ -1,4 +1,4 @@
-"""Prefixes of paths, below which a proxy serves an application."""
+"""Path prefixes below which a proxy serves an application."""
 
 import re
 
@@ -7,6 +7,6 @@ _MAX_PREFIX = 200
 
 
 def parse_prefix(text: str) -> str | None:
-    """A prefix of paths without the slash at its end; None for what is no plain path."""
+    """Return a path prefix without a slash at the end, or None if it is invalid."""
     prefix = text.removesuffix("/")
     return prefix if len(prefix) <= _MAX_PREFIX and _PREFIX.fullmatch(prefix) else None

@@ -1,4 +1,4 @@
-"""URLs of servers that hold a password: checked so that no message ever shows a part of it."""
+"""Validation of URLs with passwords; no error message contains a part of the URL."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _DATABASE_PARAMETER = re.compile(r"[a-z_]+=.*", re.DOTALL)
 
 
 def check_database_url(url: str) -> None:
-    """`ValueError` unless it is a URL of PostgreSQL, which may name several hosts."""
+    """Raise `ValueError` unless it is a URL of PostgreSQL, with one or several hosts."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql://")
     check_escapes(url, is_parameter=_DATABASE_PARAMETER.fullmatch)
@@ -23,12 +23,12 @@ def check_database_url(url: str) -> None:
         for port in ports:
             check_port(port)
     except (psycopg.ProgrammingError, ValueError):
-        # The driver's own words would repeat a piece of the URL, perhaps of the password.
+        # The driver's message would contain a part of the URL, perhaps of the password.
         raise ValueError("must be like postgresql://user:password@host:5432/name") from None
 
 
 def check_redis_url(url: str) -> None:
-    """`ValueError` unless it is a URL of Redis."""
+    """Raise `ValueError` unless it is a URL of Redis."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
     check_escapes(url)
@@ -39,10 +39,10 @@ def check_redis_url(url: str) -> None:
 
 
 def check_escapes(url: str, *, is_parameter: Callable[[str], object] = lambda _: False) -> None:
-    """`ValueError` if a special character of the user's name or password is not escaped.
+    """Raise `ValueError` if a special character of the user name or password is not escaped.
 
-    Readers of URLs end the password at different ones of these characters, and take what follows
-    for a host, which messages show. `is_parameter` says which parts of the query may hold `@`.
+    Parsers differ in which of these characters ends the password, and treat the rest as a host,
+    which error messages contain. `is_parameter` returns whether a part of the query may contain @.
     """
     scheme, _, rest = url.partition("://")
     end = re.search(r"[/?#]|$", rest)

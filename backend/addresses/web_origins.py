@@ -1,4 +1,4 @@
-"""Origins of web pages, as browsers send them in the header `Origin` (RFC 6454)."""
+"""Origins of web pages, in the form of the header `Origin` (RFC 6454)."""
 
 import re
 from collections.abc import Collection
@@ -7,21 +7,21 @@ from backend.addresses.host_names import canonical_host, check_port, split_port
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
-# Front ends in development run on ports of their own, as Vite and Next.js do.
+# The development servers of front ends, such as Vite and Next.js, have ports of their own.
 _LOCAL = re.compile(r"http://(?:localhost|127\.0\.0\.1)(?::[1-9][0-9]{0,4})?")
 
 
 def read_origin(text: str) -> str:
-    """One entry of `CORS_ORIGINS` in the spelling of browsers: `https://app.example.com`, or `*`.
+    """Normalize an entry of `CORS_ORIGINS`, such as `https://app.example.com`, or `*`.
 
-    `ValueError` that says what is wrong with the entry, without repeating it.
+    Raise `ValueError` with the problem of an invalid entry, without the entry itself.
     """
     if text == "*":
         return text
-    found = _SCHEME.fullmatch(text)
-    if found is None:
+    match = _SCHEME.fullmatch(text)
+    if match is None:
         raise ValueError("has no scheme")
-    scheme, rest = found[1].lower(), found[2].removesuffix("/")
+    scheme, rest = match[1].lower(), match[2].removesuffix("/")
     if scheme not in DEFAULT_PORTS:
         raise ValueError("has a scheme other than http and https")
     if wrong := re.search(r"[/\\?#@]", rest):
@@ -35,9 +35,9 @@ def read_origin(text: str) -> str:
 
 
 def allows_origin(origin: str, listed: Collection[str], *, local: bool) -> bool:
-    """Whether pages of this origin may call: it is listed, or one of this machine's if `local`.
+    """Return whether the origin is listed, or if `local`, is an origin of this machine.
 
-    `*` lists every origin but `null`, which stands for any sandboxed page.
+    `*` includes every origin except `null`, which is that of any sandboxed page.
     """
     if origin in listed or ("*" in listed and origin != "null"):
         return True

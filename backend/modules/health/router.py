@@ -14,19 +14,19 @@ VERSION = version("trellis")
 
 @router.get("")
 async def health() -> Health:
-    """Which version is running."""
+    """Return the running version."""
     return Health(version=VERSION)
 
 
 @router.get("/live")
 async def live() -> Liveness:
-    """Whether the process answers. Touches nothing else: restart it when this fails."""
+    """Return that the process responds. It needs no other service: restart it if this fails."""
     return Liveness()
 
 
 @router.get("/ready", responses={503: {"model": Readiness, "description": "Not ready."}})
 async def ready(context: CurrentContext, response: Response) -> Readiness:
-    """Whether requests should be sent here. 503 also while draining before a stop."""
+    """Return whether the process is ready for requests. 503 also while it drains before a stop."""
     result = await service.readiness(context)
     if result.status not in ("ok", "degraded"):
         response.status_code = 503

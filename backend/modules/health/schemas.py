@@ -18,8 +18,8 @@ class Liveness(Schema):
 
 class Check(Schema):
     status: Status
-    latency_ms: float = Field(description="How long the check took.")
-    detail: str | None = Field(None, description="What is wrong, if anything is.")
+    latency_ms: float = Field(description="Duration of the check.")
+    detail: str | None = Field(None, description="The problem, if there is one.")
 
 
 class Readiness(Schema):

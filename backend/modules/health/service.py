@@ -1,4 +1,4 @@
-"""Whether requests should be sent here."""
+"""Readiness of the process."""
 
 import asyncio
 import time
@@ -14,9 +14,9 @@ from backend.db.schema.history import HistoryError
 from backend.db.schema.migrations import current_revision, revisions
 from backend.modules.health.schemas import Check, Readiness, Status
 
-# As it was when this process started: what is copied beside it later is not its own.
+# Read once, because files of a newer release may be copied into the folder later.
 _history = cache(revisions)
-# The parameter is on during recovery, and where an operator has set it for the whole server.
+# The parameter is on during recovery, and if an operator has set it for the whole server.
 _PING = Query(
     select(
         func.current_setting(MARK, True).label("session"),
@@ -24,12 +24,12 @@ _PING = Query(
     )
 )
 PATIENCE_SECONDS = 3
-READ_ONLY = "The database takes no writes: it is a standby, or read-only."
+READ_ONLY = "The database accepts no writes: it is a standby, or read-only."
 POOLED = f"DATABASE_URL leads to a pooler that keeps no session: {REMEDY}."
 
 
 async def readiness(context: Context) -> Readiness:
-    """All checks at once. Without this module's own nothing works; a manifest's only degrade."""
+    """Run all checks concurrently. The status is `degraded` if only checks of manifests fail."""
     own: dict[str, ReadinessCheck] = {
         "database": _database,
         "migrations": _migrations,
@@ -40,12 +40,12 @@ async def readiness(context: Context) -> Readiness:
         name: _run(check, context, failed="degraded") for name, check in context.checks.items()
     }
     checks = dict(zip(runs, await asyncio.gather(*runs.values()), strict=True))
-    found = {check.status for check in checks.values()}
-    if "error" in found:
+    statuses = {check.status for check in checks.values()}
+    if "error" in statuses:
         return Readiness(status="error", checks=checks)
     if context.state.draining:
         return Readiness(status="draining", checks=checks)
-    return Readiness(status="degraded" if "degraded" in found else "ok", checks=checks)
+    return Readiness(status="degraded" if "degraded" in statuses else "ok", checks=checks)
 
 
 async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Check:
@@ -55,23 +55,23 @@ async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Ch
         async with asyncio.timeout(PATIENCE_SECONDS):
             await check(context)
     except PoolerError:
-        # Its own words name the host.
+        # Its own message contains the host.
         detail = POOLED
     except (NotReadyError, EncodingError) as error:
         detail = str(error)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
-        # A driver's message names hosts and users; its type is enough here.
+    except Exception as error:  # noqa: BLE001  # any error is a result of the check
+        # A driver's message contains hosts and users, so use only its type.
         detail = type(error).__name__
     elapsed = round((time.perf_counter() - started) * 1000, 2)
     return Check(status=failed if detail else "ok", latency_ms=elapsed, detail=detail)
 
 
 async def _database(context: Context) -> None:
-    found = await context.database.primary.first(_PING)
-    assert found is not None
-    if context.settings.database_pooler == "session" and not found["session"]:
+    row = await context.database.primary.first(_PING)
+    assert row is not None
+    if context.settings.database_pooler == "session" and not row["session"]:
         raise NotReadyError(POOLED)
-    if found["read_only"] == "on":
+    if row["read_only"] == "on":
         raise NotReadyError(READ_ONLY)
 
 
@@ -81,11 +81,11 @@ async def _migrations(context: Context) -> None:
         newest, known = _history()
     except HistoryError as error:
         raise NotReadyError(str(error)) from None
-    # A revision this code does not know is a newer one's: a rolling update migrates first.
+    # An unknown revision is that of a newer release: a rolling update migrates first.
     if current is None or (current in known and current != newest):
         raise NotReadyError("The schema is not at the newest revision: run `backend db upgrade`.")
 
 
 async def _startup(context: Context) -> None:
     if not context.state.started:
-        raise NotReadyError("Startup work is not done yet.")
+        raise NotReadyError("Startup work is not complete yet.")

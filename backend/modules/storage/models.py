@@ -7,9 +7,10 @@ from backend.db.base import Base
 
 
 class StoredBytes(Base, table=True):
-    """Bytes that a user stores are the sum over their rows, of which a single one may be negative.
+    """A part of the bytes that a user stores, which are the sum over all slots.
 
-    Several, so that parallel writes of one user do not wait for each other.
+    Several slots prevent concurrent writes of one user from waiting for each other. A single slot
+    can be negative.
     """
 
     __tablename__ = "stored_bytes"

@@ -1,7 +1,7 @@
-"""The quota of what each user stores.
+"""The storage quota of each user.
 
-A service calls `keep` before each change of a row of its own that may be large, in the transaction
-of that change.
+A service calls `keep` before each change of a row that can be large, in the transaction of the
+change.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from backend.modules.storage.models import StoredBytes
 from backend.modules.storage.settings import StorageSettings
 
 Texts = Sequence[str | None]
-# The row around such texts takes as much. Writing them takes no further statement.
+# Smaller texts are not counted, which saves a statement; the rest of a row takes as much.
 UNCOUNTED_BYTES = 256
 
-# A connection has one transaction at a time, so those of one server hardly ever share a slot.
+# Concurrent transactions have different server processes, so they rarely share a slot.
 _COUNT = (
     text(
         """
@@ -52,12 +52,11 @@ async def update_usage(
     old: Texts = (),
     new: Texts = (),
 ) -> None:
-    """Count the texts of one row of this user, `new` in the place of `old`.
+    """Count the texts `new` of a row of this user in place of `old`.
 
-    Only for the service that owns the row, which passes `SYSTEM`.
-
-    `StorageQuotaExceededError` if there are more and the user then stores more than the quota;
-    parallel writes may exceed it by one row each. Small texts take no statement.
+    Only the service that owns the row may call this; it passes `SYSTEM`. Raise
+    `StorageQuotaExceededError` if the texts grow and the user then exceeds the quota; concurrent
+    writes can exceed it by one row each. Small texts take no statement.
     """
     by.must_be_system()
     change = _counted(new) - _counted(old)
@@ -71,5 +70,5 @@ async def update_usage(
 
 
 def _counted(texts: Texts) -> int:
-    size = sum(len(each.encode()) for each in texts if each)
+    size = sum(len(item.encode()) for item in texts if item)
     return size if size > UNCOUNTED_BYTES else 0
