@@ -48,7 +48,7 @@ async def fill_queue(context: Context, release: threading.Event) -> list[asyncio
     sign_ins = threads_of(context) + MAX_WAITING["sign-in"]
     known = [f"203.0.113.{each}" for each in range(MAX_WAITING["known"])]
     for client in known:
-        hasher_of(context).threads.queue.remember(client, verified=True)
+        hasher_of(context).threads.queue.record_result(client, verified=True)
     return [
         *[await start_hash(context, f"192.0.2.{each}", release) for each in range(sign_ins)],
         *[await start_hash(context, client, release) for client in known],

@@ -8,33 +8,33 @@ from typing import Literal, TypeVar
 
 from backend.core.errors import ServiceUnavailableError
 
-# Registrations need no account, so they have a lane of their own. Sign-ins have three: of clients
-# that sent a right password lately, of unknown clients, and of clients that sent wrong ones only. A
-# flood from many networks usually knows no password.
+# Registrations need no account, so they have a lane of their own. Sign-ins have three lanes: of
+# clients that recently sent a correct password, of new clients, and of clients that sent wrong
+# passwords only. Floods from many networks usually have no correct password.
 Lane = Literal["known", "sign-in", "guess", "registration"]
-# More waiting hashes than this would exceed the patience of clients. In the order of service.
+# More waiting hashes than this would exceed the timeouts of clients. In the order of priority.
 MAX_WAITING: dict[Lane, int] = {"known": 64, "sign-in": 64, "guess": 64, "registration": 32}
 # After this many hashes of a lane in a row the next hash is of a later lane, so that a flood in one
 # lane does not stop the others.
-TURNS_IN_A_ROW = 4
-# A client remains known for this many wrong passwords after a right one, because many people may
+MAX_IN_A_ROW = 4
+# A client remains known for this many wrong passwords after a correct one, because many users may
 # share its network.
-FORGIVEN = 2
-# The number of clients that are remembered. Each of them has cost a hash.
-MAX_REMEMBERED = 16_384
+TOLERATED_FAILURES = 2
+# The number of clients whose results are kept. Each entry has cost its client a hash.
+MAX_RECORDED = 16_384
 
 T = TypeVar("T")
-Turn = asyncio.Future[None]
-# By client, in the order of their next turns.
-Waiting = OrderedDict[str, deque[Turn]]
+Place = asyncio.Future[None]
+# The waiting hashes by client, in the order in which the clients are served.
+Waiting = OrderedDict[str, deque[Place]]
 
 
 class HashQueue:
     """Distributes the threads of an executor among waiting callers, in one event loop.
 
-    In each lane clients take turns, however many hashes of each are waiting. In a full lane the
-    client with the most waiting hashes loses its newest one.
-    The lane of a sign-in depends on the earlier results that `remember` recorded for its client.
+    The clients of a lane are served alternately, however many hashes of each are waiting. In a full
+    lane the client with the most waiting hashes loses its newest one. The lane of a sign-in depends
+    on its client's earlier results; see `record_result`.
     """
 
     def __init__(self, executor: Executor, threads: int) -> None:
@@ -42,9 +42,9 @@ class HashQueue:
         self._free = threads
         self._lanes: dict[Lane, Waiting] = {lane: OrderedDict() for lane in MAX_WAITING}
         self._in_a_row: dict[Lane, int] = dict.fromkeys(MAX_WAITING, 0)
-        # By client, the wrong passwords after which it is still known; -1 for a client that sent
-        # wrong ones only. The latest client is last.
-        self._forgiven: OrderedDict[str, int] = OrderedDict()
+        # By client, the number of wrong passwords for which it remains known; -1 for a client that
+        # sent wrong passwords only. The latest client is last.
+        self._tolerated: OrderedDict[str, int] = OrderedDict()
 
     async def run(self, work: Callable[[], T], client: str, lane: Lane) -> T:
         """Return the result of `work`; raise `ServiceUnavailableError` if the lane is full."""
@@ -59,52 +59,52 @@ class HashQueue:
         running.add_done_callback(lambda _: self._hand_over())
         return await asyncio.shield(running)
 
-    def remember(self, client: str, *, verified: bool) -> None:
-        """Record whether a sign-in of the client had the right password."""
-        left = self._forgiven.pop(client, 0)
-        self._forgiven[client] = FORGIVEN if verified else max(left - 1, -1)
-        if len(self._forgiven) > MAX_REMEMBERED:
-            self._forgiven.popitem(last=False)
+    def record_result(self, client: str, *, verified: bool) -> None:
+        """Record whether a sign-in of the client had the correct password."""
+        remaining = self._tolerated.pop(client, 0)
+        self._tolerated[client] = TOLERATED_FAILURES if verified else max(remaining - 1, -1)
+        if len(self._tolerated) > MAX_RECORDED:
+            self._tolerated.popitem(last=False)
 
     def _lane_of(self, client: str) -> Lane:
-        left = self._forgiven.get(client)
-        if left is None:
+        remaining = self._tolerated.get(client)
+        if remaining is None:
             return "sign-in"
-        return "known" if left >= 0 else "guess"
+        return "known" if remaining >= 0 else "guess"
 
     async def _wait_for_thread(self, client: str, lane: Lane) -> None:
         waiting = self._lanes[lane]
         if sum(map(len, waiting.values())) >= MAX_WAITING[lane]:
             _make_room(waiting, client)
-        turn: Turn = asyncio.get_running_loop().create_future()
-        waiting.setdefault(client, deque()).append(turn)
+        future: Place = asyncio.get_running_loop().create_future()
+        waiting.setdefault(client, deque()).append(future)
         try:
-            await turn
+            await future
         except asyncio.CancelledError:
-            if turn.cancelled():
-                _leave(waiting, client, turn)
-            elif turn.exception() is None:
+            if future.cancelled():
+                _leave(waiting, client, future)
+            elif future.exception() is None:
                 self._hand_over()
             raise
 
     def _hand_over(self) -> None:
         """Give a free thread to the next caller."""
         while waiting := self._next_lane():
-            client, turns = waiting.popitem(last=False)
-            turn = turns.popleft()
-            if turns:
-                waiting[client] = turns
+            client, futures = waiting.popitem(last=False)
+            future = futures.popleft()
+            if futures:
+                waiting[client] = futures
             # The caller may have been cancelled in the meantime.
-            if not turn.done():
-                turn.set_result(None)
+            if not future.done():
+                future.set_result(None)
                 return
         self._free += 1
 
     def _next_lane(self) -> Waiting:
         """Return the lane to serve next; it is empty if no caller waits."""
-        left = [lane for lane, waiting in self._lanes.items() if waiting]
+        busy = [lane for lane, waiting in self._lanes.items() if waiting]
         for lane, waiting in self._lanes.items():
-            if waiting and (self._in_a_row[lane] < TURNS_IN_A_ROW or lane == left[-1]):
+            if waiting and (self._in_a_row[lane] < MAX_IN_A_ROW or lane == busy[-1]):
                 self._in_a_row[lane] += 1
                 return waiting
             self._in_a_row[lane] = 0
@@ -124,9 +124,9 @@ def _make_room(waiting: Waiting, client: str) -> None:
         newest.set_exception(ServiceUnavailableError())
 
 
-def _leave(waiting: Waiting, client: str, turn: Turn) -> None:
-    turns = waiting.get(client)
-    if turns and turn in turns:
-        turns.remove(turn)
-        if not turns:
+def _leave(waiting: Waiting, client: str, future: Place) -> None:
+    futures = waiting.get(client)
+    if futures and future in futures:
+        futures.remove(future)
+        if not futures:
             del waiting[client]

@@ -47,7 +47,7 @@ class HashingThreads:
     async def compare(self, work: Callable[[], bool]) -> bool:
         """Run a comparison of passwords, and record the result for the priority of its client."""
         verified = await self.run(work)
-        self.queue.remember(_client(), verified=verified)
+        self.queue.record_result(_client(), verified=verified)
         return verified
 
 

@@ -10,7 +10,7 @@ import pytest
 from backend.core.context import Context
 from backend.core.errors import ServiceUnavailableError
 from backend.core.hash_scheduling import hash_queue
-from backend.core.hash_scheduling.hash_queue import MAX_WAITING, TURNS_IN_A_ROW, HashQueue, Lane
+from backend.core.hash_scheduling.hash_queue import MAX_IN_A_ROW, MAX_WAITING, HashQueue, Lane
 from tests.actors import PASSWORD, Actor, Client
 from tests.hashing import guess_as, start_hash, threads_of, waiting_sign_ins
 
@@ -62,10 +62,10 @@ async def test_a_sign_in_does_not_wait_behind_registrations(queue: Queue) -> Non
 
 
 async def test_registrations_have_turns_in_a_flood_of_sign_ins(queue: Queue) -> None:
-    for number in range(3 * TURNS_IN_A_ROW):
+    for number in range(3 * MAX_IN_A_ROW):
         await queue.join(f"s{number}")
     await queue.join("r", "registration")
-    assert (await queue.finish()).index("r") == TURNS_IN_A_ROW
+    assert (await queue.finish()).index("r") == MAX_IN_A_ROW
 
 
 async def test_whoever_has_most_makes_room_for_others(queue: Queue) -> None:
@@ -137,13 +137,13 @@ async def test_the_networks_of_one_site_share_a_turn(context: Context) -> None:
     assert [each for each in outcomes if each is not True] == [outcomes[-2]]
 
 
-def remember(queue: Queue, *outcomes: tuple[str, bool]) -> None:
+def record_result(queue: Queue, *outcomes: tuple[str, bool]) -> None:
     for client, verified in outcomes:
-        queue.hashes.remember(client, verified=verified)
+        queue.hashes.record_result(client, verified=verified)
 
 
 async def test_known_clients_come_first_and_those_who_guess_last(queue: Queue) -> None:
-    remember(queue, ("guess", False), ("known", True))
+    record_result(queue, ("guess", False), ("known", True))
     await queue.join("r", "registration")
     for client in ("guess", "new", "known"):
         await queue.join(client)
@@ -152,31 +152,31 @@ async def test_known_clients_come_first_and_those_who_guess_last(queue: Queue) -
 
 async def test_a_known_client_may_be_wrong_twice(queue: Queue) -> None:
     wrong, right = False, True
-    remember(queue, *(("a", each) for each in (right, wrong, wrong)))
-    remember(queue, *(("b", each) for each in (right, wrong, wrong, wrong)))
-    remember(queue, *(("c", each) for each in (wrong, wrong, right)))
+    record_result(queue, *(("a", each) for each in (right, wrong, wrong)))
+    record_result(queue, *(("b", each) for each in (right, wrong, wrong, wrong)))
+    record_result(queue, *(("c", each) for each in (wrong, wrong, right)))
     for client in ("b", "new", "a", "c"):
         await queue.join(client)
     assert await queue.finish() == ["a", "c", "new", "b"]
 
 
 async def test_every_lane_has_turns_in_a_flood_of_those_before(queue: Queue) -> None:
-    remember(queue, ("guess", False), *((f"k{number}", True) for number in range(60)))
+    record_result(queue, ("guess", False), *((f"k{number}", True) for number in range(60)))
     for number in range(60):
         await queue.join(f"k{number}")
     for client in ("new", "guess"):
         await queue.join(client)
     await queue.join("r", "registration")
     order = await queue.finish()
-    turns = TURNS_IN_A_ROW + 1
+    turns = MAX_IN_A_ROW + 1
     assert [order.index(each) // turns for each in ("new", "guess", "r")] == [0, 1, 2]
 
 
 async def test_so_many_clients_are_remembered(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hash_queue, "MAX_REMEMBERED", 2)
-    remember(queue, ("a", False), ("b", False), ("a", False), ("c", False))
+    monkeypatch.setattr(hash_queue, "MAX_RECORDED", 2)
+    record_result(queue, ("a", False), ("b", False), ("a", False), ("c", False))
     for client in "abc":
         await queue.join(client)
     assert await queue.finish() == list("bac")
