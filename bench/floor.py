@@ -104,7 +104,7 @@ class Floor:
                 queue.put_nowait(connection)
         recorder = Recorder()
         query = ListQuery(cursor_key=b"")
-        await fetch_page(recorder, ITEMS, query, only_owner=UUID(int=0))
+        await fetch_page(recorder, ITEMS, query, owner=UUID(int=0))
         self.list_statement = recorder.statement
         # The same garbage collection settings as in the application.
         gc.collect()
@@ -175,7 +175,7 @@ class Floor:
             if "items:admin" in permissions:
                 raise Refused(403)  # administrators' lists use another statement
             sql, parameters = self.list_statement
-            values = {**parameters, "only_owner": user_id, "page_limit": limit + 1}
+            values = {**parameters, "owner": user_id, "page_limit": limit + 1}
             cursor = await connection.execute(sql, values)
             rows = await cursor.fetchall()
         finally:
@@ -183,7 +183,7 @@ class Floor:
         header = next_cursor = None
         if len(rows) > limit:
             rows.pop()
-            binding = f'["items", ["-created_at"], {{"only_owner": "{user_id}"}}]'.encode()
+            binding = f'["items", ["-created_at"], {{"owner": "{user_id}"}}]'.encode()
             last = (rows[-1]["created_at"], rows[-1]["id"])
             next_cursor = encode_cursor(last, scope=binding, key=self.context.cursor_key)
             link = f'<{scope["path"]}?limit={limit}&cursor={next_cursor}>; rel="next"'

@@ -187,7 +187,7 @@ def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path
     jobs = project / "backend" / "modules" / "jobs" / "jobs.py"
     jobs.write_text(STUBBORN)
     for file, usual, short in (
-        ("core/attempts.py", "patience: float = 20", "patience: float = 0.1"),
+        ("worker/job_execution.py", "patience: float = 20", "patience: float = 0.1"),
         ("cli/worker.py", "LAST_SECONDS = 8", "LAST_SECONDS = 1"),
     ):
         path = project / "backend" / file
