@@ -23,9 +23,9 @@ def read_host(text: str) -> str:
         return text
     if "://" in text:
         raise ValueError("has a scheme")
-    if found := re.search(r"[/\\?#@]", text):
+    if wrong := re.search(r"[/\\?#@]", text):
         part = {"@": "user information", "?": "a query", "#": "a fragment"}
-        raise ValueError(f"has {part.get(found[0], 'a path')}")
+        raise ValueError(f"has {part.get(wrong[0], 'a path')}")
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"
     name, port = split_port(text)

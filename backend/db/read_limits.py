@@ -1,4 +1,4 @@
-"""Places for reads that take much of a process, which callers use in turn.
+"""Limits on concurrent reads that take much of a process, with fair turns for callers.
 
 Expensive reads have a share of the connections, so reads of single rows, and authentication, never
 queue behind searches. Large pages have places because of the memory that each of them takes.
@@ -25,9 +25,10 @@ class _Caller:
 
 
 class PerCallerLimiter:
-    """So many places for reads, of which each caller holds one at a time.
+    """A limit of `places` concurrent reads, and of one per caller.
 
-    A read waits at most `wait` seconds for the caller's other reads, and as long for a place.
+    A read waits up to `wait` seconds for the caller's own reads, then up to `wait` seconds for a
+    place.
     """
 
     def __init__(self, places: int, wait: float, resource: str = "database connection") -> None:

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 class Bounds:
     """Limits of one connection, and of all connections of one process. Sizes are in bytes.
 
-    head_bytes      request line and headers; also what stands between the chunks of a body
+    head_bytes      request line and headers; also the lines between the chunks of a body
     headers         header lines
     pipelined       requests that wait for the responses to earlier ones
     head_seconds    from the first byte of a request to the end of its headers
     body_seconds    time without a byte of the body
-    slow_seconds    of a body or an answer, after which each second more must have had `slow_rate`
-                    bytes
-    write_seconds   in which a client reads nothing of an answer
-    unread_bytes    of all answers together; beyond them, those that are read slowest are given up
-    new_rate        bytes a second that a client is taken to read before it had time to
-    unsent_bytes    that the kernel takes of an answer before the client reads, where it can be told
-    linger_seconds  in which a refused client may read the answer and is not listened to
-    stop_seconds    in which a request that is arriving when the server stops must have arrived
-    connections     beyond these, those that wait longest for their client are closed
-    spare           connections beyond `connections` that are answered 503, probes apart
+    slow_seconds    grace period of a body or a response; each second after it requires another
+                    `slow_rate` bytes
+    slow_rate       bytes per second
+    write_seconds   time without a byte of a response being read
+    unread_bytes    unread bytes of all responses; above, the slowest readers are disconnected
+    new_rate        bytes credited to each client as if read in one second before the response, so
+                    that a new client does not rank as the slowest
+    unsent_bytes    bytes of a response that the kernel buffers as unsent, where it has such a limit
+    linger_seconds  time for a refused client to read the response; nothing more is read from it
+    stop_seconds    time for a request that is arriving when the server stops
+    connections     open connections; above, those that have waited longest for their client are
+                    closed
+    spare           connections above `connections` that get a 503; health checks are answered
     """
 
     head_bytes: int = 64 * 1024
@@ -41,5 +44,5 @@ class Bounds:
     spare: int = 100
     # Closed together, so that a flood does not sort all connections for each of its own.
     closed_at_once: int = 32
-    # A client that was heard of so lately is not taken for idle.
+    # A client that has sent or read bytes this recently is not idle.
     fresh_seconds: float = 1

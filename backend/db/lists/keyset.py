@@ -43,7 +43,8 @@ def behind(
     ]
     expressions = [expression for expression, _ in terms]
     directions = {down for _, down in terms}
-    # A comparison of rows is never true of a row with NULL, which in descending order is right.
+    # A row comparison that reaches a NULL is not true. In descending order that is correct,
+    # because NULLs sort first; in ascending order it would lose rows.
     if not any(nulls) and (directions == {True} or (directions == {False} and not any(nullable))):
         # One row comparison, which an index on the same columns answers directly.
         row, bound = tuple_(*expressions), tuple_(*binds)

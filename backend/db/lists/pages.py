@@ -46,7 +46,8 @@ SHALLOW = 1000
 class Filter:
     """A query parameter: its type as the client writes it, and the condition it sets.
 
-    A `span` is a part of the default order, and no further from an index than the whole.
+    `span` marks a range filter on the column of the default order. The same index answers it, so
+    it does not make a read expensive.
     """
 
     type: Any

@@ -1,4 +1,4 @@
-"""Rules of the service for bodies that fail validation: all errors are reported together."""
+"""Errors that the service would raise, reported together with those of an invalid body."""
 
 from contextlib import suppress
 
@@ -20,7 +20,7 @@ async def registration(refused: InvalidBody) -> list[FieldError]:
 
 
 async def new_password(refused: InvalidBody) -> list[FieldError]:
-    """Errors of the password that a mailed token sets; a bad token is not among them."""
+    """Return the errors of the new password; an invalid token is not among them."""
     sent = refused.sent
     names: tuple[str | None, ...] = ()
     if "new_password" not in sent:

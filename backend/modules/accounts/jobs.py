@@ -15,13 +15,13 @@ from backend.modules.accounts import mails
 from backend.modules.accounts.models import MailedToken
 from backend.modules.mail.service import deliver
 
-# A notice may have to wait for a mail server for longer than the token lives.
+# The job of a notice may wait for a mail server for longer than the token is valid.
 KEPT = timedelta(days=1)
 BATCH = 1000
 
 
 async def mail_link(context: Context, token_id: str) -> None:
-    """Mail the token, unless it has been used, replaced or has expired by now."""
+    """Mail the link of a token, unless it has been used or replaced, or has expired."""
     async with context.database.transaction() as session:
         message = await mails.link_mail(context, session, UUID(token_id))
     await _send(context, message)
@@ -47,12 +47,12 @@ async def _send(context: Context, message: Message | None) -> None:
 
 
 async def purge_tokens(context: Context) -> None:
-    """Remove tokens that expired a day ago, a bounded number in each transaction."""
+    """Delete tokens a day after they expired, at most `BATCH` per transaction."""
     old = col(MailedToken.expires_at) < utc_now() - KEPT
     await delete_in_batches(context.database, MailedToken, old, batch=BATCH)
 
 
-# Half a day in all, at growing pauses: mail servers are away for hours.
+# Twelve attempts with backoff take half a day: outages of mail servers last for hours.
 MAIL_LINK = Job("accounts.mail_link", mail_link, attempts=12)
 MAIL_NOTICE = Job("accounts.mail_notice", mail_notice, attempts=12)
 MAIL_PASSWORD_NOTICE = Job("accounts.mail_password_notice", mail_password_notice, attempts=12)

@@ -1,4 +1,4 @@
-"""Storing the rows of links and notices, and enqueueing the jobs that mail them."""
+"""Links and notices: storing their rows and enqueueing the jobs that mail them."""
 
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,10 @@ async def mail_link(
     former_email: str | None = None,
     registration: dict[str, Any] | None = None,
 ) -> None:
-    """Store a new token and enqueue the job that mails it, which ends the older one."""
+    """Store a new token and enqueue the job that mails it; the job ends the account's older one.
+
+    With `former_email`, also enqueue a notice to that address.
+    """
     token = tokens.make(context, purpose, email)
     token.user_id, token.former_email, token.registration = user_id, former_email, registration
     if purpose == "invitation":

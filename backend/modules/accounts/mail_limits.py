@@ -1,8 +1,8 @@
-"""Limits of the mails that leave for one account or mailbox.
+"""Limits on the mails sent to one account or mailbox.
 
-A mail that leaves is counted in the row of its token, so a job that runs twice counts once. Rows of
-an account are deleted with it. Rows that count for the mailbox belong to no account; otherwise
-registering, deleting and registering again would fill the mailbox.
+A sent mail is counted in the row of its token, so a job that runs twice counts once. Rows of an
+account are deleted with it. Rows that count for the mailbox belong to no account; otherwise
+registering, deleting and registering again could fill the mailbox.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from backend.db.base import utc_now
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account
 
-# Of one kind, to one account, or where there is none to one address.
+# Mails of one kind to one account, and to one mailbox.
 MAILS = Rule(3, 3600)
 
 
 def shared_mailbox(email: str) -> str | None:
-    """The key of the mailbox that `name+anything@` is delivered to; None for other addresses.
+    """Return the key of the mailbox of an address `name+tag@domain`; None for other addresses.
 
-    For budgets alone: as accounts, `name+a@` and `name+b@` are as different as any two addresses.
+    Only limits use it: accounts with `name+a@` and `name+b@` are different accounts.
     """
     local, _, domain = name_key(email).rpartition("@")
     name, plus, _ = local.partition("+")
@@ -35,10 +35,11 @@ def shared_mailbox(email: str) -> str | None:
 
 
 def counts_account_only(token: MailedToken, account: Account | None) -> bool:
-    """Whether the mails of this account alone count, and not those to others at its mailbox.
+    """Return whether only mails to this account count towards its limit.
 
-    Mails to other accounts must not use up the recovery of a verified account, and an
-    administrator's changes of other accounts must not suppress the notice to an owner.
+    Otherwise mails to other accounts of the same mailbox count too. They must not block the
+    recovery of a verified account, or the notice to an owner whose address an administrator
+    changed.
     """
     if token.purpose == "moved_from":
         return True
@@ -48,13 +49,14 @@ def counts_account_only(token: MailedToken, account: Account | None) -> bool:
 async def within_limit(
     context: Context, session: AsyncSession, token: MailedToken, account: Account | None
 ) -> bool:
-    """Whether one more mail of this kind may leave. `account` is the one that asked, if any.
+    """Return whether the limit admits one more mail of this kind.
 
-    The transaction holds the mailbox by `tokens.lock_mailbox`, and the account.
+    `account` is the account of the token, if any. The transaction holds the lock of the mailbox
+    (`tokens.lock_mailbox`) and of the account.
     """
     if context.limits is None:
         return True
-    # A registration that made its account has become a token that verifies its address.
+    # A registration becomes a `verify` token when its job creates the account.
     kinds = {token.purpose, "verify"} if token.purpose == "registration" else {token.purpose}
     own: ColumnElement[bool] = false()
     if account is not None and token.purpose != "email_change":
@@ -62,39 +64,39 @@ async def within_limit(
     mailbox: ColumnElement[bool] = (
         false() if counts_account_only(token, account) else _to_mailbox(token)
     )
-    left = select(func.count().filter(own), func.count().filter(mailbox)).where(
-        or_(own, mailbox), col(MailedToken.purpose).in_(kinds), _lately()
+    counts = select(func.count().filter(own), func.count().filter(mailbox)).where(
+        or_(own, mailbox), col(MailedToken.purpose).in_(kinds), _in_window()
     )
-    return max((await session.exec(left)).one()) < MAILS.limit
+    return max((await session.exec(counts)).one()) < MAILS.limit
 
 
 async def consume_for_notice(
     context: Context, session: AsyncSession, kind: str, email: str, mail_id: str
 ) -> bool:
-    """Whether this notice may leave for an address that its account has not verified.
+    """Count a notice to an address that its account has not verified; False above the limit.
 
-    `kind` has at most 12 characters. The mail is spent once, however often its job runs.
+    `kind` has at most 12 characters. A job that runs again with the same `mail_id` counts once.
     """
     if context.limits is None:
         return True
     id = uuid5(NAMESPACE_OID, mail_id)
     if await session.get(MailedToken, id) is not None:
         return True
-    trace = counter_row(kind, email, id)
-    left = select(func.count()).where(
-        _to_mailbox(trace), col(MailedToken.purpose) == kind, _lately()
+    row = counter_row(kind, email, id)
+    count = select(func.count()).where(
+        _to_mailbox(row), col(MailedToken.purpose) == kind, _in_window()
     )
-    if (await session.exec(left)).one() >= MAILS.limit:
+    if (await session.exec(count)).one() >= MAILS.limit:
         return False
-    session.add(trace)
+    session.add(row)
     await session.flush()
     return True
 
 
 def counter_row(kind: str, email: str, id: UUID) -> MailedToken:
-    """A row that says that a mail of this kind leaves for the address now. It opens nothing.
+    """Return a row that counts a mail of this kind to the address now. Its token is not valid.
 
-    It belongs to no account, so it counts for the mailbox also when the account is deleted.
+    It belongs to no account, so it counts for the mailbox even after the account is deleted.
     """
     now = utc_now()
     return MailedToken(
@@ -112,13 +114,13 @@ def counter_row(kind: str, email: str, id: UUID) -> MailedToken:
 
 
 def _to_mailbox(token: MailedToken) -> ColumnElement[bool]:
-    """Of the mails that left, those to the same address or mailbox, whichever account asked."""
+    """Return the condition for rows that count for the address or mailbox of this token."""
     same = [col(MailedToken.email_key) == token.email_key]
     if token.mailbox_key is not None:
-        # Unverified accounts cost a stranger nothing, and their mails all reach one mailbox.
+        # Anybody can register any number of such addresses, all of one mailbox.
         same.append(col(MailedToken.mailbox_key) == token.mailbox_key)
     return and_(col(MailedToken.user_id).is_(None), or_(*same))
 
 
-def _lately() -> ColumnElement[bool]:
+def _in_window() -> ColumnElement[bool]:
     return col(MailedToken.mailed_at) > utc_now() - timedelta(seconds=MAILS.window)

@@ -1,4 +1,4 @@
-"""The contents of mails, and the decision of their jobs whether they leave."""
+"""The contents of mails, and the decision whether a mail is sent."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,16 +29,17 @@ log = structlog.get_logger()
 
 
 async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
-    """The mail with this token's link or the notice that replaces it; None if nothing leaves.
+    """Return the mail with this token's link, or the notice that replaces it; None to send no mail.
 
-    A mail that leaves spends the budget of its account or address in the same transaction, once
-    however often the job runs, and ends the older link. One that does not leave changes nothing.
+    A sent mail counts towards the limit of its account or mailbox and ends the older link, in the
+    same transaction; a job that runs twice counts once. No mail means that nothing is counted and
+    the token is discarded.
     """
     token = await session.get(MailedToken, token_id)
     if token is None or not tokens.is_live(token):
         return None
     await tokens.lock_mailbox(session, token.email)
-    # Accounts are always locked before tokens, so that no deadlock arises.
+    # Accounts are always locked before tokens, which excludes deadlocks.
     if token.user_id is None:
         account = await users.lock_account(session, SYSTEM, email=token.email)
     else:
@@ -47,7 +48,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     if token is None or not tokens.is_live(token):
         return None
     if token.mailed_at is not None:
-        # The job failed to deliver, or its worker ended before it learned of the delivery.
+        # An earlier attempt failed to deliver, or its worker died before the job was completed.
         return await _mail_of(context, session, token, account)
     message = None
     if token.purpose == "registration" or await mail_limits.within_limit(
@@ -84,7 +85,7 @@ async def _mail_of(
 
 
 async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -> Message | None:
-    """The notice of a link or a change, for an owner who may not have asked for it."""
+    """Return the notice of a link or a change, for an owner who may not have requested it."""
     token = await session.get(MailedToken, token_id)
     if token is None:
         return None
@@ -101,7 +102,7 @@ async def notice_mail(context: Context, session: AsyncSession, token_id: UUID) -
 async def password_notice(
     context: Context, session: AsyncSession, user_id: UUID, notice_id: str
 ) -> Message | None:
-    """The notice of a changed password; None if the account is gone."""
+    """Return the notice of a changed password; None if the account was deleted."""
     try:
         account = await users.get_account(context.database.primary, SYSTEM, user_id)
     except UserNotFoundError:
@@ -113,22 +114,22 @@ async def password_notice(
 async def _notice(
     context: Context, session: AsyncSession, message: Message, user_id: UUID | None, kind: str
 ) -> Message | None:
-    """The message; None for an unverified address that has received as many as it may.
+    """Return the message, or None if the address is not verified and its limit is reached.
 
-    Otherwise a registration with a foreign address could fill that mailbox.
+    Without the limit, a registration with a foreign address could fill that mailbox.
     """
     await tokens.lock_mailbox(session, message.to)
     account = await users.lock_account(session, SYSTEM, user_id=user_id)
     if account is not None and account.is_verified and account.email == message.to:
         return message
-    left = await mail_limits.consume_for_notice(context, session, kind, message.to, message.id)
-    return message if left else None
+    allowed = await mail_limits.consume_for_notice(context, session, kind, message.to, message.id)
+    return message if allowed else None
 
 
 async def _moved_notice(
     context: Context, session: AsyncSession, token: MailedToken
 ) -> Message | None:
-    """The notice of an administrator's change of address, which leaves a few times an hour."""
+    """Return the notice of an administrator's change of address; None above the limit."""
     await tokens.lock_mailbox(session, token.email)
     account = await users.lock_account(session, SYSTEM, user_id=token.user_id)
     await session.refresh(token, with_for_update=True)
@@ -140,9 +141,9 @@ async def _moved_notice(
 
 
 def _claim(token: MailedToken, account: Account) -> None:
-    """Make the token the account's own."""
+    """Assign the token to the account."""
     token.user_id = account.user_id
-    # The account's spelling counts: the typed one may be another mailbox that differs in case.
+    # Mail goes to the account's spelling: one that differs in case may be another mailbox.
     token.email = account.email
     if token.purpose in tokens.SETS_PASSWORD:
         token.password_digest = account.password_version
@@ -151,7 +152,7 @@ def _claim(token: MailedToken, account: Account) -> None:
 async def _registration_mail(
     context: Context, session: AsyncSession, token: MailedToken, owner: Account | None
 ) -> Message | None:
-    """The mail of a registration in strict mode, whose response reveals nothing."""
+    """Return the mail of a registration in strict mode, whose response reveals nothing."""
     if owner is not None:
         if not owner.is_active:
             return None
@@ -182,21 +183,21 @@ async def _registration_mail(
 async def _taken(
     context: Context, session: AsyncSession, token: MailedToken, message: Message
 ) -> Message | None:
-    """The mail that says what is taken, within a budget of its own.
+    """Return a mail about a taken address or username; None above the limit of such mails.
 
-    Strangers can cause such mails at will, so they do not use up the budget of links.
+    Strangers can cause them at will, so they do not count towards the limit of links.
     """
     token.purpose = tokens.TAKEN
-    room = token.mailed_at is not None or await mail_limits.within_limit(
+    allowed = token.mailed_at is not None or await mail_limits.within_limit(
         context, session, token, None
     )
-    return message if room else None
+    return message if allowed else None
 
 
 def _with_link(context: Context, token: MailedToken) -> Message | None:
     text = tokens.text_of(context, token)
     if text is None:
-        # The operator has to know: with two secrets for two processes no mail would ever leave.
+        # An error for the operator: if server and worker have different secrets, no mail is sent.
         log.error(
             "mail_given_up",
             reason="SECRET_KEY has changed; put the former one into "
@@ -210,7 +211,7 @@ def _with_link(context: Context, token: MailedToken) -> Message | None:
         token.id,
         to=token.email,
         link=context.settings_of(AccountSettings).link(token.purpose, text),
-        lifetime=_spoken(token.expires_at - token.created_at),
+        lifetime=_duration_text(token.expires_at - token.created_at),
     )
 
 
@@ -219,7 +220,7 @@ def _address_taken(context: Context, token: MailedToken, to: str) -> Message:
 
 
 def _message(context: Context, template: str, id: UUID | str, *, to: str, **values: str) -> Message:
-    """The mail of a template; `id` identifies its subject."""
+    """Return the mail of a template; `id` identifies the token or change that it is about."""
     # Mails contain no names: a registration may combine a chosen name with a foreign address.
     site = context.settings_of(AccountSettings).site
     return render(
@@ -232,7 +233,7 @@ def _message(context: Context, template: str, id: UUID | str, *, to: str, **valu
     )
 
 
-def _spoken(lifetime: timedelta) -> str:
+def _duration_text(lifetime: timedelta) -> str:
     minutes = round(lifetime.total_seconds() / 60)
     if minutes < 120:
         return f"{minutes} minutes"

@@ -10,12 +10,12 @@ from backend.db.base import Base, Identified
 
 
 class MailedToken(Base, Identified, table=True):
-    """A link in a mail. The token in it is derived from the id; only its digest is here.
+    """The token of a mailed link. It is derived from the id; only its digest is stored.
 
-    Until it is mailed it opens nothing and replaces no other one. Without `user_id` it is a request
-    whose account the job has not looked up yet: the response must not reveal whose address it is.
-    Notices of a change of address are rows as well, which have ended from the start: jobs are given
-    ids, never addresses.
+    Until it is mailed it is not valid and replaces no other token. Without `user_id` it is a
+    request whose account the job has not looked up yet: the response must not depend on whether
+    there is one. Notices of a change of address are rows as well, ended from the start, because
+    arguments of jobs are ids and never addresses.
     """
 
     __tablename__ = "mailed_tokens"
@@ -49,19 +49,19 @@ class MailedToken(Base, Identified, table=True):
     )
     # The recipient; `former_email` receives the notice of a change of address.
     email: str = Field(max_length=254)
-    # By which accounts are found; see `addresses.account_names`.
+    # The key of the recipient; see `addresses.account_names`.
     email_key: str = Field(sa_type=String(collation="C"))
-    # Where addresses such as `name+tag@` are delivered; see `budgets`.
+    # The key of the mailbox of addresses such as `name+tag@`; see `mail_limits`.
     mailbox_key: str | None = Field(default=None, sa_type=String(collation="C"))
     former_email: str | None = Field(default=None, max_length=254)
     digest: bytes = Field(index=True, unique=True)
-    # Of the password that the token replaces, so that it ends when that changes.
+    # Digest of the password that the token replaces: a changed password ends the token.
     password_digest: bytes | None = None
-    # Members of an account that does not exist yet.
+    # Fields of the account that a registration creates.
     registration: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     created_at: datetime
     expires_at: datetime = Field(index=True)
-    # The time at which the job let the mail leave, which the budget of the mailbox counts.
+    # When the job sent the mail; the limits count rows by it.
     mailed_at: datetime | None = None
-    # Used, or replaced by a newer one.
+    # When the token was used, or replaced by a newer one.
     ended_at: datetime | None = None

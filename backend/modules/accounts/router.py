@@ -13,8 +13,8 @@ from backend.modules.accounts.schemas import Accepted, LinkRequest, LinkToken, P
 from backend.modules.users.exceptions import EmailAlreadyExistsError, UsernameAlreadyExistsError
 from backend.modules.users.schemas import Registration, UserOut
 
-# A browser whose user has forgotten the password may still send an old cookie, so mailed links
-# ignore it.
+# Routes for mailed links ignore credentials: the browser of a user who has forgotten the password
+# may still send an old cookie.
 router = Router(prefix="/auth", tags=["auth"])
 REGISTERED = Accepted(detail="A mail that says how to go on is on its way to this address.")
 LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its way to it.")
@@ -68,8 +68,8 @@ async def forgot_password(context: CurrentContext, request: LinkRequest) -> Acce
 async def reset_password(context: CurrentContext, reset: PasswordReset) -> None:
     """Set the password with the token of a mailed link, an invitation's too.
 
-    All sessions end, and the address counts as verified. A password that is refused does not use
-    the token up.
+    All sessions end, and the address counts as verified. A refused password does not use up the
+    token.
     """
     await service.reset_password(context, reset.token, reset.new_password)
 
@@ -81,7 +81,7 @@ async def reset_password(context: CurrentContext, reset: PasswordReset) -> None:
     responses=error_responses(RateLimitedError),
 )
 async def request_verification(context: CurrentContext, request: LinkRequest) -> Accepted:
-    """Have the link mailed once more that verifies an address. The answer is always the same."""
+    """Mail the link that verifies an address again. The answer is always the same."""
     await service.request_link(context, "verify", request.email)
     return LINK_REQUESTED
 
@@ -95,5 +95,5 @@ async def request_verification(context: CurrentContext, request: LinkRequest) ->
     ),
 )
 async def verify_email(context: CurrentContext, verification: LinkToken) -> None:
-    """Verify an address with the token of a mailed link; a new address takes effect by this."""
+    """Verify an address with the token of a mailed link. A new address takes effect with this."""
     await service.verify_email(context, verification.token)

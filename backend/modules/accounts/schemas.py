@@ -5,7 +5,7 @@ from backend.modules.users.schemas import NewPassword
 
 
 class Accepted(Schema):
-    """What is answered whoever asks."""
+    """A response that is the same for every address."""
 
     detail: str
 

@@ -1,4 +1,4 @@
-"""Registration and mailed links: the use cases. Jobs decide which mails leave."""
+"""Use cases of registration and mailed links. Jobs decide which mails are sent."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,15 +18,16 @@ from backend.modules.users.service import Account
 
 
 def check_registration_open(context: Context) -> None:
-    """Raise `RegistrationClosedError` where only administrators make accounts."""
+    """Raise `RegistrationClosedError` if only administrators may create accounts."""
     if users.registration_mode(context) == "closed":
         raise RegistrationClosedError
 
 
 async def register(context: Context, new: Registration) -> UserOut | None:
-    """Create an account and mail it a link. None in strict mode, whose response reveals nothing.
+    """Create an account and mail it a link; return None in strict mode, which reveals nothing.
 
-    `RegistrationClosedError`; `RateLimitedError` for too many from one client, before any hashing.
+    Raise `RegistrationClosedError`, or `RateLimitedError` for too many registrations from one
+    client, before any hashing.
     """
     check_registration_open(context)
     await users.count_mailed_link(context)
@@ -45,10 +46,11 @@ async def register(context: Context, new: Registration) -> UserOut | None:
 
 
 async def request_link(context: Context, purpose: Purpose, email: str) -> None:
-    """Have a link mailed to this address, if it is that of an account that may use it.
+    """Mail a link to this address if it belongs to an account that may use the link.
 
-    The same work is done for every address, so that neither the response nor its time reveals an
-    account; the job looks it up. `RateLimitedError` for too many from one client.
+    The job looks up the account. The request does the same work for every address, so neither the
+    response nor its time reveals an account. Raise `RateLimitedError` for too many requests from
+    one client.
     """
     await users.count_mailed_link(context)
     async with context.database.transaction() as session:
@@ -58,7 +60,7 @@ async def request_link(context: Context, purpose: Purpose, email: str) -> None:
 async def reset_password(context: Context, text: str, new_password: str) -> None:
     """Set the password of the account that was mailed this token, and end its sessions.
 
-    `TokenInvalidError`, or `PasswordRefusedError`, which does not use the token up.
+    Raise `TokenInvalidError`, or `PasswordRefusedError`, which does not use up the token.
     """
     token, names = await password_token(context, text)
     new_hash = await users.hash_new_password(
@@ -79,10 +81,10 @@ async def reset_password(context: Context, text: str, new_password: str) -> None
 
 
 async def verify_email(context: Context, text: str) -> None:
-    """Verify or change an address, or create the account of a registration, as the token says.
+    """Verify or change an address, or create the account of a registration, by the token's purpose.
 
-    `TokenInvalidError`; `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if somebody
-    else was faster.
+    Raise `TokenInvalidError`; `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if another
+    account has taken the address or username meanwhile.
     """
     token = await live_token(context, text, "verify", "email_change", "registration")
     async with context.database.transaction() as session:
@@ -99,7 +101,7 @@ async def verify_email(context: Context, text: str) -> None:
 
 
 async def _use(session: AsyncSession, token: MailedToken) -> Account:
-    """The account of a token that is used up by this; `TokenInvalidError` if it is too late."""
+    """Use up the token and return its account, locked; `TokenInvalidError` if it has ended."""
     account = await users.lock_account(session, SYSTEM, user_id=token.user_id)
     if account is None or not tokens.matches_account(token, account):
         raise TokenInvalidError

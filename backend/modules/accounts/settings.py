@@ -9,7 +9,7 @@ from backend.core.settings import SettingsBase
 TOKEN, FRONT_END = "{token}", "{frontend_url}"
 SET_PASSWORD = f"{FRONT_END}/reset-password#token={TOKEN}"
 VERIFY = f"{FRONT_END}/verify-email#token={TOKEN}"
-# Which setting holds the pattern for the tokens of a purpose.
+# The setting with the link pattern of each purpose.
 LINKS = {
     "reset": "link_reset_password",
     "invitation": "link_invitation",
@@ -20,7 +20,7 @@ LINKS = {
 
 
 def _check_page(text: str) -> str:
-    """The host with its port in the URL of a page; `ValueError` if it is none."""
+    """Return host and port of the URL of a page; raise `ValueError` if it is not one."""
     if any(each.isspace() or not each.isprintable() or each in '<>"\\^`{|}' for each in text):
         raise ValueError
     parts = urlsplit(text)
@@ -43,7 +43,7 @@ def _pattern(value: str) -> str:
             raise ValueError(f"must go on with /, ? or # after {FRONT_END}, such as {VERIFY}")
         sample = f"https://localhost{rest}"
     try:
-        # Filled into the host, a token would choose where the link leads.
+        # A token within the host would determine the site that the link opens.
         if _check_page(sample.replace(TOKEN, "token")) != urlsplit(sample).netloc:
             raise ValueError
     except ValueError:
@@ -61,7 +61,7 @@ class AccountSettings(SettingsBase):
     frontend_url: str = Field(
         "http://localhost:3000",
         max_length=500,
-        description="Where the front end is, to whose pages mails link.",
+        description="Address of the front end. Mails link to its pages.",
     )
     link_reset_password: LinkPattern = Field(
         SET_PASSWORD,
@@ -76,7 +76,7 @@ class AccountSettings(SettingsBase):
     )
     link_registration: LinkPattern = Field(
         VERIFY,
-        description="The same where `REGISTRATION_MODE` is `strict` and the account is made by it.",
+        description="The same for a registration where `REGISTRATION_MODE` is `strict`.",
     )
     link_email_change: LinkPattern = Field(
         VERIFY, description="Link to the page that confirms the new address of an account."
@@ -100,22 +100,22 @@ class AccountSettings(SettingsBase):
 
     @property
     def site(self) -> str:
-        """The host of the front end."""
+        """The host of the front end, for the text of mails."""
         return urlsplit(self.frontend_url).netloc
 
     def link(self, purpose: str, token: str) -> str:
-        """The link that carries a token of this purpose."""
+        """Return the link with a token of this purpose."""
         pattern: str = getattr(self, LINKS[purpose])
         return pattern.replace(FRONT_END, self.frontend_url).replace(TOKEN, token)
 
     def unsafe(self) -> list[str]:
-        found = []
+        problems = []
         if not self.frontend_url.startswith("https://"):
-            found.append(
+            problems.append(
                 "FRONTEND_URL must be the https:// address of your front end: mails link to its "
                 "pages."
             )
-        return found + [
+        return problems + [
             f"{name.upper()} must begin with {FRONT_END} or https://."
             for name in LINKS.values()
             if not getattr(self, name).lower().startswith((FRONT_END, "https://"))

@@ -1,4 +1,4 @@
-"""Links and notices that changes of accounts cause or end, in the transaction of the change."""
+"""Subscribers that mail or end links and notices, in the transaction of an account's change."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,7 +17,7 @@ from backend.modules.users.events import (
 
 
 async def notify_owner(_: Context, session: AsyncSession, event: PasswordChanged) -> None:
-    """Mail a notice of a change in a session; the use of a mailed link has one of its own."""
+    """Mail a notice of a change within a session; a reset by a mailed link has its own notice."""
     if event.keep_session is not None:
         await enqueue(
             session, MAIL_PASSWORD_NOTICE, user_id=str(event.user_id), notice_id=str(uuid7())
@@ -27,7 +27,7 @@ async def notify_owner(_: Context, session: AsyncSession, event: PasswordChanged
 async def mail_change_link(
     context: Context, session: AsyncSession, event: EmailChangeRequested
 ) -> None:
-    """Mail the link that confirms the new address; the former one is notified."""
+    """Mail the link that confirms the new address, and a notice to the former one."""
     if not event.is_repeated:
         await tokens.end(session, event.user_id, "email_change")
     await links.mail_link(
@@ -47,7 +47,7 @@ async def end_change_links(_: Context, session: AsyncSession, event: EmailChange
 async def end_links_and_notify(
     context: Context, session: AsyncSession, event: EmailChanged
 ) -> None:
-    """End all links; notify both addresses of a change that the owner did not make."""
+    """End all links, and mail notices to both addresses unless the owner made the change."""
     await tokens.end_all(session, event.user_id)
     if not event.by_owner:
         await links.mail_notice(session, context, "moved_from", event.former_email, event.user_id)

@@ -1,7 +1,7 @@
 """Mailed tokens: 256 bits, derived from the id of their row and a key of this installation.
 
-Only a digest is stored, so neither the table nor the jobs nor a backup of them opens anything. The
-job that mails a token derives it again.
+Only a digest is stored, so a token cannot be read from the table, the jobs or a backup. The job
+that mails a token derives it again.
 """
 
 import base64
@@ -39,7 +39,7 @@ LIFETIMES: dict[Purpose | Notice, timedelta] = {
     "moved_from": timedelta(hours=24),
     "moved_to": timedelta(hours=24),
 }
-# The purpose of a registration whose address or username is taken: it opens nothing.
+# The purpose of a registration whose address or username is taken; its token is not valid.
 TAKEN = "taken"
 MOVED: frozenset[str] = frozenset({"moved_from", "moved_to"})
 SETS_PASSWORD: frozenset[Purpose] = frozenset({"reset", "invitation"})
@@ -47,18 +47,18 @@ _KEY = "mailed tokens"
 
 
 def digest_of(text: str) -> bytes:
-    """The stored form of a token. It is random, so a fast hash is enough."""
+    """Return the stored form of a token. A token is random, so a fast hash is enough."""
     return hashlib.sha256(text.encode()).digest()
 
 
 def text_of(context: Context, token: MailedToken) -> str | None:
-    """The token as it stands in the mail; None once the key it was made with is gone."""
+    """Return the token for the mail; None if the key it was made with is no longer configured."""
     texts = (_derived(key, token.id) for key in context.keys(_KEY))
     return next((text for text in texts if digest_of(text) == token.digest), None)
 
 
 async def live_token(context: Context, text: str, *purposes: Purpose) -> MailedToken:
-    """The token in `text`; `TokenInvalidError` unless it is live and for one of the purposes."""
+    """Return the token in `text`; raise `TokenInvalidError` unless it is live and of a purpose."""
     row = await context.database.primary.first(queries.LIVE, digest=digest_of(text))
     if row is None or row["purpose"] not in purposes:
         raise TokenInvalidError
@@ -66,18 +66,18 @@ async def live_token(context: Context, text: str, *purposes: Purpose) -> MailedT
 
 
 async def password_token(context: Context, text: str) -> tuple[MailedToken, tuple[str, str | None]]:
-    """The token that sets a password, and the names of its account; `TokenInvalidError`."""
+    """Return a token that sets a password, and the names of its account, or `TokenInvalidError`."""
     token = await live_token(context, text, *SETS_PASSWORD)
     assert token.user_id is not None
     try:
-        found = await users.get_account(context.database.primary, SYSTEM, token.user_id)
+        account = await users.get_account(context.database.primary, SYSTEM, token.user_id)
     except UserNotFoundError:
         raise TokenInvalidError from None
-    return token, (found.email, found.username)
+    return token, (account.email, account.username)
 
 
 def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken:
-    """The row of a new token, which the caller stores."""
+    """Return the row of a new token, which the caller stores."""
     id, now = uuid7(), utc_now()
     return MailedToken(
         id=id,
@@ -92,7 +92,7 @@ def make(context: Context, purpose: Purpose | Notice, email: str) -> MailedToken
 
 
 def make_notice(context: Context, notice: Notice, email: str, user_id: UUID) -> MailedToken:
-    """The row of a mail without a link, which the caller stores: its token has ended."""
+    """Return the row of a mail without a link, which the caller stores. Its token has ended."""
     row = make(context, notice, email)
     row.user_id, row.ended_at = user_id, row.created_at
     return row
@@ -103,16 +103,16 @@ def is_live(token: MailedToken) -> bool:
 
 
 def matches_account(token: MailedToken, account: Account) -> bool:
-    """Whether the account still is as it was when the token was issued."""
-    awaited = account.pending_email if token.purpose == "email_change" else account.email
-    if token.email != awaited:
+    """Return whether the account has the address and password that the token was issued for."""
+    expected = account.pending_email if token.purpose == "email_change" else account.email
+    if token.email != expected:
         return False
     digest = token.password_digest
     return digest is None or hmac.compare_digest(digest, account.password_version)
 
 
 async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
-    """End the account's tokens of this purpose, mailed or waiting for their jobs."""
+    """End the account's tokens of this purpose, mailed or not yet mailed."""
     await session.exec(
         update(MailedToken)
         .where(
@@ -125,7 +125,7 @@ async def end(session: AsyncSession, user_id: UUID, purpose: str) -> None:
 
 
 async def end_all(session: AsyncSession, user_id: UUID) -> None:
-    """End all tokens of this account, whose address changes; changing it back revives none."""
+    """End all tokens of this account, whose address changes. Changing it back revives none."""
     await session.exec(
         update(MailedToken)
         .where(col(MailedToken.user_id) == user_id, col(MailedToken.ended_at).is_(None))
@@ -134,7 +134,7 @@ async def end_all(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def is_newest(session: AsyncSession, token: MailedToken, user_id: UUID) -> bool:
-    """Whether the account has asked for nothing of this purpose since."""
+    """Return whether the account has no later token of this purpose."""
     newer = select(MailedToken.id).where(
         col(MailedToken.user_id) == user_id,
         col(MailedToken.purpose) == token.purpose,
@@ -144,9 +144,10 @@ async def is_newest(session: AsyncSession, token: MailedToken, user_id: UUID) ->
 
 
 async def mark_mailed(session: AsyncSession, token: MailedToken, account: Account | None) -> None:
-    """Record that the token's mail leaves, which ends the older ones of its account.
+    """Mark the token as mailed, and end the account's older ones of the same purpose.
 
-    It counts for the mailbox also when its `account` is gone, unless that is counted alone.
+    Unless only mails to the account count, also store a row without an account, so the mail still
+    counts for the mailbox after the account is deleted.
     """
     now = utc_now()
     if token.user_id is not None:
@@ -164,17 +165,17 @@ async def mark_mailed(session: AsyncSession, token: MailedToken, account: Accoun
 
 
 async def discard(session: AsyncSession, token: MailedToken) -> None:
-    """Give up a token whose mail does not leave."""
+    """Delete or end a token whose mail is not sent."""
     if token.user_id is None:
         await session.delete(token)
     else:
-        # A notice may still refer to it.
+        # The job of a notice may still read the row.
         token.ended_at = utc_now()
     await session.flush()
 
 
 async def replace_registrations(session: AsyncSession, token: MailedToken) -> bool:
-    """End other registrations of this address; False if one of them is newer."""
+    """End other registrations of this address; return False, and end none, if one is newer."""
     others = (
         col(MailedToken.email_key) == token.email_key,
         col(MailedToken.purpose) == "registration",
@@ -189,14 +190,14 @@ async def replace_registrations(session: AsyncSession, token: MailedToken) -> bo
 
 
 async def lock_mailbox(session: AsyncSession, email: str) -> None:
-    """Lock the mailbox against other mails of links until the transaction ends."""
+    """Lock the mailbox until the transaction ends, so that parallel jobs count one by one."""
     mailbox = shared_mailbox(email) or name_key(email)
     key = int.from_bytes(digest_of(mailbox)[:8], signed=True)
     await session.exec(select(func.pg_advisory_xact_lock(key)))
 
 
 async def use(session: AsyncSession, token_id: UUID) -> bool:
-    """Use a token up; False if it was used or has ended meanwhile."""
+    """Use up a token; return False if it has been used or has ended meanwhile."""
     now = utc_now()
     used = await session.exec(
         update(MailedToken)

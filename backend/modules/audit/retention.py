@@ -1,4 +1,4 @@
-"""Takes what is older than `AUDIT_RETENTION_DAYS` off the beginning of the chain."""
+"""Deletion of events older than `AUDIT_RETENTION_DAYS` from the beginning of the chain."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -21,10 +21,10 @@ log = structlog.get_logger()
 
 
 async def delete_expired(context: Context) -> None:
-    """Delete old events with their seals, oldest first and whole seals only.
+    """Delete expired events with their seals, oldest first and whole seals only.
 
-    The last seal stays, so that the chain continues. A new seal states where the chain begins, so
-    that a removal of more seals cannot pass for retention without the key.
+    The newest seal is kept, so that the chain continues. A new seal states the first seal that is
+    kept: without the key, nobody can delete more and make it look like retention.
     """
     age = timedelta(days=context.settings_of(AuditSettings).audit_retention_days)
     keys = signing_keys(context)
@@ -32,19 +32,19 @@ async def delete_expired(context: Context) -> None:
     while removed == SEALS_AT_ONCE:
         async with context.database.transaction() as session:
             await session.exec(select(func.pg_advisory_xact_lock(CHAIN_LOCK)))
-            outlived = await _outlived(session, age)
-            removed = len(outlived)
-            if not outlived:
+            expired = await _expired(session, age)
+            removed = len(expired)
+            if not expired:
                 return
-            last, ids = max(outlived), [id for each in outlived.values() for id in each]
+            last, ids = max(expired), [id for each in expired.values() for id in each]
             await append_seal(session, keys, first_kept=last + 1)
             await session.exec(delete(AuditEvent).where(_one_of(ids)))
             await session.exec(delete(AuditSeal).where(col(AuditSeal.number) <= last))
         log.info("audit_removed", last_seal=last, events=len(ids))
 
 
-async def _outlived(session: AsyncSession, age: timedelta) -> dict[int, Sequence[UUID]]:
-    """Seals at the beginning of the chain that hold nothing younger, and their events."""
+async def _expired(session: AsyncSession, age: timedelta) -> dict[int, Sequence[UUID]]:
+    """Return the expired seals at the beginning of the chain, each with the ids of its events."""
     newest = select(func.max(col(AuditSeal.number))).scalar_subquery()
     old = (
         select(AuditSeal.number, AuditSeal.event_ids)
@@ -52,22 +52,22 @@ async def _outlived(session: AsyncSession, age: timedelta) -> dict[int, Sequence
         .order_by(col(AuditSeal.number))
         .limit(SEALS_AT_ONCE)
     )
-    found: dict[int, Sequence[UUID]] = dict((await session.exec(old)).all())
-    ids = [id for each in found.values() for id in each]
-    # As the table's trigger sees it: what claims to be from the future is not younger.
+    candidates: dict[int, Sequence[UUID]] = dict((await session.exec(old)).all())
+    ids = [id for each in candidates.values() for id in each]
+    # The condition of the table's trigger: events dated more than a day ahead may be deleted.
     younger = select(AuditEvent.id).where(
         _one_of(ids),
         col(AuditEvent.occurred_at).between(func.now() - age, func.now() + timedelta(days=1)),
     )
     kept = set((await session.exec(younger)).all())
-    outlived: dict[int, Sequence[UUID]] = {}
-    for number, event_ids in found.items():
+    expired: dict[int, Sequence[UUID]] = {}
+    for number, event_ids in candidates.items():
         if not kept.isdisjoint(event_ids):
             break
-        outlived[number] = event_ids
-    return outlived
+        expired[number] = event_ids
+    return expired
 
 
 def _one_of(ids: list[UUID]) -> ColumnElement[bool]:
-    # One parameter, however many they are.
+    # One parameter for any number of ids.
     return col(AuditEvent.id) == any_(literal(ids, ARRAY(Uuid)))

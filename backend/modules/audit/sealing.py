@@ -42,7 +42,7 @@ _LAST = select(AuditSeal).order_by(col(AuditSeal.number).desc()).limit(1)
 
 
 async def seal_waiting(context: Context) -> None:
-    """Seal all that is committed; do nothing while somebody else is at it."""
+    """Seal all committed events; do nothing while another process seals."""
     keys = signing_keys(context)
     sealed = SEAL_SIZE
     while sealed == SEAL_SIZE:
@@ -58,8 +58,8 @@ async def append_seal(
 ) -> int:
     """Add a seal with up to `SEAL_SIZE` waiting events and return their number.
 
-    The caller holds the lock of the chain. With `first_kept`, which states where the chain begins
-    from then on, a seal is added even if no event waits.
+    The caller holds `CHAIN_LOCK`. With `first_kept`, the number of the first seal that is not
+    deleted, a seal is added even if no event waits.
     """
     taken: list[UUID] = sorted((await session.exec(_TAKE)).scalars())
     if not taken and first_kept is None:
@@ -92,8 +92,8 @@ async def append_seal(
 
 
 def _trusted(last: AuditSeal | None, keys: Mapping[str, bytes]) -> bytes | None:
-    """The digest to go on from. A seal vouches for all before it, so it must not follow one that
-    is not itself good."""
+    """Return the digest that the next seal continues, or None if the last seal has no valid
+    signature: a signed seal confirms all seals before it."""
     if last is None:
         return None
     if is_signed(last.digest, last.signature, keys.get(last.key_id)):

@@ -104,8 +104,8 @@ class Anchor(NamedTuple):
 class _Chain:
     """The state that is carried from one seal to the next.
 
-    `unknown` are the number and the key of the first of the last seals, if these are signed with a
-    key that is not known: they are as good as the next seal that goes on from them.
+    `unknown` is the number and the key id of the first seal in the current run of seals signed with
+    an unknown key. The run is accepted when a seal with a known key continues it.
     """
 
     keys: Mapping[str, bytes]
@@ -155,7 +155,7 @@ class _Chain:
             self.give_up()
 
     def give_up(self) -> None:
-        """Nothing more will come that vouches for the seals with an unknown key."""
+        """Report the current run of seals with an unknown key, as no known key continues it."""
         if self.unknown and self.last:
             first, key_id = self.unknown
             self.result.findings.append(
@@ -172,9 +172,9 @@ async def examine(
     progress: Progress,
     anchor: Anchor | None,
 ) -> VerificationResult:
-    """Look at everything that this session's transaction sees, in constant memory.
+    """Examine everything that this session's transaction sees, in constant memory.
 
-    Ends early when enough is found.
+    Stop early when the result is full.
     """
     result = VerificationResult()
     connection = await session.connection()

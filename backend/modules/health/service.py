@@ -29,7 +29,10 @@ POOLED = f"DATABASE_URL leads to a pooler that keeps no session: {REMEDY}."
 
 
 async def readiness(context: Context) -> Readiness:
-    """Run all checks concurrently. The status is `degraded` if only checks of manifests fail."""
+    """Run all checks concurrently.
+
+    A failed check of this module makes the status `error`, one of another module only `degraded`.
+    """
     own: dict[str, ReadinessCheck] = {
         "database": _database,
         "migrations": _migrations,

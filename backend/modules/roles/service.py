@@ -179,7 +179,10 @@ def _is_name(name: str) -> bool:
 
 
 async def _locked(session: AsyncSession, by: Caller, name: str) -> Role:
-    """Return the role, locked so that it can still be assigned to users meanwhile."""
+    """Return the role, locked until the transaction ends.
+
+    FOR NO KEY UPDATE does not block, or wait for, transactions that assign the role.
+    """
     found = None
     if _is_name(name):
         found = await session.get(Role, name, with_for_update={"key_share": True})

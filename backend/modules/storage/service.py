@@ -1,7 +1,7 @@
 """The storage quota of each user.
 
-A service calls `keep` before each change of a row that can be large, in the transaction of the
-change.
+A service calls `update_usage` before each change of a row that can be large, in the transaction of
+the change.
 """
 
 from collections.abc import Sequence
