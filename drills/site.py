@@ -106,7 +106,7 @@ def shipped_nginx(
     own.mkdir()
     certificate, key = _self_signed(own)
     text = (ROOT / "deploy" / "nginx.conf").read_text()
-    servers = "\n".join(f"    server 127.0.0.1:{each.port} max_fails=0;" for each in instances)
+    servers = "\n".join(f"    server 127.0.0.1:{item.port} max_fails=0;" for item in instances)
     text = re.sub(r"    server 127\.0\.0\.1:8001.*\n.*8002.*;", servers, text)
     text = re.sub(r" *listen \[::\].*\n", "", text)
     text = text.replace("listen 80;", f"listen 127.0.0.1:{plain};")

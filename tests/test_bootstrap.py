@@ -40,7 +40,7 @@ PIP_EMPTY_INDEX = "ERROR: No matching distribution found for uv==0.13.8"
 
 @pytest.fixture
 def project() -> Iterator[Path]:
-    """A copy that any user may read, which pytest's own folders do not allow."""
+    """A copy that every user can read, unlike pytest's own folders."""
     with tempfile.TemporaryDirectory(prefix="with space ") as folder:
         root = Path(folder)
         root.chmod(0o755)
@@ -62,7 +62,7 @@ def bootstrap(project: Path) -> Any:
 
 @pytest.fixture
 def commands(bootstrap: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every command that setup would run; `venv` leaves what its successors look for."""
+    """The commands that setup would run; `venv` creates the files that later steps check."""
     seen: list[str] = []
 
     def run(command: list[str], environment: dict[str, str] | None = None) -> str:
@@ -81,7 +81,7 @@ def commands(bootstrap: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run_with(
     project: Path, preparation: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the copy after `preparation`, which makes this machine look like another one."""
+    """Run the copy after `preparation`, code that simulates another machine."""
     program = f"""
 import os, sys
 sys.argv = ["tools/bootstrap.py"]
@@ -101,7 +101,7 @@ bootstrap.main()
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence of a run that stopped, without a traceback."""
+    """Return the message of a run that stopped without a traceback."""
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
     return sentence.removeprefix("Setup stopped: ")
@@ -154,7 +154,7 @@ class TestPython:
 
 
 class TestFolder:
-    # Root may write everywhere, so it becomes somebody else, after all imports.
+    # Root can write everywhere, so the process changes its user after all imports.
     AS_NOBODY = f"os.geteuid() or os.setuid({NOBODY})"
 
     def test_not_writable(self, project: Path) -> None:
@@ -209,7 +209,7 @@ class TestFailedCommands:
 
     @pytest.mark.slow
     def test_unreachable_index(self, project: Path) -> None:
-        """For real: a virtual environment is made, and pip refused by a closed port."""
+        """A virtual environment is created, and pip fails at a closed port."""
         done = run_with(
             project, "", PIP_CONFIG_FILE=os.devnull, PIP_INDEX_URL="http://127.0.0.1:9/simple"
         )
@@ -283,7 +283,7 @@ class TestSteps:
 
     @pytest.mark.parametrize("broken", ["installed-from", "bin/python"])
     def test_starts_afresh(self, bootstrap: Any, commands: list[str], broken: str) -> None:
-        """After an interrupted setup, and after the Python it was made with has gone."""
+        """After an interrupted setup, and after its Python has been removed."""
         bootstrap.main()
         commands.clear()
         (bootstrap.VENV / broken).unlink()
@@ -350,7 +350,7 @@ def test_two_at_once_take_turns(bootstrap: Any, project: Path) -> None:
 def test_commands_of_a_killed_setup_are_waited_for(
     bootstrap: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a killed setup has started still writes into .venv, so it still holds the lock."""
+    """Child processes of a killed setup still write into .venv, so they keep the lock."""
     left_behind: list[int] = []
 
     def install() -> None:

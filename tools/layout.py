@@ -40,11 +40,11 @@ def diagram(modules: Sequence[Module]) -> Iterator[str]:
     """Yield a flowchart of the modules, with arrows to the modules they depend on."""
     yield "```mermaid"
     yield "flowchart LR"
-    for module in sorted(modules, key=lambda each: each.name):
+    for module in sorted(modules, key=lambda item: item.name):
         text = description(ROOT / "backend" / "modules" / module.name).rstrip(".")
         label = "<br/>".join(wrap(text.replace('"', "'"), LABEL_WIDTH))
         yield f'    {module.name}["<b>{module.name}</b><br/>{label}"]'
-    for module in sorted(modules, key=lambda each: each.name):
+    for module in sorted(modules, key=lambda item: item.name):
         if module.depends_on:
             yield f"    {module.name} --> {' & '.join(sorted(module.depends_on))}"
     yield "```"

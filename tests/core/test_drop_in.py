@@ -186,7 +186,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def modules(folder: Path) -> Iterator[tuple[Module, ...]]:
-    """What discovery finds once the folder is there; afterwards all is as before."""
+    """The modules discovered with the new folder; afterwards it is removed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(folder.parent)])
         yield discover()
@@ -196,13 +196,13 @@ def modules(folder: Path) -> Iterator[tuple[Module, ...]]:
     for name in [each for each in sys.modules if each.startswith("backend.modules.notes")]:
         del sys.modules[name]
     del backend.modules.notes  # type: ignore[attr-defined]  # importing a folder binds it
-    # Error classes are found through their base, which forgets them when they are collected.
+    # Error classes are found through their base class until they are garbage collected.
     gc.collect()
 
 
 @pytest.fixture(scope="module")
 def url(request: pytest.FixtureRequest, modules: tuple[Module, ...], folder: Path) -> Iterator[str]:
-    """A database that is older than the module, after its migration was written and run."""
+    """An existing database, after the module's migration was generated and applied."""
     assert modules
     versions = folder.parent / "versions"
     with databases.cloned_database(databases.server_url(request.config)) as made:
@@ -215,7 +215,7 @@ def url(request: pytest.FixtureRequest, modules: tuple[Module, ...], folder: Pat
 
 @contextmanager
 def migrating(url: str, versions: Path) -> Iterator[Config]:
-    """Alembic with a second folder, so that none of ours is written to."""
+    """Alembic with a second folder of migrations, so that the project's is not changed."""
     with alembic_config(url) as config:
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", f"{FOLDER / 'versions'}\n{versions}")

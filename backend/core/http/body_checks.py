@@ -1,4 +1,4 @@
-"""Rules of a body beyond its types, whose errors are returned together with those of the types."""
+"""Checks of a body beyond its types; their errors are returned together with those of the types."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ BodyCheck = Callable[[InvalidBody], Awaitable[list[FieldError]]]
 
 
 @dataclass(frozen=True)
-class BodyRule:
-    """A dependency that declares the rule of a route; see `also_checks`."""
+class BodyCheckDependency:
+    """A dependency that declares the body check of a route; see `also_checks`."""
 
     body_check: BodyCheck
 
@@ -44,21 +44,21 @@ class BodyRule:
 def also_checks(body_check: BodyCheck) -> Any:
     """Return a dependency for `dependencies=` that adds the errors of `body_check` to others.
 
-    The client then gets all errors of a form in one response. The rule must return the same errors
+    The client then gets all errors of a form in one response. The check must return the same errors
     as the service does for a body without errors of type, and must not hash or change anything.
     """
-    return Depends(BodyRule(body_check))
+    return Depends(BodyCheckDependency(body_check))
 
 
 def body_check_of(dependant: Dependant) -> BodyCheck | None:
     calls = (dependency.call for dependency in dependant.dependencies)
-    return next((call.body_check for call in calls if isinstance(call, BodyRule)), None)
+    return next((call.body_check for call in calls if isinstance(call, BodyCheckDependency)), None)
 
 
 async def further_errors(
     body_check: BodyCheck, request: Request, type_errors: Sequence[Any], body: Any
 ) -> list[dict[str, Any]]:
-    """Return the errors of the rule in members without errors of type."""
+    """Return the errors of the check in members without errors of type."""
     if not isinstance(body, dict | FormData) or any(
         error["loc"][0] == "path" for error in type_errors
     ):
