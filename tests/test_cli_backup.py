@@ -59,6 +59,7 @@ def rewritten(backup: Path, target: Path, **changes: object) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_busy_database_is_consistent(
     url: str, empty_url: str, tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_backup_of_a_busy_database_is_consistent(
     assert succeeds_at(tmp_path, empty_url, "db", "upgrade").endswith("as it was.\n")
 
 
+@pytest.mark.slow
 def test_a_database_with_contents_is_replaced_by_force_only(url: str, tmp_path: Path) -> None:
     backup = tmp_path / "trellis.backup"
     succeeds_at(tmp_path, url, "db", "backup", str(backup))
@@ -107,6 +109,7 @@ def test_a_database_with_contents_is_replaced_by_force_only(url: str, tmp_path: 
     succeeds_at(tmp_path, url, "db", "check")
 
 
+@pytest.mark.slow
 def test_damage_is_found_before_anything_changes(url: str, tmp_path: Path) -> None:
     backup = tmp_path / "trellis.backup"
     succeeds_at(tmp_path, url, "db", "backup", str(backup))

@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["reported", "compared"])
+@pytest.fixture(params=["reported", pytest.param("compared", marks=pytest.mark.slow)])
 def files(
     request: pytest.FixtureRequest, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FileWatcher]:
@@ -102,6 +102,7 @@ def test_other_files_are_no_change(files: FileWatcher, project: Path) -> None:
     assert files.changed() is None
 
 
+@pytest.mark.slow
 def test_a_missing_watchfiles_is_one_sentence() -> None:
     code = (
         "import sys; sys.modules['watchfiles'] = None; sys.argv[1:] = ['dev']; "

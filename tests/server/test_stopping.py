@@ -53,7 +53,8 @@ def read_all(connection: socket.socket) -> bytes:
     return read
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
 def test_half_sent_requests_do_not_keep_the_port_open(
     own_database_url: str, tmp_path: Path, count: int
 ) -> None:
@@ -78,7 +79,8 @@ def test_half_sent_requests_do_not_keep_the_port_open(
         assert serve.wait() == 0
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
 def test_it_listens_when_it_can_answer(own_database_url: str, tmp_path: Path, count: int) -> None:
     port = free_port()
     options = ["--port", str(port), "--workers", str(count)]
@@ -118,6 +120,7 @@ def test_workers_end_with_their_parent(own_database_url: str, tmp_path: Path) ->
         assert again.wait() == 0
 
 
+@pytest.mark.slow
 def test_draining_responses_end_their_connections(own_database_url: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"DATABASE_URL": own_database_url, "SHUTDOWN_DELAY": "2"}
     with (
