@@ -120,7 +120,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture
 async def account(site: Site, request: pytest.FixtureRequest) -> str:
-    """The address of somebody of this test alone."""
+    """An address that only this test uses."""
     name = re.sub(r"\W", "-", request.node.name)
     email = f"{name}@example.com"
     async with httpx.AsyncClient(base_url=site.api) as client:
@@ -316,7 +316,7 @@ FORMS = {
     "login": (f"{AUTH}/login?transport=cookie", "application/x-www-form-urlencoded", 403, 403),
     "login, in parts": (f"{AUTH}/login?transport=cookie", "multipart/form-data", 403, 403),
 }
-# What the browser itself stops: it asks first, and is told nothing.
+# Requests that the browser itself blocks after a denied preflight.
 STOPPED: dict[str, tuple[str, dict[str, Any]]] = {
     "reading": ("/api/v1/users/me", {}),
     "writing JSON": (

@@ -204,7 +204,7 @@ def test_starts_the_api_again_when_its_code_changes(own_database_url: str, tmp_p
         dev.wait_for(r"Module 'items' does not load: SyntaxError: .+\(service.py, line 1\)")
         dev.wait_for("The API ended with exit code 1. It starts again when its code changes.")
         file.write_text(right)
-        # The port is never given up: until then each request is told why.
+        # The port stays open; until then each response contains the reason.
         eventually(lambda: fetch(dev.url, "/health/ready")[0] != 503)
         assert fetch(dev.url, "/health/ready")[0] == 200
         eventually(lambda: dev.output.count("worker_started") == 2)

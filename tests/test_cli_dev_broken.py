@@ -92,7 +92,7 @@ def test_every_request_is_told_why_and_the_next_save_mends_it(
         status, headers, body = request(dev, "GET", "/docs", Accept="text/html,*/*;q=0.8")
         assert (status, headers["content-type"]) == (503, "text/html; charset=utf-8")
         assert b"SyntaxError: invalid syntax (service.py, line 1)" in body
-        # Another mistake is told instead of the first.
+        # A second error replaces the first one in the response.
         service.write_text(f"raise RuntimeError('<b>broken</b> on purpose')\n{right}")
         refused(dev, 2)
         told = request(dev, "GET", "/")[2]

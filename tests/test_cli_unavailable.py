@@ -49,6 +49,6 @@ def test_it_shares_the_sockets_and_gives_them_back() -> None:
                 assert answer.headers["connection"] == "close"
                 connection.close()
             fallback.stop()
-        # Whoever holds the sockets next gets what comes from now on.
+        # The next process that holds the sockets gets all later connections.
         with socket.create_connection(("127.0.0.1", port), 10), listening.accept()[0]:
             pass

@@ -164,7 +164,7 @@ def test_many_large_pages_at_once_take_little_memory(own_database_url: str) -> N
             while not all(answer.done() for answer in answers):
                 peak = max(peak, resident(server))
                 time.sleep(0.02)
-        # Who has waited for too long is told to come again; who was not read in time is given up.
+        # A request that waited too long gets 503; a connection not accepted in time is closed.
         assert any(answer.result().startswith(b"HTTP/1.1 200 ") for answer in answers)
         assert peak - before < 160
 

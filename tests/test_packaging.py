@@ -110,7 +110,7 @@ class TestLocks:
 
 @pytest.mark.slow
 def test_wheel_carries_every_file(tmp_path: Path) -> None:
-    """A template that package-data forgets is missed only by whoever installs the wheel."""
+    """The wheel contains every file; one missing in package-data shows only after installation."""
     for name in ("backend", "migrations"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "LICENSE"):

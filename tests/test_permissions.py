@@ -181,7 +181,7 @@ async def test_every_role_on_every_route(rule: Rule, client: Client, actor: Acto
     for role in (*ROLES, "admin"):
         roles = () if role == "nobody" else (role,)
         callers[role] = await actor(role, roles=roles)
-    # A body that is plainly wrong: whoever may not call must not learn even that.
+    # An invalid body: callers without permission must not get its validation errors.
     made_up = {"no such member": ["made up"]}
     for name, caller in callers.items():
         answer = await call(caller, rule, made_up)

@@ -76,7 +76,7 @@ async def sign_in(number: int, caller: RawClient) -> RawResponse:
 
 
 async def visit(number: int, caller: RawClient) -> list[RawResponse]:
-    """What somebody does who signs in, writes something, stays, and goes on."""
+    """The requests of a user who signs in, writes and reads."""
     tokens = await sign_in(number, caller)
     answers = [tokens]
 

@@ -191,7 +191,7 @@ def test_no_secret_leaves_the_processes(own_database_url: str, tmp_path: Path) -
                 use_rightly(visitor)
                 use_by_cookie(visitor)
                 use_wrongly(visitor)
-                # The mails cannot leave, and each attempt is told.
+                # The mails cannot be sent, and each attempt is logged.
                 worker.wait_for(r"job_failed.*accounts\.|accounts\..*job_failed")
                 interrupt(own_database_url, visitor)
             worker.kill(signal.SIGTERM)

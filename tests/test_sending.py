@@ -41,7 +41,7 @@ class Answers:
 
 
 class Reader:
-    """A client that reads when it is told to."""
+    """A client that reads only on request."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.socket = socket.socket()

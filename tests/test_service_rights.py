@@ -61,7 +61,7 @@ class Case:
 
 FEATURES = tuple(feature for module in MODULES for feature in module.features)
 EVERYTHING = frozenset(permission for feature in FEATURES for permission in feature.permissions)
-# Of somebody who looks after accounts but holds fewer permissions than the owner.
+# The permissions of a user who may manage accounts, but has fewer than the owner.
 USERS = frozenset(each for each in EVERYTHING if each.startswith("users:"))
 
 

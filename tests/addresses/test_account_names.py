@@ -16,7 +16,7 @@ MARKS = "".join(
 @pytest.mark.slow
 def test_folding_twice_changes_nothing_whatever_the_character() -> None:
     assert [each for each in CHARACTERS if folded(folded(each)) != folded(each)] == []
-    # Nor does an accent change that, with which a folded letter may compose anew.
+    # An accent that composes with a folded letter does not change that either.
     changing = [each for each in CHARACTERS if folded(each) != each and each.isalpha()]
     pairs = [each + mark for each in changing for mark in MARKS]
     assert [pair for pair in pairs if folded(folded(pair)) != folded(pair)] == []

@@ -21,7 +21,7 @@ from tests.applications import MODULES, make_context
 from tests.hashing import fill_queue
 
 FIRST, SECOND = "Alpha", "Beta"
-# Nobody depends on it.
+# No other module depends on it.
 WITHOUT_ARTICLES = tuple(module for module in MODULES if module.name != "articles")
 ARTICLES, ITEMS, ME = "/api/v1/articles", "/api/v1/items", "/api/v1/users/me"
 MAILBOX = "/dev/mailbox"

@@ -26,7 +26,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 class Place:
-    """Answers when it is told to, with how often it has been asked."""
+    """A `send` that returns on request, with the number of its calls as the value."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, int]] = []
@@ -94,7 +94,7 @@ async def test_equal_reads_share_an_answer_and_others_do_not(
         assert found[0] == [{"n": 0}]
         assert all(each is found[1] for each in found[2:20])
         assert found[20] is not found[1]
-        # Whoever asks after a commit sees it, also while earlier ones are being answered.
+        # A load after a commit sees the commit, also while earlier loads are running.
         await connection.execute("LOCK TABLE notes")
         held = asyncio.ensure_future(shared(ASK, name="a"))
         await asyncio.sleep(0)

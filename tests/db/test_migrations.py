@@ -182,7 +182,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def gadgets() -> Iterator[Table]:
-    """The table of a module that somebody has just written."""
+    """The table of a new module."""
 
     class Gadget(Base, Identified, Timestamped, table=True):
         __tablename__ = "gadgets"

@@ -172,7 +172,7 @@ async def test_database_may_come_late_and_go_and_come_again(url: str, folder: Pa
         assert (await readiness(client))[1]["startup"] == "error"
         with embedded_server(folder):
             await becomes_ready(client)
-            # Only the startup work makes the role that everybody gets.
+            # Only the startup work creates the default role.
             await sign_up(client)
             made = await client.post("/api/v1/items", json={"title": "Milk"})
             path = made.headers["location"]
@@ -202,7 +202,7 @@ async def test_start_on_an_unmigrated_schema_waits_for_the_migration(
 
 @dataclass
 class Ledger:
-    """What the writers were told, and when."""
+    """The responses to the writers, and their times."""
 
     acknowledged: list[UUID] = field(default_factory=list)
     successes: list[float] = field(default_factory=list)

@@ -209,7 +209,7 @@ async def test_no_free_connection_to_read_is_503(
     with pytest.raises(asyncio.CancelledError):
         await sleeping
     assert (await ada.get("/api/v1/items")).status_code == 200
-    # The server finds out that nobody waits for the other statement any more.
+    # The server notices that the client of the other statement has gone.
     await until(lambda: count(db, "wait_event = 'PgSleep'") == 0)
 
 

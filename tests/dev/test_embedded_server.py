@@ -47,7 +47,7 @@ except KeyboardInterrupt:
 
 @pytest.fixture(scope="session")
 def system_folder() -> Iterator[Path]:
-    """What root uses in place of its system folder; the user nobody has to pass it."""
+    """The folder that root uses in place of its system folder; the user nobody can traverse it."""
     folder = Path(tempfile.mkdtemp(prefix="test-embedded-"))
     folder.chmod(0o755)
     yield folder

@@ -237,7 +237,7 @@ def test_memory_holds_so_many_keys_and_no_more() -> None:
     # The newest are those that are kept.
     assert memory.hit(str(MAX_KEYS + 99).encode()).passed == 0
     assert memory.hit(b"0").passed == 1
-    # Those that count no more make room as soon as somebody new comes.
+    # Expired entries are removed as soon as a new key is counted.
     now += 61 * SECOND
     for number in range(MAX_KEYS // 2):
         memory.hit(f"new {number}".encode())

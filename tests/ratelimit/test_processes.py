@@ -42,7 +42,7 @@ async def test_of_parallel_requests_exactly_so_many_pass(
         with served(own_database_url, workers=WORKERS, **settings) as server:
             expected = {200: LIMIT, 429: CALLERS - LIMIT}
             assert await call_at_once(server.url) == expected
-            # Refusals cost nothing, and nobody has forgotten anything.
+            # Refused attempts do not count, and no process has lost its counts.
             assert await call_at_once(server.url) == {429: CALLERS}
             assert PASSWORD not in server.output
 

@@ -390,7 +390,7 @@ async def test_times_that_were_slept_through_are_made_up_for_once(harness: Worke
         return int(row["last_value"])
 
     before, started = await enqueued(), time.monotonic()
-    # Or it takes the database for away when it wakes, and begins anew.
+    # Otherwise it would consider the database unavailable when it wakes, and start again.
     patient = replace(FAST_CONFIG, answer=1000)
     async with harness.worker(Job("made.second", run, cron="* * * * * *"), config=patient):
         await harness.wait_until(is_awake)
@@ -433,7 +433,7 @@ async def test_modules_hold_their_resources_meanwhile(harness: WorkerHarness) ->
 async def test_an_outcome_that_is_refused_does_not_leave_the_job_running(
     own_harness: WorkerHarness, log: Log
 ) -> None:
-    """For the database it runs, and its worker lives: nobody else would ever look at it."""
+    """In the database the job runs and its worker is alive, so no other worker would take it."""
     refuse = """
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN RAISE 'not today'; END $$;

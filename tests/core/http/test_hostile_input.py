@@ -49,7 +49,7 @@ def client(served: Served) -> Client:
 
 @pytest.fixture(params=ROUTES)
 def send(request: pytest.FixtureRequest, ada: Actor) -> Send:
-    """Sends a body to each of the routes, as somebody who may use it."""
+    """Send a body to each of the routes, as a user with permission."""
     method, path, _ = ROUTES[request.param]
 
     async def call(content: bytes, **headers: str) -> httpx.Response:

@@ -96,7 +96,7 @@ async def test_addresses(proxied: Proxied, prefix: str, stripped: bool) -> None:
     found = await addresses(client, "" if stripped else prefix)
     wanted = expected(prefix, found["id"])
     if prefix in ("/api", "/docs") and not stripped:
-        # Whether an unknown path below a root of our own has lost the prefix, nobody can tell.
+        # For an unknown path below a root of ours, a removed prefix cannot be detected.
         wanted |= {name: value for name, value in found.items() if "nowhere" in name}
     assert found == wanted
 

@@ -42,7 +42,7 @@ async def seen(
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
-        # Nobody whom we trust says it.
+        # No trusted proxy has sent it.
         ("203.0.113.9", ["198.51.100.7"], "203.0.113.9"),
         ("2001:db8::1", ["198.51.100.7"], "2001:db8::1"),
         # One proxy, and what callers invented before it.
@@ -118,7 +118,7 @@ async def test_limits_are_those_of_the_client_behind_the_proxy(behind_proxy: Fas
     assert await status(PROXY, "198.51.100.7") == 200
     assert await status("10.0.0.2", "1.1.1.1, 198.51.100.7") == 429
     assert await status(PROXY, "198.51.100.8") == 200
-    # Somebody who is no proxy cannot get a new address for each request.
+    # A client that is not a proxy cannot choose a new address for each request.
     assert await status("203.0.113.9", "198.51.100.20") == 200
     assert await status("203.0.113.9", "198.51.100.21") == 429
 

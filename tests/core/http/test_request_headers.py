@@ -124,7 +124,7 @@ async def test_codings_that_change_nothing(served: Served) -> None:
 
 
 async def test_cookies_with_escapes_are_none(served: Served) -> None:
-    """Undoing the escapes of a cookie of 60 KiB took half a minute, for everybody."""
+    """Decoding the escapes of a cookie of 60 KiB would block all requests for half a minute."""
     own = bearer(served)[1].removeprefix(b"Bearer ")
     escaped = b'access_token="' + b"".join(b"\\%03o" % byte for byte in own) + b'"'
     answer = await raw(served.app, "GET", ITEMS, headers=[(b"cookie", escaped)])

@@ -101,7 +101,7 @@ async def test_roles_are_refused_before_anything_else_is(
 
 
 async def clerk_of(admin: Actor, actor: ActorFactory) -> Actor:
-    """Somebody who may make accounts but give no roles."""
+    """A user who may create accounts but not assign roles."""
     role = {"name": "clerk", "permissions": ["users:read", "users:write"]}
     assert (await admin.post("/api/v1/roles", json=role)).status_code == 201
     clerk = await actor("clerk")

@@ -205,7 +205,7 @@ async def test_registrations_do_not_fill_a_mailbox(post: Post, mode: str) -> Non
     for number in range(40):
         assert await register(post, f"Sue+{number}@example.com", f"192.0.2.{number}") in (201, 202)
     assert await sent(post) == MAILS.limit
-    # Somebody else's addresses, and the plain one, have their own.
+    # Addresses of other users, and the plain one, have budgets of their own.
     for email in ("tim+1@example.com", "sue+1@example.org", SUE):
         await register(post, email, client="198.51.100.1")
     assert await sent(post) == MAILS.limit + 3

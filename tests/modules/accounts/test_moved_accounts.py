@@ -53,7 +53,7 @@ async def test_what_users_write_is_enough_for(
     kept = await move(clerk, ada.id, ada.email, **same)
     assert (kept.status_code, kept.json()["full_name"]) == (200, "Ada")
     assert (await ada.get(ME)).status_code == 200
-    # One's own address is changed elsewhere, by whoever knows the password.
+    # The own address is changed by another route, with the password.
     own = await move(clerk, clerk.id, NEW)
     assert (own.status_code, own.json()["errors"][0]["code"]) == (422, "own_email")
     # Beyond reach the address is no different from the rest.

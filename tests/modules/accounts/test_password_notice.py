@@ -22,7 +22,7 @@ async def test_a_change_is_told_to_the_owner(post: Post, ada: Actor, bob: Actor)
     assert mail["links"] == []
     for secret in (PASSWORD, OWN):
         assert secret not in str(mail)
-    # Once for each change, and to nobody else.
+    # One mail per change, to the owner only.
     again = {"current_password": OWN, "new_password": f"{OWN} again"}
     assert (await ada.put(CHANGE, json=again)).status_code == 204
     assert len(await post.mails(ada.email)) == len(await post.mails()) == 2

@@ -182,7 +182,7 @@ async def test_a_reset_lifts_the_lock_after_too_many_guesses(post: Post, ada: Ac
 
 
 async def test_yesterdays_credentials_do_not_stand_in_the_way(post: Post, client: Client) -> None:
-    # Whoever has forgotten a password may still send the cookie or token of a session long over.
+    # The client may still send the cookie or token of a session that ended long ago.
     headers: dict[str, Any] = {"Authorization": "Bearer broken", "Cookie": "access_token=broken"}
     for path, body, status in (
         (FORGOT, {"email": "ada@example.com"}, 202),

@@ -56,7 +56,7 @@ async def test_the_address_is_verified_by_the_link_in_a_mail(post: Post) -> None
 
 
 async def test_what_somebody_calls_themselves_is_in_no_mail(post: Post) -> None:
-    # Whoever registers chooses names and may give any address: nobody is to be written to by them.
+    # Registration accepts any name and address, so mails must not contain text of the client.
     answer = await register(post, username="evil.example", full_name="Visit http://evil.example")
     assert answer.status_code == 201
     mail = await post.one("new@example.com")
@@ -234,7 +234,7 @@ async def test_strictly_one_address_is_not_written_to_again_and_again(
 async def test_strictly_with_verified_addresses_only_not_even_signing_in_tells(
     post: Post, actor: ActorFactory
 ) -> None:
-    # Else whoever registers an address and tries to sign in would see whether it was theirs.
+    # Otherwise, registration and sign-in would disclose whether the address had an account.
     post.configure(registration_mode="strict", require_verified_email=True)
     await register(post)
     assert (await post.mails())[-1]["to"] == "new@example.com"

@@ -68,7 +68,7 @@ async def test_strangers_and_wrong_addresses_are_no_refusals(
 async def fragile(
     own_database_url: str, app: FastAPI
 ) -> AsyncIterator[tuple[Context, ActorFactory, psycopg.Connection]]:
-    """An application on a database that lets nobody else in when asked to."""
+    """An application on a database that can refuse all further connections."""
     context = make_context(own_database_url)
     context.state.started = True
     app.state.context = context

@@ -229,7 +229,7 @@ async def test_an_exchanged_signature_is_found(
 
 
 async def rewritten(context: Context, intruder: Intruder, keys: dict[str, bytes]) -> None:
-    """The chain made anew, all in itself as it should be, but by another key."""
+    """A consistent chain computed with another key."""
     intruder.execute("UPDATE audit_events SET ip = '10.0.0.1'")
     intruder.execute("INSERT INTO audit_waiting SELECT id FROM audit_events")
     intruder.execute("DELETE FROM audit_seals")

@@ -138,7 +138,7 @@ async def test_they_last_as_long_as_the_session(ada: Actor, database_url: str) -
     for answer, most in ((first, 1000), (later, 600)):
         (lasts,) = {int(each.attributes["max-age"]) for each in cookies_set(answer).values()}
         assert 0 < lasts <= most
-        # The access token among them ends sooner; that it has is told by a 401.
+        # The access token expires earlier; then the response is 401.
         assert answer.json()["expires_in"] <= lasts
 
 
@@ -372,7 +372,7 @@ async def test_when_there_is_no_refreshing_the_cookies_are_cleared(
     assert_cleared(refused)
     assert attributes_of(cookies_set(refused)) == LOCAL
     assert not page.client.cookies
-    # So the next one is nobody's, and the page asks for the password.
+    # The next request is anonymous, so the page asks for the password.
     assert (await page.get(PUBLIC)).status_code == 200
     assert (await sign_in_by_cookie(page.client)).session_id != page.session_id
 
@@ -408,7 +408,7 @@ async def test_a_page_survives_a_change_of_the_key(
     page: Page, app: FastAPI, context: Context
 ) -> None:
     app.state.context = replace(context, secret_keys=(b"another", *context.secret_keys))
-    # What a page is told must be what works, which is what its cookie holds.
+    # The token in the response must be the one in the cookie.
     assert await csrf_told(page) == page.login["csrf_token"] == page.cookie(CSRF)
     assert (await page.post(ITEMS, json=TEA, headers=page.csrf)).status_code == 201
     now = Page(page.client, (await page.post(REFRESH, headers=page.csrf)).json())

@@ -251,7 +251,7 @@ async def test_outside_development_the_own_origin_is_encrypted(
 
 
 async def test_where_every_origin_is_listed(app: FastAPI, context: Context, page: Page) -> None:
-    # Settings allow that in development and test only; a sandboxed frame is nobody even there.
+    # Settings allow `*` in development and test only; it never includes sandboxed frames.
     configure(app, context, cors_origins=("*",))
     for origin, expected in (("http://any.example", (201, None)), ("null", CSRF_FAILED)):
         headers = page.csrf | {"Origin": origin}

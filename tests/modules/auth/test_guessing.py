@@ -245,7 +245,7 @@ async def test_nobody_waits_for_anothers_guesses(
 ) -> None:
     assert (await attempt(client, addresses, ada.email)).status_code == 401
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        # Somebody holds all the rows there are, Ada's among them.
+        # Another transaction locks all rows, including Ada's.
         await connection.execute("SELECT FROM rate_limit_guesses FOR UPDATE")
         held = asyncio.ensure_future(attempt(client, addresses, ada.email))
         others = [attempt(client, addresses, f"{number}@example.com") for number in range(5)]

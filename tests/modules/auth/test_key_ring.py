@@ -213,7 +213,7 @@ async def test_a_page_goes_on(page: Page, renewed: Client, forgetful: Client) ->
 
 async def test_a_page_ends_without_the_former_key(page: Page, forgetful: Client) -> None:
     forgetful.cookies = page.client.cookies
-    # Nobody can tell its cookies from another application's any more.
+    # Its cookies are now indistinguishable from those of another application.
     assert outcome(await forgetful.get(ME)) == (401, "NOT_AUTHENTICATED")
     assert outcome(await forgetful.post(REFRESH, headers=page.csrf)) == NO_REFRESH
 
@@ -255,7 +255,7 @@ async def test_a_new_password_is_kept_by_the_new_key(
 
 
 async def test_sessions_outlive_the_renewal(opened: Tokens, ada: Actor, renewed: Client) -> None:
-    # It is no change of the password: nobody else is signed out by it.
+    # The password has not changed, so no other session ends.
     assert await try_password(renewed, ada.email) == GOOD
     assert await access(renewed, opened["access_token"]) == GOOD
     rows = (await ada.get(SESSIONS)).json()["data"]

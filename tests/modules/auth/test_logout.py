@@ -87,7 +87,7 @@ async def test_by_the_cookies_that_are_left(
     assert await recorded(database_url, page.session_id) == [
         {"actor_id": ada.id, "outcome": "success"}
     ]
-    # At once, whoever still has a copy.
+    # Copies of the tokens are invalid at once, too.
     assert await access(client, token) == NO_ACCESS
     assert (await ada.get(ME)).status_code == 200
 

@@ -115,7 +115,7 @@ async def test_a_session_that_was_ended(
 
 
 async def test_a_replaced_token_still_ends_its_session(opened: Tokens, client: Client) -> None:
-    # Whoever wants out with what is left must not be kept in.
+    # Sign-out must work with the remaining token.
     tokens = await refreshed(client, opened["refresh_token"])
     await log_out_by_refresh_token(client, opened)
     assert outcome(await refresh(client, tokens["refresh_token"])) == NO_REFRESH

@@ -180,7 +180,7 @@ async def test_a_family_that_was_stolen_from_ends(own_database_url: str) -> None
 
 
 async def waiting(url: str) -> bool:
-    """Whether somebody waits for a lock that another holds."""
+    """Return whether a transaction waits for a lock of another one."""
     statement = (
         "SELECT pid FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -70,7 +70,7 @@ async def test_alone_they_are_nobody(client: Client, text: str) -> None:
     for path, expected in ((REFRESH, NO_REFRESH), (LOGOUT, NOBODY)):
         refused = await client.post(path, headers=sent)
         assert outcome(refused) == expected
-        # They belong to somebody else.
+        # They belong to another application.
         assert "set-cookie" not in refused.headers
 
 
@@ -161,11 +161,11 @@ async def test_one_of_ours_that_is_no_longer_good_is_never_nobody(
         assert outcome(await client.get(ME, headers=headers)) == expected
 
 
-# --- Nobody gains by planting one
+# --- Planted cookies have no effect
 
 
 def planted(page: Page, *pairs: tuple[str, str | None]) -> list[list[tuple[str, str | None]]]:
-    """What a browser may send of a page's own cookies and of those that somebody planted."""
+    """The cookies a browser can send: a page's own and planted ones."""
     own = of_page(page)
     names = {name for name, _ in pairs}
     instead = [each for each in own if each[0] not in names] + list(pairs)

@@ -16,7 +16,7 @@ from tests.actors import Client
 from tests.applications import make_context
 
 READY = "/health/ready"
-# Nothing listens on port 1; the rest must not be told to anybody.
+# No server listens on port 1; responses must not contain the rest of the URL.
 DOWN = "postgresql://somebody:hunter2@127.0.0.1:1/secretbase?sslmode=disable"
 HIDDEN = ("127.0.0.1", "localhost", "somebody", "hunter2", "secretbase", "postgres", ":1/")
 

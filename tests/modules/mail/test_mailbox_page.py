@@ -102,7 +102,7 @@ async def test_mails_appear_by_themselves_and_show_all_their_forms(
     await shown(link).to_be_visible()
     assert await link.get_attribute("target") == "_blank"
 
-    # One that comes later is marked, and does not push away what somebody reads.
+    # A later mail is marked, and does not move the mail being read.
     await send(2)
     await shown(page).to_have_title("(1) Mailbox")
     await shown(page.get_by_role("heading", name="Mail 1")).to_be_visible()

@@ -74,7 +74,7 @@ async def test_an_outage_delays_mail_and_nothing_else(
         await asyncio.gather(*(register(client, number) for number in range(PEOPLE // 2)))
         await asyncio.wait_for(held.wait(), 20)
         await asyncio.gather(*(register(client, number) for number in range(PEOPLE // 2, PEOPLE)))
-    # Now nobody listens at all, and the worker is another one.
+    # Now no server listens, and another worker runs.
     async with worker(database_url, port):
         await register(client, PEOPLE)
         postbox = Postbox(recipients=["450 4.2.0 greylisted"] * 5, contents=["451 4.3.0 later"] * 5)

@@ -24,7 +24,7 @@ AllWait = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 async def other(database_url: str) -> AsyncIterator[Other]:
-    """A transaction of somebody else."""
+    """A concurrent transaction."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         yield connection
 

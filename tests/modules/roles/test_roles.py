@@ -32,7 +32,7 @@ async def made(by: Actor, name: str, *permissions: str, **more: Any) -> dict[str
 
 @pytest.fixture
 async def clerk(actor: ActorFactory, context: Context) -> Actor:
-    """Somebody who looks after roles and holds little else."""
+    """A user who may manage roles and has few other permissions."""
     async with context.database.transaction() as session:
         session.add(Role(name="clerk", permissions=CLERK))
     return await actor("clara", roles=("clerk",))
@@ -264,7 +264,7 @@ async def test_reading_and_writing_are_two_permissions(
 
 
 async def test_a_permission_whose_module_is_gone(admin: Actor, database_url: str) -> None:
-    """It is told and may be kept or taken away, but cannot be given."""
+    """It is returned, and can be kept or removed, but not added."""
     everything = (await admin.get(f"{ROLES}/admin")).json()["permissions"]
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for role, permissions in (
@@ -281,7 +281,7 @@ async def test_a_permission_whose_module_is_gone(admin: Actor, database_url: str
     assert error_of(refused) == (422, "PERMISSION_UNKNOWN")
     refused = await admin.patch(f"{ROLES}/member", json=sent)
     assert error_of(refused) == (422, "PERMISSION_UNKNOWN")
-    # Whoever sends back what they were told loses nothing: a newer version may declare it.
+    # Sending back the response loses nothing: a newer release may declare the permission.
     assert error_of(await admin.patch(f"{ROLES}/admin", json={"permissions": everything})) == (
         409,
         "ROLE_PROTECTED",

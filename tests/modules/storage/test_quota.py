@@ -85,7 +85,7 @@ async def test_changes_count(ada: Actor, admin: Actor, database_url: str) -> Non
     before = await stored(database_url)
     assert before + 3_000 > QUOTA - 2_000
     assert refused(await ada.patch(first, json={"content": "x" * 500_000}))
-    # It counts for its author, whoever changes it.
+    # It counts for its author, even if another user changes it.
     assert refused(await admin.patch(first, json={"content": "x" * 500_000}))
     assert await stored(database_url) == before
     assert not refused(await ada.patch(first, json={"title": "Another"}))

@@ -159,7 +159,7 @@ async def test_rights_never_grow(
         before, world = world.beyond_reach(), await look(database)
         made: str = answer.json()["id"] if answer.status_code == 201 and "email" in body else ""
         now = world.beyond_reach()
-        # Whoever may make accounts invites members, whose passwords they do not choose.
+        # Callers who may create accounts can invite members, but do not choose their passwords.
         fresh = now.pop(made, None)
         if fresh is not None:
             assert world.held(fresh) == members, description

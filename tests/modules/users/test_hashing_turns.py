@@ -102,7 +102,7 @@ async def test_whoever_goes_away_loses_no_turn_of_others(queue: Queue) -> None:
     gone.cancel()
     queue.tasks[0].cancel()
     await asyncio.sleep(0)
-    # The thread goes on with the hash that nobody waits for any more.
+    # The thread continues with the hash although its caller was cancelled.
     assert queue.order == []
     assert not stays.done()
     assert await queue.finish() == ["b"]
@@ -128,7 +128,7 @@ async def test_the_networks_of_one_site_share_a_turn(context: Context) -> None:
     ]
     waiting = waiting_sign_ins(context)
     clients = [len(waiting)]
-    # Everybody else finds a place in the full queue.
+    # Other clients still get a place in the full queue.
     tasks.append(await start_hash(context, "2001:db8:1::1", release))
     clients.append(len(waiting))
     release.set()

@@ -70,7 +70,7 @@ async def test_a_csv(
         assert answer.status_code == 200
     answer = await client.post(LOGIN, json={"email": "bob@example.com", "password": "their own"})
     assert answer.status_code == 401
-    # Nobody is mailed, and each account is on record.
+    # No mail is sent, and each account has an audit event.
     assert rows(database_url, "SELECT FROM procrastinate_jobs") == []
     events = rows(
         database_url,

@@ -146,7 +146,7 @@ async def test_a_disabled_administrator_does_not_count(
 
 
 ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA"
-# None of these can sign in with a password: nobody has chosen one yet, or no password matches.
+# None of these can sign in with a password: it is not set yet, or no password matches.
 UNUSABLE = (
     None,
     "",

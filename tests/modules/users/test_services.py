@@ -111,7 +111,7 @@ async def test_ones_own_account_goes_by_its_own_function(ada: Actor, context: Co
     assert (await ada.get(ME)).status_code == 401
 
 
-# What the accounts here may do; nobody changes an account that may do more than they may.
+# The permissions of these accounts; callers cannot change accounts with more than their own.
 MEMBER = (
     *("items:read", "items:write", "items:delete"),
     *("articles:read", "articles:write", "articles:publish", "articles:delete"),
