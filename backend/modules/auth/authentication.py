@@ -1,4 +1,4 @@
-"""The authenticator of requests, which the manifest gives to the core."""
+"""The authenticator of requests, which the manifest registers."""
 
 from datetime import timedelta
 
@@ -33,9 +33,9 @@ from backend.modules.users.service import permission_set
 
 
 async def authenticate(request: Request) -> Principal | None:
-    """The caller, or None without credentials. Bad credentials raise; they are never anonymous.
+    """Return the principal, or None without credentials; raise an error for invalid credentials.
 
-    A request with a cookie that was issued here is a request by cookie, whatever else it carries.
+    A cookie that was issued here takes precedence over an Authorization header.
     """
     cookie = access_cookie(request)
     token = cookie or bearer_token(request)
@@ -47,7 +47,7 @@ async def authenticate(request: Request) -> Principal | None:
         claims = issuer.verify(token)
     except TokenExpiredError as error:
         if cookie:
-            # A page on another host needs it for its refresh and cannot read the cookie.
+            # A page on another host needs the CSRF token to refresh, and cannot read the cookie.
             error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
         raise
     row = await _identity(context, claims)
@@ -72,17 +72,17 @@ async def _identity(context: Context, claims: Claims) -> Row | None:
     settings = context.settings
     if settings.database_replica_url is None:
         return await context.database.primary.first(queries.IDENTITY, **ids)
-    # A write is committed at most REQUEST_TIMEOUT after its time, and a replica that is read has
-    # replayed it REPLICA_MAX_LAG later; checks of the replica take up to the rest.
+    # A write is committed at most REQUEST_TIMEOUT after `wrote_at`. A used replica has replayed it
+    # REPLICA_MAX_LAG later; the check of the replica may be two intervals behind.
     seconds = settings.request_timeout + settings.replica_max_lag + 2 * CHECK_SECONDS
     window = timedelta(seconds=seconds)
     return await context.database.primary.first(queries.IDENTITY_AND_WRITES, window=window, **ids)
 
 
 async def mark_write(session: AsyncSession, principal: Principal) -> None:
-    """Store that this session writes, in the transaction of the write.
+    """Store the time of a write of this session, in the transaction of the write.
 
-    At most once a second, so that parallel writes of a session rarely wait for its row.
+    It is stored at most once a second, so that parallel writes rarely wait for the row.
     """
     moment = func.clock_timestamp()
     is_older = col(UserSession.wrote_at) < moment - timedelta(seconds=1)
@@ -97,15 +97,15 @@ async def mark_write(session: AsyncSession, principal: Principal) -> None:
 
 
 async def presented_credential(request: Request, sent: str | None) -> Principal | RefreshToken:
-    """The credential of a request to sign out.
+    """Return the credential of a request to sign out.
 
-    An access token comes before the refresh cookie, and that before `sent`, a refresh token in the
-    body. Without any of them the error describes the access token.
+    The first of access token, refresh cookie and `sent`, a refresh token in the body, is used.
+    Without any of them, raise the error of the access token.
     """
     access, cookie = access_cookie(request), refresh_cookie(request)
     refused: AppError = NotAuthenticatedError()
     try:
-        # A refresh cookie names its session; a bearer token beside it may belong to another one.
+        # A bearer token beside a refresh cookie may belong to another session than the cookie.
         principal = await authenticate(request) if access or not cookie else None
     except (InvalidTokenError, TokenExpiredError) as error:
         refused = error
@@ -122,7 +122,7 @@ async def presented_credential(request: Request, sent: str | None) -> Principal 
 
 
 def bearer_token(request: Request) -> str | None:
-    """The token of the Authorization header; `InvalidTokenError` for any other scheme."""
+    """Return the bearer token of the request; raise `InvalidTokenError` for another scheme."""
     header = request.headers.get("authorization")
     if header is None:
         return None

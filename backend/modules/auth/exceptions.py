@@ -23,7 +23,7 @@ class RefreshTokenInvalidError(AppError):
 
 
 class RefreshTokenReusedError(AppError, CommitAndRaise):
-    """Raised with the end of the session, which must outlive this answer."""
+    """Reuse of a replaced refresh token. The end of the session is committed with this error."""
 
     status = 401
     code = "REFRESH_TOKEN_REUSED"

@@ -1,4 +1,4 @@
-"""Scheduled jobs of auth."""
+"""The job that deletes old sessions."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ BATCH = 1000
 
 
 async def purge_sessions(context: Context) -> None:
-    """Remove sessions that ended a day ago, a bounded number in each transaction."""
+    """Delete sessions a day after they ended, at most `BATCH` per transaction."""
     before = utc_now() - KEPT
     over = or_(col(UserSession.expires_at) < before, col(UserSession.revoked_at) < before)
     await delete_in_batches(context.database, UserSession, over, batch=BATCH)

@@ -1,4 +1,4 @@
-"""The body of a sign-in: JSON, or the password form of OAuth2."""
+"""The body of a sign-in: JSON, or the OAuth2 password form."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from backend.modules.auth.schemas import FormLogin, Login
 
 FORM_FIELDS = {"username", "password"}
 IGNORED = {"grant_type", "scope", "client_id", "client_secret"}
-# The form is not described: of two media types, some client generators send neither.
+# The form is not documented: with two media types, some client generators send no body.
 LOGIN_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -23,28 +23,28 @@ LOGIN_BODY: dict[str, Any] = {
 
 
 async def read_credentials(request: Request) -> Login:
-    """The name and password that were sent; 415 or 422 like any other body."""
+    """Return the name and password of a sign-in. Errors are 415 and 422, as for other bodies."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     check_content_type(request, JSON_TYPES | FORM_TYPES)
     with BodyRequest(request.scope, request.receive) as body:
         if media_type not in FORM_TYPES:
             return _validated(Login, await body.json() if await body.body() else {}, [])
         form = await body.form(max_files=0)
-    found = refusals(form, dict.fromkeys(FORM_FIELDS | IGNORED, False))
-    refused = {each["loc"][1] for each in found}
+    errors = refusals(form, dict.fromkeys(FORM_FIELDS | IGNORED, False))
+    refused = {each["loc"][1] for each in errors}
     values = {k: v for k, v in form.items() if k in FORM_FIELDS and k not in refused}
-    return _validated(FormLogin, values, found)
+    return _validated(FormLogin, values, errors)
 
 
-def _validated(model: type[Login], values: Any, found: list[Any]) -> Login:
-    """The body; all that is wrong with it in one error, `found` included."""
+def _validated(model: type[Login], values: Any, errors: list[Any]) -> Login:
+    """Return the validated body; raise one error with all of its problems and `errors`."""
     login = None
     try:
         login = model.model_validate(values)
     except ValidationError as error:
-        known = {each["loc"] for each in found}
+        reported = {each["loc"] for each in errors}
         more = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
-        found = [*found, *(each for each in more if each["loc"] not in known)]
-    if found or login is None:
-        raise RequestValidationError(found)
+        errors = [*errors, *(each for each in more if each["loc"] not in reported)]
+    if errors or login is None:
+        raise RequestValidationError(errors)
     return login

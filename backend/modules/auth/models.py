@@ -8,7 +8,7 @@ from backend.db.base import Base, Identified, utc_now
 
 
 class UserSession(Base, Identified, table=True):
-    """A sign-in. Its tokens are good as long as it is."""
+    """A sign-in. Its end invalidates all of its tokens."""
 
     __tablename__ = "sessions"
 
@@ -20,9 +20,9 @@ class UserSession(Base, Identified, table=True):
     ip: str | None = Field(default=None, max_length=45)
     user_agent: str | None = Field(default=None, max_length=255)
     transport: str = Field(sa_type=String(6))
-    # How often the refresh token has been replaced, and the digest of the one that is good now.
+    # The number of rotations of the refresh token, and the digest of the current one.
     generation: int = 0
     token_digest: bytes
     rotated_at: datetime = Field(default_factory=utc_now)
-    # Maintained only with a read replica: until a while after it, the session reads the primary.
+    # Maintained only with a read replica: after a write, the session reads the primary for a while.
     wrote_at: datetime | None = None

@@ -17,7 +17,7 @@ def alive() -> tuple[ColumnElement[bool], ...]:
 
 _access = access()
 _not_outlived = col(UserSession.created_at) >= _access.c.sessions_valid_after
-# The same for statements that change sessions and cannot join.
+# The same condition for UPDATE statements, which have no join.
 OF_ACTIVE_USER = (
     select(_access.c.user_id)
     .where(_access.c.user_id == col(UserSession.user_id), _not_outlived)
@@ -25,7 +25,7 @@ OF_ACTIVE_USER = (
     .exists()
 )
 
-# One indexed statement: the session is alive, the user is active, and these are the permissions.
+# The permissions of a live session of an active user, in one indexed read.
 _identity = (
     select(_access.c.permissions)
     .select_from(UserSession)
@@ -38,7 +38,7 @@ _identity = (
     )
 )
 IDENTITY = Query(_identity)
-# With a replica: the same, and whether the session has written within the interval `window`.
+# With a replica, also whether the session has written within the interval `window`.
 IDENTITY_AND_WRITES = Query(
     _identity.add_columns(
         func.coalesce(

@@ -1,9 +1,8 @@
-"""Refresh tokens: opaque to clients, each derived from the one before it.
+"""Refresh tokens, which are opaque to clients.
 
-The session's id, a generation, 256 secret bits, and a tag that shows the three were made here. The
-successor is derived from its predecessor and a key of this installation: it can be said again to
-whoever presents the predecessor, and by nobody else, and nothing usable is stored. The tag tells
-an old token, whose reuse ends the session, from one made up by somebody who only knows its id.
+A token is session id, generation, 256-bit secret and a MAC, the tag. The successor is an HMAC of
+the predecessor, so it can be sent again to whoever presents the predecessor without being stored.
+The tag distinguishes a genuine old token (its reuse ends the session) from a forged one.
 """
 
 import base64
@@ -20,7 +19,7 @@ from backend.modules.auth.exceptions import RefreshTokenInvalidError
 
 _SECRET, _TAG = 32, 16
 _LENGTH = 16 + 4 + _SECRET + _TAG
-# 91 characters are 546 bits: the two left over are zero, so that a token has one spelling.
+# 91 characters are 546 bits. The two unused bits must be zero, so that a token has one spelling.
 _TEXT = re.compile(r"[A-Za-z0-9_-]{90}[AEIMQUYcgkosw048]")
 _MAX_GENERATION = 2**32 - 1
 
@@ -42,7 +41,7 @@ class RefreshToken:
         return RefreshToken(self.session_id, generation, hmac.digest(key, content, hashlib.sha256))
 
     def text(self, key: bytes) -> str:
-        """As the client gets it."""
+        """Return the token for the client."""
         return base64.urlsafe_b64encode(self._body + self._tag(key)).rstrip(b"=").decode()
 
     @property
@@ -61,7 +60,10 @@ def first_token(session_id: UUID) -> RefreshToken:
 
 
 def read_token(context: Context, text: str) -> RefreshToken:
-    """The token in `text`, if it was made here; whether it is still good is another question."""
+    """Return the token in `text`, which may be replaced or of an ended session.
+
+    Raise `RefreshTokenInvalidError` unless it was issued by this installation.
+    """
     if not _TEXT.fullmatch(text):
         raise RefreshTokenInvalidError
     try:

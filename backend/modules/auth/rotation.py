@@ -1,7 +1,7 @@
-"""Refreshing a session: each refresh token is good once, and its reuse ends the session.
+"""Rotation of refresh tokens: each is valid once, and its reuse ends the session.
 
-The immediate predecessor is answered for a few seconds with the same successor: several tabs
-refresh at once, and an answer may be lost on its way.
+For a few seconds, the direct predecessor yields the same successor again, because several tabs may
+refresh concurrently and a response may be lost.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SessionLocks = WeakValueDictionary[UUID, asyncio.Lock]
 
 @dataclass(frozen=True)
 class IssuedTokens:
-    """The tokens for the client. `lasts`: the longest time left to the session, in seconds."""
+    """The tokens for the client. The session lasts at most `lasts` seconds more."""
 
     session_id: UUID
     access_token: str
@@ -45,7 +45,7 @@ class IssuedTokens:
 def issue_tokens(
     context: Context, user_id: UUID, token: RefreshToken, *, now: datetime, expires_at: datetime
 ) -> IssuedTokens:
-    """The tokens of a session whose refresh token is `token` from now on."""
+    """Return the tokens of a session whose current refresh token is `token`."""
     lasts = max(1, int((expires_at - now).total_seconds()))
     ttl = min(context.settings_of(AuthSettings).access_token_ttl, lasts)
     return IssuedTokens(
@@ -62,10 +62,11 @@ def issue_tokens(
 async def refresh(
     context: Context, token: RefreshToken, transport: Transport, *, access_token: str | None
 ) -> IssuedTokens:
-    """Replace the session's refresh token.
+    """Replace the session's refresh token and return its new tokens.
 
-    `access_token`, if one came along, must be of the same generation or of the one before: of two
-    tabs that share the refresh token, one still holds the older. It may have expired.
+    An `access_token` in the same request may have expired, but must be of the same generation or of
+    the one before, which one of two tabs that share the refresh token may still have. Raise
+    `RefreshTokenInvalidError`, `RefreshTokenReusedError` or `InvalidTokenError`.
     """
     if access_token is not None:
         issuer = issuer_of(context)
@@ -82,28 +83,28 @@ async def refresh(
 
 
 def _make_locks(_: Context) -> SessionLocks:
-    """Locks by session, for the requests of this application."""
+    """Return the locks by session, which the requests of this application share."""
     return WeakValueDictionary()
 
 
 async def _refreshed(
     context: Context, token: RefreshToken, transport: Transport
 ) -> IssuedTokens | None:
-    """None if a parallel request has just rotated the token, which is the predecessor now."""
+    """Rotate the token; return None if a concurrent request has just rotated it, to try again."""
     grace = timedelta(seconds=context.settings_of(AuthSettings).refresh_grace)
-    found = await context.database.primary.first(
+    row = await context.database.primary.first(
         queries.REFRESHABLE, session_id=token.session_id, grace=grace
     )
-    if found is None or found["transport"] != transport:
+    if row is None or row["transport"] != transport:
         raise RefreshTokenInvalidError
-    user_id, digest = found["user_id"], found["token_digest"]
+    user_id, digest = row["user_id"], row["token_digest"]
     if hmac.compare_digest(token.digest, digest):
         return await _rotate(context, user_id, token)
-    if found["in_grace"]:
+    if row["in_grace"]:
         for key in context.keys("refresh tokens"):
             successor = token.successor(key)
             if hmac.compare_digest(successor.digest, digest):
-                expires_at = found["expires_at"]
+                expires_at = row["expires_at"]
                 return issue_tokens(
                     context, user_id, successor, now=utc_now(), expires_at=expires_at
                 )
@@ -124,7 +125,7 @@ async def _rotate(context: Context, user_id: UUID, token: RefreshToken) -> Issue
             update(UserSession)
             .where(
                 col(UserSession.id) == token.session_id,
-                # The row's lock lets one of many through; the others find another digest.
+                # Of concurrent requests, the first to lock the row changes the digest.
                 col(UserSession.token_digest) == token.digest,
                 *queries.alive(),
             )

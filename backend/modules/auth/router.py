@@ -58,7 +58,8 @@ async def login(
     context: CurrentContext,
     response: Response,
     transport: Annotated[
-        Transport, Query(description="`cookie` for browsers: no token is in the answer then.")
+        Transport,
+        Query(description="`cookie` for browsers: tokens are cookies, not in the answer."),
     ] = "body",
 ) -> Tokens | CookieTokens:
     """Sign in with JSON or with the OAuth2 password form."""
@@ -82,8 +83,8 @@ async def refresh(
 ) -> Tokens | CookieTokens:
     """Replace the refresh token of a session, in the body or in its cookie, and get new tokens.
 
-    The token that was just replaced is answered alike for some seconds. One older than that ends
-    the session. An access token that comes along must be of the same sign-in, and as old as the
+    For some seconds, the token that was just replaced gets the same answer; an older one ends the
+    session. An access token in the same request must be of the same sign-in, and as old as the
     refresh token or one refresh older.
     """
     with session_cookies.clearing_cookies(request, on_success=False):
@@ -128,7 +129,7 @@ def _token_response(
 async def logout(request: Request, context: CurrentContext, body: Refresh | None = None) -> None:
     """End this session at once, on every server.
 
-    By whatever is left of it: an access token, the refresh cookie, or `refresh_token`.
+    Any of its credentials will do: an access token, the refresh cookie, or `refresh_token`.
     """
     with session_cookies.clearing_cookies(request, on_success=True):
         credential = await presented_credential(request, body.refresh_token if body else None)
@@ -147,7 +148,7 @@ async def logout_all(request: Request, by: CurrentPrincipal, context: CurrentCon
 async def list_sessions(
     by: CurrentPrincipal, reader: Reader, query: SessionQuery
 ) -> Page[SessionOut]:
-    """The caller's sessions that are still good."""
+    """The caller's sessions that have not ended."""
     return await service.list_sessions(reader, by, query)
 
 

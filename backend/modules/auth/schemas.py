@@ -27,20 +27,20 @@ class Refresh(Schema):
     refresh_token: str | None = Field(
         None,
         max_length=1000,
-        description="What the last sign-in or refresh answered; not needed beside its cookie.",
+        description="From the last sign-in or refresh. Not needed if its cookie is sent.",
     )
 
 
 class SessionTokens(Schema):
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds.", examples=[1800])
-    session_id: UUID = Field(description="Names this sign-in; it is no credential.")
+    session_id: UUID = Field(description="The id of this sign-in; it is not a credential.")
 
 
 class Tokens(SessionTokens):
     access_token: str = Field(description="Send as `Authorization: Bearer <token>`.")
     refresh_token: str = Field(
-        description="Good once, for `POST /auth/refresh`, which replaces it by another."
+        description="Valid once, for `POST /auth/refresh`, which returns a new one."
     )
 
 
@@ -48,7 +48,7 @@ class CookieTokens(SessionTokens):
     """With `transport=cookie`: the tokens themselves are in cookies that no script can read."""
 
     csrf_token: str = Field(
-        description="Send as `X-CSRF-Token` with everything but GET, HEAD and OPTIONS."
+        description="Send as `X-CSRF-Token` with every request but GET, HEAD and OPTIONS."
     )
 
 
@@ -59,4 +59,4 @@ class SessionOut(Schema):
     expires_at: Timestamp
     ip: str | None
     user_agent: str | None
-    current: bool = Field(description="Whether this request was made in it.")
+    current: bool = Field(description="Whether this request belongs to this session.")

@@ -1,4 +1,4 @@
-"""Sign-in and sessions: the use cases."""
+"""Use cases of sign-in and sessions."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -37,22 +37,24 @@ from backend.modules.users.service import Account
 
 __all__ = ["refresh"]
 
-# Sign-ins from one address.
+# Sign-in attempts per network address.
 SIGN_IN_ATTEMPTS = Rule(30, 60)
-# Audit events of sign-ins of one account or name that a limit refused.
+# Audit events of rate-limited sign-ins per account or name.
 REFUSALS = Rule(1, 60)
 
 
 async def sign_in(
     context: Context, name: str, password: str, client: ClientInfo, transport: Transport = "body"
 ) -> IssuedTokens:
-    """Open a session; `InvalidCredentialsError` alike for a wrong name and a wrong password.
+    """Check the password, open a session and return its tokens.
 
-    `RateLimitedError` after too many for this name, or from this address. No connection is held
-    while the password is hashed, which takes longer than all the rest.
+    Raise `InvalidCredentialsError` for a wrong name or password without distinguishing them,
+    `AccountDisabledError`, `EmailNotVerifiedError`, or `RateLimitedError` after too many attempts
+    with this name or from this address. No connection is held while the password is hashed, which
+    takes most of the time.
     """
-    found = await users.find_account(context.database.primary, SYSTEM, name) or name
-    target = users.attempt_target(context, found)
+    account_or_name = await users.find_account(context.database.primary, SYSTEM, name) or name
+    target = users.attempt_target(context, account_or_name)
 
     async def open_session(session: AsyncSession, account: Account) -> IssuedTokens:
         issued = await _open_session(session, context, account.user_id, client, transport)
@@ -75,7 +77,7 @@ async def sign_in(
     try:
         await limits.hit_address(context, "sign-in", client.ip, SIGN_IN_ATTEMPTS)
         return await users.check_password(
-            context, found, password, refuse=refuse, then=open_session
+            context, account_or_name, password, refuse=refuse, then=open_session
         )
     except RateLimitedError as limited:
         await _record_limit(context, limited, target)
@@ -90,15 +92,15 @@ async def sign_in(
 
 
 def needs_verified_email(context: Context) -> bool:
-    """Whether signing in waits until the address is verified."""
+    """Return whether sign-in requires a verified address."""
     return context.settings_of(AuthSettings).require_verified_email
 
 
 async def _record_limit(context: Context, error: AppError, target: tuple[str, UUID | str]) -> None:
-    """Record that sign-ins as this account or name exceed a limit, in one event a minute.
+    """Record that sign-ins with this account or name exceed a limit, once a minute at most.
 
-    All servers share the minute. The process remembers that it has its event, so a flood of
-    refusals writes nothing, and asks the database once in some seconds.
+    All servers share this limit. The process caches that it is reached, so a flood of refused
+    sign-ins writes nothing and queries the limit once in some seconds.
     """
     slot = await limits.hit_cached(context, f"refused sign-in {target[1]}", REFUSALS)
     if slot.allowed:
@@ -122,7 +124,7 @@ async def _open_session(
     session: AsyncSession, context: Context, user_id: UUID, client: ClientInfo, transport: Transport
 ) -> IssuedTokens:
     settings = context.settings_of(AuthSettings)
-    # `sessions_valid_after` comes from the same clock; the clocks of two servers differ.
+    # The database's clock, which also sets `sessions_valid_after`: clocks of servers differ.
     now = (await session.exec(select(func.clock_timestamp()))).one()
     token = first_token(uuid7())
     lasts = min(settings.session_idle_ttl, settings.session_absolute_ttl)
@@ -140,14 +142,14 @@ async def _open_session(
         rotated_at=now,
         wrote_at=now,
     )
-    await _make_room(session, user_id, settings.max_sessions_per_user - 1)
+    await _end_surplus_sessions(session, user_id, settings.max_sessions_per_user - 1)
     session.add(made)
     await session.flush()
     return issue_tokens(context, user_id, token, now=now, expires_at=made.expires_at)
 
 
-async def _make_room(session: AsyncSession, user_id: UUID, kept: int) -> None:
-    """End all but the `kept` sessions that were used last. The account is locked."""
+async def _end_surplus_sessions(session: AsyncSession, user_id: UUID, kept: int) -> None:
+    """End all sessions but the `kept` last used ones. The caller has locked the account."""
     surplus = (
         select(col(UserSession.id))
         .where(col(UserSession.user_id) == user_id, *queries.alive())
@@ -160,7 +162,7 @@ async def _make_room(session: AsyncSession, user_id: UUID, kept: int) -> None:
 
 
 async def list_sessions(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[SessionOut]:
-    """The principal's own sessions that are still good."""
+    """Return a page of the principal's own sessions that have not ended."""
     page = await fetch_page(reader, queries.SESSIONS, query, user_id=by.user_id)
 
     def to_schema(row: Row) -> SessionOut:
@@ -170,7 +172,7 @@ async def list_sessions(reader: QueryRunner, by: Principal, query: ListQuery) ->
 
 
 async def end_session(context: Context, by: Principal, session_id: UUID) -> None:
-    """End one of the principal's own sessions; `SessionNotFoundError` for any other."""
+    """End one of the principal's own sessions; raise `SessionNotFoundError` for any other."""
     async with context.database.transaction() as session:
         if not await _end_session(session, by.user_id, session_id):
             raise SessionNotFoundError
@@ -179,20 +181,20 @@ async def end_session(context: Context, by: Principal, session_id: UUID) -> None
 async def log_out(
     context: Context, credential: Principal | RefreshToken, transport: Transport = "body"
 ) -> None:
-    """End the session of the principal, or of a refresh token that came by this transport.
+    """End the session of the principal, or of a refresh token that was sent by this transport.
 
-    The token may have been replaced since. `RefreshTokenInvalidError` if its session is over.
+    The token may be a replaced one. Raise `RefreshTokenInvalidError` if its session has ended.
     """
     async with context.database.transaction() as session:
         if isinstance(credential, Principal):
-            # A session that has ended since it was authenticated needs nothing more.
+            # The session may have ended since the request was authenticated, which is no error.
             await _end_session(session, credential.user_id, credential.session_id)
         elif not await _end_by_refresh_token(session, credential, transport):
             raise RefreshTokenInvalidError
 
 
 async def log_out_everywhere(context: Context, by: Principal) -> None:
-    """End all sessions of the principal; a parallel sign-in waits for the lock."""
+    """End all sessions of the principal. A concurrent sign-in waits for the account's lock."""
     async with context.database.transaction() as session:
         await users.lock_account(session, SYSTEM, user_id=by.user_id)
         await end_sessions(session, SYSTEM, by.user_id)
@@ -203,7 +205,10 @@ async def log_out_everywhere(context: Context, by: Principal) -> None:
 async def end_sessions(
     session: AsyncSession, by: System, user_id: UUID, *, keep: UUID | None = None
 ) -> None:
-    """End all sessions of this user, but for one. For trusted callers, which lock the account."""
+    """End all sessions of this user except `keep`.
+
+    For trusted callers that have locked the account.
+    """
     by.must_be_system()
     statement = update(UserSession).where(col(UserSession.user_id) == user_id, *queries.alive())
     if keep is not None:
@@ -212,7 +217,7 @@ async def end_sessions(
 
 
 async def _end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -> bool:
-    """End one session of this user; False if there is none such."""
+    """End and record one session of this user; return False if it does not exist or has ended."""
     ended = await session.exec(
         update(UserSession)
         .where(
@@ -231,10 +236,10 @@ async def _end_session(session: AsyncSession, user_id: UUID, session_id: UUID) -
 async def _end_by_refresh_token(
     session: AsyncSession, token: RefreshToken, transport: Transport
 ) -> bool:
-    found = await session.exec(
+    rows = await session.exec(
         select(UserSession.user_id).where(
             col(UserSession.id) == token.session_id, col(UserSession.transport) == transport
         )
     )
-    user_id = found.first()
+    user_id = rows.first()
     return user_id is not None and await _end_session(session, user_id, token.session_id)

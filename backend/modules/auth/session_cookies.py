@@ -35,7 +35,7 @@ class CookieNames:
 
 
 LOCAL = CookieNames("access_token", "refresh_token", "csrf_token")
-# Browsers take these names over HTTPS only, and __Host- not from a subdomain either.
+# Browsers accept these prefixes over HTTPS only, and __Host- from the same host only.
 SECURE = CookieNames("__Host-access_token", "__Secure-refresh_token", "__Host-csrf_token")
 
 
@@ -44,21 +44,21 @@ def names_of(settings: Settings) -> CookieNames:
 
 
 def access_cookie(request: Request) -> str | None:
-    """The access token among the cookies, expired or not; None without one issued here.
+    """Return the access token of the cookies, which may have expired; None without one issued here.
 
-    Other applications on the same host may use the same name. Of several that were issued here the
-    last counts: browsers send the cookies of longer paths first, and the path of ours is `/`.
+    Other applications on the same host may use the same cookie name. The last token issued here is
+    used: browsers send cookies of longer paths first, and the path of this cookie is `/`.
     """
     if "cookie" not in request.headers:
         return None
     context = context_of(request)
-    found = _cookies(request, names_of(context.settings).access)
+    tokens = _cookies(request, names_of(context.settings).access)
     issuer = issuer_of(context)
-    return next((each for each in reversed(found) if issuer.issued(each)), None)
+    return next((token for token in reversed(tokens) if issuer.issued(token)), None)
 
 
 def refresh_cookie(request: Request) -> RefreshToken | None:
-    """The refresh token among the cookies, good or not; None without one issued here."""
+    """Return the refresh token of the cookies, valid or not; None without one issued here."""
     if "cookie" not in request.headers:
         return None
     context = context_of(request)
@@ -69,9 +69,9 @@ def refresh_cookie(request: Request) -> RefreshToken | None:
 
 
 def presented_refresh_token(request: Request, sent: str | None) -> tuple[RefreshToken, Transport]:
-    """The refresh token of a request to refresh; the cookie counts before one in the body.
+    """Return the refresh token of a request to refresh; a cookie takes precedence over the body.
 
-    `RefreshTokenInvalidError`, or `CSRFError` for a cookie that another site may have sent.
+    Raise `RefreshTokenInvalidError`, or `CSRFError` if another site may have made the request.
     """
     cookie = refresh_cookie(request)
     if cookie is None:
@@ -81,26 +81,26 @@ def presented_refresh_token(request: Request, sent: str | None) -> tuple[Refresh
 
 
 def transport_of(request: Request) -> Transport:
-    """How the refresh token of this request came, if it has one."""
+    """Return the transport of the refresh token of this request; `body` without a cookie."""
     return "cookie" if refresh_cookie(request) else "body"
 
 
 def _cookies(request: Request, name: str) -> list[str]:
-    """All values under this name, in the order sent; `request.cookies` keeps one of them."""
+    """Return all values of this name in the order sent; `request.cookies` keeps only one."""
     return [
         value
         for line in request.headers.getlist("cookie")
         for pair in line.split(";")
-        for found, value in cookie_parser(pair).items()
-        if found == name
+        for cookie_name, value in cookie_parser(pair).items()
+        if cookie_name == name
     ]
 
 
 def set_cookies(response: Response, context: Context, issued: IssuedTokens) -> str:
-    """Put a session into cookies; returns its CSRF token.
+    """Set the cookies of a session and return its CSRF token.
 
-    All of them last as long as the session, so that the server reports an expired token and the
-    page knows that it should refresh.
+    All of them last as long as the session: an expired access token still reaches the server, whose
+    error makes the page refresh.
     """
     csrf = csrf_token(context, issued.session_id)
     values = (issued.access_token, issued.refresh_token, csrf)
@@ -110,7 +110,7 @@ def set_cookies(response: Response, context: Context, issued: IssuedTokens) -> s
 
 
 def clear_cookies(request: Request) -> None:
-    """Clear the cookies with the response to this request, an error included."""
+    """Clear the cookies in the response to this request, even if that is an error."""
     response = Response()
     for name, attributes in _attributes(context_of(request).settings):
         response.delete_cookie(name, **attributes)
@@ -121,9 +121,9 @@ def clear_cookies(request: Request) -> None:
 
 @contextmanager
 def clearing_cookies(request: Request, *, on_success: bool) -> Iterator[None]:
-    """Clear the cookies if the block raises a 401: they are useless, and no script can clear them.
+    """Clear the cookies if the block raises a 401: they are invalid, and no script can clear them.
 
-    With `on_success` also if it raises nothing.
+    With `on_success`, also clear them if the block raises nothing.
     """
     has_cookies = access_cookie(request) or refresh_cookie(request)
     try:
@@ -137,7 +137,7 @@ def clearing_cookies(request: Request, *, on_success: bool) -> Iterator[None]:
 
 
 def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Name and attributes of the three cookies: access, refresh, CSRF."""
+    """Return name and attributes of the three cookies: access, refresh, CSRF."""
     names = names_of(settings)
     readable = {"path": "/", "samesite": "Lax", "secure": not settings.is_local}
     hidden = {**readable, "httponly": True}
@@ -146,12 +146,15 @@ def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
 
 
 def csrf_token(context: Context, session_id: UUID) -> str:
-    """The CSRF token of a session, for as long as it lives."""
+    """Return the CSRF token of a session, which is derived from its id."""
     return _csrf(context.key("csrf"), session_id)
 
 
 def csrf_token_for(request: Request, session_id: UUID) -> str:
-    """The CSRF token to send with these cookies: theirs, also if a former key made it."""
+    """Return the CSRF token of the request's cookie, or the current one if that is not valid.
+
+    A token that was made with a former key is valid as well.
+    """
     context = context_of(request)
     cookies = reversed(_cookies(request, names_of(context.settings).csrf))
     own = (cookie for cookie in cookies if _is_signed(context, session_id, cookie))
@@ -159,7 +162,7 @@ def csrf_token_for(request: Request, session_id: UUID) -> str:
 
 
 def check_csrf(request: Request, session_id: UUID) -> None:
-    """Raise `CSRFError` unless a request that cookies speak for was made by our own pages."""
+    """Raise `CSRFError` unless a request with cookies was made by a page that may call."""
     check_origin(request)
     context = context_of(request)
     sent = request.headers.get(HEADER, "")
@@ -171,15 +174,15 @@ def check_csrf(request: Request, session_id: UUID) -> None:
 
 
 def check_origin(request: Request) -> None:
-    """Raise `CSRFError` for a request that a page of another site makes."""
+    """Raise `CSRFError` if a page of another site made the request."""
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise CSRFError
     for origin in request.headers.getlist("origin"):
-        if not _is_ours(origin, request):
+        if not _is_allowed(origin, request):
             raise CSRFError
 
 
-def _is_ours(origin: str, request: Request) -> bool:
+def _is_allowed(origin: str, request: Request) -> bool:
     settings = context_of(request).settings
     if settings.allows_origin(origin):
         return True
@@ -187,9 +190,9 @@ def _is_ours(origin: str, request: Request) -> bool:
         parts = urlsplit(origin)
     except ValueError:
         return False
-    # A proxy may have taken off the encryption, so the scheme seen here says nothing.
+    # A proxy may terminate TLS, so the scheme of the request is not the client's.
     encrypted = parts.scheme == "https" or (settings.is_local and parts.scheme == "http")
-    # Browsers leave the usual port out; a proxy may put it in.
+    # Browsers omit the default port; a proxy may add it.
     host = request.headers.get("host", "").lower().removesuffix(_PORTS.get(parts.scheme, ":"))
     return encrypted and parts.netloc.lower() == host
 

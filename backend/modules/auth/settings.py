@@ -3,7 +3,7 @@ from pydantic import Field
 from backend.core.settings import SettingsBase
 
 DAY = 86_400
-# With less, every page would refresh all the time.
+# With less, pages would refresh all the time.
 SHORTEST_SAFE_TTL = 30
 
 
@@ -25,7 +25,7 @@ class AuthSettings(SettingsBase):
         10,
         ge=0,
         le=60,
-        description="Seconds in which the refresh token before the present one is answered alike.",
+        description="Seconds in which the replaced refresh token still gets the same answer.",
     )
     max_sessions_per_user: int = Field(
         20, ge=1, le=1000, description="A sign-in beyond these ends the one unused for longest."

@@ -1,4 +1,4 @@
-"""Changes of accounts end sessions, in the transaction of the change."""
+"""Subscribers that end sessions, in the transaction of an account's change."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
@@ -30,13 +30,13 @@ async def end_all_sessions(_: Context, session: AsyncSession, event: SessionsRev
 async def end_sessions_of_former_owner(
     _: Context, session: AsyncSession, event: EmailChanged
 ) -> None:
-    """End all sessions after an administrator's change: the owner may be another person."""
+    """End all sessions if an administrator changed the address: the owner may have changed."""
     if not event.by_owner:
         await service.end_sessions(session, SYSTEM, event.user_id)
 
 
 async def clear_own_cookies(_: Context, session: AsyncSession, event: UserDeleted) -> None:
-    """After the commit, clear the cookies of a browser that has deleted its own account."""
+    """After the commit, clear the cookies of a caller who has deleted their own account."""
     scope = current_scope.get()
     principal = scope.get("principal") if scope else None
     if scope and principal and principal.csrf_token and principal.user_id == event.user_id:

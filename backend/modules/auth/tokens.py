@@ -1,4 +1,4 @@
-"""Access tokens: JWTs that name a session. They do not say whether it is still alive."""
+"""Access tokens: JWTs with a session id. Whether the session has ended is not part of them."""
 
 import hashlib
 import hmac
@@ -32,10 +32,10 @@ class Claims(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenIssuer:
-    """Signs access tokens with the first key, and verifies those of all.
+    """A signer and verifier of access tokens: the first key signs, all keys verify.
 
-    Verified ones are remembered until they expire: checking a signature costs more than the
-    rest of finding out who is calling.
+    Verified tokens are cached until they expire: checking a signature takes longer than the rest of
+    the authentication.
     """
 
     keys: tuple[bytes, ...]
@@ -50,7 +50,7 @@ class TokenIssuer:
     def issue(
         self, user_id: UUID, session_id: UUID, generation: int, *, issued: datetime, ttl: int
     ) -> str:
-        """A token of `ttl` seconds for one generation of one session of one user."""
+        """Return a token for a generation of a session, valid for `ttl` seconds."""
         now, key = int(issued.timestamp()), self.keys[0]
         claims = {
             "iss": self.issuer,
@@ -64,7 +64,7 @@ class TokenIssuer:
         return jwt.encode(claims, key, ALGORITHM, headers={"typ": TYPE, "kid": key_id(key)})
 
     def verify(self, token: str) -> Claims:
-        """The claims of a valid token; `InvalidTokenError` or `TokenExpiredError`."""
+        """Return the claims of a valid token; raise `InvalidTokenError` or `TokenExpiredError`."""
         claims = self._verified.get(token)
         if claims is None:
             claims = self.read(token)
@@ -77,7 +77,7 @@ class TokenIssuer:
         return claims
 
     def issued(self, token: str) -> bool:
-        """Whether the token was issued by this installation; it may have expired."""
+        """Return whether this installation issued the token, which may have expired."""
         if token in self._verified:
             return True
         try:
@@ -87,7 +87,10 @@ class TokenIssuer:
         return True
 
     def read(self, token: str) -> Claims:
-        """The claims of a token that was issued here, expired or not; `InvalidTokenError`."""
+        """Return the claims of a token that was issued here, expired or not.
+
+        Raise `InvalidTokenError` for any other.
+        """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidTokenError
         try:
@@ -101,7 +104,7 @@ class TokenIssuer:
                 [ALGORITHM],
                 issuer=self.issuer,
                 audience=self.audience,
-                # `verify` checks `exp`. `iat` decides nothing, since clocks of two hosts differ.
+                # `verify` checks `exp`. `iat` is not checked, because clocks of hosts differ.
                 options={"require": REQUIRED, "verify_iat": False, "verify_exp": False},
             )
             plain = all(type(body[name]) is int for name in ("iat", "exp"))
@@ -112,7 +115,7 @@ class TokenIssuer:
             raise InvalidTokenError from None
 
     def is_of(self, claims: Claims, session_id: UUID, generation: int) -> bool:
-        """Whether the token was issued for this generation of this session."""
+        """Return whether the token was issued for this generation of this session."""
         return claims.session_id == session_id and any(
             hmac.compare_digest(claims.jti.encode(), _jti(key, session_id, generation).encode())
             for key in self.keys
@@ -120,13 +123,13 @@ class TokenIssuer:
 
 
 def _jti(key: bytes, session_id: UUID, generation: int) -> str:
-    # Derived, so that it can be compared and issued again without being stored.
+    # Derived instead of random, so that it can be compared and issued again without being stored.
     content = b"jti" + session_id.bytes + generation.to_bytes(4, "big")
     return hmac.digest(key, content, hashlib.sha256).hex()[:32]
 
 
 def issuer_of(context: Context) -> TokenIssuer:
-    """The one issuer of this application, whose memory of verified tokens it shares."""
+    """Return the issuer of this application, with its cache of verified tokens."""
     return context.get_or_create(_make_issuer)
 
 

@@ -35,14 +35,14 @@ from backend.modules.users.password_attempts import get_account, lock_account
 from backend.modules.users.passwords import hash_new_password, password_errors
 from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, UserOut, UserUpdate
 
-# Mails with links that one client may cause, registrations and invitations included. A client is a
-# network address, and for invitations also the user who invites.
+# Mailed links per client, including registrations and invitations. The client is a network address,
+# and for invitations also the inviting user.
 MAILED_LINKS = Rule(30, 3600)
 Confirm = Callable[[], Awaitable[None]]
 
 
 async def count_mailed_link(context: Context) -> None:
-    """Count a mail that this client causes; `RateLimitedError` above the limit."""
+    """Count a mail caused by this client; raise `RateLimitedError` above the limit."""
     await limits.hit_address(context, "mailed links", client_info().ip, MAILED_LINKS)
 
 
@@ -57,10 +57,11 @@ async def _count_invitation(context: Context, by: Caller) -> None:
 async def create_user(
     context: Context, by: Caller, new: UserCreate, *, confirm: Confirm
 ) -> UserOut:
-    """Create an account for somebody else; without a password they are mailed an invitation.
+    """Create an account for another person, with a password or by an invitation mail.
 
-    `PermissionDeniedError` for roles that hold a permission which `by` lacks; with a password the
-    default role counts as well. `confirm` raises if `by` has lost a right meanwhile.
+    Raise `PermissionDeniedError` if a requested role has a permission that `by` lacks; if a
+    password is set, this applies to the default role as well. `confirm` raises if `by` has lost a
+    permission meanwhile.
     """
     by.must("users:write")
     if new.roles is not MISSING:
@@ -74,7 +75,7 @@ async def create_user(
         if new.roles is not MISSING:
             await ensure_within_own_permissions(session, by, new.roles)
         elif password_hash is not None:
-            # The caller chose the password, and so can sign in to the account.
+            # The caller chose the password, so they can sign in to the account.
             await ensure_within_own_permissions(session, by, (DEFAULT_ROLE,))
         values = new.model_dump(exclude={"password"})
         user = await add_user(session, SYSTEM, password_hash=password_hash, **values)
@@ -86,27 +87,28 @@ async def create_user(
 
 async def _hash_password_of(context: Context, new: UserCreate, password: str) -> str:
     names = (new.email, new.username)
-    found = password_errors(context, password, names=names)
-    if found and new.roles is not MISSING:
-        found += await roles_service.role_errors(context, SYSTEM, new.roles)
-    if found:
-        raise InvalidInputError(errors=found)
+    errors = password_errors(context, password, names=names)
+    if errors and new.roles is not MISSING:
+        errors += await roles_service.role_errors(context, SYSTEM, new.roles)
+    if errors:
+        raise InvalidInputError(errors=errors)
     return await hash_new_password(context, password, names=names, lane="registration")
 
 
 async def update_user(
     context: Context, by: Caller, user_id: UUID, changes: UserUpdate, *, confirm: Confirm
 ) -> UserOut:
-    """Change what was sent. Others than the owner need every permission the user holds.
+    """Change the fields that were sent.
 
-    To change the `email` of somebody else takes `users:admin`; another spelling is a change. It
-    ends all sessions and mailed links. An account without a password that can be reached from now
-    on is invited. `confirm` raises if `by` has lost a right meanwhile.
+    To change another account, `by` needs every permission of that account; to change its `email`,
+    even in spelling only, also `users:admin`. A new `email` ends all sessions and mailed links. An
+    account without a password is invited when it is enabled or its address changes. `confirm`
+    raises if `by` has lost a permission meanwhile.
     """
     by.must("users:write")
     wanted = changes.model_dump(include={"email", "is_active"})
     if wanted:
-        # Before a connection is held: counting takes another one.
+        # Counting takes a connection of its own, so it comes before the transaction.
         known = await get_account(context.database.primary, SYSTEM, user_id)
         email, is_active = wanted.get("email", known.email), wanted.get("is_active", True)
         if _needs_invitation(known, email=email, is_active=is_active):
@@ -124,21 +126,21 @@ async def _change(
     session: AsyncSession, by: Caller, user_id: UUID, values: dict[str, Any]
 ) -> UserOut:
     user, roles = await lock_manageable_user(session, by, user_id)
-    moves = values.get("email", user.email) != user.email
+    changes_email = values.get("email", user.email) != user.email
     if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
         raise PermissionDeniedError
-    if moves and user_id == by.user_id:
-        # At /users/me it needs the password, and takes effect once it is verified.
+    if changes_email and user_id == by.user_id:
+        # /users/me asks for the password and verifies the new address first.
         raise OwnEmailError
-    if moves:
-        # The reader of that mailbox can set the password by a mailed link.
+    if changes_email:
+        # The owner of the new mailbox can reset the password and take over the account.
         by.must("users:admin")
     if values.get("is_active") is False and user.is_active:
         await ensure_admin_remains(session, user, roles)
-        # Sessions take their times from the database; the clocks of two servers differ.
+        # The database's clock, which also sets `created_at` of sessions: clocks of servers differ.
         now = await session.exec(select(func.clock_timestamp()))
         user.sessions_valid_after = now.one()
-    if moves:
+    if changes_email:
         values.setdefault("is_verified", False)
         user.pending_email = None
     return await store_changes(session, by, user, roles, values)
@@ -163,9 +165,10 @@ def _needs_invitation(before: Account, *, email: str, is_active: bool) -> bool:
 
 
 async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
-    """Mail an account without a password its invitation once more.
+    """Mail the invitation of an account without a password again.
 
-    `InvitationRefusedError` for one that has a password or is disabled; `RateLimitedError`.
+    Raise `InvitationRefusedError` if the account has a password or is disabled, or
+    `RateLimitedError`.
     """
     by.must("users:write")
     await _count_invitation(context, by)
@@ -180,9 +183,10 @@ async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
 async def delete_user(
     context: Context, session: AsyncSession, by: Caller, user_id: UUID, *, confirm: Confirm
 ) -> None:
-    """Remove the account and, through foreign keys, everything that belongs to it.
+    """Delete the account and, by foreign keys, everything that belongs to it.
 
-    `confirm` raises if `by` has lost a right meanwhile; it is not called for their own account.
+    `confirm` raises if `by` has lost a permission meanwhile. It is not called if `by` deletes their
+    own account.
     """
     by.must("users:delete")
     await _delete(context, session, by, user_id)
@@ -191,7 +195,7 @@ async def delete_user(
 
 
 async def delete_me(context: Context, session: AsyncSession, by: Principal) -> None:
-    """`delete_user` for the principal's own account."""
+    """Delete the principal's own account, like `delete_user`."""
     await _delete(context, session, by, by.user_id)
 
 
@@ -207,7 +211,7 @@ async def _delete(context: Context, session: AsyncSession, by: Caller, user_id: 
 async def set_roles(
     session: AsyncSession, by: Caller, user_id: UUID, roles: Sequence[str]
 ) -> UserOut:
-    """Give these roles and no others. Both the old and the new must be within `by`'s own rights."""
+    """Replace the roles. `by` needs every permission of the old and the new roles."""
     by.must("users:admin")
     user, held = await lock_manageable_user(session, by, user_id)
     await ensure_within_own_permissions(session, by, roles)
@@ -216,14 +220,14 @@ async def set_roles(
         return to_schema(user, held)
     if ADMIN_ROLE not in wanted:
         await ensure_admin_remains(session, user, held)
-    if gone := set(held).difference(wanted):
+    if removed := set(held).difference(wanted):
         await session.exec(
             delete(UserRole).where(
-                col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(gone)
+                col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(removed)
             )
         )
-    new = set(wanted).difference(held)
-    session.add_all(UserRole(user_id=user_id, role_name=role) for role in new)
+    added = set(wanted).difference(held)
+    session.add_all(UserRole(user_id=user_id, role_name=role) for role in added)
     user.updated_at = utc_now()
     await session.flush()
     changes = {"roles": held}, {"roles": wanted}
@@ -232,8 +236,8 @@ async def set_roles(
 
 
 async def end_sessions(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
-    """End all sessions of an account. One with more rights than `by` is out of reach."""
+    """End all sessions of an account. `by` needs every permission of the account."""
     by.must("users:admin")
-    # A sign-in at the same moment locks the account, too: it is over, or begins afterwards.
+    # A concurrent sign-in locks the account too, so its session begins before or after this.
     await lock_manageable_user(session, by, user_id)
     await publish(context, session, SessionsRevoked(user_id, by.user_id))

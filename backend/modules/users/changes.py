@@ -1,6 +1,6 @@
-"""Steps of every change of an account: lock, rights, unique names, the record.
+"""Steps of every change of an account: locks, permissions, unique names, audit events.
 
-One active administrator with a password always remains.
+At least one active administrator with a password always remains.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -29,10 +29,10 @@ from backend.modules.users.models import User, UserRole
 from backend.modules.users.passwords import USABLE
 from backend.modules.users.schemas import DEFAULT_ROLE, UserOut
 
-# Any number no other lock of this application uses.
+# An arbitrary number that no other advisory lock of this application uses.
 _ADMINS_LOCK = 7_265_313
-# Deleted users have a right to be forgotten, and the record never changes: it holds no values of
-# these members.
+# Audit events never change, and deleted users have a right to erasure: events hold no values of
+# these fields.
 _PERSONAL = ("email", "username", "full_name")
 _TAKEN = {
     "ix_users_email_key": EmailAlreadyExistsError,
@@ -41,7 +41,7 @@ _TAKEN = {
 
 
 async def lock_user(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
-    """Lock the account until the transaction ends; returns it with its roles."""
+    """Lock the account until the transaction ends; return it with its roles."""
     user = await session.get(User, user_id, with_for_update=True)
     if user is None:
         raise UserNotFoundError
@@ -52,7 +52,10 @@ async def lock_user(session: AsyncSession, user_id: UUID) -> tuple[User, list[st
 async def lock_manageable_user(
     session: AsyncSession, by: Caller, user_id: UUID
 ) -> tuple[User, list[str]]:
-    """`lock_user`; `PermissionDeniedError` if another user holds a permission that `by` lacks."""
+    """Lock like `lock_user`; raise `PermissionDeniedError` unless `by` may manage the account.
+
+    To manage another account, `by` needs every permission of that account.
+    """
     try:
         user, roles = await lock_user(session, user_id)
     except UserNotFoundError:
@@ -68,7 +71,7 @@ async def lock_manageable_user(
 async def ensure_within_own_permissions(
     session: AsyncSession, by: Caller, roles: Sequence[str]
 ) -> None:
-    """`PermissionDeniedError` if these roles hold a permission that `by` lacks."""
+    """Raise `PermissionDeniedError` if these roles have a permission that `by` lacks."""
     if not by.may_all(await roles_service.permissions_of(session, SYSTEM, roles)):
         raise PermissionDeniedError
 
@@ -76,25 +79,26 @@ async def ensure_within_own_permissions(
 async def lock_admins(session: AsyncSession) -> bool:
     """Lock the set of administrators until the transaction ends.
 
-    True if one of them can sign in.
+    Return whether one of them can sign in.
     """
     await session.exec(select(func.pg_advisory_xact_lock(_ADMINS_LOCK)))
     return await _has_admin(session)
 
 
 async def ensure_admin_remains(session: AsyncSession, user: User, roles: Sequence[str]) -> None:
-    """`LastAdminError` if without this account no administrator could sign in any more."""
+    """Raise `LastAdminError` if no administrator could sign in without this account."""
     if not user.is_active or ADMIN_ROLE not in roles:
         return
-    # Without the lock two administrators could remove each other at the same moment.
+    # Without the lock, two administrators could remove each other concurrently.
     if await lock_admins(session) and not await _has_admin(session, beside=user.id):
         raise LastAdminError
 
 
 async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bool:
-    """Whether there is an active administrator with a password.
+    """Return whether there is an active administrator with a usable password.
 
-    Neither an invitation that nobody has accepted nor a hash of an unknown scheme is one.
+    Accounts whose invitation is not accepted have none; neither have those with a hash of an
+    unknown scheme.
     """
     statement = (
         select(User.id)
@@ -112,9 +116,9 @@ async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bo
 
 @asynccontextmanager
 async def unique_names(session: AsyncSession) -> AsyncIterator[None]:
-    """Store the names changed inside, in a savepoint; a taken one raises its error."""
+    """Store the names changed in the block, in a savepoint; raise the error of a taken name."""
     try:
-        # A savepoint first flushes earlier changes, so the block makes its changes inside.
+        # Opening a savepoint flushes earlier changes, so the names change after it is open.
         async with session.begin_nested():
             yield
             await session.flush()
@@ -134,7 +138,7 @@ async def record(
     *,
     actor_id: UUID | None = None,
 ) -> None:
-    """Record a change of an account. An update that changed nothing leaves no record."""
+    """Record an audit event of this account, unless it is an update without changes."""
     changes = audit.changes_of(before, after, hidden=_PERSONAL)
     if changes or action != "user.update":
         await audit.record(
@@ -152,7 +156,7 @@ def to_schema(user: User, roles: list[str]) -> UserOut:
 async def store_changes(
     session: AsyncSession, by: Caller, user: User, roles: list[str], values: dict[str, Any]
 ) -> UserOut:
-    """Change these members of the account, which is locked."""
+    """Store and record these fields of the account, which is locked."""
     before = {name: getattr(user, name) for name in values}
     async with unique_names(session):
         for name, value in values.items():
@@ -175,7 +179,7 @@ async def add_user(
 ) -> UserOut:
     """Store a new account, for trusted callers that have checked everything.
 
-    `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if taken.
+    Raise `EmailAlreadyExistsError` or `UsernameAlreadyExistsError` if a name is taken.
     """
     by.must_be_system()
     user = User(

@@ -1,4 +1,4 @@
-"""Rules of the service for bodies that fail validation: all errors are reported together."""
+"""Errors that the service would raise, reported together with those of an invalid body."""
 
 from backend.addresses.email_addresses import normal_email
 from backend.core.errors import FieldError
@@ -11,22 +11,22 @@ from backend.modules.users.own_account import PASSWORD_MISSING
 
 
 async def new_user(refused: InvalidBody) -> list[FieldError]:
-    """Errors of an account that another user creates."""
+    """Return the errors of an account that is created for another person."""
     sent, caller = refused.sent, refused.caller
-    found = service.new_account_errors(refused.context, sent)
+    errors = service.new_account_errors(refused.context, sent)
     if "roles" in sent and caller is not None and caller.may("users:admin"):
-        found += await roles.role_errors(refused.context, SYSTEM, sent["roles"])
-    return found
+        errors += await roles.role_errors(refused.context, SYSTEM, sent["roles"])
+    return errors
 
 
 async def another_password(refused: InvalidBody) -> list[FieldError]:
-    """Errors of a new password for one's own account."""
+    """Return the errors of a new password of the caller."""
     assert refused.caller is not None
     return await service.password_change_errors(refused.context, refused.caller, refused.sent)
 
 
 async def own_account(refused: InvalidBody) -> list[FieldError]:
-    """Changing one's own address needs the current password."""
+    """Return the error of a new address of the caller without the current password."""
     sent, caller = refused.sent, refused.caller
     if caller is None or sent.get("email") is None or "current_password" in sent:
         return []
@@ -35,7 +35,7 @@ async def own_account(refused: InvalidBody) -> list[FieldError]:
 
 
 async def account(refused: InvalidBody) -> list[FieldError]:
-    """One's own address is changed at /users/me."""
+    """Return the error of a new address of the caller, which is changed at /users/me."""
     sent, caller = refused.sent, refused.caller
     if caller is None or "email" not in sent:
         return []

@@ -1,4 +1,4 @@
-"""Changes of accounts that other modules act upon, in the transaction of the change."""
+"""Events of changed accounts, for subscribers in the transaction of the change."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -8,7 +8,7 @@ from backend.core.events import Event
 
 @dataclass(frozen=True)
 class PasswordChanged(Event):
-    """`keep_session` is the session in which the owner changed it; None after a reset by mail."""
+    """The password was changed in the session `keep_session`, or reset by mail if that is None."""
 
     user_id: UUID
     keep_session: UUID | None
@@ -16,7 +16,7 @@ class PasswordChanged(Event):
 
 @dataclass(frozen=True)
 class SessionsRevoked(Event):
-    """`by` ends all sessions of the account, which is locked."""
+    """User `by` ends all sessions of the account, which is locked."""
 
     user_id: UUID
     by: UUID | None
@@ -24,9 +24,9 @@ class SessionsRevoked(Event):
 
 @dataclass(frozen=True)
 class EmailChangeRequested(Event):
-    """The owner asks for another address, which waits until it is verified.
+    """The owner has requested another address, which is pending until it is verified.
 
-    `is_repeated` says that the account already waits for this address.
+    `is_repeated` is true if the same address was pending already.
     """
 
     user_id: UUID
@@ -37,17 +37,17 @@ class EmailChangeRequested(Event):
 
 @dataclass(frozen=True)
 class EmailChangeCancelled(Event):
-    """The account waits for no other address any more."""
+    """The account no longer has a pending address."""
 
     user_id: UUID
 
 
 @dataclass(frozen=True)
 class EmailChanged(Event):
-    """Another address, or another spelling of it, has taken effect.
+    """The address, or its spelling, has changed.
 
-    `by_owner` by a mailed link; otherwise an administrator changed it. `is_invited` says that an
-    invitation goes to the new address.
+    `by_owner` is true if the owner followed a mailed link, and false if an administrator changed
+    it. `is_invited` is true if an invitation is mailed to the new address.
     """
 
     user_id: UUID
@@ -59,7 +59,7 @@ class EmailChanged(Event):
 
 @dataclass(frozen=True)
 class UserInvited(Event):
-    """An account without a password is to receive a link that sets the first one."""
+    """An account without a password needs a mailed link that sets its first one."""
 
     user_id: UUID
     email: str
@@ -67,6 +67,6 @@ class UserInvited(Event):
 
 @dataclass(frozen=True)
 class UserDeleted(Event):
-    """The account is gone, with all rows that refer to it and cascade."""
+    """The account was deleted, with all rows whose foreign keys cascade."""
 
     user_id: UUID

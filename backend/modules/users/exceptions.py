@@ -56,4 +56,4 @@ class CurrentPasswordWrongError(AppError):
 
 
 class WrongPasswordError(Exception):
-    """The name or the password of a sign-in is wrong. The error does not say which."""
+    """The name or the password of a sign-in is wrong. The error does not distinguish them."""

@@ -27,7 +27,7 @@ from backend.modules.users.passwords import PasswordHasher, hasher_of
 from backend.modules.users.schemas import ImportedUser
 
 BATCH = 1_000
-# The number of refused lines that a report names; it counts all.
+# The number of refused lines whose errors a report contains. It counts all of them.
 NAMED = 20
 _MESSAGES = {
     "extra_forbidden": "There is no such column.",
@@ -38,10 +38,10 @@ _NO_HASH = (
     "password_hash: Must be a bcrypt hash ($2a$, $2b$ or $2y$) of a cost from 4 to 14. Without "
     "one, the account sets a password by a link that is mailed."
 )
-# The number of a line, and its values or why it has none.
+# The number of a line, and its values or the reason why it could not be read.
 Line = tuple[int, dict[str, Any] | str]
 _USERS = User.__table__  # type: ignore[attr-defined]  # set by SQLModel's metaclass
-_USER_ROLES = UserRole.__table__  # type: ignore[attr-defined]  # the same
+_USER_ROLES = UserRole.__table__  # type: ignore[attr-defined]  # set by SQLModel's metaclass
 _COLUMNS: dict[str, type[TypeEngine[Any]]] = {
     "id": Uuid,
     "email": Text,
@@ -84,7 +84,7 @@ _DETAILS = {
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """An account to be made, all of it validated."""
+    """A validated account to store."""
 
     email: str
     username: str | None
@@ -97,7 +97,7 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """Why one of several rows is refused. `code` is taken, duplicate or unknown_role."""
+    """The reason why a row is refused. `code` is taken, duplicate or unknown_role."""
 
     index: int
     field: str
@@ -108,11 +108,11 @@ class RowError:
 async def create_users(
     session: AsyncSession, new: Sequence[NewUser], *, moment: datetime
 ) -> list[RowError]:
-    """Store these accounts, their roles and an audit event for each; no mail is sent.
+    """Store these accounts, their roles and an audit event for each; return the errors of rows.
 
-    After any error the caller rolls back: some rows are stored, others are not. Rows of one
-    transaction that is written in several calls have the same `moment`, which becomes their
-    `created_at`; it separates duplicates from addresses of older accounts.
+    No mail is sent. After any error the caller must roll back, because some of the rows are
+    stored. All calls of one transaction pass the same `moment`, which becomes `created_at`. It
+    distinguishes duplicates within the import from names that older accounts have taken.
     """
     wanted = {role for row in new for role in row.roles}
     known = await roles_service.lock_existing(session, SYSTEM, wanted)
@@ -170,7 +170,7 @@ def _values(row: NewUser) -> dict[str, Any]:
 async def _refusals(
     session: AsyncSession, skipped: Mapping[int, Mapping[str, Any]], moment: datetime
 ) -> list[RowError]:
-    """Errors by row: reasons why the row cannot be stored."""
+    """Return the errors of rows that were skipped because of a unique key."""
     wanted: dict[str, Any] = {
         f"{key}s": [row[key] for row in skipped.values() if row[key] is not None]
         for key in ("email_key", "username_key")
@@ -180,16 +180,18 @@ async def _refusals(
     by_email = {owner.email_key: owner.is_new for owner in owners}
     by_username = {owner.username_key: owner.is_new for owner in owners if owner.username_key}
     return [
-        RowError(index, field, "duplicate" if found[key] else "taken", _DETAILS[field, found[key]])
+        RowError(
+            index, field, "duplicate" if is_new[key] else "taken", _DETAILS[field, is_new[key]]
+        )
         for index, row in skipped.items()
-        for field, found in (("email", by_email), ("username", by_username))
-        if (key := row[f"{field}_key"]) in found
+        for field, is_new in (("email", by_email), ("username", by_username))
+        if (key := row[f"{field}_key"]) in is_new
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class LineError:
-    """Why a line is refused, without anything that it holds."""
+    """The reason why a line is refused, without values of the line."""
 
     line: int
     reason: str
@@ -197,7 +199,7 @@ class LineError:
 
 @dataclass
 class ImportReport:
-    """`accepted` and `refused` count lines; `errors` are of the first that were refused."""
+    """The numbers of accepted and refused lines, and the errors of the first refused ones."""
 
     accepted: int = 0
     refused: int = 0
@@ -221,15 +223,15 @@ async def import_users(
     dry_run: bool,
     progress: Callable[[], None] = lambda: None,
 ) -> ImportReport:
-    """Make the accounts of all lines, or of none: not after an error, and not in a dry run.
+    """Create the accounts of all lines, or none of them after an error or in a dry run.
 
-    For trusted callers. No mail is sent. `progress` is called after each batch. What `lines`
-    raises propagates, and nothing is stored.
+    For trusted callers. No mail is sent. `progress` is called after each batch. If `lines` raises,
+    the exception propagates and nothing is stored.
     """
     by.must_be_system()
     report, hasher, moment = ImportReport(), hasher_of(context), utc_now()
     async with context.database.transaction() as session:
-        # Before the first start of the API there are no roles yet.
+        # Roles are created at the first start of the API, which may not have happened yet.
         await roles_service.sync(session, SYSTEM, context.features)
     with suppress(_RolledBackError):
         async with context.database.transaction() as session:
@@ -262,7 +264,7 @@ def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
 def _validated(
     lines: Sequence[Line], hasher: PasswordHasher
 ) -> tuple[dict[int, NewUser], dict[int, list[str]]]:
-    """Valid accounts and the reasons against the others, both by line number."""
+    """Return the valid accounts, and the errors of the other lines, both by line number."""
     users: dict[int, NewUser] = {}
     refused: dict[int, list[str]] = {}
     for number, values in lines:
@@ -270,7 +272,7 @@ def _validated(
             refused[number] = [values]
             continue
         try:
-            made = ImportedUser.model_validate(_given(values))
+            made = ImportedUser.model_validate(_without_empty(values))
         except ValidationError as error:
             refused[number] = _reasons(error)
             continue
@@ -282,8 +284,8 @@ def _validated(
     return users, refused
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values without empty cells, which count as absent."""
+def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values without empty cells, which count as absent."""
     return {
         name: value
         for name, value in values.items()
@@ -292,7 +294,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasons(error: ValidationError) -> list[str]:
-    """One sentence per error; none repeats a value."""
+    """Return one sentence per error, without the refused values."""
     reasons = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         name = str(each["loc"][0])

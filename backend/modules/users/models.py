@@ -8,8 +8,8 @@ from backend.addresses.account_names import name_key
 from backend.db.base import Base, Identified, Timestamped
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-# Compared and sorted by code point, so that no locale of a database and no update of the operating
-# system's collations changes what is unique or in which order it comes.
+# Compared and sorted by code point: neither the locale of the database nor an update of the
+# operating system's collations may change uniqueness or order.
 KEY = String(collation="C")
 
 
@@ -24,18 +24,18 @@ class User(Base, Identified, Timestamped, table=True):
     )
 
     email: str = Field(max_length=254)
-    # Both keys are computed whenever the account is stored.
+    # `_compute_keys` sets both keys whenever the account is stored.
     email_key: str = Field(default="", sa_type=KEY)
     username: str | None = Field(default=None, max_length=50)
     username_key: str | None = Field(default=None, sa_type=KEY)
     full_name: str | None = Field(default=None, max_length=255)
-    # Wide enough for hashes of other schemes, which an administrator may have brought along.
+    # Wide enough for hashes of other schemes that an administrator may have stored.
     password_hash: str | None = Field(default=None, max_length=255)
     is_active: bool = True
     is_verified: bool = False
-    # The next `email`, until its owner proves that they read mail there.
+    # The requested `email`, until the owner verifies it by a mailed link.
     pending_email: str | None = Field(default=None, max_length=254)
-    # Disabling an account sets this to now, so that enabling it again revives no session.
+    # Set when the account is disabled, so that enabling it again does not revive old sessions.
     sessions_valid_after: datetime = LONG_AGO
 
 
@@ -50,5 +50,5 @@ class UserRole(Base, table=True):
     __tablename__ = "user_roles"
 
     user_id: UUID = Field(foreign_key="users.id", primary_key=True, ondelete="CASCADE")
-    # Without a cascade: a role that somebody has cannot be deleted.
+    # No cascade: a role that is assigned to a user cannot be deleted.
     role_name: str = Field(foreign_key="roles.name", primary_key=True, index=True, max_length=50)

@@ -31,7 +31,7 @@ from backend.modules.users.schemas import Account, AccountUpdate, MeOut, Passwor
 from backend.modules.users.settings import UserSettings
 
 PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")
-# Changes of address that one account may ask for.
+# Requested changes of address per account.
 EMAIL_CHANGES = Rule(5, 3600)
 _UNCHANGED = FieldError(
     field="body.new_password", message="Must differ from the old one.", code="unchanged"
@@ -39,12 +39,12 @@ _UNCHANGED = FieldError(
 
 
 async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> MeOut:
-    """Change what was sent. A new address waits until it is verified."""
+    """Change the fields that were sent. A new address is pending until it is verified."""
     wanted = None if changes.email is MISSING else changes.email
-    proven = None
+    confirmed = None
     if wanted is not None and wanted != (await own_account(context, by)).email:
-        proven = await _prove(context, by, changes)
-        await _ensure_free(context, by, wanted)
+        confirmed = await _confirm_current_password(context, by, changes)
+        await _ensure_available(context, by, wanted)
         await _count_change(context, by)
     values = changes.model_dump(exclude={"email", "current_password"})
     async with context.database.transaction() as session:
@@ -52,13 +52,13 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
         if account is None:
             # The account was deleted after the request began.
             raise InvalidTokenError
-        if proven is not None and proven.password_hash != account.password_hash:
+        if confirmed is not None and confirmed.password_hash != account.password_hash:
             raise CurrentPasswordWrongError
         user, roles = await lock_user(session, by.user_id)
         if wanted == account.email:
             user.pending_email = None
             await publish(context, session, EmailChangeCancelled(by.user_id))
-        elif wanted is not None and proven is not None:
+        elif wanted is not None and confirmed is not None:
             user.pending_email = wanted
             is_repeated = account.pending_email == wanted
             requested = EmailChangeRequested(by.user_id, wanted, account.email, is_repeated)
@@ -68,13 +68,15 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
     return MeOut(**changed.model_dump(), pending_email=user.pending_email)
 
 
-async def _prove(context: Context, by: Principal, changes: AccountUpdate) -> Account:
+async def _confirm_current_password(
+    context: Context, by: Principal, changes: AccountUpdate
+) -> Account:
     if changes.current_password is MISSING:
         raise InvalidInputError(errors=[PASSWORD_MISSING])
     return await confirm_password(context, by, changes.current_password, action="user.update")
 
 
-async def _ensure_free(context: Context, by: Principal, email: str) -> None:
+async def _ensure_available(context: Context, by: Principal, email: str) -> None:
     if context.settings_of(UserSettings).registration_mode == "strict":
         return
     owner = await find_account(context.database.primary, SYSTEM, email)
@@ -91,7 +93,7 @@ async def _count_change(context: Context, by: Principal) -> None:
 async def password_change_errors(
     context: Context, by: Principal, sent: Mapping[str, str]
 ) -> list[FieldError]:
-    """Errors of the new password; the current one is not compared."""
+    """Return the errors of the new password; the current one is not checked."""
     if "new_password" not in sent:
         return []
     if sent["new_password"] == sent.get("current_password"):
@@ -102,10 +104,10 @@ async def password_change_errors(
 
 
 async def change_password(context: Context, by: Principal, change: PasswordChange) -> None:
-    """Replace the principal's password, which ends their other sessions."""
-    # A bad new password is refused before any hashing.
-    if found := await password_change_errors(context, by, change.model_dump()):
-        raise InvalidInputError(errors=found)
+    """Change the principal's password, which ends their other sessions."""
+    # An unacceptable new password is refused before any hashing.
+    if errors := await password_change_errors(context, by, change.model_dump()):
+        raise InvalidInputError(errors=errors)
     account = await confirm_password(
         context, by, change.current_password, action="auth.password_change"
     )

@@ -1,4 +1,4 @@
-"""Accounts as sign-in and mailed links see them; comparing passwords, and counting the attempts."""
+"""Accounts for sign-in and mailed links: lookups, password checks and their rate limit."""
 
 import hashlib
 import hmac
@@ -32,7 +32,7 @@ from backend.modules.users.models import User
 from backend.modules.users.passwords import hasher_of
 from backend.modules.users.schemas import Account
 
-# Attempts at the password of one account, or of one name that no account has.
+# Password attempts per account, or per name that belongs to no account.
 PASSWORD_ATTEMPTS = Rule(5, 300)
 
 T = TypeVar("T")
@@ -43,18 +43,18 @@ _COLUMNS = {each.name for each in fields(Account)} - {"user_id"}
 
 
 async def find_account(reader: QueryRunner, by: System, name: str) -> Account | None:
-    """The account with this e-mail address or username, without regard to case.
+    """Return the account with this e-mail address or username, ignoring case.
 
     For trusted callers.
     """
     by.must_be_system()
-    # Requests that guess a password ask for the same name at once.
+    # Concurrent requests for one name, such as guesses, share a read.
     rows = await reader.shared(queries.ACCOUNT_BY_NAME, key=name_key(name))
     return Account(**rows[0]) if rows else None
 
 
 async def get_account(reader: QueryRunner, by: System, user_id: UUID) -> Account:
-    """For trusted callers. `UserNotFoundError`."""
+    """Return the account with this id, or raise `UserNotFoundError`. For trusted callers."""
     by.must_be_system()
     row = await reader.first(queries.ACCOUNT, id=user_id)
     if row is None:
@@ -63,7 +63,7 @@ async def get_account(reader: QueryRunner, by: System, user_id: UUID) -> Account
 
 
 async def own_account(context: Context, by: Principal) -> Account:
-    """The account of the principal; `InvalidTokenError` if it was deleted meanwhile."""
+    """Return the principal's account; raise `InvalidTokenError` if it was deleted meanwhile."""
     row = await context.database.primary.first(queries.ACCOUNT, id=by.user_id)
     if row is None:
         raise InvalidTokenError
@@ -73,7 +73,7 @@ async def own_account(context: Context, by: Principal) -> Account:
 async def lock_account(
     session: AsyncSession, by: System, *, user_id: UUID | None = None, email: str | None = None
 ) -> Account | None:
-    """Hold the account with this id, or else this address, until the transaction ends.
+    """Lock the account with this id, or with this address, until the transaction ends.
 
     For trusted callers.
     """
@@ -88,39 +88,39 @@ async def lock_account(
 
 async def check_password(
     context: Context,
-    found: Account | str,
+    account_or_name: Account | str,
     password: str,
     *,
     refuse: Callable[[Account], AppError | None],
     then: Callable[[AsyncSession, Account], Awaitable[T]],
 ) -> T:
-    """Run `then` in a transaction that holds the account, if `password` is its password.
+    """Run `then` in a transaction that locks the account, if `password` is its password.
 
-    `found` is the account, or a name that no account has: then the same work is done. What `refuse`
-    returns for an account is raised instead. A hash made with a former key or cost is replaced.
-    `WrongPasswordError`, or `RateLimitedError` after too many attempts. No connection is held while
-    a password is hashed.
+    For a name without an account the same work is done, so that the time reveals nothing. An error
+    that `refuse` returns for the account is raised instead of running `then`. A hash made with a
+    former key or cost is replaced. Raise `WrongPasswordError`, or `RateLimitedError` after too many
+    attempts. No connection is held while a password is hashed.
     """
-    key = _attempts_key(context, found)
-    right = await _compare(context, key, password, found)
-    if not right or isinstance(found, str):
+    key = _attempts_key(context, account_or_name)
+    matches = await _compare(context, key, password, account_or_name)
+    if not matches or isinstance(account_or_name, str):
         raise WrongPasswordError
-    if error := refuse(found):
+    if error := refuse(account_or_name):
         await limits.clear(context, key)
         raise error
-    account: Account | None = found
+    account: Account | None = account_or_name
     async with _refund_if_untried(context, key):
-        # Once more if another sign-in replaced the hash meanwhile.
+        # A second try if a concurrent sign-in has replaced the hash.
         for is_second in (False, True):
             if is_second:
-                account = await _renewed_meanwhile(context, found.user_id, password)
+                account = await _reread_account(context, account_or_name.user_id, password)
             if account is None:
                 break
-            renewed = await _renewed(context, account, password)
+            new_hash = await _renewed_hash(context, account, password)
             async with context.database.transaction() as session:
                 if await holds_password(session, account):
-                    if renewed is not None:
-                        await _replace_hash(session, account.user_id, renewed)
+                    if new_hash is not None:
+                        await _replace_hash(session, account.user_id, new_hash)
                     await limits.clear_in(session, context, key)
                     return await then(session, account)
     raise WrongPasswordError
@@ -129,10 +129,10 @@ async def check_password(
 async def confirm_password(
     context: Context, by: Principal, password: str, *, action: str
 ) -> Account:
-    """The principal's account, if that is its password; a wrong one counts as an attempt.
+    """Return the principal's account if this is its password; a wrong one counts as an attempt.
 
-    `CurrentPasswordWrongError`, recorded as a failure of `action`; `RateLimitedError` after too
-    many.
+    Raise `CurrentPasswordWrongError`, which is recorded as a failure of `action`, or
+    `RateLimitedError` after too many attempts.
     """
     account = await own_account(context, by)
     key = _attempts_key(context, account)
@@ -151,47 +151,49 @@ async def confirm_password(
     return account
 
 
-def attempt_target(context: Context, found: Account | str) -> tuple[str, UUID | str]:
-    """The target of records about an attempt to sign in as this account, or by this name.
+def attempt_target(context: Context, account_or_name: Account | str) -> tuple[str, UUID | str]:
+    """Return the target of audit events about an attempt to sign in with this account or name.
 
-    Of a name that no account has a keyed hash is kept: it may be a password in the wrong field.
+    A name without an account is stored as a keyed hash: it may be a password in the wrong field.
     """
-    if isinstance(found, Account):
-        return "user", found.user_id
+    if isinstance(account_or_name, Account):
+        return "user", account_or_name.user_id
     key = context.key("sign-in names")
-    return "name", hmac.digest(key, name_key(found).encode(), hashlib.sha256).hex()
+    return "name", hmac.digest(key, name_key(account_or_name).encode(), hashlib.sha256).hex()
 
 
-def _attempts_key(context: Context, found: Account | str) -> str:
-    return f"guess:{attempt_target(context, found)[1]}"
+def _attempts_key(context: Context, account_or_name: Account | str) -> str:
+    return f"guess:{attempt_target(context, account_or_name)[1]}"
 
 
 async def clear_failed_attempts(context: Context, session: AsyncSession, user_id: UUID) -> None:
     await limits.clear_in(session, context, f"guess:{user_id}")
 
 
-async def _compare(context: Context, key: str, password: str, found: Account | str) -> bool:
-    """Count an attempt and compare the password; `RateLimitedError` above the limit."""
-    # Counting comes first, so that parallel attempts cannot all be tried.
+async def _compare(
+    context: Context, key: str, password: str, account_or_name: Account | str
+) -> bool:
+    """Count an attempt and compare the password; raise `RateLimitedError` above the limit."""
+    # Counting comes first, so that parallel attempts cannot exceed the limit.
     result = await limits.hit(context, key, PASSWORD_ATTEMPTS)
     if not result.allowed:
         raise RateLimitedError(result)
     async with _refund_if_untried(context, key):
-        return await _verify(context, password, found)
+        return await _verify(context, password, account_or_name)
 
 
-async def _verify(context: Context, password: str, found: Account | str) -> bool:
-    """Whether this is the account's password; without an account the same work returns False.
+async def _verify(context: Context, password: str, account_or_name: Account | str) -> bool:
+    """Return whether this is the account's password; without an account, False after the same work.
 
-    A stored hash that no password can match also returns False, and logs a warning.
+    Log a warning if the stored hash is one that no password can match.
     """
     hasher = hasher_of(context)
-    if isinstance(found, str) or found.password_hash is None:
+    if isinstance(account_or_name, str) or account_or_name.password_hash is None:
         return await hasher.verify(password, None)
-    if await hasher.verify(password, found.password_hash):
+    if await hasher.verify(password, account_or_name.password_hash):
         return True
-    if scheme := hasher.unusable_scheme(found.password_hash):
-        log.warning("password_hash_unusable", user_id=str(found.user_id), scheme=scheme)
+    if scheme := hasher.unusable_scheme(account_or_name.password_hash):
+        log.warning("password_hash_unusable", user_id=str(account_or_name.user_id), scheme=scheme)
     return False
 
 
@@ -205,15 +207,15 @@ async def _refund_if_untried(context: Context, key: str) -> AsyncIterator[None]:
         raise
 
 
-async def _renewed(context: Context, account: Account, password: str) -> str | None:
-    """A new hash of this correct password, if the old one has another key or cost."""
+async def _renewed_hash(context: Context, account: Account, password: str) -> str | None:
+    """Return a new hash of this correct password if the old one has another key or cost."""
     if account.password_hash is None:
         return None
     return await hasher_of(context).renewed(password, account.password_hash)
 
 
-async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> Account | None:
-    """The current account, if only its hash has changed."""
+async def _reread_account(context: Context, user_id: UUID, password: str) -> Account | None:
+    """Return the current account if this is still its password and it is active."""
     row = await context.database.primary.first(queries.ACCOUNT, id=user_id)
     if row is None or not row["is_active"]:
         return None
@@ -222,26 +224,26 @@ async def _renewed_meanwhile(context: Context, user_id: UUID, password: str) -> 
 
 
 async def holds_password(session: AsyncSession, account: Account) -> bool:
-    """Hold the account until the transaction ends.
+    """Lock the account until the transaction ends.
 
-    False if its password has changed since it was read, or the account is disabled.
+    Return False if its password has changed since it was read, or the account is disabled.
     """
     statement = select(User.password_hash).where(col(User.id) == account.user_id, User.is_active)
-    found = (await session.exec(statement.with_for_update())).first()
-    return found is not None and found == account.password_hash
+    password_hash = (await session.exec(statement.with_for_update())).first()
+    return password_hash is not None and password_hash == account.password_hash
 
 
 async def store_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
     await session.exec(
         update(User)
         .where(col(User.id) == user_id)
-        # A stranger who knew the old password may have requested the pending address.
+        # Somebody else who knew the old password may have requested the pending address.
         .values(password_hash=password_hash, pending_email=None, updated_at=utc_now())
     )
 
 
 async def _replace_hash(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    """Store another hash of the same password; `updated_at` stays."""
+    """Store another hash of the same password without changing `updated_at`."""
     unchanged = {"updated_at": User.updated_at}
     await session.exec(
         update(User).where(col(User.id) == user_id).values(password_hash=password_hash, **unchanged)

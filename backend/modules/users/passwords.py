@@ -25,16 +25,16 @@ from backend.modules.users.exceptions import PasswordRefusedError
 from backend.modules.users.settings import UserSettings
 
 MAX_LENGTH = 128
-# The bytes of a password that bcrypt itself reads.
+# bcrypt ignores all further bytes.
 BCRYPT_BYTES = 72
-# Salt and digest, whose last characters have bits that carry nothing and must be zero.
+# Salt and digest. Their last characters have unused bits, which must be zero.
 _SALTED = r"\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"
 _OWN = re.compile(r"([0-9a-f]{8})(\$2b\$(?:0[4-9]|1[0-6])" + _SALTED + ")")
-# A cost of 14 takes a second; one of 31 would hold a thread for a day.
+# A cost of 14 takes a second; one of 31 would block a thread for a day.
 _IMPORTED = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])" + _SALTED)
-# Hashes that a password may match, as a regular expression that PostgreSQL reads as well.
+# Hashes that a password can match, as a regular expression for Python and PostgreSQL.
 USABLE = f"^(?:{_OWN.pattern}|{_IMPORTED.pattern})$"
-# Names of schemes by the beginning of their hashes. The log names no others.
+# Names of schemes by the prefix of their hashes, for the log.
 _SCHEMES = {
     "$argon2id$": "argon2id",
     "$argon2": "argon2",
@@ -57,11 +57,12 @@ _SCHEMES = {
 
 @dataclass(frozen=True)
 class PasswordHasher:
-    """bcrypt over a keyed digest, so that no character is cut off and a stolen table is not enough.
+    """A hasher of passwords: bcrypt over a keyed digest.
 
-    bcrypt itself takes 72 bytes at most. What is stored begins with the id of the key: the first
-    of `keys` is the present one, the others were it before. Plain bcrypt hashes that an import has
-    brought verify as well, until `renewed` replaces them.
+    The digest makes all characters count, as bcrypt reads 72 bytes only. Its key makes a stolen
+    table useless on its own. A stored hash begins with the id of the key: the first of `keys` is
+    the current one, the others are former ones. Imported plain bcrypt hashes verify as well, until
+    `renewed` replaces them.
     """
 
     keys: tuple[bytes, ...]
@@ -75,7 +76,7 @@ class PasswordHasher:
         return key_id(key) + made.decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Compare; without a hash that can be verified, do the same work and answer False."""
+        """Return whether the password matches; without a usable hash, False after the same work."""
         return await self.threads.compare(self._comparison(password, stored or ""))
 
     def _comparison(self, password: str, stored: str) -> Callable[[], bool]:
@@ -88,9 +89,9 @@ class PasswordHasher:
         return partial(_work, self.cost)
 
     def unusable_scheme(self, stored: str) -> str | None:
-        """The scheme of a hash that no password verifies against; None for one that is usable.
+        """Return the scheme of a hash that no password can match; None for a usable one.
 
-        In words for the log, which repeat nothing of the hash.
+        The text is for the log and contains no part of the hash.
         """
         if own := _OWN.fullmatch(stored):
             return None if self._key_of(own[1]) else "bcrypt with the key of an unknown SECRET_KEY"
@@ -103,7 +104,7 @@ class PasswordHasher:
         return next((each for each in self.keys if key_id(each) == name), None)
 
     async def renewed(self, password: str, stored: str) -> str | None:
-        """A new hash of a correct password, if the old one has another key or cost."""
+        """Return a new hash of a correct password if the old one has another key or cost."""
         if stored.startswith(f"{key_id(self.keys[0])}$2b${self.cost:02}$"):
             return None
         return await self.hash(password)
@@ -118,33 +119,33 @@ def _normal(password: str) -> bytes:
 
 
 def _check_imported(password: str, imported: re.Match[str], cost: int) -> bool:
-    """Compare as other bcrypt installations do, by the first 72 bytes only.
+    """Compare like other bcrypt installations, by the first 72 bytes only.
 
     A wrong password takes as long as with a hash of `cost`, unless the imported one costs more:
-    the time must not tell which addresses have an account.
+    the time must not reveal which addresses have an account.
     """
     if bcrypt.checkpw(_normal(password)[:BCRYPT_BYTES], imported[0].encode()):
         return True
-    # Each step of the cost doubles the work, so these and the comparison add up to `cost`.
+    # Each step of the cost doubles the work, so these hashes and the comparison add up to `cost`.
     for each in range(int(imported[1]), cost):
         _work(each)
     return False
 
 
 def _work(cost: int) -> bool:
-    """Take the time of one hash; False, as no password is right."""
+    """Compute a hash for its time only; return False, as no password matches."""
     bcrypt.hashpw(b"", f"$2b${cost:02}${'.' * 22}".encode())
     return False
 
 
 def hasher_of(context: Context) -> PasswordHasher:
-    """The one hasher of this application."""
+    """Return the hasher of this application."""
     return context.get_or_create(_make_hasher)
 
 
 @asynccontextmanager
 async def hashing(context: Context) -> AsyncIterator[None]:
-    """End the threads with the application."""
+    """Stop the hashing threads when the application stops."""
     try:
         yield
     finally:
@@ -159,16 +160,16 @@ def _make_hasher(context: Context) -> PasswordHasher:
 def ensure_acceptable(
     password: str, *, minimum: int, names: Iterable[str | None], field: str = "password"
 ) -> None:
-    """Raise `PasswordRefusedError` for one that is too short, too common, or one of `names`.
+    """Raise `PasswordRefusedError` if the password is too short, too common, or one of `names`.
 
-    Of an e-mail address among the names, the part before the @ counts as well.
+    The local part of an e-mail address counts as a name as well.
     """
     password = unicodedata.normalize("NFC", password)
     if len(password) < minimum:
         raise PasswordRefusedError(field, "too_short", f"Must have at least {minimum} characters.")
     lowered = folded(password)
-    known = {folded(part) for name in names if name for part in (name, name.partition("@")[0])}
-    if lowered in known:
+    personal = {folded(part) for name in names if name for part in (name, name.partition("@")[0])}
+    if lowered in personal:
         raise PasswordRefusedError(field, "too_personal", "Must not be your own name or address.")
     if lowered in common_passwords():
         raise PasswordRefusedError(field, "too_common", "Is one of the most common passwords.")
@@ -182,9 +183,9 @@ async def hash_new_password(
     field: str = "password",
     lane: Lane = "sign-in",
 ) -> str:
-    """The hash of a new password; `PasswordRefusedError` for a bad one, before any hashing.
+    """Return the hash of a new password; raise `PasswordRefusedError` before any hashing.
 
-    In the lane of registrations it waits behind sign-ins.
+    In the lane of registrations, hashing waits behind sign-ins.
     """
     minimum = context.settings_of(UserSettings).password_min_length
     ensure_acceptable(password, minimum=minimum, names=names, field=field)
@@ -194,7 +195,7 @@ async def hash_new_password(
 def password_errors(
     context: Context, password: str, *, names: Iterable[str | None], field: str = "password"
 ) -> list[FieldError]:
-    """The errors that `hash_new_password` would raise; nothing is hashed."""
+    """Return the errors that `hash_new_password` would raise, without hashing."""
     minimum = context.settings_of(UserSettings).password_min_length
     try:
         ensure_acceptable(password, minimum=minimum, names=names, field=field)
@@ -204,7 +205,7 @@ def password_errors(
 
 
 def new_account_errors(context: Context, sent: Mapping[str, Any]) -> list[FieldError]:
-    """Errors of the password in the body of a new account; nothing is hashed."""
+    """Return the errors of the password in the body of a new account, without hashing."""
     if sent.get("password") is None:
         return []
     email, username = sent.get("email"), (sent.get("username") or "").strip()

@@ -49,7 +49,10 @@ _USER = select(
 
 
 def _permissions() -> ColumnElement[str]:
-    """All permissions of a user in one text, separated by spaces: one value, cheap to read."""
+    """Return the expression for a user's permissions in one text, separated by spaces.
+
+    Parsing one text is cheaper than parsing an array.
+    """
     granted = grants()
     return (
         select(func.string_agg(func.array_to_string(granted.c.permissions, " "), " "))
@@ -62,7 +65,7 @@ def _permissions() -> ColumnElement[str]:
 
 
 def access() -> Subquery:
-    """See `service.access`."""
+    """Return the subquery of `service.access`."""
     return (
         select(
             col(User.id).label("user_id"),
@@ -106,12 +109,12 @@ def _patterns(part: str) -> list[str]:
 
 
 def _matches(patterns: BindParameter[Any]) -> ColumnElement[bool]:
-    of = Grouping(cast(patterns, ARRAY(Text)))
+    pattern = Grouping(cast(patterns, ARRAY(Text)))
     return or_(
-        col(User.email_key).like(of[1]),
-        col(User.username_key).like(of[1]),
-        # The database folds full names, as well as its locale can.
-        col(User.full_name).ilike(of[2]),
+        col(User.email_key).like(pattern[1]),
+        col(User.username_key).like(pattern[1]),
+        # Full names have no stored key; ILIKE ignores case by the rules of the database's locale.
+        col(User.full_name).ilike(pattern[2]),
     )
 
 
@@ -128,17 +131,19 @@ USERS = ResourceList(
     },
     filters={
         "is_active": Filter(
-            Boolean, lambda value: col(User.is_active) == value, "Who may sign in."
+            Boolean, lambda value: col(User.is_active) == value, "Whether the account is enabled."
         ),
         "is_verified": Filter(
-            Boolean, lambda value: col(User.is_verified) == value, "Whose address is verified."
+            Boolean,
+            lambda value: col(User.is_verified) == value,
+            "Whether the address is verified.",
         ),
         "role": Filter(
             Annotated[str, Trimmed(50)],
             lambda name: exists().where(
                 col(UserRole.user_id) == col(User.id), col(UserRole.role_name) == name
             ),
-            "Who has this role.",
+            "Accounts with this role.",
         ),
         **created_filters(col(User.created_at)),
     },

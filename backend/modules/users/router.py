@@ -32,7 +32,7 @@ from backend.modules.users.schemas import (
     UserUpdate,
 )
 
-# Each route names its tag: those about passwords and sessions are documented with sign-in.
+# Tags are set per route: routes for passwords and sessions are documented with sign-in.
 router = Router(prefix="/users")
 MayRead = Annotated[Principal, require("users:read")]
 MayWrite = Annotated[Principal, require("users:write")]
@@ -47,7 +47,7 @@ _CHANGES_ME = error_responses(
 )
 
 
-# `/users/me` comes before `/users/{id}`, which would take it for an id.
+# `/users/me` must come before `/users/{id}`, which would match it as well.
 @router.get("/me", tags=["users"])
 async def read_me(by: CurrentPrincipal, context: CurrentContext, response: Response) -> MeOut:
     """The caller's own account."""
@@ -65,8 +65,8 @@ async def read_me(by: CurrentPrincipal, context: CurrentContext, response: Respo
 async def update_me(by: CurrentPrincipal, context: CurrentContext, changes: AccountUpdate) -> MeOut:
     """Change what is sent; `null` clears.
 
-    A new `email` is `pending_email` until the link that is mailed there has been followed; to send
-    the present one drops it. The old address is told.
+    A new `email` is `pending_email` until the link that is mailed there has been followed; sending
+    the present one cancels the change. A notice is mailed to the old address.
     """
     return await service.update_me(context, by, changes)
 
@@ -100,7 +100,7 @@ async def delete_me(by: CurrentPrincipal, context: CurrentContext, session: Sess
 async def change_password(
     by: CurrentPrincipal, context: CurrentContext, change: PasswordChange
 ) -> None:
-    """Replace the caller's password; their other sessions end, and they are told by mail."""
+    """Replace the caller's password. Their other sessions end, and a notice is mailed to them."""
     await service.change_password(context, by, change)
 
 
@@ -116,7 +116,7 @@ async def list_users(by: MayRead, reader: Reader, query: UserQuery) -> Page[User
     responses=error_responses(PermissionDeniedError, UserNotFoundError),
 )
 async def read_user(id: Id, by: CurrentPrincipal, reader: Reader) -> UserOut:
-    """One account. One's own always; others need the permission `users:read`."""
+    """One account. Your own needs no permission; others need `users:read`."""
     return await service.get_user(reader, by, id)
 
 
@@ -133,7 +133,7 @@ async def read_user(id: Id, by: CurrentPrincipal, reader: Reader) -> UserOut:
 async def create_user(
     by: MayWrite, request: Request, context: CurrentContext, new: UserCreate
 ) -> UserOut:
-    """Make an account for somebody else. Without a password they are mailed an invitation."""
+    """Create an account for somebody else. Without a password, an invitation is mailed."""
     return await service.create_user(context, by, new, confirm=partial(reauthorize, request))
 
 
@@ -158,7 +158,7 @@ async def update_user(
 ) -> UserOut:
     """Change what is sent; `is_active: false` locks the account out at once.
 
-    Who has no password yet is mailed their invitation again when the address changes.
+    An account without a password is mailed its invitation again when its address changes.
     """
     return await service.update_user(
         context, by, id, changes, confirm=partial(reauthorize, request)
@@ -196,7 +196,7 @@ async def set_roles(
     session: Session,
     wanted: RolesUpdate,
 ) -> UserOut:
-    """Give exactly these roles; they count from the user's next request on."""
+    """Replace all roles by these, from the user's next request on."""
     user = await service.set_roles(session, by, id, wanted.roles)
     await reauthorize(request)
     return user

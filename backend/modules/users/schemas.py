@@ -10,7 +10,7 @@ from backend.core.http.strict_json import JSONRefusedError, loads
 from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
-# The role of an account that is created without any.
+# The role of accounts that are created without roles.
 DEFAULT_ROLE = "member"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # No character decomposes into more than eight code points.
@@ -24,8 +24,8 @@ FullName = Annotated[str, Trimmed(255), Field(examples=["Ada Lovelace"])]
 
 
 def _composed(value: Any) -> Any:
-    # Before they are counted: how somebody's keyboard writes an accent is not their choice. What is
-    # too long anyway is left alone, because composing takes time that grows with its square.
+    # Compose before characters are counted: keyboards differ in how they encode an accent. A text
+    # that is too long in any form stays as it is, because composing takes quadratic time.
     if not isinstance(value, str) or len(value) > LONGEST_DECOMPOSED:
         return value
     return unicodedata.normalize("NFC", value)
@@ -64,13 +64,13 @@ class UserOut(Schema):
 
 class MeOut(UserOut):
     pending_email: str | None = Field(
-        description="What `email` becomes once it is verified.",
+        description="The new `email`, until it is verified.",
         json_schema_extra={"format": "idn-email"},
     )
 
 
 class Author(Schema):
-    """What everybody may know of an account."""
+    """The public part of an account."""
 
     id: UUID
     username: str | None
@@ -85,12 +85,12 @@ class Registration(Schema):
 
 
 class UserCreate(Registration):
-    """An account made by somebody else."""
+    """An account that is created for somebody else."""
 
     password: NewPassword | None = Field(  # type: ignore[assignment]  # registering needs one
         None,
-        description="Needs every permission that the account gets, also by default. Without one, "
-        "an invitation to choose one is mailed.",
+        description="Needs every permission that the account gets, by its default role as well. "
+        "Without a password, an invitation to choose one is mailed.",
     )
     is_active: bool = True
     is_verified: bool = False
@@ -120,13 +120,13 @@ class PasswordChange(Schema):
 class UserUpdate(MeUpdate):
     email: Email | MISSING = Field(
         MISSING,
-        description="To change it, also in its spelling, needs `users:admin`. It ends all sessions "
-        "of the account and all links mailed to it, and is told to the old and the new address. "
-        "One's own is changed at /users/me.",
+        description="A change, even in spelling only, needs `users:admin`. It ends all sessions of "
+        "the account and all links mailed to it; a notice is mailed to the old and the new "
+        "address. Change your own address at /users/me.",
     )
     is_active: bool | MISSING = MISSING
     is_verified: bool | MISSING = Field(
-        MISSING, description="To change one's own is 403: addresses are verified by a mailed link."
+        MISSING, description="Changing your own is 403: addresses are verified by a mailed link."
     )
 
 
@@ -137,14 +137,14 @@ class RolesUpdate(Schema):
 def _flag(value: Any) -> Any:
     if isinstance(value, bool):
         return value
-    found = _FLAGS.get(str(value).strip().casefold())
-    if found is None:
+    flag = _FLAGS.get(str(value).strip().casefold())
+    if flag is None:
         raise ValueError("Must be true, false, 1, 0, yes or no.")
-    return found
+    return flag
 
 
 def _roles(value: Any) -> Any:
-    """`member;editor` as well as a list, which CSV writes as JSON."""
+    """Parse `member;editor` or a JSON list, the two forms of a list in CSV."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -179,7 +179,7 @@ NO_PASSWORD = _version(None)
 
 @dataclass(frozen=True)
 class Account:
-    """An account as sign-in and mailed links see it."""
+    """An account with the fields that sign-in and mailed links need."""
 
     user_id: UUID
     email: str
@@ -195,5 +195,5 @@ class Account:
 
     @property
     def password_version(self) -> bytes:
-        """Another one after each change of the password; `NO_PASSWORD` without one."""
+        """A digest that changes with the password hash; `NO_PASSWORD` without a password."""
         return _version(self.password_hash)

@@ -1,4 +1,4 @@
-"""Accounts: the use cases. They check the rights of `by`, and publish events of `events.py`."""
+"""Use cases of accounts. They check the permissions of `by` and publish events of `events.py`."""
 
 from collections.abc import Collection
 from functools import lru_cache
@@ -45,7 +45,7 @@ from backend.modules.users.passwords import hash_new_password, new_account_error
 from backend.modules.users.schemas import NO_PASSWORD, Account, Author, MeOut, UserOut
 from backend.modules.users.settings import RegistrationMode, UserSettings
 
-# Defined in private files of this module.
+# Functions that other files of this module define.
 __all__ = [
     "NO_PASSWORD",
     "PASSWORD_ATTEMPTS",
@@ -76,7 +76,7 @@ __all__ = [
 
 
 async def get_user(reader: QueryRunner, by: Caller, user_id: UUID) -> UserOut:
-    """One's own account always; others need the permission `users:read`."""
+    """Return an account. Another one than the caller's needs the permission `users:read`."""
     if user_id != by.user_id:
         by.must("users:read")
     row = await reader.first(queries.USER, id=user_id)
@@ -100,22 +100,23 @@ async def list_users(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[
 
 
 async def authors(reader: RowReader, ids: Collection[UUID]) -> dict[UUID, Author]:
-    """The public part of these accounts, all in one read."""
+    """Return the public part of these accounts, with one read."""
     rows = await reader.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
     return {row["id"]: Author.from_row(row) for row in rows}
 
 
 def access() -> Subquery:
-    """Active accounts, for an authenticator's statement to join.
+    """Return a subquery of active accounts, for the statement of an authenticator to join.
 
-    (user_id, permissions in one text, sessions_valid_after: older sessions are over)
+    Its columns are user_id, permissions (one text) and sessions_valid_after. Sessions created
+    earlier than that are not valid.
     """
     return queries.access()
 
 
 @lru_cache(maxsize=1024)
 def permission_set(joined: str | None) -> frozenset[str]:
-    """The permissions in the text that `access()` selects."""
+    """Return the permissions in a text that `access()` selects."""
     return frozenset(joined.split()) if joined else frozenset()
 
 
@@ -130,10 +131,10 @@ async def verify_email(
     user_id: UUID,
     email: str | None = None,
 ) -> None:
-    """Mark the address as verified; `email`, if given, replaces it.
+    """Mark the address as verified, or replace it by the verified `email`.
 
-    For trusted callers that have checked the mailed token. `EmailAlreadyExistsError` if another
-    account has taken the address.
+    For trusted callers that have checked the mailed token. Raise `EmailAlreadyExistsError` if
+    another account has taken the address.
     """
     by.must_be_system()
     user, _ = await lock_user(session, user_id)

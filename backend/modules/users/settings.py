@@ -15,8 +15,8 @@ RegistrationMode = Literal["open", "strict", "closed"]
 class UserSettings(SettingsBase):
     registration_mode: RegistrationMode = Field(
         "open",
-        description="`open`: a taken address is told to whoever registers with it. `strict`: it "
-        "is told by mail only, to its owner. `closed`: only administrators make accounts.",
+        description="`open`: the response reveals that an address is taken. `strict`: only a mail "
+        "to its owner does. `closed`: only administrators create accounts.",
     )
     password_min_length: int = Field(8, ge=8, le=64, description="Shortest password accepted.")
     bcrypt_cost: int = Field(
@@ -35,12 +35,12 @@ class UserSettings(SettingsBase):
         return value.lower() if isinstance(value, str) else value
 
     def unsafe(self) -> list[str]:
-        found = []
+        problems = []
         if self.bcrypt_cost < SAFE_BCRYPT_COST:
-            found.append(f"BCRYPT_COST must be at least {SAFE_BCRYPT_COST}.")
+            problems.append(f"BCRYPT_COST must be at least {SAFE_BCRYPT_COST}.")
         password = self.first_admin_password
         if password and len(password.get_secret_value()) < SAFE_ADMIN_PASSWORD_LENGTH:
-            found.append(
+            problems.append(
                 f"FIRST_ADMIN_PASSWORD must have at least {SAFE_ADMIN_PASSWORD_LENGTH} characters."
             )
-        return found
+        return problems

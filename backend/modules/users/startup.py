@@ -1,4 +1,4 @@
-"""The first administrator."""
+"""Creation of the first administrator."""
 
 import structlog
 
@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 async def create_first_admin(context: Context) -> None:
-    """Make the account of `FIRST_ADMIN_*`, unless there is an administrator already."""
+    """Create the account of `FIRST_ADMIN_*` unless an administrator can already sign in."""
     settings = context.settings_of(UserSettings)
     if not settings.first_admin_email or not settings.first_admin_password:
         return
@@ -28,7 +28,7 @@ async def create_first_admin(context: Context) -> None:
         log.error("first_admin_not_made", reason=f"FIRST_ADMIN_PASSWORD: {error.errors[0].message}")
         return
     async with context.database.transaction() as session:
-        # Other workers start at the same time, and hashing takes long: check again.
+        # Another process may have created it while this one hashed the password.
         if await lock_admins(session):
             return
         try:
@@ -41,7 +41,7 @@ async def create_first_admin(context: Context) -> None:
                 roles=(ADMIN_ROLE,),
             )
         except EmailAlreadyExistsError:
-            # The owner of that account may be another person than the operator.
+            # Promoting the account could give rights to another person than the operator.
             log.error(
                 "first_admin_not_made",
                 reason="FIRST_ADMIN_EMAIL belongs to an account that is no administrator; "
