@@ -54,7 +54,7 @@ def documented_script(api: str) -> str:
 
 @contextmanager
 def pages() -> Iterator[tuple[int, Callable[[str], None]]]:
-    """A server of an empty page on a port of its own, and a way to tell it the page's script."""
+    """A server of an empty page on a port of its own, and a function that sets its script."""
     script = ""
 
     class Handler(BaseHTTPRequestHandler):
@@ -71,7 +71,7 @@ def pages() -> Iterator[tuple[int, Callable[[str], None]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    def tell(text: str) -> None:
+    def set_script(text: str) -> None:
         nonlocal script
         script = text
 
@@ -79,7 +79,7 @@ def pages() -> Iterator[tuple[int, Callable[[str], None]]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield server.server_port, tell
+            yield server.server_port, set_script
         finally:
             server.shutdown()
             thread.join()
@@ -108,13 +108,13 @@ class Site:
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with (
         databases.cloned_database(databases.server_url(request.config)) as url,
-        pages() as (port, tell),
+        pages() as (port, set_script),
         pages() as (foreign, _),
     ):
         origin = f"http://localhost:{port}"
         with served(url, workers=1, CORS_ORIGINS=origin) as server:
             api = f"http://localhost:{urlsplit(server.url).port}"
-            tell(documented_script(api))
+            set_script(documented_script(api))
             yield Site(api, url, origin, foreign)
 
 
@@ -243,11 +243,11 @@ async def test_a_page_that_comes_back_later(
 
 async def expired_like(site: Site, token: str) -> str:
     """The same access token, had it been issued earlier."""
-    told = claims(token)
+    token_claims = claims(token)
     context = make_context(site.database_url)
-    issued, session_id = utc_now() - timedelta(hours=2), UUID(told["sid"])
+    issued, session_id = utc_now() - timedelta(hours=2), UUID(token_claims["sid"])
     issuer = issuer_of(context)
-    made = issuer.issue(UUID(told["sub"]), session_id, 0, issued=issued, ttl=3600)
+    made = issuer.issue(UUID(token_claims["sub"]), session_id, 0, issued=issued, ttl=3600)
     await context.database.close()
     return made
 

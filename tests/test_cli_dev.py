@@ -308,7 +308,7 @@ def test_is_not_for_production(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "told"),
+    ("listed", "shown"),
     [
         ((), "http://localhost and http://127.0.0.1 on any port"),
         (
@@ -318,8 +318,8 @@ def test_is_not_for_production(tmp_path: Path) -> None:
         (("*",), "every page may call (CORS_ORIGINS=*)"),
     ],
 )
-def test_the_panel_tells_which_pages_may_call(listed: tuple[str, ...], told: str) -> None:
-    assert origins(Settings(_env_file=None, cors_origins=listed)) == told
+def test_the_panel_tells_which_pages_may_call(listed: tuple[str, ...], shown: str) -> None:
+    assert origins(Settings(_env_file=None, cors_origins=listed)) == shown
 
 
 @pytest.mark.parametrize(
@@ -331,10 +331,10 @@ def test_the_panel_tells_which_pages_may_call(listed: tuple[str, ...], told: str
     ],
 )
 def test_a_name_to_listen_on_is_answered(host: str, listed: tuple[str, ...], foreign: bool) -> None:
-    told = hosts(Settings(_env_file=None, allowed_hosts=listed), host)
-    assert bool(told) == foreign
+    suggested = hosts(Settings(_env_file=None, allowed_hosts=listed), host)
+    assert bool(suggested) == foreign
     if foreign:
-        allowed = Settings(_env_file=None, allowed_hosts=told["ALLOWED_HOSTS"]).allowed_hosts  # type: ignore[arg-type]  # read as from text
+        allowed = Settings(_env_file=None, allowed_hosts=suggested["ALLOWED_HOSTS"]).allowed_hosts  # type: ignore[arg-type]  # read as from text
         admits = admission(allowed, local_only=True)
         assert admits is not None
         for name in ("mybox.local", "localhost", "app.localhost", "127.0.0.1", "[::1]"):

@@ -95,8 +95,8 @@ def test_every_request_is_told_why_and_the_next_save_mends_it(
         # A second error replaces the first one in the response.
         service.write_text(f"raise RuntimeError('<b>broken</b> on purpose')\n{right}")
         refused(dev, 2)
-        told = request(dev, "GET", "/")[2]
-        assert b"RuntimeError: <b>broken</b> on purpose" in told
+        text = request(dev, "GET", "/")[2]
+        assert b"RuntimeError: <b>broken</b> on purpose" in text
         page = request(dev, "GET", "/", Accept="text/html")[2]
         assert b"&lt;b&gt;broken&lt;/b&gt; on purpose" in page
         service.write_text(right)
@@ -122,8 +122,8 @@ def test_broken_settings_and_a_broken_core_are_told_as_well(
         right = core.read_text()
         core.write_text(f"raise SystemExit('This file ends the program.')\n{right}")
         refused(dev, 2)
-        told = json.loads(request(dev, "GET", "/")[2])["detail"]
-        assert told == "This file ends the program."
+        detail = json.loads(request(dev, "GET", "/")[2])["detail"]
+        assert detail == "This file ends the program."
         core.write_text(right)
         works_again(dev)
         # A new folder that is no module, and its removal.
@@ -131,8 +131,8 @@ def test_broken_settings_and_a_broken_core_are_told_as_well(
         folder.mkdir()
         (folder / "__init__.py").write_text("")
         refused(dev, 3)
-        told = json.loads(request(dev, "GET", "/")[2])["detail"]
-        assert told.startswith("Module 'half' has no manifest.py")
+        detail = json.loads(request(dev, "GET", "/")[2])["detail"]
+        assert detail.startswith("Module 'half' has no manifest.py")
         shutil.rmtree(folder)
         works_again(dev)
 

@@ -45,12 +45,12 @@ def answers(name: str) -> str:
 def test_doctor_finds_nothing_wrong_with_the_right_settings(
     bouncer: Pooler, own_database_url: str, tmp_path: Path
 ) -> None:
-    told = {
+    settings = {
         "DATABASE_URL": bouncer.url,
         "DATABASE_POOLER": "transaction",
         "DATABASE_DIRECT_URL": own_database_url,
     }
-    code, lines = doctor(tmp_path, **told)
+    code, lines = doctor(tmp_path, **settings)
     assert code == 0
     (advice,) = [number for number, line in enumerate(lines) if line.startswith("! ")]
     assert "The role postgres has no client_connection_check_interval" in lines[advice]
@@ -72,7 +72,7 @@ def test_doctor_finds_nothing_wrong_with_the_right_settings(
             connection.execute(change.encode())
     bouncer.kill()
     bouncer.start()
-    code, lines = doctor(tmp_path, **told)
+    code, lines = doctor(tmp_path, **settings)
     assert code == 0
     assert lines == good
 
@@ -81,11 +81,11 @@ def test_doctor_names_what_a_transaction_pooler_loses(bouncer: Pooler, tmp_path:
     code, lines = doctor(tmp_path, DATABASE_URL=bouncer.url)
     assert code == 1
     assert lines[1] == f"✗ DATABASE_URL {LOST}: set DATABASE_POOLER=transaction, and {DIRECT}."
-    told = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
-    code, lines = doctor(tmp_path, **told)
+    settings = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
+    code, lines = doctor(tmp_path, **settings)
     assert code == 1
     assert lines[-1] == f"✗ DATABASE_POOLER=transaction leaves no session: {DIRECT}."
-    code, lines = doctor(tmp_path, **told, DATABASE_DIRECT_URL=bouncer.url)
+    code, lines = doctor(tmp_path, **settings, DATABASE_DIRECT_URL=bouncer.url)
     assert code == 1
     assert f"✗ DATABASE_DIRECT_URL {LOST}: {DIRECT}." in lines
 
@@ -111,13 +111,13 @@ def test_doctor_knows_other_kinds_of_poolers(own_database_url: str, tmp_path: Pa
             "startup parameter 'options', by which statements get their time limits: set "
             f"DATABASE_POOLER=transaction, and {DIRECT}."
         )
-        told = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
+        settings = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
         # What keeps sessions will do for what needs one.
-        code, lines = doctor(tmp_path, **told, DATABASE_DIRECT_URL=bouncer.url)
+        code, lines = doctor(tmp_path, **settings, DATABASE_DIRECT_URL=bouncer.url)
         assert code == 0
     with pooler(own_database_url, pool_mode="statement") as bouncer:
-        told = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
-        code, lines = doctor(tmp_path, **told, DATABASE_DIRECT_URL=own_database_url)
+        settings = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
+        code, lines = doctor(tmp_path, **settings, DATABASE_DIRECT_URL=own_database_url)
         assert code == 1
         assert (
             "✗ DATABASE_URL leads to a pooler that takes no transactions: set its pool_mode to "
@@ -136,26 +136,26 @@ def test_doctor_knows_other_kinds_of_poolers(own_database_url: str, tmp_path: Pa
 def test_migrations_do_not_go_through_a_transaction_pooler(
     bouncer: Pooler, own_database_url: str, tmp_path: Path, mode: str, command: list[str]
 ) -> None:
-    told = {"folder": tmp_path, "DATABASE_URL": bouncer.url, "DATABASE_POOLER": mode}
-    said = refusal(*command, **told)
+    settings = {"folder": tmp_path, "DATABASE_URL": bouncer.url, "DATABASE_POOLER": mode}
+    said = refusal(*command, **settings)
     assert said == f"DATABASE_URL {LOST}: set DATABASE_POOLER=transaction, and {DIRECT}."
-    assert output_of(*command, **told, DATABASE_DIRECT_URL=own_database_url)
+    assert output_of(*command, **settings, DATABASE_DIRECT_URL=own_database_url)
 
 
 def test_other_commands_need_transactions_only(bouncer: Pooler, tmp_path: Path) -> None:
-    told = {"folder": tmp_path, "DATABASE_URL": bouncer.url}
+    settings = {"folder": tmp_path, "DATABASE_URL": bouncer.url}
     for command in (ADMIN, ("audit", "verify")):
-        assert refusal(*command, **told).startswith(f"DATABASE_URL {LOST}: ")
-        assert output_of(*command, **told, DATABASE_POOLER="transaction")
+        assert refusal(*command, **settings).startswith(f"DATABASE_URL {LOST}: ")
+        assert output_of(*command, **settings, DATABASE_POOLER="transaction")
 
 
 def test_the_worker_needs_a_session(bouncer: Pooler, tmp_path: Path) -> None:
-    told: dict[str, Any] = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
-    assert refusal("worker", folder=tmp_path, **told) == (
+    settings: dict[str, Any] = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
+    assert refusal("worker", folder=tmp_path, **settings) == (
         "The worker needs a database session, and DATABASE_POOLER=transaction provides none: "
         "set DATABASE_DIRECT_URL to the server itself."
     )
-    with running("worker", folder=tmp_path, DATABASE_DIRECT_URL=bouncer.url, **told) as worker:
+    with running("worker", folder=tmp_path, DATABASE_DIRECT_URL=bouncer.url, **settings) as worker:
         worker.wait_for(
             "a transaction pooler keeps none: set DATABASE_DIRECT_URL to the server itself"
         )

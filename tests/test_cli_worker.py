@@ -39,20 +39,20 @@ def enqueue(url: str) -> int:
         return int(row[0][0])
 
 
-def told(worker: Running, event: str) -> list[dict[str, Any]]:
+def events_of(worker: Running, event: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in worker.output.splitlines()]
     return [line for line in lines if line["event"] == event]
 
 
 def did(worker: Running, job_id: int) -> bool:
     """At least once, and never twice."""
-    found = [line for line in told(worker, "job_done") if line["job_id"] == job_id]
+    found = [line for line in events_of(worker, "job_done") if line["job_id"] == job_id]
     assert len(found) <= 1
     return bool(found)
 
 
 def has_waited(worker: Running, times: int) -> bool:
-    return len(told(worker, "worker_waits")) == times
+    return len(events_of(worker, "worker_waits")) == times
 
 
 def is_empty(url: str) -> bool:
@@ -75,7 +75,7 @@ def test_runs_jobs_until_it_is_stopped(
         for _ in range(2):
             worker.kill(number, group=True)
         assert worker.wait() == 0
-    (done,) = [line for line in told(worker, "job_done") if line["job_id"] == job_id]
+    (done,) = [line for line in events_of(worker, "job_done") if line["job_id"] == job_id]
     assert (done["job"], done["attempt"], done["level"]) == ("jobs.clean", 1, "info")
     # A line for each thing, and nothing from the libraries.
     events = {line["event"] for line in map(json.loads, worker.output.splitlines())}
@@ -121,8 +121,8 @@ def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: 
             worker.kill(signal.SIGTERM)
             assert worker.wait() == 0
     assert all(did(worker, job_id) for job_id in ids)
-    assert [line["reason"] for line in told(worker, "worker_waits")] == [DATABASE] * 3
-    assert len(told(worker, "worker_started")) == 3
+    assert [line["reason"] for line in events_of(worker, "worker_waits")] == [DATABASE] * 3
+    assert len(events_of(worker, "worker_started")) == 3
 
 
 def test_waits_for_migrations_and_says_so_once(pytestconfig: pytest.Config, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_waits_for_migrations_and_says_so_once(pytestconfig: pytest.Config, tmp_
         eventually(lambda: did(worker, job_id))
         worker.kill(signal.SIGTERM)
         assert worker.wait() == 0
-    assert [line["reason"] for line in told(worker, "worker_waits")] == [SCHEMA]
+    assert [line["reason"] for line in events_of(worker, "worker_waits")] == [SCHEMA]
 
 
 def test_stops_while_it_waits(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_stops_while_the_database_does_not_answer(folder: Path, tmp_path: Path) 
                 worker.kill(signal.SIGTERM)
                 # A job that is in the middle of a statement is left behind.
                 code = worker.wait()
-                assert code == len(told(worker, "worker_gave_up"))
+                assert code == len(events_of(worker, "worker_gave_up"))
                 # Docker and Kubernetes wait for half a minute.
                 assert time.monotonic() - begun < 30
 
@@ -198,7 +198,7 @@ def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path
         worker.wait_for("begun")
         worker.kill(signal.SIGTERM)
         assert worker.wait() == 1
-        assert told(worker, "worker_gave_up")
+        assert events_of(worker, "worker_gave_up")
     with psycopg.connect(own_database_url) as connection:
         # As one whose worker was killed; another gives it back when it misses that one.
         left = (

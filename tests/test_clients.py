@@ -81,7 +81,7 @@ def test_a_generated_client(server: Server, folder: Path, generator: str) -> Non
     run("tsc", "--project", "tsconfig.json", folder=folder)
     bundle = ["--bundle", "--platform=node", "--format=esm", "--outfile=story.mjs"]
     run("esbuild", f"{generator}.ts", *bundle, folder=folder)
-    told = subprocess.run(
+    completed = subprocess.run(
         ["node", "story.mjs"],
         cwd=folder,
         env={**os.environ, "API_URL": server.url},
@@ -91,7 +91,9 @@ def test_a_generated_client(server: Server, folder: Path, generator: str) -> Non
         timeout=120,
         check=False,
     )
-    assert (told.returncode, told.stdout.strip()) == (0, "the session is over"), told.stderr
+    assert (completed.returncode, completed.stdout.strip()) == (0, "the session is over"), (
+        completed.stderr
+    )
 
 
 def test_a_linter_finds_no_error(folder: Path) -> None:

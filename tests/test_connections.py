@@ -114,7 +114,7 @@ class Door:
         made.send(data)
         return made
 
-    async def tell(self, data: bytes) -> list[Answer]:
+    async def exchange(self, data: bytes) -> list[Answer]:
         return await (await self.connect(data)).answers()
 
 
@@ -165,7 +165,7 @@ async def test_a_head_of_exactly_the_limit_is_read(app: FastAPI) -> None:
 )
 async def test_a_head_beyond_the_limit_is_refused(app: FastAPI, sent: bytes) -> None:
     async with door(app) as server:
-        (answer,) = await server.tell(sent)
+        (answer,) = await server.exchange(sent)
     # A method of any length is none, whatever the length.
     expected = (400, "BAD_REQUEST") if sent.startswith(b"y") else (431, CODE_431)
     assert (answer.status, answer.error) == expected
@@ -192,7 +192,7 @@ async def test_a_later_head_is_bounded_like_the_first(app: FastAPI) -> None:
 )
 async def test_what_surrounds_a_body_is_bounded_as_well(app: FastAPI, sent: bytes) -> None:
     async with door(app) as server:
-        (answer,) = await server.tell(CHUNKED + sent)
+        (answer,) = await server.exchange(CHUNKED + sent)
     assert (answer.status, answer.error) == (431, CODE_431)
 
 
@@ -234,7 +234,7 @@ async def test_a_body_of_small_chunks_is_read(app: FastAPI) -> None:
 )
 async def test_a_head_that_does_not_end_is_given_up(app: FastAPI, sent: bytes) -> None:
     async with door(app, head_seconds=SHORT) as server:
-        (answer,) = await server.tell(sent)
+        (answer,) = await server.exchange(sent)
     assert (answer.status, answer.error) == (408, "REQUEST_TIMEOUT")
 
 
@@ -255,7 +255,7 @@ async def test_a_body_that_does_not_go_on_is_given_up(
 ) -> None:
     for sent in (LOGIN + b"Content-Length: 100\r\n\r\n{", CHUNKED, CHUNKED + b"5\r\n{"):
         async with door(app, body_seconds=SHORT) as server:
-            (answer,) = await server.tell(sent)
+            (answer,) = await server.exchange(sent)
         assert (answer.status, answer.error) == (408, "REQUEST_TIMEOUT")
         problem = json.loads(answer.body)
         assert problem["path"] == "/api/v1/auth/login"
@@ -389,10 +389,10 @@ async def test_without_idle_ones_only_health_is_answered(app: FastAPI) -> None:
     async with door(busy, connections=1, spare=2, fresh_seconds=0) as server:
         running = await server.connect(b"GET /busy HTTP/1.1\r\nHost: a\r\n\r\n")
         await entered.wait()
-        (refused,) = await server.tell(b"GET /api/v1/articles HTTP/1.1\r\nHost: a\r\n\r\n")
+        (refused,) = await server.exchange(b"GET /api/v1/articles HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (refused.status, refused.error) == (503, "SERVICE_UNAVAILABLE")
         assert refused.headers["retry-after"] == "1"
-        (alive,) = await server.tell(HEALTH.replace(b"/health", b"/health/live") + b"\r\n")
+        (alive,) = await server.exchange(HEALTH.replace(b"/health", b"/health/live") + b"\r\n")
         assert (alive.status, alive.headers["connection"]) == (200, "close")
         leave.set()
         assert (await running.answer()).status == 404
@@ -413,11 +413,11 @@ async def test_connections_that_wait_for_their_client_give_way(app: FastAPI) -> 
 
 async def test_too_many_requests_in_advance_end_the_connection(app: FastAPI) -> None:
     async with door(app) as server:
-        answers = await server.tell((HEALTH + b"\r\n") * 5000)
+        answers = await server.exchange((HEALTH + b"\r\n") * 5000)
     assert {each.status for each in answers} == {200}
     assert 1 <= len(answers) <= 66
     async with door(app) as server:
-        answers = await server.tell((HEALTH + b"\r\n") * 60 + b"GET / HTTP/1.0\r\n\r\n")
+        answers = await server.exchange((HEALTH + b"\r\n") * 60 + b"GET / HTTP/1.0\r\n\r\n")
     assert [each.status for each in answers[:60]] == [200] * 60
 
 
@@ -454,7 +454,7 @@ async def test_what_is_no_request_is_a_problem(app: FastAPI, sent: bytes) -> Non
 
 async def test_an_error_does_not_spoil_the_answer_before_it(app: FastAPI) -> None:
     async with door(app) as server:
-        answers = await server.tell(HEALTH + b"\r\nNONSENSE\r\n\r\n")
+        answers = await server.exchange(HEALTH + b"\r\nNONSENSE\r\n\r\n")
     assert [each.status for each in answers] == [200]
 
 

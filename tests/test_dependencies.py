@@ -173,8 +173,8 @@ def test_fastapi_names_its_exit_stack() -> None:
 
 def test_a_missing_internal_is_named() -> None:
     for path in ("uvicorn.gone:x", "uvicorn:gone", "uvicorn:Server.gone"):
-        told = missing(Internal("uvicorn", path, PROTOCOL))
-        assert told == (
+        message = missing(Internal("uvicorn", path, PROTOCOL))
+        assert message == (
             f"uvicorn {version('uvicorn')} has no {path.replace(':', '.')}, which "
             "backend/server/protocol.py uses: adapt it, or install an older version"
         )

@@ -118,7 +118,7 @@ async def test_what_is_public_is_seen_and_not_changed(
         assert await outcome(caller, rule, published) == expected, role
 
 
-def told(rule: Rule, role: str) -> str:
+def table_cell(rule: Rule, role: str) -> str:
     """The word of the page."""
     if admitted(rule, role) != "allowed":
         return "-"
@@ -143,7 +143,8 @@ def test_the_page_says_what_these_rules_say() -> None:
     rows = rows_of(r"[A-Z]+ /[^`]*")
     page = {route: (policy, tuple(cells.split(" | "))) for route, policy, cells in rows}
     assert page == {
-        rule.route: (rule.policy, tuple(told(rule, role) for role in CALLERS)) for rule in RULES
+        rule.route: (rule.policy, tuple(table_cell(rule, role) for role in CALLERS))
+        for rule in RULES
     }
 
 

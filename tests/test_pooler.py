@@ -146,13 +146,13 @@ def test_a_crowd_is_served_by_few_sessions_without_an_error(
 def test_a_worker_beside_the_pooler_runs_jobs(
     server: Server, bouncer: Pooler, direct_url: str, tmp_path: Path
 ) -> None:
-    told = settings(
+    environment = settings(
         direct_url,
         DATABASE_URL=bouncer.url,
         ENVIRONMENT="test",
         SECRET_KEY="a key for tests that is as long as a real one: 0123456789",
     )
-    with running("worker", folder=tmp_path, **told) as worker:
+    with running("worker", folder=tmp_path, **environment) as worker:
         worker.wait_for("worker_started")
         eventually(lambda: len(fetch(server.url, "/dev/mailbox")[1]["data"]) == ACCOUNTS)
         worker.kill(signal.SIGTERM)
@@ -207,7 +207,7 @@ def test_a_statement_that_takes_too_long_is_answered_503(
 ) -> None:
     """Writes bring their limit along. Reads have the role's, or end on this side."""
     name = Identifier(str(psycopg.conninfo.conninfo_to_dict(own_database_url)["dbname"]))
-    told = settings(own_database_url, DATABASE_STATEMENT_TIMEOUT="0.5")
+    environment = settings(own_database_url, DATABASE_STATEMENT_TIMEOUT="0.5")
     with psycopg.connect(own_database_url) as connection:
         if role_is_limited:
             change = "ALTER ROLE CURRENT_USER IN DATABASE {} SET statement_timeout = '500ms'"
@@ -215,7 +215,7 @@ def test_a_statement_that_takes_too_long_is_answered_503(
             connection.commit()
         with (
             pooler(own_database_url) as bouncer,
-            served(bouncer.url, workers=1, **told) as server,
+            served(bouncer.url, workers=1, **environment) as server,
         ):
             register(server.url)
             (tokens,) = asyncio.run(call_all(server.url, [partial(sign_in, 0)]))
@@ -267,12 +267,12 @@ def test_in_session_mode_it_says_why_it_is_not_ready(
             f"The pooler at {bouncer.place} {verb} the startup parameter 'options', which sets a "
             "session's time limits: set DATABASE_POOLER=transaction."
         )
-        status, told = fetch(server.url, "/health/ready")
+        status, readiness = fetch(server.url, "/health/ready")
         assert status == 503
-        assert told["checks"]["database"]["detail"] == (
+        assert readiness["checks"]["database"]["detail"] == (
             "DATABASE_URL leads to a pooler that keeps no session: set DATABASE_POOLER=transaction."
         )
-        assert bouncer.place not in str(told)
+        assert bouncer.place not in str(readiness)
         for _ in range(5):
             assert fetch(server.url, "/api/v1/articles")[0] == 503
         assert fetch(server.url, "/health/live")[0] == 200

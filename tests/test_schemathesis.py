@@ -15,7 +15,7 @@ from tests.applications import make_app
 from tests.servers import serving
 
 # Its other checks take a documented 422, 413 or 404 of a request that suits the schema for a
-# mistake, and a bound that no schema can tell.
+# mistake, and a bound that no schema can express.
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_headers_conformance,response_schema_conformance,unsupported_method"
@@ -41,6 +41,6 @@ async def test_every_answer_is_as_described(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        told, _ = await process.communicate()
-    assert process.returncode == 0, told.decode()
-    assert b"Tested: 3" in told, told.decode()
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert b"Tested: 3" in output, output.decode()

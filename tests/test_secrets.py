@@ -58,7 +58,7 @@ def environment(database_url: str) -> dict[str, Any]:
 
 
 class Visitor:
-    """Uses the application, and keeps what it must not tell anybody else and what it refused."""
+    """Uses the application, and collects its secrets and its error responses."""
 
     def __init__(self, server: Server) -> None:
         self.http = httpx.Client(base_url=f"{server.url}/api/v1", timeout=60)

@@ -1,6 +1,6 @@
 import * as api from "./generated/sdk.gen";
 import { client } from "./generated/client.gen";
-import { type Answer, tell } from "./story";
+import { type Answer, runStory } from "./story";
 
 let token: string | undefined;
 client.setConfig({
@@ -16,7 +16,7 @@ const answer = ({ response, data, error }: Fetched): Answer => ({
   body: data ?? error,
 });
 
-await tell("hey-api", {
+await runStory("hey-api", {
   register: async (body) => answer(await api.authRegister({ body })),
   signIn: async (body) => answer(await api.authLogin({ body })),
   refresh: async (refresh_token) => answer(await api.authRefresh({ body: { refresh_token } })),

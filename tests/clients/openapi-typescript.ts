@@ -1,6 +1,6 @@
 import createClient from "openapi-fetch";
 import type { paths } from "./generated/api";
-import { type Answer, tell } from "./story";
+import { type Answer, runStory } from "./story";
 
 const client = createClient<paths>({ baseUrl: process.env.API_URL });
 let token: string | undefined;
@@ -17,7 +17,7 @@ const answer = ({ response, data, error }: Fetched): Answer => ({
   body: data ?? error,
 });
 
-await tell("openapi-typescript", {
+await runStory("openapi-typescript", {
   register: async (body) => answer(await client.POST("/api/v1/auth/register", { body })),
   signIn: async (body) => answer(await client.POST("/api/v1/auth/login", { body })),
   refresh: async (refresh_token) =>

@@ -1,5 +1,5 @@
 import * as api from "./generated/api";
-import { type Answer, tell } from "./story";
+import { type Answer, runStory } from "./story";
 
 let token: string | undefined;
 const signedIn = (): RequestInit => ({ headers: token ? { Authorization: `Bearer ${token}` } : {} });
@@ -8,7 +8,7 @@ const answer = ({ status, data }: { status: number; data: unknown }): Answer => 
   body: data,
 });
 
-await tell("orval", {
+await runStory("orval", {
   register: async (body) => answer(await api.authRegister(body)),
   signIn: async (body) => answer(await api.authLogin(body)),
   refresh: async (refresh_token) => answer(await api.authRefresh({ refresh_token }, signedIn())),

@@ -16,7 +16,7 @@ export interface Api {
   use(accessToken: string): void;
 }
 
-export async function tell(name: string, api: Api): Promise<void> {
+export async function runStory(name: string, api: Api): Promise<void> {
   const email = `${name}@example.com`;
   const password = "correct horse battery staple";
   const created = await api.register({ email, password, username: name });

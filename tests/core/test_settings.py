@@ -275,9 +275,9 @@ def test_the_program_ends_with_the_list(tmp_path: Path) -> None:
         timeout=60,
     )
     assert run.returncode == 1
-    told = run.stderr.splitlines()
-    assert told[0] == "The settings are not usable:"
-    assert {"DATABASE_URL", "SECRET_KEY", "ALLOWED_HOSTS"} <= set(names([t.strip() for t in told]))
+    lines = run.stderr.splitlines()
+    assert lines[0] == "The settings are not usable:"
+    assert {"DATABASE_URL", "SECRET_KEY", "ALLOWED_HOSTS"} <= set(names([t.strip() for t in lines]))
     assert "guess-this" not in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
 

@@ -55,9 +55,9 @@ def test_a_json_list_of_something_else(text: str) -> None:
 
 
 def test_a_refused_entry_is_named_by_its_place() -> None:
-    told = problem(cors_origins=f"https://a.example,{HIDDEN}.example")
-    assert "entry 2 has no scheme" in told
-    assert HIDDEN not in told
+    message = problem(cors_origins=f"https://a.example,{HIDDEN}.example")
+    assert "entry 2 has no scheme" in message
+    assert HIDDEN not in message
 
 
 # --- Origins
@@ -132,10 +132,10 @@ def test_an_origin_is_read_as_browsers_send_it(text: str, origin: str) -> None:
 )
 def test_what_no_browser_sends_is_refused(text: str, reason: str) -> None:
     for environment in ("development", "production"):
-        told = problem(cors_origins=text, environment=environment)
-        assert f"entry 1 has {reason}" in told
-        assert ORIGIN_REMEDY in told
-        assert text not in told or text in ("null", "https://")
+        message = problem(cors_origins=text, environment=environment)
+        assert f"entry 1 has {reason}" in message
+        assert ORIGIN_REMEDY in message
+        assert text not in message or text in ("null", "https://")
 
 
 @pytest.mark.parametrize(
@@ -236,10 +236,10 @@ def test_a_host_is_read_in_one_spelling(text: str, host: str) -> None:
     ],
 )
 def test_what_is_no_host_is_refused(text: str, reason: str) -> None:
-    told = problem(allowed_hosts=text)
-    assert f"entry 1 has {reason}" in told
-    assert HOST_REMEDY in told
-    assert text not in told or text in ("*.", ".example.com")
+    message = problem(allowed_hosts=text)
+    assert f"entry 1 has {reason}" in message
+    assert HOST_REMEDY in message
+    assert text not in message or text in ("*.", ".example.com")
 
 
 @pytest.mark.parametrize(
@@ -298,10 +298,10 @@ def test_networks(text: str, networks: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["*", "proxy", "10.0.0.1:80", "10.0.0.0/33", "http://10.0.0.1"])
 def test_what_is_no_network(text: str) -> None:
-    told = problem(trusted_proxies=f"10.0.0.1,{text}")
-    assert "entry 2 is not an address or network" in told
-    assert "10.0.0.0/8" in told
-    assert text not in told
+    message = problem(trusted_proxies=f"10.0.0.1,{text}")
+    assert "entry 2 is not an address or network" in message
+    assert "10.0.0.0/8" in message
+    assert text not in message
 
 
 @pytest.mark.parametrize(
@@ -353,9 +353,9 @@ def test_an_unescaped_password_is_explained_and_hidden(
     kind = MailSettings if name == "smtp_url" else Settings
     with pytest.raises(ValidationError) as caught:
         kind(_env_file=None, **{name: pattern.format(password)})  # type: ignore[arg-type]  # text
-    told = str(caught.value)
-    assert f"write {wrong} in the user name or the password as {escaped}" in told
-    assert not any(part in told for part in ("concealed", "left", ".example"))
+    message = str(caught.value)
+    assert f"write {wrong} in the user name or the password as {escaped}" in message
+    assert not any(part in message for part in ("concealed", "left", ".example"))
 
 
 @pytest.mark.parametrize(
@@ -371,8 +371,8 @@ def test_an_unescaped_password_is_explained_and_hidden(
     ],
 )
 def test_urls_that_cannot_be_read(name: str, url: str) -> None:
-    told = problem(**{name: url})
-    assert "concealed" not in told
+    message = problem(**{name: url})
+    assert "concealed" not in message
 
 
 @pytest.mark.parametrize(

@@ -175,5 +175,5 @@ async def test_nothing_of_an_application_is_left_in_the_modules(applications: Bo
 
 
 def _state(router: APIRouter | None) -> dict[str, str]:
-    """The attributes of a router, as texts that tell lists of the same length apart."""
+    """The attributes of a router, as texts, which differ for lists of the same length."""
     return {} if router is None else {name: repr(value) for name, value in vars(router).items()}

@@ -32,7 +32,7 @@ def connection(empty_url: str) -> Iterator[sa.Connection]:
         yield made
 
 
-def told(connection: sa.Connection, metadata: MetaData) -> list[str]:
+def differences(connection: sa.Connection, metadata: MetaData) -> list[str]:
     found = compare(connection, metadata)
     return found.described("the database").splitlines()
 
@@ -337,8 +337,8 @@ def test_change_of_a_model_is_told(connection: sa.Connection, name: str) -> None
     before, after, expected = CHANGES[name]
     before.create_all(connection)
     connection.commit()
-    assert told(connection, before) == []
-    lines = told(connection, after)
+    assert differences(connection, before) == []
+    lines = differences(connection, after)
     assert any(expected in line for line in lines), lines
     assert all(line.endswith(".") and "trellis_models" not in line for line in lines)
 
@@ -346,7 +346,7 @@ def test_change_of_a_model_is_told(connection: sa.Connection, name: str) -> None
 def test_comparison_leaves_nothing_behind(connection: sa.Connection) -> None:
     named(sa.Text).create_all(connection)
     connection.commit()
-    told(connection, named(member("a", "b")))
+    differences(connection, named(member("a", "b")))
     schemas = connection.exec_driver_sql("SELECT nspname FROM pg_namespace").scalars()
     assert {each for each in schemas if not each.startswith("pg_")} == {
         "public",
@@ -374,7 +374,7 @@ def test_restored_constraint_is_the_same(connection: sa.Connection, restored: st
         f"ADD CONSTRAINT ck_things_state {restored}"
     )
     connection.commit()
-    assert told(connection, metadata) == []
+    assert differences(connection, metadata) == []
 
 
 def test_restored_index_is_the_same(connection: sa.Connection) -> None:
@@ -384,7 +384,7 @@ def test_restored_index_is_the_same(connection: sa.Connection) -> None:
     printed = "(state)::text = ANY (ARRAY[('a'::varchar)::text, ('b'::varchar)::text])"
     connection.exec_driver_sql(f"DROP INDEX ix; CREATE INDEX ix ON things (state) WHERE {printed}")
     connection.commit()
-    assert told(connection, metadata) == []
+    assert differences(connection, metadata) == []
 
 
 def test_what_only_migrations_make_is_left_out(connection: sa.Connection) -> None:
@@ -395,10 +395,10 @@ def test_what_only_migrations_make_is_left_out(connection: sa.Connection) -> Non
         "CREATE VIEW v AS SELECT 1 AS one"
     )
     connection.commit()
-    assert told(connection, MetaData()) == []
+    assert differences(connection, MetaData()) == []
     connection.exec_driver_sql("CREATE TABLE rate_limits ()")
     connection.commit()
-    assert told(connection, MetaData()) == [
+    assert differences(connection, MetaData()) == [
         "rate_limits: the table exists in the database, but not in the models."
     ]
 
@@ -420,7 +420,7 @@ def test_what_a_model_declares_by_statements_is_compared(connection: sa.Connecti
 
     named(Integer).create_all(connection)
     connection.commit()
-    missing = told(connection, declared(1))
+    missing = differences(connection, declared(1))
     assert [line.partition(" exists")[0] for line in missing] == [
         "f(): the function",
         "things: the trigger t",
@@ -429,21 +429,23 @@ def test_what_a_model_declares_by_statements_is_compared(connection: sa.Connecti
     declared(1).drop_all(connection)
     declared(1).create_all(connection)
     connection.commit()
-    assert told(connection, declared(1)) == []
-    assert len(told(connection, declared(2))) == 2
+    assert differences(connection, declared(1)) == []
+    assert len(differences(connection, declared(2))) == 2
 
 
 def test_sequence_of_its_own_is_compared(connection: sa.Connection) -> None:
     sa.Sequence("numbers", metadata=(metadata := MetaData())).create(connection)
     connection.commit()
-    assert told(connection, metadata) == []
+    assert differences(connection, metadata) == []
     sa.Sequence("numbers", increment=2, metadata=(changed := MetaData()))
-    assert told(connection, changed)[0].startswith("numbers: the sequence is bigint from 1 by 1,")
+    assert differences(connection, changed)[0].startswith(
+        "numbers: the sequence is bigint from 1 by 1,"
+    )
 
 
 def test_index_that_is_built_concurrently_is_compared(connection: sa.Connection) -> None:
     metadata = indexed("name", postgresql_concurrently=True)
-    assert len(told(connection, metadata)) == 2  # both tables
+    assert len(differences(connection, metadata)) == 2  # both tables
     (index,) = metadata.tables["things"].indexes
     assert index.dialect_options["postgresql"]["concurrently"] is True
 
@@ -469,9 +471,9 @@ def test_python_enum_is_compared_by_what_is_stored(connection: sa.Connection) ->
 
     made().create_all(connection)
     connection.commit()
-    assert told(connection, made()) == []
+    assert differences(connection, made()) == []
     values = made(values_callable=lambda kind: [each.value for each in kind])
-    assert told(connection, values) == [
+    assert differences(connection, values) == [
         (
             "mood: the enum type allows GOOD, BAD in the database; "
             "the models also allow good, bad and do not allow GOOD, BAD."
@@ -512,5 +514,5 @@ def test_change_of_our_database_is_told(database_url: str, change: str, expected
     with psycopg.connect(database_url, autocommit=True) as direct:
         direct.execute(change.encode())
     with connected(database_url) as connection:
-        (line,) = told(connection, Base.metadata)
+        (line,) = differences(connection, Base.metadata)
         assert line.startswith(expected)

@@ -65,7 +65,7 @@ def _name_apart(table: sa.Table, number: int) -> None:
             kind.name = f"{kind.name}_{number}"
 
 
-def told(url: str) -> str:
+def described_drift(url: str) -> str:
     return drift(url).described("the database")
 
 
@@ -197,18 +197,18 @@ def test_generated_migration_goes_up_down_and_up(
     declare(*before)
     write(url, "before")
     move(url, "head")
-    assert told(url) == ""
+    assert described_drift(url) == ""
     declare(*after)
     script = write(url, "after")
     assert "sqlmodel" not in script
     move(url, "head")
-    assert told(url) == "", script
+    assert described_drift(url) == "", script
     move(url, "-1", down=True)
     declare(*before)
-    assert told(url) == "", script
+    assert described_drift(url) == "", script
     move(url, "head")
     declare(*after)
-    assert told(url) == "", script
+    assert described_drift(url) == "", script
     assert len(list(history.glob("*after.py"))) == 1
 
 
@@ -228,7 +228,7 @@ def test_rows_keep_their_members(
         connection.execute("UPDATE gadgets_0 SET mood = 'c'")
         with pytest.raises(CommandError, match='invalid input value for enum mood_0: "c"'):
             move(url, "-1", down=True)
-        assert told(url) == ""
+        assert described_drift(url) == ""
     assert history.exists()
 
 

@@ -82,7 +82,7 @@ async def note(session: AsyncSession, number: int) -> None:
     await session.exec(insert(NOTES).values(number=number))
 
 
-async def told(session: AsyncSession) -> list[int]:
+async def stored_numbers(session: AsyncSession) -> list[int]:
     return [number async for number in await session.stream_scalars(select(NOTES.c.number))]
 
 
@@ -213,7 +213,7 @@ async def test_nested_transactions_go_with_the_outer_one(
                 await note(session, 1)
                 async with session.begin_nested():
                     await note(session, 2)
-            assert await told(session) == [1, 2]
+            assert await stored_numbers(session) == [1, 2]
             raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):
@@ -280,9 +280,9 @@ async def test_writes_are_seen_by_nobody_until_they_are_committed(
     async with context.database.transaction() as reader:
         async with context.database.transaction() as writer:
             await note(writer, 1)
-            assert await told(writer) == [1]
-            assert await told(reader) == []
-        assert await told(reader) == [1]
+            assert await stored_numbers(writer) == [1]
+            assert await stored_numbers(reader) == []
+        assert await stored_numbers(reader) == [1]
 
 
 # Over HTTP. Each request writes, and its COMMIT fails.
@@ -591,6 +591,6 @@ async def nobody_is_inside(db: psycopg.Connection, context: Context) -> None:
     await until(lambda: connections(db, "state <> 'idle'") == 0)
     await until(lambda: connections(db) <= 2)
     async with context.database.transaction() as session:
-        await told(session)
+        await stored_numbers(session)
     assert context.database._gate._free > 0
     assert context.database.replica._gate._free > 0

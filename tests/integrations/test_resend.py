@@ -107,8 +107,8 @@ async def test_a_repeated_mail_is_the_same_request(resend: Resend) -> None:
 async def test_refusals_tell_for_good_from_for_now(
     resend: Resend, status: int, name: str, permanent: bool
 ) -> None:
-    told = {"statusCode": status, "message": "Not to ada@example.com.", "name": name}
-    resend.answers = [JSONResponse(told, status)]
+    problem = {"statusCode": status, "message": "Not to ada@example.com.", "name": name}
+    resend.answers = [JSONResponse(problem, status)]
     error = await refusal(resend.provider())
     assert str(error) == f"Resend answered {status} {name}".strip() + "."
     assert error.permanent is permanent

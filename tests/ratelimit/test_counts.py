@@ -158,10 +158,10 @@ async def test_all_places_say_the_same(seed: int, context: Context, redis_counts
     }
     ledger = Ledger(rules)
     for now, wanted in moments(seed):
-        told = {name: await hit(now, wanted) for name, hit in places.items()}
-        plain = {(each.passed, *each.used, *each.waits) for each in told.values()}
-        assert len(plain) == 1, (now, wanted, told)
-        ledger.enter(now, wanted, told["postgres"])
+        results = {name: await hit(now, wanted) for name, hit in places.items()}
+        plain = {(each.passed, *each.used, *each.waits) for each in results.values()}
+        assert len(plain) == 1, (now, wanted, results)
+        ledger.enter(now, wanted, results["postgres"])
     assert len(ledger.accepted) > 100
 
 

@@ -57,7 +57,7 @@ async def redis_check(client: Client) -> str:
     return status
 
 
-def told(log: Log) -> list[str]:
+def event_names(log: Log) -> list[str]:
     assert PASSWORD not in str(log)
     return [each["event"] for each in log if each["event"].startswith("redis_")]
 
@@ -68,7 +68,7 @@ async def until_back(app: FastAPI, log: Log) -> None:
         for number in itertools.count(1):
             async with Client(app, address=str(ip_address(number))) as somebody:
                 assert (await somebody.get(ARTICLES)).status_code == 200
-            if told(log)[-1] == "redis_back":
+            if event_names(log)[-1] == "redis_back":
                 return
             await asyncio.sleep(0.02)
 
@@ -106,10 +106,10 @@ async def test_redis_may_be_killed_and_started_again(
     async with Client(app, address="192.0.2.7") as other:
         assert await statuses(other, 5) == [200, 200, 200, 429, 429]
     assert await redis_check(client) == "degraded"
-    assert told(log) == ["redis_away"]
+    assert event_names(log) == ["redis_away"]
     redis.start()
     await until_back(app, log)
-    assert told(log) == ["redis_away", "redis_back"]
+    assert event_names(log) == ["redis_away", "redis_back"]
     assert await redis_check(client) == "ok"
     async with Client(app, address="192.0.2.8") as other:
         assert await statuses(other, 4) == [200, 200, 200, 429]
@@ -122,7 +122,7 @@ async def test_a_restart_between_two_requests_is_not_noticed(
     redis.kill()
     redis.start()
     assert await statuses(client, 4) == [200, 200, 200, 429]
-    assert told(log) == []
+    assert event_names(log) == []
 
 
 async def test_redis_may_come_late(
@@ -132,7 +132,7 @@ async def test_redis_may_come_late(
     assert await statuses(client, 4) == [200, 200, 200, 429]
     redis.start()
     await until_back(app, log)
-    assert told(log) == ["redis_away", "redis_back"]
+    assert event_names(log) == ["redis_away", "redis_back"]
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ async def test_redis_may_hang(
     assert await redis_check(client) == "degraded"
     redis.signal(signal.SIGCONT)
     await until_back(app, log)
-    assert told(log) == ["redis_away", "redis_back"]
+    assert event_names(log) == ["redis_away", "redis_back"]
 
 
 async def test_a_redis_that_refuses_is_one_that_is_away(

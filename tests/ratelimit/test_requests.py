@@ -204,13 +204,13 @@ async def test_a_flood_of_refused_requests_stays_in_its_process(
 ) -> None:
     await limit("1/minute", storage="postgres")
     assert (await client.get(ARTICLES)).status_code == 200
-    told = (await client.get(ARTICLES)).headers
+    first = (await client.get(ARTICLES)).headers
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("LOCK TABLE rate_limit_quotas")
         again = await client.get(ARTICLES)
     assert again.status_code == 429
-    assert again.headers["ratelimit-policy"] == told["ratelimit-policy"]
-    assert 55 <= int(again.headers["retry-after"]) <= int(told["retry-after"])
+    assert again.headers["ratelimit-policy"] == first["ratelimit-policy"]
+    assert 55 <= int(again.headers["retry-after"]) <= int(first["retry-after"])
 
 
 async def test_neither_users_nor_addresses_are_stored(

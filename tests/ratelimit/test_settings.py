@@ -93,8 +93,8 @@ def test_an_invalid_value_is_named_but_not_shown(
 @pytest.mark.parametrize("environment", ["production", "staging"])
 def test_limits_cannot_be_switched_off_in_earnest(environment: Any) -> None:
     settings = Settings(_env_file=None, environment=environment, rate_limit_enabled=False)
-    told = [each for each in settings.unsafe() if each.startswith("RATE_LIMIT_ENABLED ")]
-    assert len(told) == 1
+    problems = [each for each in settings.unsafe() if each.startswith("RATE_LIMIT_ENABLED ")]
+    assert len(problems) == 1
     on = Settings(_env_file=None, environment=environment)
     assert "RATE_LIMIT" not in str(on.unsafe())
 

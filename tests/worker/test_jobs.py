@@ -246,11 +246,11 @@ async def test_what_an_error_says_is_not_logged_in_production(
     async with harness.worker(job, environment="production"):
         await harness.enqueue(job, word=SECRET)
         await harness.wait_until(lambda: was_logged(log, "job_dead"))
-    for told in (*events_named(log, "job_failed"), *events_named(log, "job_dead")):
-        assert told["error"] == "OSError"
+    for failure in (*events_named(log, "job_failed"), *events_named(log, "job_dead")):
+        assert failure["error"] == "OSError"
         # Where it was raised, what it was raised from, and what it was.
-        assert told["exception"].count(" in leak\n") == 2
-        assert "ValueError\n\n" in told["exception"]
+        assert failure["exception"].count(" in leak\n") == 2
+        assert "ValueError\n\n" in failure["exception"]
     assert SECRET not in str(log)
 
 
@@ -305,8 +305,8 @@ async def test_what_the_clock_starts_runs_once_however_many_workers(
         await other.wait_for_runs(1)
     assert runs.arguments == [{}]
     # Enqueued by hand it is of interest; started by the clock it would fill the log.
-    told = [(each["job"], each["log_level"]) for each in events_named(log, "job_done")]
-    assert told == [("made.daily", "debug"), ("made.other", "info")]
+    done = [(each["job"], each["log_level"]) for each in events_named(log, "job_done")]
+    assert done == [("made.daily", "debug"), ("made.other", "info")]
 
 
 async def test_what_the_clock_starts_runs_again_and_again(harness: WorkerHarness) -> None:
@@ -488,6 +488,6 @@ async def test_a_worker_that_was_taken_for_dead_begins_anew(
             await ready.wait()
         await harness.enqueue(job)
         await harness.wait_until_empty()
-    (told,) = events_named(log, "worker_waits")
-    assert "restarts" in told["reason"]
+    (event,) = events_named(log, "worker_waits")
+    assert "restarts" in event["reason"]
     assert len(runs.arguments) == 1

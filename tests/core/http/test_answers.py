@@ -165,9 +165,9 @@ async def test_a_crash_says_more_in_development_only(
     production: FastAPI, development: FastAPI
 ) -> None:
     async with calling(production, host=HOST) as client:
-        told = (await client.get("/odd/crash")).json()["detail"]
+        detail = (await client.get("/odd/crash")).json()["detail"]
         assert (
-            told == "The server failed to process the request. The log has details by request id."
+            detail == "The server failed to process the request. The log has details by request id."
         )
     async with calling(development) as client:
         assert (await client.get("/odd/crash")).json()["detail"] == "RuntimeError: broken at 10"
@@ -217,7 +217,7 @@ async def test_other_codes_are_not(served: Served, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "path"),
     [
         ("/a%20b", "/a%20b"),
         ("/%C3%A4/%E2%98%83", "/%C3%A4/%E2%98%83"),
@@ -229,10 +229,10 @@ async def test_other_codes_are_not(served: Served, code: str) -> None:
     ],
 )
 async def test_the_path_is_told_encoded_and_without_query(
-    served: Served, sent: str, told: str
+    served: Served, sent: str, path: str
 ) -> None:
     problem = (await served.anonymous.get(sent)).json()
-    assert problem["path"] == problem["instance"] == told
+    assert problem["path"] == problem["instance"] == path
 
 
 @pytest.mark.parametrize("path", [f"{API}/articles", "/health", "/health/live", "/errors/CONFLICT"])
@@ -273,11 +273,11 @@ async def test_head_is_get_without_a_body(served: Served) -> None:
         assert headed.content == b""
         assert got.content
         assert headed.headers.keys() == got.headers.keys()
-        told = [
+        bodies = [
             {name: value for name, value in each.headers.items() if name not in ours}
             for each in (got, headed)
         ]
-        assert told[0] == told[1]
+        assert bodies[0] == bodies[1]
         if got.status_code == 200:
             assert headed.headers["content-length"] == got.headers["content-length"]
     assert (await served.member.head(f"{API}/auth/logout")).status_code == 405

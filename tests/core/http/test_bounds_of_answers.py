@@ -11,7 +11,7 @@ from tests.core.http.test_hostile_requests import ID
 ITEMS, ARTICLES, AUDIT = "/api/v1/items", "/api/v1/articles", "/api/v1/audit-events"
 
 
-def told(answer: Any, count: int) -> None:
+def check_errors(answer: Any, count: int) -> None:
     assert answer.status_code == 422
     problem = answer.json()
     assert len(problem["errors"]) == min(count, 100)
@@ -23,24 +23,24 @@ def told(answer: Any, count: int) -> None:
 @pytest.mark.parametrize("count", [1, 100, 101, 3000])
 async def test_unknown_parameters(served: Served, count: int) -> None:
     query = "&".join(f"p{number}=x" for number in range(count))
-    told(await served.member.get(f"{ITEMS}?{query}"), count)
+    check_errors(await served.member.get(f"{ITEMS}?{query}"), count)
 
 
 async def test_one_parameter_again_and_again(served: Served) -> None:
-    told(await served.member.get(f"{ITEMS}?{'limit=1&' * 500}"), 499)
+    check_errors(await served.member.get(f"{ITEMS}?{'limit=1&' * 500}"), 499)
 
 
 @pytest.mark.parametrize("count", [1, 100, 101, 999])
 async def test_unknown_members(served: Served, count: int) -> None:
     body = {"title": "Tea"} | {f"m{number}": 1 for number in range(count)}
-    told(await served.member.post(ITEMS, json=body), count)
+    check_errors(await served.member.post(ITEMS, json=body), count)
 
 
 async def test_lists(served: Served) -> None:
     body: Any = {"name": "reader", "permissions": [f"no:{number}" for number in range(500)]}
-    told(await served.admin.post("/api/v1/roles", json=body), 500)
+    check_errors(await served.admin.post("/api/v1/roles", json=body), 500)
     body["permissions"] = list(range(500))
-    told(await served.admin.post("/api/v1/roles", json=body), 500)
+    check_errors(await served.admin.post("/api/v1/roles", json=body), 500)
 
 
 def test_any_error_with_a_list() -> None:

@@ -19,7 +19,7 @@ Found = set[tuple[str, str]]
 def found(answer: httpx.Response) -> Found:
     assert outcome(answer) == INVALID, answer.text
     errors = [(each["field"], each["code"]) for each in answer.json()["errors"]]
-    assert len(errors) == len(set(errors)), "told twice"
+    assert len(errors) == len(set(errors)), "reported twice"
     return set(errors)
 
 

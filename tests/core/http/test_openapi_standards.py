@@ -132,10 +132,10 @@ def test_errors_that_are_left_out_are_counted() -> None:
 
 def test_the_schemes() -> None:
     schemes = DOCUMENT["components"]["securitySchemes"]
-    told = {
+    documented = {
         name: (each["type"], each.get("in"), each.get("name")) for name, each in schemes.items()
     }
-    assert told == {
+    assert documented == {
         "SignIn": ("oauth2", None, None),
         "Cookie": ("apiKey", "cookie", "access_token"),
         "RefreshCookie": ("apiKey", "cookie", "refresh_token"),
@@ -244,10 +244,12 @@ def test_any_responses() -> None:
                 assert content[MEDIA]["schema"] == PROBLEM["schema"], responses
                 assert content[MEDIA]["examples"], responses
             for key, declared in responses.items():
-                told = operation["responses"][declared_status(key)]
-                assert told["description"] == declared.get("description", told["description"])
-                assert declared.get("content", {}).keys() <= told.get("content", {}).keys()
-                assert declared.get("headers", {}).keys() <= told.get("headers", {}).keys()
+                response = operation["responses"][declared_status(key)]
+                assert response["description"] == declared.get(
+                    "description", response["description"]
+                )
+                assert declared.get("content", {}).keys() <= response.get("content", {}).keys()
+                assert declared.get("headers", {}).keys() <= response.get("headers", {}).keys()
 
 
 async def write(body: Trouble) -> Trouble:

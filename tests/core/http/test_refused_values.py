@@ -84,12 +84,12 @@ async def test_refused_value_is_told(
         for name in REFUSED:
             log.clear()
             answer = await client.post(f"/api/v1/gauges/{name}")
-            _check(name, answer, log, told=environment == "development")
+            _check(name, answer, log, is_named=environment == "development")
     await context.database.close()
 
 
 def _check(
-    name: str, answer: httpx.Response, log: list[structlog.typing.EventDict], *, told: bool
+    name: str, answer: httpx.Response, log: list[structlog.typing.EventDict], *, is_named: bool
 ) -> None:
     _, status, sqlstate, named = REFUSED[name]
     problem = answer.json()
@@ -103,4 +103,4 @@ def _check(
         assert value not in str(event)
         assert value not in str(stable_members(answer))
     for word in (event["sqlstate"], event["reason"], *named.values()):
-        assert (word in problem["detail"]) == told, name
+        assert (word in problem["detail"]) == is_named, name

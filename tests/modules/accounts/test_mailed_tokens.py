@@ -256,7 +256,7 @@ async def test_one_mailbox_gets_only_so_many(post: Post, ada: Actor, path: str) 
         answer = await post.client.post(path, json={"email": email})
         answers.add((answer.status_code, answer.content))
         await post.mails()
-    assert len(answers) == 1, "the answer does not tell"
+    assert len(answers) == 1, "the answers differ"
     assert len(await post.mails()) == MAILS.limit
 
 

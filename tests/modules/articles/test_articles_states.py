@@ -45,24 +45,24 @@ async def test_every_action_from_every_state(ada: Actor, state: str, action: str
     where = f"{ARTICLES}/{article['id']}"
     outcome = OUTCOMES[article["status"], action]
     answer = await ada.post(f"{where}/{action}")
-    told = answer.json()
+    body = answer.json()
     if outcome.isupper():
         assert answer.status_code == 409
-        assert told["error"] == outcome
+        assert body["error"] == outcome
         assert (await ada.get(where)).json() == article
         return
     assert answer.status_code == 200
-    assert told["status"] == outcome
-    assert told["updated_at"] > article["updated_at"]
-    assert (await ada.get(where)).json() == told
+    assert body["status"] == outcome
+    assert body["updated_at"] > article["updated_at"]
+    assert (await ada.get(where)).json() == body
     untouched = ("id", "title", "content", "author", "author_id", "created_at")
-    assert {name: told[name] for name in untouched} == {name: article[name] for name in untouched}
+    assert {name: body[name] for name in untouched} == {name: article[name] for name in untouched}
     if outcome == "published":
-        assert told["published_at"] >= article["updated_at"]
+        assert body["published_at"] >= article["updated_at"]
     elif outcome == "draft":
-        assert told["published_at"] is None
+        assert body["published_at"] is None
     else:
-        assert told["published_at"] == article["published_at"]
+        assert body["published_at"] == article["published_at"]
 
 
 async def test_publishing_without_content_is_refused_in_every_state(ada: Actor) -> None:

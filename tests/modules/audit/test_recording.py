@@ -155,11 +155,11 @@ async def test_a_secret_is_not_written_whoever_hands_it_over(
     async with context.database.transaction() as session:
         await audit.record(session, "test.done", changes={**changes, "name": "ada"})
     (found,) = database.execute("SELECT changes FROM audit_events").fetchone() or ()
-    told = {"changed": True}
+    hidden = {"changed": True}
     assert found == {
-        "password": told,
-        "api_secret": told,
-        "refresh_token": told,
+        "password": hidden,
+        "api_secret": hidden,
+        "refresh_token": hidden,
         "name": "ada",
     }
 

@@ -156,15 +156,15 @@ async def test_a_removed_end_is_found_by_what_was_logged(
     intruder.execute("DELETE FROM audit_seals WHERE number = 3")
     intruder.execute("DELETE FROM audit_events WHERE id = ANY(%s)", [sealed[4:]])
     assert await findings(context) == []
-    told = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
-    assert told == ["Seal 3 is missing."]
+    reported = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
+    assert reported == ["Seal 3 is missing."]
     # The application goes on and takes the number again.
     async with context.database.transaction() as session:
         await audit.record(session, "test.later")
     await seal_waiting(context)
     assert await findings(context) == []
-    told = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
-    assert told == ["Seal 3 is not the one that was logged."]
+    reported = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
+    assert reported == ["Seal 3 is not the one that was logged."]
 
 
 def change_seal(intruder: Intruder, assignment: str) -> None:

@@ -47,7 +47,7 @@ from tests.web import (
 ITEMS = "/api/v1/items"
 PUBLIC = "/api/v1/articles"
 Outcome = tuple[int, str]
-TOLD = {"token_type", "expires_in", "session_id", "csrf_token"}
+COOKIE_FIELDS = {"token_type", "expires_in", "session_id", "csrf_token"}
 DAY = 86_400
 TEA = {"title": "Tea"}
 READABLE = {"path": "/", "samesite": "Lax"}
@@ -144,12 +144,12 @@ async def test_they_last_as_long_as_the_session(ada: Actor, database_url: str) -
 
 async def test_no_token_is_in_the_answer(ada: Actor, client: Client, database_url: str) -> None:
     answer = await client.post(COOKIE_LOGIN, json={"email": "ada", "password": PASSWORD})
-    told, cookies = answer.json(), cookies_set(answer)
-    assert told.keys() == TOLD
-    assert (told["token_type"], told["expires_in"]) == ("bearer", 1800)
-    assert told["csrf_token"] == cookies[CSRF].value
-    assert claims(cookies[ACCESS].value)["sid"] == told["session_id"]
-    assert (await stored(database_url, told["session_id"]))["transport"] == "cookie"
+    body, cookies = answer.json(), cookies_set(answer)
+    assert body.keys() == COOKIE_FIELDS
+    assert (body["token_type"], body["expires_in"]) == ("bearer", 1800)
+    assert body["csrf_token"] == cookies[CSRF].value
+    assert claims(cookies[ACCESS].value)["sid"] == body["session_id"]
+    assert (await stored(database_url, body["session_id"]))["transport"] == "cookie"
     for name in (ACCESS, REFRESHING):
         assert cookies[name].value not in answer.text
         assert cookies[name].value not in cookies[CSRF].value
@@ -160,7 +160,7 @@ async def test_by_a_form(ada: Actor, client: Client) -> None:
     form = {"username": "ada", "password": PASSWORD, "grant_type": "password"}
     answer = await client.post(COOKIE_LOGIN, data=form)
     assert answer.status_code == 200
-    assert answer.json().keys() == TOLD
+    assert answer.json().keys() == COOKIE_FIELDS
     assert cookies_set(answer).keys() == COOKIES
     assert (await client.get(ME)).json()["id"] == str(ada.id)
 
@@ -192,7 +192,7 @@ async def test_the_other_transport_sets_none(ada: Actor, client: Client) -> None
     for query in ("", "?transport=body"):
         body = {"email": "ada", "password": PASSWORD}
         answer = await client.post(f"{LOGIN}{query}", json=body)
-        assert answer.json().keys() == TOLD - {"csrf_token"} | {ACCESS, REFRESHING}
+        assert answer.json().keys() == COOKIE_FIELDS - {"csrf_token"} | {ACCESS, REFRESHING}
         assert not cookies_set(answer)
     assert not client.cookies
 
@@ -276,7 +276,7 @@ async def test_a_refresh_sets_all_cookies_again(ada: Actor, page: Page, database
     before = {name: page.cookie(name) for name in COOKIES}
     answer = await page.post(REFRESH, headers=page.csrf)
     assert answer.status_code == 200
-    assert answer.json().keys() == TOLD
+    assert answer.json().keys() == COOKIE_FIELDS
     assert answer.json()["session_id"] == page.session_id
     assert attributes_of(cookies_set(answer)) == LOCAL
     after = {name: page.cookie(name) for name in COOKIES}
@@ -307,7 +307,7 @@ async def test_the_cookie_counts_beside_a_body(ada: Actor, page: Page, client: C
     for sent in (tokens["refresh_token"], "broken"):
         answer = await page.post(REFRESH, json={"refresh_token": sent}, headers=page.csrf)
         assert answer.json()["session_id"] == page.session_id
-        assert answer.json().keys() == TOLD
+        assert answer.json().keys() == COOKIE_FIELDS
     body = {"refresh_token": tokens["refresh_token"]}
     assert (await client.post(REFRESH, json=body)).status_code == 200
 
@@ -352,8 +352,8 @@ async def of_the_other_mode(page: Page, _: str) -> Outcome:
         tokens = await sign_in(client, "ada")
         page.change_cookie(REFRESHING, tokens["refresh_token"])
         page.change_cookie(ACCESS, tokens["access_token"])
-        told = await client.get(ME, headers={"Cookie": f"{ACCESS}={tokens['access_token']}"})
-    page.login["csrf_token"] = told.headers["x-csrf-token"]
+        response = await client.get(ME, headers={"Cookie": f"{ACCESS}={tokens['access_token']}"})
+    page.login["csrf_token"] = response.headers["x-csrf-token"]
     page.change_cookie(CSRF, page.login["csrf_token"])
     return NO_REFRESH
 

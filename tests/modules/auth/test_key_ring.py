@@ -187,10 +187,10 @@ async def test_servers_that_change_one_after_the_other(
     ):
         held = opened
         for here, there in ((before, after), (after, before), (before, after)):
-            told = await refreshed(here, held["refresh_token"])
+            rotated = await refreshed(here, held["refresh_token"])
             again = await refreshed(there, held["refresh_token"])
-            assert raw(again["refresh_token"])[:52] == raw(told["refresh_token"])[:52]
-            assert await access(there, told["access_token"]) == GOOD
+            assert raw(again["refresh_token"])[:52] == raw(rotated["refresh_token"])[:52]
+            assert await access(there, rotated["access_token"]) == GOOD
             assert await try_password(here, ada.email) == GOOD
             held = again
 

@@ -205,8 +205,8 @@ async def test_a_body_modes_refresh_token_is_none_in_a_cookie(
     ada: Actor, client: Client, database_url: str
 ) -> None:
     tokens = await sign_in(client, ada.email)
-    told = await client.get(ME, headers={"Cookie": f"{ACCESS}={tokens['access_token']}"})
-    csrf = told.headers["x-csrf-token"]
+    response = await client.get(ME, headers={"Cookie": f"{ACCESS}={tokens['access_token']}"})
+    csrf = response.headers["x-csrf-token"]
     cookies = f"{REFRESHING}={tokens['refresh_token']}; {CSRF}={csrf}"
     refused = await client.post(LOGOUT, headers={"Cookie": cookies, "X-CSRF-Token": csrf})
     assert outcome(refused) == NO_REFRESH

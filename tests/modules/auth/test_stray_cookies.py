@@ -45,14 +45,14 @@ def foreign(context: Context, ada: Actor) -> dict[str, str]:
     """Tokens that look like ours and were not issued here."""
     issuer, now = issuer_of(context), utc_now()
     elsewhere = make_context("postgresql://x", secret_key="y" * 32)
-    told = make_context("postgresql://x", jwt_issuer="other")
+    other_issuer = make_context("postgresql://x", jwt_issuer="other")
     heard = make_context("postgresql://x", jwt_audience="other")
     body = jwt.decode(ada.token, options={"verify_signature": False})
     headers = {k: v for k, v in jwt.get_unverified_header(ada.token).items() if k != "alg"}
     key = context.key("access tokens")
     made = {
         name: issuer_of(each).issue(ada.id, ada.session_id, 0, issued=now, ttl=600)
-        for name, each in {"key": elsewhere, "issuer": told, "audience": heard}.items()
+        for name, each in {"key": elsewhere, "issuer": other_issuer, "audience": heard}.items()
     }
     assert issuer.issued(jwt.encode(body, key, "HS256", headers=headers))
     made["type"] = jwt.encode(body, key, "HS256", headers=headers | {"typ": "JWT"})

@@ -113,8 +113,8 @@ async def test_not_ready_without_a_database_and_silent_about_it(client: Client) 
     assert body["status"] == "error"
     assert statuses(body)["database"] == "error"
     assert statuses(body)["migrations"] == "error"
-    told = str(body).lower()
-    assert [word for word in HIDDEN if word in told] == []
+    shown = str(body).lower()
+    assert [word for word in HIDDEN if word in shown] == []
 
 
 async def test_ready_again_when_the_database_is_back(

@@ -189,5 +189,5 @@ async def test_ready_tells_whether_a_worker_lives(client: Client, context: Conte
         answer = await client.get("/health/ready")
         assert answer.status_code == 200
         assert answer.json()["checks"]["worker"]["status"] == status
-        told = answer.json()["checks"]["worker"]["detail"]
-        assert (told is None) == (status == "ok")
+        detail = answer.json()["checks"]["worker"]["detail"]
+        assert (detail is None) == (status == "ok")

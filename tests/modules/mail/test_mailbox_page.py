@@ -132,7 +132,7 @@ async def test_nothing_of_a_mail_runs(
     # Either of the frame's sandbox and the page's policy would do; there are both.
     sandbox = await page.locator("iframe").get_attribute("sandbox")
     assert sandbox == "allow-popups allow-popups-to-escape-sandbox"
-    # The browser tells that it has not run them; there is nothing else to tell.
+    # The browser reports that it has not run them, and nothing else.
     assert complaints
     assert all("script" in each.lower() for each in complaints), complaints
     complaints.clear()

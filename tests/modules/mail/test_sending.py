@@ -154,8 +154,8 @@ async def test_a_mail_that_nobody_takes_now_is_tried_again(log: list[EventDict])
         pass
     with pytest.raises(MailError):
         await service.deliver(smtp_context(port), SYSTEM, MESSAGE)
-    (told,) = [event for event in log if event["event"] == "mail_waits"]
-    assert (told["mail"], told["log_level"]) == ("test.1", "warning")
+    (logged,) = [event for event in log if event["event"] == "mail_waits"]
+    assert (logged["mail"], logged["log_level"]) == ("test.1", "warning")
     assert not any(secret in str(log) for secret in (PASSWORD, "ada@example.com"))
 
 
@@ -167,9 +167,9 @@ async def test_a_mail_that_nobody_will_ever_take_is_given_up(log: list[EventDict
             "postgresql://nowhere", smtp_url=SecretStr(f"smtp://127.0.0.1:{port}")
         )
         await service.deliver(context, SYSTEM, MESSAGE)
-    (told,) = [event for event in log if event["event"] == "mail_given_up"]
-    assert told["log_level"] == "error"
-    assert told["reason"] == "The mail server refused the recipient (550 5.1.1)."
+    (logged,) = [event for event in log if event["event"] == "mail_given_up"]
+    assert logged["log_level"] == "error"
+    assert logged["reason"] == "The mail server refused the recipient (550 5.1.1)."
     assert "ada@example.com" not in str(log)
     assert postbox.mails == []
 

@@ -313,5 +313,5 @@ async def test_what_is_on_record(admin: Actor, database_url: str) -> None:
         },
     }
     assert await events(database_url, "role") == [
-        Event(action, admin.id, "reviewer", told) for action, told in changes.items()
+        Event(action, admin.id, "reviewer", recorded) for action, recorded in changes.items()
     ]
