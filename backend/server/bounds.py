@@ -44,5 +44,5 @@ class Bounds:
     spare: int = 100
     # Closed together, so that a flood does not sort all connections for each of its own.
     closed_at_once: int = 32
-    # A client that has sent or read bytes this recently is not idle.
+    # Connections that have waited for their client for a shorter time are not closed.
     fresh_seconds: float = 1

@@ -99,7 +99,7 @@ def list_query(
         filters=filters or {},
         fields=fields,
         caller=_caller_of(request),
-        room=partial(_wait_for_room, request),
+        acquire_place=partial(_acquire_place, request),
         cursor_key=context_of(request).cursor_key,
     )
 
@@ -166,7 +166,7 @@ def list_parameters(spec: ResourceList[Any]) -> Any:
     return Depends(ListParameters(spec, spec.schema))
 
 
-async def _wait_for_room(request: Request) -> None:
+async def _acquire_place(request: Request) -> None:
     """Wait for one of this process's places for large pages; keep it until the page is rendered."""
     # FastAPI closes this stack before it sends the response, whose bytes the connection limits.
     stack: AsyncExitStack = request.scope["fastapi_function_astack"]

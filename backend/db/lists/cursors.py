@@ -1,4 +1,4 @@
-"""Opaque, signed positions in a sorted list."""
+"""Cursors: opaque, signed positions in a sorted list."""
 
 import base64
 import binascii
@@ -23,14 +23,17 @@ _READERS: dict[type, Callable[[Any], Any]] = {
 
 
 def encode_cursor(values: Sequence[Any], *, scope: bytes, key: bytes) -> str:
-    """Sign the sort values of a row, together with `scope`: all that the list depends on."""
+    """Return a cursor: the sort values of a row, signed together with the `scope` of the list."""
     payload = json.dumps(values, default=_written, separators=(",", ":")).encode()
     signed = _signature(payload, scope, key) + payload
     return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: bytes) -> list[Any]:
-    """The sort values again; `InvalidCursorError` if not signed here with the same scope."""
+    """Return the sort values of a cursor.
+
+    Raise `InvalidCursorError` unless it was signed with the same scope and key.
+    """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         signed = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -39,7 +42,7 @@ def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: byte
     signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _signature(payload, scope, key)):
         raise InvalidCursorError
-    # What SQLAlchemy knows no type of, or we no reader for, PostgreSQL reads from its text.
+    # PostgreSQL parses the text of values of any other type.
     return [
         None if value is None else _READERS.get(kind, lambda text: text)(value)
         for kind, value in zip(types, json.loads(payload), strict=True)

@@ -1,6 +1,6 @@
-"""Pages that end before their rows have too many bytes.
+"""Limits on the bytes of a page.
 
-The database adds up sizes, which it knows without reading the texts, so that what does not fit is
+The database sums up sizes, which it knows without reading the texts, so texts beyond the limit are
 never loaded.
 """
 
@@ -13,14 +13,14 @@ from sqlalchemy import ColumnElement, Integer, Select, case, func, literal_colum
 from backend.db.query_runner import Row
 
 PAGE_BYTES = 2 * 1024 * 1024
-# Of a row, for all that it holds beside its large texts.
+# Estimate for a row without its large texts.
 ROW_BYTES = 1024
-# Of one character as JSON: control characters are written as \u0001. One byte becomes no more.
+# The longest form of a character in JSON, \u0001; also the most bytes that one byte becomes.
 CHARACTER_BYTES = 6
 
 
 def may_exceed(large: Mapping[str, int], limit: int) -> bool:
-    """Whether so many rows with these texts (their greatest length) could have too many bytes."""
+    """Return whether `limit` rows with texts of these maximal lengths may have too many bytes."""
     row = ROW_BYTES + CHARACTER_BYTES * sum(large.values())
     return bool(large) and limit > 1 and limit * row > PAGE_BYTES
 
@@ -28,7 +28,7 @@ def may_exceed(large: Mapping[str, int], limit: int) -> bool:
 def without(
     statement: Select[*tuple[Any, ...]], omitted: Collection[str]
 ) -> Select[*tuple[Any, ...]]:
-    """The statement with NULL for these columns."""
+    """Return the statement with NULL for these columns."""
     columns = [
         null().cast(each.type).label(each.key) if each.key in omitted else each
         for each in statement.selected_columns
@@ -39,9 +39,10 @@ def without(
 def bounded(
     page: Select[*tuple[Any, ...]], order: Sequence[tuple[str, bool]], large: Collection[str]
 ) -> Select[*tuple[Any, ...]]:
-    """The rows of a page that fit, one at least, and the first that does not, without its texts.
+    """Return a statement for the rows of a page within the limit, but at least one.
 
-    `order` names the columns that the page is sorted by, and tells which of them descend.
+    It also selects the first row beyond the limit, without its texts. `order` contains the columns
+    that the page is sorted by, and whether each is descending.
     """
     rows = page.subquery("page")
     size = _number(ROW_BYTES)
@@ -66,23 +67,23 @@ def bounded(
 
 
 def _number(value: int) -> ColumnElement[int]:
-    # Part of the text: a parameter would travel with every request.
+    # A literal, because a parameter would be sent with every execution.
     return literal_column(str(value), Integer)
 
 
 def cut(rows: list[Row], large: Collection[str]) -> bool:
-    """Keep those rows of a `bounded` page that also fit as JSON; whether that leaves any out."""
-    found = len(rows)
+    """Remove the rows of a `bounded` page that exceed the limit as JSON; return whether any did."""
+    count = len(rows)
     sizes = [row.pop("page_bytes") for row in rows]
-    if found > 1 and sizes[-1] > PAGE_BYTES:
+    if count > 1 and sizes[-1] > PAGE_BYTES:
         del rows[-1]
     if rows and sizes[len(rows) - 1] * CHARACTER_BYTES > PAGE_BYTES:
         del rows[_fitting(rows, large) :]
-    return len(rows) < found
+    return len(rows) < count
 
 
 def _fitting(rows: Sequence[Row], large: Collection[str]) -> int:
-    """How many of the first rows."""
+    """Return how many of the rows fit into a page, at least one."""
     size = 0
     for position, row in enumerate(rows):
         size += ROW_BYTES + sum(len(to_json(row[name])) for name in large)

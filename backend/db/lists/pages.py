@@ -1,7 +1,7 @@
-"""Collections: filters, sort, search and keyset pages, declared once and reused by every module.
+"""Pages of lists with filters, sort, search and keyset cursors.
 
-A module declares a `ListSpec`; `fetch_page` answers any `ListQuery` over it with one statement,
-whose text depends only on which parameters are present and is therefore compiled once.
+A module declares a `ListSpec`. `fetch_page` runs one statement for a `ListQuery`; its text depends
+only on which parameters are present, so it is compiled once.
 """
 
 import json
@@ -29,8 +29,8 @@ from backend.db.query_runner import Query, QueryRunner, Row, RunQuery
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 Column = SQLColumnExpression[Any]
 RANK = "rank"
-# Of a search, so much counts. A word is a run of letters and digits, other scripts' signs included;
-# `or` between words is none.
+# A search uses at most so many words and characters. A word is a run of letters and digits of any
+# script; an `or` between words does not count.
 MAX_WORDS = 32
 MAX_CHARACTERS = 2000
 _GAP = r"[\0-/:-@\[-`{-\x7f\s]"
@@ -38,13 +38,13 @@ _WORD = r"[^\0-/:-@\[-`{-\x7f\s]"
 _FIRST_WORDS = re.compile(
     rf"(?:{_GAP}*+(?:or{_GAP}++)*+{_WORD}++){{{MAX_WORDS}}}{_GAP}*+", re.IGNORECASE
 )
-# Skipping so many rows of an index takes about as long as a page does otherwise.
+# The largest offset of a cheap read: skipping so many rows of an index takes as long as a page.
 SHALLOW = 1000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A query parameter: its type as the client writes it, and the condition it sets.
+    """A query parameter: its type for the client, and its SQL condition.
 
     `span` marks a range filter on the column of the default order. The same index answers it, so
     it does not make a read expensive.
@@ -58,10 +58,11 @@ class Filter:
 
 @dataclass(frozen=True)
 class Search:
-    """The effect of `q`. With a `rank` (a float from 0 on; best first) results come in rank order.
+    """The condition of the parameter `q`, and optionally a rank.
 
-    Then the list's default order has to be descending, and never NULL. `prepare` makes the value
-    that the condition and the rank are given.
+    With `rank`, a float of at least 0, the best results come first. Then the list's default order
+    must be descending and never NULL. `prepare` converts the text of `q` to the value that the
+    condition and the rank use.
     """
 
     condition: Condition
@@ -71,30 +72,30 @@ class Search:
 
 
 def first_words(text: str) -> str:
-    """The part of a search that counts: `MAX_WORDS` words of its first `MAX_CHARACTERS`."""
+    """Return the part of a search that is used: `MAX_WORDS` words of its `MAX_CHARACTERS`."""
     text = text[:MAX_CHARACTERS]
     match = _FIRST_WORDS.match(text)
     return text if match is None else match[0].rstrip()
 
 
 def containing(part: str) -> str:
-    """A LIKE pattern for texts that hold `part`, whose own `%` and `_` mean themselves."""
+    """Return a LIKE pattern for texts that contain `part`, with `%` and `_` escaped."""
     escaped = part.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
 
 
 @dataclass(frozen=True, eq=False)
 class ListSpec:
-    """A collection as clients may ask for it.
+    """A list that clients can filter, sort, search and page through.
 
     `statement` selects the columns of a row. `key` is unique, never NULL, and breaks ties. NULL
     sorts as if larger than every value: last in ascending order and first in descending order, as
     in a plain index. `scopes` are conditions that only the service sets, such as who may see a row.
-    `large` names columns with long texts, and how many characters those have at most: pages end
-    early where they are too many bytes.
+    `large` maps columns with long texts to their maximal number of characters; a page ends early
+    if its rows have too many bytes.
 
-    `indexed` are the filters each of which an index answers in the default order; most other reads
-    are expensive.
+    `indexed` are the filters that an index answers in the default order, one at a time; most other
+    reads are expensive.
     """
 
     name: str
@@ -115,10 +116,10 @@ class ListSpec:
         return made(bindparam(name))
 
     def is_expensive(self, query: "ListQuery") -> bool:
-        """Whether a client may make this read long.
+        """Return whether the read may take long.
 
-        Cheap are pages that an index gives in order: by the default sort, in either direction, not
-        far from the beginning or behind a cursor, with at most one filter beside spans.
+        A page is cheap if an index returns its rows in order: with the default sort in either
+        direction, a small offset or a cursor, and at most one indexed filter beside spans.
         """
         if query.q is not None or query.total or query.offset > SHALLOW:
             return True
@@ -134,11 +135,11 @@ class ListSpec:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """One request for a page. `sort` names fields, a leading `-` meaning descending.
+    """A request for a page. `sort` names fields; a leading `-` means descending.
 
-    `fields` are those that the answer shows, None meaning all: large ones that it does not show
-    are not loaded, and are None in the rows. `caller` stands for whom expensive reads are counted.
-    `room` waits for the memory of a page that may be large, just before it is read.
+    `fields` are the fields of the response, or None for all. Other large columns are not loaded
+    and are None in the rows. `caller` is the key by which expensive reads are limited.
+    `acquire_place` is awaited before a page that may be large is read, to limit memory.
     """
 
     cursor_key: bytes
@@ -151,12 +152,12 @@ class ListQuery:
     filters: Mapping[str, Any] = field(default_factory=dict)
     fields: Collection[str] | None = None
     caller: Hashable = None
-    room: Callable[[], Awaitable[object]] | None = None
+    acquire_place: Callable[[], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True)
 class RowPage:
-    """Rows, fewer than asked for where they are the last, or more would be too many bytes."""
+    """The rows of a page: fewer than `limit` at the end, or if more had too many bytes."""
 
     rows: list[Row]
     next_cursor: str | None
@@ -166,9 +167,10 @@ class RowPage:
 async def fetch_page(
     reader: QueryRunner, spec: ListSpec, query: ListQuery, **scopes: Any
 ) -> RowPage:
-    """The asked page. `InvalidCursorError` for a cursor of another list, sort, filter or scope.
+    """Return the requested page.
 
-    `TooManyReadsError` if it is expensive and its caller asks for too many such at once.
+    Raise `InvalidCursorError` for a cursor of another list, sort, filter or scope, and
+    `TooManyReadsError` if the caller has too many expensive reads at once.
     """
     values = {**query.filters, **scopes}
     if query.q is not None and spec.search:
@@ -196,15 +198,15 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
         values |= {bind_name(i): key for i, key in enumerate(keys) if key is not None}
         values |= zip(edges, kept, strict=True)
     elif edges:
-        found = await run(_edges(spec, names), **values)
-        if not found:
+        edge_rows = await run(_edges(spec, names), **values)
+        if not edge_rows:
             return RowPage([], None, total)
-        values |= found[0]
+        values |= edge_rows[0]
     shown = tuple(n for n in spec.large if query.fields is None or n in query.fields)
     bounded = page_bytes.may_exceed({name: spec.large[name] for name in shown}, query.limit)
     shape = _compiled_page(spec, names, sort, nulls, shown, bounded=bounded)
-    if bounded and query.room:
-        await query.room()
+    if bounded and query.acquire_place:
+        await query.acquire_place()
     rows = await run(shape.query, page_limit=query.limit + 1, page_offset=query.offset, **values)
     more = bounded and page_bytes.cut(rows, shown)
     if len(rows) > query.limit:
@@ -222,7 +224,7 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
 
 @dataclass(frozen=True)
 class _CompiledPage:
-    """A compiled page statement, and where its sort keys are found in a row."""
+    """The statement of a page, and the names of its sort keys in a row."""
 
     query: Query
     columns: tuple[str, ...]
@@ -275,9 +277,10 @@ def _compiled_page(
     *,
     bounded: bool,
 ) -> _CompiledPage:
-    """`nulls` tells which keys of the cursor are NULL; None for the first page.
+    """Return the statement of a page.
 
-    `shown` are the large columns to load, in a page that is `bounded` in bytes or not.
+    `nulls` marks the keys of the cursor that are NULL; it is None for the first page. `shown` are
+    the large columns to load. `bounded` limits the bytes of the page.
     """
     statement = _filtered(spec, names)
     if _is_ranked(sort):
@@ -310,7 +313,7 @@ def _compiled_page(
 
 def _terms(spec: ListSpec, sort: tuple[str, ...]) -> list[Term]:
     terms = [_term(spec, part) for part in sort]
-    # The tie-break runs the way of the last field, so that one index can serve both.
+    # The key has the direction of the last field, so that one index can serve both.
     return [*terms, (cast("ColumnElement[Any]", spec.key), terms[-1][1])]
 
 

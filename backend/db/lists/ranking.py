@@ -1,8 +1,8 @@
-"""Best matches first, of a bounded number of matches.
+"""Ranking of a bounded number of matches, best matches first.
 
-A rank is computed from all that a row holds, so only the newest `RANKED_ROWS` matches are ranked;
-older ones follow, the newest of them first. Which rows are ranked is settled by the first page and
-kept in its cursors: what is written meanwhile moves no row into or out of them.
+Computing a rank reads the whole row, so only the newest `RANKED_ROWS` matches are ranked; older
+ones follow, newest first. The first page determines which rows are ranked, and cursors contain the
+first and the last of them, so that concurrent writes do not change the set.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from sqlalchemy import (
 )
 
 RANKED_ROWS = 1000
-# Ranks themselves are not negative.
+# Less than any rank.
 _UNRANKED = literal_column("-1.0", Double)
 Newest = Sequence[ColumnElement[Any]]  # Sort keys, all descending: the newest first.
 
 
 def edge_names(newest: Newest) -> list[str]:
-    """The parameters that hold the first and the last row that are ranked."""
+    """Return the names of the parameters for the first and the last ranked row."""
     return _names("newest", newest) + _names("oldest", newest)
 
 
 def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[Any, ...]]:
-    """One row of `edge_names`; none where nothing matches."""
+    """Return a statement for one row with `edge_names`, or no row if nothing matches."""
     keys = [key.label(f"key_{position}") for position, key in enumerate(newest)]
     recent = (
         matches.with_only_columns(*keys, maintain_column_froms=True)
@@ -46,12 +46,12 @@ def edges(matches: Select[*tuple[Any, ...]], newest: Newest) -> Select[*tuple[An
 
 
 def bounded_rank(rank: ColumnElement[float], newest: Newest) -> ColumnElement[float]:
-    """The rank of a row between the edges; less than any rank for an older one."""
+    """Return the rank of a row, which is -1 for rows older than the ranked ones."""
     return case((tuple_(*newest) >= _edge("oldest", newest), rank), else_=_UNRANKED)
 
 
 def no_newer(newest: Newest) -> ColumnElement[bool]:
-    """The condition that a row is not newer than those that are ranked."""
+    """Return the condition that a row is not newer than the ranked ones."""
     no_newer: ColumnElement[bool] = tuple_(*newest) <= _edge("newest", newest)
     return no_newer
 

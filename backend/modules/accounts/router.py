@@ -42,7 +42,7 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
     },
 )
 async def register(context: CurrentContext, new: Registration) -> UserOut | Response:
-    """Make an account. It is mailed a link to verify its address; nobody is signed in."""
+    """Create an account, which is mailed a link to verify its address. Nobody is signed in."""
     user = await service.register(context, new)
     return user or JSONResponse(REGISTERED.model_dump(), 202)
 
@@ -54,7 +54,7 @@ async def register(context: CurrentContext, new: Registration) -> UserOut | Resp
     responses=error_responses(RateLimitedError),
 )
 async def forgot_password(context: CurrentContext, request: LinkRequest) -> Accepted:
-    """Have a link mailed that sets a new password. The answer is the same for every address."""
+    """Mail a link that sets a new password. The answer is the same for every address."""
     await service.request_link(context, "reset", request.email)
     return LINK_REQUESTED
 

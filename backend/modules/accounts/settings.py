@@ -69,7 +69,7 @@ class AccountSettings(SettingsBase):
         "server and no log, unlike a path or a query.",
     )
     link_invitation: LinkPattern = Field(
-        SET_PASSWORD, description="Link to the page on which somebody invited sets a password."
+        SET_PASSWORD, description="Link to the page on which an invited user sets a password."
     )
     link_verify_email: LinkPattern = Field(
         VERIFY, description="Link to the page that confirms the address of an account."

@@ -7,7 +7,7 @@ BEARER = {"WWW-Authenticate": "Bearer"}
 class InvalidCredentialsError(AppError):
     status = 401
     code = "INVALID_CREDENTIALS"
-    detail = "E-mail address or password is not right."
+    detail = "The e-mail address or the password is wrong."
 
     def __init__(self) -> None:
         super().__init__(headers=BEARER)
@@ -16,7 +16,7 @@ class InvalidCredentialsError(AppError):
 class RefreshTokenInvalidError(AppError):
     status = 401
     code = "REFRESH_TOKEN_INVALID"
-    detail = "The refresh token is not good, or its session is over. Sign in again."
+    detail = "The refresh token is not valid, or its session has ended. Sign in again."
 
     def __init__(self) -> None:
         super().__init__(headers=BEARER)

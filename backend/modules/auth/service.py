@@ -128,7 +128,7 @@ async def _open_session(
     now = (await session.exec(select(func.clock_timestamp()))).one()
     token = first_token(uuid7())
     lasts = min(settings.session_idle_ttl, settings.session_absolute_ttl)
-    made = UserSession(
+    opened = UserSession(
         id=token.session_id,
         user_id=user_id,
         created_at=now,
@@ -143,9 +143,9 @@ async def _open_session(
         wrote_at=now,
     )
     await _end_surplus_sessions(session, user_id, settings.max_sessions_per_user - 1)
-    session.add(made)
+    session.add(opened)
     await session.flush()
-    return issue_tokens(context, user_id, token, now=now, expires_at=made.expires_at)
+    return issue_tokens(context, user_id, token, now=now, expires_at=opened.expires_at)
 
 
 async def _end_surplus_sessions(session: AsyncSession, user_id: UUID, kept: int) -> None:

@@ -12,8 +12,8 @@ class AuthSettings(SettingsBase):
         1800,
         ge=1,
         le=DAY,
-        description=f"Seconds an access token is good for; {SHORTEST_SAFE_TTL} at least in staging "
-        "and production.",
+        description=f"Seconds an access token is valid for; {SHORTEST_SAFE_TTL} at least in "
+        "staging and production.",
     )
     session_idle_ttl: int = Field(
         30 * DAY, ge=60, description="Seconds a session lasts without being refreshed."

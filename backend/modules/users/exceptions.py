@@ -52,7 +52,7 @@ class PasswordRefusedError(InvalidInputError):
 class CurrentPasswordWrongError(AppError):
     status = 422
     code = "CURRENT_PASSWORD_WRONG"
-    detail = "The current password is not right."
+    detail = "The current password is wrong."
 
 
 class WrongPasswordError(Exception):

@@ -272,15 +272,15 @@ def _validated(
             refused[number] = [values]
             continue
         try:
-            made = ImportedUser.model_validate(_without_empty(values))
+            user = ImportedUser.model_validate(_without_empty(values))
         except ValidationError as error:
             refused[number] = _reasons(error)
             continue
-        stored = made.password_hash
-        if stored is not None and hasher.unusable_scheme(stored):
+        password_hash = user.password_hash
+        if password_hash is not None and hasher.unusable_scheme(password_hash):
             refused[number] = [_NO_HASH]
             continue
-        users[number] = NewUser(**{**dict(made), "roles": sorted(set(made.roles))})
+        users[number] = NewUser(**{**dict(user), "roles": sorted(set(user.roles))})
     return users, refused
 
 

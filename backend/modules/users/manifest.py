@@ -14,7 +14,7 @@ module = Module(
             "Accounts of other people.",
             {
                 "read": "See accounts.",
-                "write": "Make and change accounts.",
+                "write": "Create and change accounts.",
                 "delete": "Delete accounts.",
                 "admin": "Give and take roles, change addresses, and end sessions.",
             },

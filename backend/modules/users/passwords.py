@@ -72,8 +72,8 @@ class PasswordHasher:
     async def hash(self, password: str, lane: Lane = "sign-in") -> str:
         key = self.keys[0]
         digest, salt = _digest(key, password), bcrypt.gensalt(self.cost)
-        made = await self.threads.run(lambda: bcrypt.hashpw(digest, salt), lane)
-        return key_id(key) + made.decode()
+        hashed = await self.threads.run(lambda: bcrypt.hashpw(digest, salt), lane)
+        return key_id(key) + hashed.decode()
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Return whether the password matches; without a usable hash, False after the same work."""
