@@ -46,6 +46,8 @@ def _under_load(
             time.sleep(seconds)
             cause()
             time.sleep(seconds)
+        # The instance works again, on the same connections.
+        sign_in(instance.url)
         return report, compare_writes(survivor.url(), report)
 
 

@@ -30,8 +30,6 @@ def test_a_failover_loses_no_write_of_a_synchronous_primary(tmp_path: Path) -> N
     report, writes = failover(tmp_path, rate=30, seconds=4, synchronous=True)
     assert report.requests > 100
     assert (writes.lost, writes.doubled) == (0, 0)
-    # The last seconds are without failures: the connections have found the new primary.
-    assert max(report.failed_at, default=0) < 7, report.failures
 
 
 def test_no_request_fails_while_the_replica_is_away(tmp_path: Path) -> None:
