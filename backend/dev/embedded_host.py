@@ -199,7 +199,7 @@ def recorded_pid(data: Path) -> int | None:
 
 
 def serves(pid: int, data: Path) -> bool:
-    """Whether a process is the running server of a data folder; a zombie has no command line."""
+    """Return whether a process is the running server of a data folder, and not a zombie."""
     name = os.fsencode(data)
     if Path("/proc/self/cmdline").exists():
         try:
@@ -208,12 +208,12 @@ def serves(pid: int, data: Path) -> bool:
             return False
         return program.endswith(b"postgres") and name in arguments
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
-    answer = subprocess.run(command, capture_output=True, check=False).stdout
-    return b"postgres -D " + name + b" " in answer
+    output = subprocess.run(command, capture_output=True, check=False).stdout
+    return b"postgres -D " + name + b" " in output
 
 
 def exists(pid: int) -> bool:
-    """Whether a process exists, including zombies and processes of other users."""
+    """Return whether a process exists, including zombies and processes of other users."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -97,12 +97,12 @@ def _concerns_code(_: Change, path: str) -> bool:
 
 
 def _times() -> dict[Path, int]:
-    found = ((file, _time(file)) for file in PACKAGE.rglob("*.py"))
-    return {file: changed for file, changed in found if changed is not None}
+    times = ((file, _time(file)) for file in PACKAGE.rglob("*.py"))
+    return {file: changed for file, changed in times if changed is not None}
 
 
 def _time(file: Path) -> int | None:
-    """When the file changed, in nanoseconds; None if there is none: editors replace files."""
+    """Return the time of the last change in ns, or None for a file that an editor is replacing."""
     try:
         return file.stat().st_mtime_ns
     except FileNotFoundError:

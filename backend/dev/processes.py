@@ -67,8 +67,8 @@ class Child:
         """Stop the running process and start a new one."""
         self.stop()
         self._ready, self._report = False, b""
-        self._lifeline, theirs = socket.socketpair()
-        passed = [theirs.fileno(), *(each.fileno() for each in self._sockets)]
+        self._lifeline, child_end = socket.socketpair()
+        passed = [child_end.fileno(), *(each.fileno() for each in self._sockets)]
         command = [sys.executable, "-m", self._module, *map(str, passed)]
         # A signal during the start would leave a process without an owner. The child inherits the
         # mask and removes it once it handles the signals.
@@ -77,7 +77,7 @@ class Child:
             # Without a session of its own, because breakpoint() needs the terminal.
             self._process = subprocess.Popen(command, env=self._environment, pass_fds=passed)
         finally:
-            theirs.close()
+            child_end.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:

@@ -20,7 +20,7 @@ class Bounds:
     new_rate        bytes credited to each client as if read in one second before the response, so
                     that a new client does not rank as the slowest
     unsent_bytes    bytes of a response that the kernel buffers as unsent, where it has such a limit
-    linger_seconds  time for a refused client to read the response; nothing more is read from it
+    linger_seconds  time for a refused client to read the response; what it sends is discarded
     stop_seconds    time for a request that is arriving when the server stops
     connections     open connections; above, those that have waited longest for their client are
                     closed

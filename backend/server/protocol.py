@@ -217,7 +217,7 @@ class Protocol(SlowReaderProtocol):
             self._set_timer(self._due)
 
     def _client_is_awaited(self) -> bool:
-        """Whether the server waits for the client, and not the client for the application."""
+        """Return whether the server waits for the client, not the client for the application."""
         if self._in_body:
             return not self.flow.read_paused and not self.cycle.waiting_for_100_continue
         cycle: RequestResponseCycle | None = self.cycle

@@ -13,29 +13,29 @@ from backend.server.bounds import Bounds
 
 log = structlog.get_logger("requests")
 # The number of checks of a client within the time in which it must read something.
-LOOKS = 6
-# Added to our own timeout, which is logged.
+CHECKS = 6
+# Added to `write_seconds`, so that this protocol's own timeout comes first and is logged.
 KERNEL_SECONDS = 5
 # Close immediately and discard unsent bytes.
 _RESET = struct.pack("ii", 1, 0)
 
 
 class SlowReaderProtocol(HttpToolsProtocol):
-    """Gives up connections whose client does not read. No timer runs for those that do.
+    """A protocol that closes connections whose client does not read. Other clients need no timer.
 
-    uvicorn hands an answer to the transport as a whole, whether or not the client reads it.
+    uvicorn writes a whole response to the transport, whether or not the client reads it.
     """
 
     def __init__(self, *arguments: Any, bounds: Bounds, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.bounds = bounds
         self.given_up = False
-        # The bytes that the client has not read, and when they were last seen to become fewer.
+        # The bytes that the client has not read, and when they last decreased.
         self.unread_bytes = 0
         self._read_at = 0.0
-        # The bytes that the client had not read at first, and since when.
-        self._asked_bytes = 0
-        self._asked_at = 0.0
+        # The bytes that the client had not read when writing was paused, and that time.
+        self._paused_bytes = 0
+        self._paused_at = 0.0
         self._reader_timer: asyncio.TimerHandle | None = None
         # A request that waits until the client reads the response before it.
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
@@ -47,18 +47,18 @@ class SlowReaderProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._held = None
-        self._stop_looking()
+        self._stop_checking()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.unread_bytes = self._asked_bytes = self.transport.get_write_buffer_size()
-        self._read_at = self._asked_at = self.loop.time()
-        self._look_later()
+        self.unread_bytes = self._paused_bytes = self.transport.get_write_buffer_size()
+        self._read_at = self._paused_at = self.loop.time()
+        self._check_later()
         self._make_space()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_looking()
+        self._stop_checking()
         if self._held is not None and not self.transport.is_closing():
             (cycle, app), self._held = self._held, None
             super()._start_asgi_task(cycle, app)
@@ -71,8 +71,7 @@ class SlowReaderProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def stalled_since(self) -> float:
-        """When the client was last seen to have read, by the loop's clock; to be called while
-        writing is paused."""
+        """Return the loop's time of the last known read; call it while writing is paused."""
         size = self.transport.get_write_buffer_size()
         if size < self.unread_bytes:
             self._read_at = self.loop.time()
@@ -80,14 +79,14 @@ class SlowReaderProtocol(HttpToolsProtocol):
         return self._read_at
 
     def _progress(self) -> tuple[int, float]:
-        """The bytes that the client has read of what waits for it, and the seconds that it had."""
+        """Return the bytes read since writing was paused, and the seconds since."""
         self.stalled_since()
-        # What is written while writing is paused has not been read either.
-        self._asked_bytes = max(self._asked_bytes, self.unread_bytes)
-        return self._asked_bytes - self.unread_bytes, self.loop.time() - self._asked_at
+        # Bytes written while writing is paused are unread as well.
+        self._paused_bytes = max(self._paused_bytes, self.unread_bytes)
+        return self._paused_bytes - self.unread_bytes, self.loop.time() - self._paused_at
 
     def speed(self) -> float:
-        """The bytes that the client reads in a second; to be called while writing is paused.
+        """Return the bytes that the client reads per second; call it while writing is paused.
 
         A second at `new_rate` is added, so that a new client is not the slowest.
         """
@@ -95,30 +94,30 @@ class SlowReaderProtocol(HttpToolsProtocol):
         return (read + self.bounds.new_rate) / (seconds + 1)
 
     def _seconds_left(self) -> float:
-        """The seconds in which the client must read something; 0 if it is too slow on the whole."""
+        """Return the seconds in which the client must read a byte; 0 if its average is too slow."""
         read, seconds = self._progress()
         if (seconds - self.bounds.slow_seconds) * self.bounds.slow_rate > read:
             return 0
         return self._read_at + self.bounds.write_seconds - self.loop.time()
 
-    def _look_later(self) -> None:
-        self._stop_looking()
-        seconds = min(self._seconds_left(), self.bounds.write_seconds / LOOKS)
+    def _check_later(self) -> None:
+        self._stop_checking()
+        seconds = min(self._seconds_left(), self.bounds.write_seconds / CHECKS)
         self._reader_timer = self.loop.call_later(seconds, self._check_reader)
 
-    def _stop_looking(self) -> None:
+    def _stop_checking(self) -> None:
         if self._reader_timer is not None:
             self._reader_timer.cancel()
         self._reader_timer = None
 
     def _check_reader(self) -> None:
         if self._seconds_left() > 0.001:
-            self._look_later()
+            self._check_later()
         else:
             self.give_up()
 
     def _make_space(self) -> None:
-        """Give up the slowest readers while all hold too much together.
+        """Close the connections of the slowest readers while there are too many unread bytes.
 
         The time of the last read does not identify them: a few bytes now and then keep it recent.
         """
@@ -140,9 +139,9 @@ class SlowReaderProtocol(HttpToolsProtocol):
 
     def give_up(self) -> None:
         self.given_up = True
-        self._stop_looking()
+        self._stop_checking()
         log.info("answer_not_read", unread_bytes=self.unread_bytes)
-        # Otherwise the kernel keeps sending what it holds, and the client learns of no end.
+        # Otherwise the kernel keeps sending its buffer, and the client does not get a reset.
         opened = self.transport.get_extra_info("socket")
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()

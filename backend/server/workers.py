@@ -60,15 +60,15 @@ class WorkerServer(Server):
 
 
 class Worker:
-    """One process, as its parent sees it."""
+    """A worker process and its pipe, for the parent."""
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
-        self.pipe, theirs = get_context("spawn").Pipe()
+        self.pipe, worker_end = get_context("spawn").Pipe()
         self.process = get_context("spawn").Process(
-            target=_run_worker, args=(config, sockets, theirs), daemon=False
+            target=_run_worker, args=(config, sockets, worker_end), daemon=False
         )
         self.process.start()
-        theirs.close()
+        worker_end.close()
         self.is_ready = False
         self.heard_at = time.monotonic()
 

@@ -54,9 +54,9 @@ def backoff_delay(attempt: int, first: float) -> float:
 
 
 def is_last(job: Job, attempt: int, error: BaseException | None = None) -> bool:
-    """Whether a job is dead after this attempt failed with `error`.
+    """Return whether a job is dead after this attempt failed with `error`.
 
-    None stands for the end of the worker. A job gets more attempts after that and after outages,
+    `error` is None if the worker ended. A job gets more attempts after that and after outages,
     but not without limit, because it may be their cause.
     """
     if error is None or is_unavailable(error):

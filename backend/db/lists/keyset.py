@@ -1,4 +1,4 @@
-"""The condition that a page of a sorted list begins behind a given row."""
+"""Conditions for the rows of a sorted list behind a given row."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,8 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import Grouping, Label, TypeCoerce
 from sqlalchemy.sql.functions import FunctionElement
 
-Term = tuple[ColumnElement[Any], bool]  # and whether it descends
-# NULL only if an argument is.
+Term = tuple[ColumnElement[Any], bool]  # The flag means descending.
+# Functions whose result is NULL only if an argument is.
 _STRICT = ("char_length", "length", "lower", "upper")
 
 
@@ -32,10 +32,10 @@ def bind_name(position: int) -> str:
 def behind(
     terms: Sequence[Term], nulls: Sequence[bool], nullable: Sequence[bool]
 ) -> ColumnElement[bool]:
-    """Rows that sort behind the row whose keys are bound to `bind_name(0)` and so on.
+    """Return the condition for rows behind the row with the keys `bind_name(0)` and so on.
 
-    nulls     which of those keys are NULL; they are not bound
-    nullable  which of the terms can be NULL
+    `nulls` marks the keys that are NULL, which have no bind parameter. `nullable` marks the terms
+    that can be NULL.
     """
     binds = [
         bindparam(bind_name(position), type_=expression.type)
@@ -46,7 +46,7 @@ def behind(
     # A row comparison that reaches a NULL is not true. In descending order that is correct,
     # because NULLs sort first; in ascending order it would lose rows.
     if not any(nulls) and (directions == {True} or (directions == {False} and not any(nullable))):
-        # One row comparison, which an index on the same columns answers directly.
+        # One row comparison, which a single index scan can evaluate.
         row, bound = tuple_(*expressions), tuple_(*binds)
         return row < bound if terms[0][1] else row > bound
     same = [
@@ -64,7 +64,7 @@ def behind(
 def _key_behind(
     term: Term, bound: BindParameter[Any], null: bool, nullable: bool
 ) -> ColumnElement[bool]:
-    """Whether one key sorts behind that of the cursor, NULL being larger than every value."""
+    """Return the condition that a key sorts behind that of the cursor; NULL is the largest."""
     expression, down = term
     if null:
         return expression.is_not(None) if down else false()
@@ -74,7 +74,7 @@ def _key_behind(
 
 
 def is_nullable(expression: ColumnElement[Any], statement: Select[*tuple[Any, ...]]) -> bool:
-    """False only for what cannot be NULL: columns that are NOT NULL, and a few forms of those."""
+    """Return False only for NOT NULL columns, and for simple expressions of them."""
     absent = {table for source in statement.get_final_froms() for table in _may_be_absent(source)}
 
     def look(part: Any) -> bool:
@@ -93,11 +93,11 @@ def is_nullable(expression: ColumnElement[Any], statement: Select[*tuple[Any, ..
                 return any(look(argument) for argument in part.clauses)
         return True
 
-    return look(expression.expression)  # what stands behind an attribute of a model
+    return look(expression.expression)  # the column of a model's attribute
 
 
 def _may_be_absent(source: FromClause) -> Iterator[FromClause]:
-    """The tables of outer joins, whose columns are NULL where no row was found."""
+    """Yield the tables of outer joins whose columns are NULL for rows without a match."""
     if isinstance(source, Join):
         if source.isouter or source.full:
             yield from _tables(source.right)

@@ -32,8 +32,7 @@ async def link_mail(context: Context, session: AsyncSession, token_id: UUID) -> 
     """Return the mail with this token's link, or the notice that replaces it; None to send no mail.
 
     A sent mail counts towards the limit of its account or mailbox and ends the older link, in the
-    same transaction; a job that runs twice counts once. No mail means that nothing is counted and
-    the token is discarded.
+    same transaction; a job that runs twice counts once. Without a mail, nothing is counted.
     """
     token = await session.get(MailedToken, token_id)
     if token is None or not tokens.is_live(token):

@@ -19,7 +19,7 @@ from backend.core.context import Context
 from backend.modules.audit.models import AuditEvent
 
 DIGEST_BYTES = 32
-# Stands for an event that was gone before it was sealed.
+# The digest of an event that was deleted before it was sealed.
 NOTHING = bytes(DIGEST_BYTES)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = (
@@ -41,7 +41,7 @@ _EVENTS = select(
 
 
 async def digests_of(session: AsyncSession, ids: Iterable[UUID]) -> dict[str, bytes]:
-    """The digest of each of these events that exists, by its id."""
+    """Return the digests of these events by id, without those that do not exist."""
     connection = await session.connection()
     rows = await connection.execute(_EVENTS, {"ids": list(ids)})
     return {row[0]: _digest("trellis audit event 1", *row) for row in rows}
@@ -55,7 +55,7 @@ def seal_digest(
     event_ids: Sequence[str],
     event_digests: bytes,
 ) -> bytes:
-    """`sealed_at` as `epoch()` writes it."""
+    """Return the digest of a seal. `sealed_at` is a result of `epoch()`."""
     head = ("trellis audit seal 1", str(number), sealed_at, str(first_kept), previous)
     return _digest(*head, event_digests, *event_ids)
 

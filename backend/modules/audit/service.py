@@ -150,7 +150,7 @@ def changes_of(
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it."""
+    """Return the value in a form for JSON."""
     match value:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

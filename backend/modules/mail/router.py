@@ -57,21 +57,21 @@ def prefers_html(accept: str) -> bool:
 
 def _quality(accept: str, media_type: str) -> float:
     ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
-    found: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for part in accept.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
-        found[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0
-    # The closest range counts, also where it says less.
-    return next((found[name] for name in ranges if name in found), 0)
+        qualities[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0
+    # The most specific range determines the quality, even if another one has a higher one.
+    return next((qualities[name] for name in ranges if name in qualities), 0)
 
 
 @cache
 def _page() -> tuple[str, str]:
-    """The page and what it may do: its own script and nothing else.
+    """Return the page and its Content-Security-Policy, which allows its own script only.
 
-    Mails are shown in a frame inside of it, and under the same rules: they bring styles and
-    pictures, and no script of theirs runs.
+    Mails are shown in a frame inside the page, under the same policy: their styles and pictures
+    are loaded, and their scripts do not run.
     """
     page = PAGE.read_text("utf-8")
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)

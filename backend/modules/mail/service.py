@@ -48,18 +48,18 @@ async def deliver(context: Context, by: System, message: Message) -> None:
 def render(
     templates: Path, name: str, *, to: str, id: str, product: str, values: Mapping[str, Any]
 ) -> Message:
-    """The message of two templates in the folder `templates` of the module that sends it.
+    """Return the message of two templates in the folder `templates` of the sending module.
 
-    `<name>.txt` extends `layout.txt` and fills its blocks `subject` and `body`; `<name>.html`
-    extends `layout.html` and fills `body`, and knows `subject`. In HTML every value is escaped.
-    A name that `values` lacks is an error. `id` is that of `Message`. `product` is what the product
-    is called: the subject begins with it, and templates know it.
+    `<name>.txt` extends `layout.txt` and defines its blocks `subject` and `body`; `<name>.html`
+    extends `layout.html`, defines `body` and can use `subject`. In HTML every value is escaped. A
+    name that `values` lacks is an error. `id` is that of `Message`. `product` is the name of the
+    product, which begins the subject and which templates can use.
     """
     values = {**values, "product": product}
     environment = _environment(templates)
     plain = environment.get_template(f"{name}.txt")
     subject = "".join(plain.blocks["subject"](plain.new_context(values)))
-    # A value may hold line breaks, which have no business in a header.
+    # Values may contain line breaks, which a header must not.
     subject = f"{product}: {' '.join(subject.split())}"
     html = environment.get_template(f"{name}.html").render(values, subject=subject)
     return Message(
@@ -72,7 +72,7 @@ def render(
 
 
 async def read_mailbox(reader: QueryRunner, to: str | None) -> MailboxOut:
-    """The newest mails; only those to one address if `to` is given."""
+    """Return the newest mails, or those to the address `to`."""
     rows = await (reader.all(NEWEST) if to is None else reader.all(NEWEST_TO, to=to))
     return MailboxOut(
         data=[
