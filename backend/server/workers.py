@@ -70,17 +70,17 @@ class Worker:
         self.process.start()
         worker_end.close()
         self.is_ready = False
-        self.heard_at = time.monotonic()
+        self.last_message_at = time.monotonic()
 
     def read(self) -> None:
         """Take the messages that have arrived."""
         with suppress(EOFError, OSError):
             while self.pipe.poll():
                 self.is_ready = self.pipe.recv_bytes() == READY or self.is_ready
-                self.heard_at = time.monotonic()
+                self.last_message_at = time.monotonic()
 
     def is_silent(self) -> bool:
-        return time.monotonic() - self.heard_at > SILENCE_SECONDS
+        return time.monotonic() - self.last_message_at > SILENCE_SECONDS
 
     def signal(self, number: int) -> None:
         if self.process.exitcode is None and self.process.pid is not None:

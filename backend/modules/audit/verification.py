@@ -1,4 +1,4 @@
-"""Goes over the whole chain and says what is not as it was sealed."""
+"""Verification of the whole chain: finds events and seals that differ from what was sealed."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 SEALS_AT_ONCE = 20
 MAX_FINDINGS = 20
 
-# As texts, so that not even an impossible value keeps the rest from being looked at.
+# Values are read as texts, so that an invalid one does not end the verification.
 _SEALS = text(
     """
     SELECT number, CAST(extract(epoch FROM sealed_at) AS text) AS sealed_at, first_kept,
@@ -50,7 +50,8 @@ _GONE = text(
     WHERE NOT EXISTS (SELECT FROM audit_events WHERE id = event_id) LIMIT :size
     """
 )
-# `record` leaves the id of an event where the sealer finds it, in one statement with the event.
+# `record` inserts an event and its id in `audit_waiting` with one statement, so an event without
+# either a waiting id or a seal was inserted by another program.
 _INTRUDERS = text(
     """
     SELECT id FROM audit_events
@@ -64,9 +65,9 @@ _INTRUDERS = text(
 
 @dataclass
 class VerificationResult:
-    """`findings` are what is wrong, a sentence each, and `notes` what is worth knowing.
+    """Problems as sentences (`findings`), and remarks about valid seals (`notes`).
 
-    `waiting` events have no seal yet, `overdue` of them for more than a minute.
+    `waiting` is the number of events without a seal, `overdue` of those older than a minute.
     """
 
     events: int = 0
@@ -139,7 +140,7 @@ class _Chain:
         key = self.keys.get(seal.key_id)
         if key is None:
             if not follows:
-                self.give_up()
+                self.report_unknown()
             self.unknown = self.unknown or (seal.number, seal.key_id)
         elif not is_signed(seal.digest, seal.signature, key):
             self.result.findings.append(f"The signature of seal {seal.number} is wrong.")
@@ -147,14 +148,13 @@ class _Chain:
             first, key_id = self.unknown
             self.result.notes.append(
                 f"{_seals(first, seal.number - 1)} signed with a key that is not known any more "
-                f"({key_id}); seal {seal.number}, which is signed with one that is, vouches for "
-                "them."
+                f"({key_id}); seal {seal.number}, which is signed with a known key, confirms them."
             )
             self.unknown = None
         else:
-            self.give_up()
+            self.report_unknown()
 
-    def give_up(self) -> None:
+    def report_unknown(self) -> None:
         """Report the current run of seals with an unknown key, as no known key continues it."""
         if self.unknown and self.last:
             first, key_id = self.unknown
@@ -198,7 +198,7 @@ async def examine(
         progress(result.seals, extent.seals)
         if result.is_full:
             return result
-    chain.give_up()
+    chain.report_unknown()
     await _examine_rest(session, result)
     return result
 
