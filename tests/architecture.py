@@ -40,7 +40,7 @@ JSON_SCHEMA_KEYWORDS = {'"items"'}
 DESCRIBES_JSON = {"backend.core.http.openapi", "backend.core.http.json_schemas"}
 FILES = {
     *("__init__", "manifest", "router", "service", "schemas", "models", "exceptions"),
-    *("dependencies", "settings", "jobs", "events", "queries", "startup", "subscribers"),
+    *("dependencies", "settings", "jobs", "events", "queries", "startup", "subscribers", "seed"),
 }
 MAX_PRIVATE_FILES = 7
 PUBLIC = {"service", "schemas", "exceptions", "events"}

@@ -204,6 +204,17 @@ def restore(
     raise typer.Exit(run(file, force=force))
 
 
+@db.command()
+def seed() -> None:
+    """Fill a development database with plausible data, the same each time.
+
+    Creates users, items and articles. All accounts have the password that it prints.
+    """
+    from backend.cli.seed import run
+
+    run()
+
+
 @users.callback()
 def about_users() -> None:
     """Create and import accounts."""

@@ -1,11 +1,13 @@
 """The manifest: the declaration of a module."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from fastapi import APIRouter
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import (
     Authenticator,
@@ -17,7 +19,10 @@ from backend.core.context import (
 from backend.core.events import Subscriber
 from backend.core.features import Feature
 from backend.core.jobs import Job
+from backend.core.principal import Principal
 from backend.core.settings import SettingsBase
+
+Seed = Callable[[Context, AsyncSession, Random, Sequence[Principal]], Awaitable[int]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Module:
     on_refusal    called for every `PermissionDeniedError`, before the response; at most one
                   module sets it
     subscribers   handlers of events that modules in `depends_on` publish; see `core.events`
+    seed          creates example rows for development, owned by these users, from these random
+                  numbers; returns how many
     """
 
     name: str = ""
@@ -77,3 +84,4 @@ class Module:
     jobs: tuple[Job, ...] = ()
     on_refusal: RefusalObserver | None = None
     subscribers: tuple[Subscriber, ...] = ()
+    seed: Seed | None = None

@@ -1,11 +1,13 @@
 from backend.core.features import Feature
 from backend.core.module import Module
 from backend.modules.articles.router import router
+from backend.modules.articles.seed import seed
 
 _OWN = ("read", "write", "publish", "delete")
 
 module = Module(
     router=router,
+    seed=seed,
     depends_on=("audit", "storage", "users"),
     features=(
         Feature(

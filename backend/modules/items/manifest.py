@@ -1,9 +1,11 @@
 from backend.core.features import Feature
 from backend.core.module import Module
 from backend.modules.items.router import router
+from backend.modules.items.seed import seed
 
 module = Module(
     router=router,
+    seed=seed,
     depends_on=("audit", "storage", "users"),
     features=(
         Feature(
