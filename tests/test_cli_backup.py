@@ -21,7 +21,7 @@ ITEM = (
 
 @pytest.fixture
 def url(own_database_url: str, tmp_path: Path) -> str:
-    succeeds_at(tmp_path, own_database_url, "users", "create-admin", "--email", "ada@example.com")
+    output_at(tmp_path, own_database_url, "users", "create-admin", "--email", "ada@example.com")
     with psycopg.connect(own_database_url) as connection:
         connection.execute(ITEM.format(count=100).encode())
     return own_database_url
@@ -34,7 +34,7 @@ def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield made
 
 
-def succeeds_at(folder: Path, url: str, *arguments: str) -> str:
+def output_at(folder: Path, url: str, *arguments: str) -> str:
     settings = {"DATABASE_URL": url, "FIRST_ADMIN_PASSWORD": "correct horse battery"}
     return output_of(*arguments, folder=folder, **settings)
 
@@ -74,7 +74,7 @@ def test_a_backup_of_a_busy_database_is_consistent(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        said = succeeds_at(tmp_path, url, "db", "backup", str(backup))
+        said = output_at(tmp_path, url, "db", "backup", str(backup))
     finally:
         stopping.set()
         writer.join()
@@ -85,18 +85,18 @@ def test_a_backup_of_a_busy_database_is_consistent(
     assert 100 <= manifest["rows"]["items"] < count(url)
     assert manifest["rows"]["users"] == 1
     assert "rate_limit_quotas" not in manifest["rows"]
-    said = succeeds_at(tmp_path, empty_url, "db", "restore", str(backup))
+    said = output_at(tmp_path, empty_url, "db", "restore", str(backup))
     assert "rows of" in said
     assert "unchanged" in said, "the audit record was verified"
     assert count(empty_url) == manifest["rows"]["items"]
-    succeeds_at(tmp_path, empty_url, "db", "check")
-    assert succeeds_at(tmp_path, empty_url, "db", "upgrade").endswith("as it was.\n")
+    output_at(tmp_path, empty_url, "db", "check")
+    assert output_at(tmp_path, empty_url, "db", "upgrade").endswith("as it was.\n")
 
 
 @pytest.mark.slow
 def test_a_database_with_contents_is_replaced_by_force_only(url: str, tmp_path: Path) -> None:
     backup = tmp_path / "trellis.backup"
-    succeeds_at(tmp_path, url, "db", "backup", str(backup))
+    output_at(tmp_path, url, "db", "backup", str(backup))
     assert "exists already" in refused_at(tmp_path, url, "db", "backup", str(backup))
     with psycopg.connect(url) as connection:
         connection.execute("DELETE FROM items")
@@ -104,15 +104,15 @@ def test_a_database_with_contents_is_replaced_by_force_only(url: str, tmp_path: 
     said = refused_at(tmp_path, url, "db", "restore", str(backup))
     assert said.endswith("replace its contents with --force. Nothing was changed.")
     assert count(url) == 0
-    succeeds_at(tmp_path, url, "db", "restore", "--force", str(backup))
+    output_at(tmp_path, url, "db", "restore", "--force", str(backup))
     assert count(url) == 100
-    succeeds_at(tmp_path, url, "db", "check")
+    output_at(tmp_path, url, "db", "check")
 
 
 @pytest.mark.slow
 def test_damage_is_found_before_anything_changes(url: str, tmp_path: Path) -> None:
     backup = tmp_path / "trellis.backup"
-    succeeds_at(tmp_path, url, "db", "backup", str(backup))
+    output_at(tmp_path, url, "db", "backup", str(backup))
     content = backup.read_bytes()
     for position in (len(content) // 2, 200):
         damaged = bytearray(content)
@@ -135,7 +135,7 @@ def test_damage_is_found_before_anything_changes(url: str, tmp_path: Path) -> No
 
 def test_a_failed_restore_leaves_the_former_contents(url: str, tmp_path: Path) -> None:
     backup = tmp_path / "trellis.backup"
-    succeeds_at(tmp_path, url, "db", "backup", str(backup))
+    output_at(tmp_path, url, "db", "backup", str(backup))
     with psycopg.connect(url) as connection:
         connection.execute(ITEM.format(count=5).encode())
     wrong = rewritten(backup, tmp_path / "wrong", rows={"items": 1})
@@ -157,6 +157,69 @@ def test_no_password_is_in_the_arguments(tmp_path: Path) -> None:
     assert "secret" not in target
     assert "sslmode=require" in target
     assert environment["PGPASSWORD"] == "secret"
+
+
+def test_a_key_with_a_password_is_refused() -> None:
+    from backend.cli.postgres_programs import connection
+    from backend.cli.terminal import CommandError
+
+    with pytest.raises(CommandError, match="use a key without password"):
+        connection("postgresql://h/db?sslpassword=secret")
+
+
+def test_a_full_disk_ends_the_backup(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_dump must not wait for ever for a pipe that nothing reads."""
+    from backend.cli import backup
+    from backend.cli.terminal import CommandError
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with psycopg.connect(url) as connection:
+        # More than a pipe holds.
+        connection.execute(
+            "UPDATE items SET description = (SELECT string_agg(md5(random()::text), '')"
+            " FROM generate_series(1, 200) WHERE items.id IS NOT NULL)"
+        )
+    monkeypatch.setattr("zipfile._ZipWriteFile.write", no_space)
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(CommandError, match="No space left on device"):
+        backup.run(tmp_path / "full.backup")
+    assert not list(tmp_path.glob("full*"))
+
+
+@pytest.mark.slow
+def test_extensions_stay_where_they_are(url: str, empty_url: str, tmp_path: Path) -> None:
+    backup = tmp_path / "trellis.backup"
+    for each in (url, empty_url):
+        with psycopg.connect(each) as connection:
+            available = "SELECT FROM pg_available_extensions WHERE name = 'vector'"
+            if connection.execute(available).rowcount == 0:
+                pytest.skip("this PostgreSQL has no extension to try")
+            connection.execute("CREATE EXTENSION vector")
+            connection.execute("CREATE TABLE points (at vector(3))")
+            connection.execute("DROP TABLE points")
+    output_at(tmp_path, url, "db", "backup", str(backup))
+    output_at(tmp_path, empty_url, "db", "restore", str(backup))
+    output_at(tmp_path, url, "db", "restore", "--force", str(backup))
+    for each in (url, empty_url):
+        assert count(each) == 100
+        with psycopg.connect(each) as connection:
+            row = connection.execute(
+                "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
+            ).fetchone()
+        assert row == ("public",)
+
+
+@pytest.mark.slow
+def test_a_database_in_use_is_not_replaced(url: str, tmp_path: Path) -> None:
+    backup = tmp_path / "trellis.backup"
+    output_at(tmp_path, url, "db", "backup", str(backup))
+    with psycopg.connect(url, application_name="trellis"):
+        said = refused_at(tmp_path, url, "db", "restore", "--force", str(backup))
+    assert said.startswith("Servers or workers use this database")
 
 
 def test_programs_that_are_too_old_are_refused() -> None:

@@ -34,7 +34,10 @@ CHUNK_BYTES = 1024 * 1024
 # Counts of rate limits are not logged by PostgreSQL, and are worthless after a restore.
 _TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-    " AND relkind IN ('r', 'p') AND relpersistence = 'p' AND NOT relispartition ORDER BY relname"
+    " AND relkind IN ('r', 'p') AND relpersistence = 'p' AND NOT relispartition"
+    # Tables of extensions belong to no dump.
+    " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')"
+    " ORDER BY relname"
 )
 
 
@@ -67,9 +70,12 @@ def run(path: Path) -> None:
     with reachable_database(core_settings()) as place:
         revision = require_migrated(place.url)
         try:
-            with _removed_on_failure(part):
-                manifest = _write(place.url, revision, part)
-                part.replace(path)
+            manifest = _write(place.url, revision, part)
+            part.replace(path)
+        except FileExistsError:
+            raise CommandError(
+                f"{part} exists: another backup writes it, or was killed. Remove it, if none runs."
+            ) from None
         except OSError as error:
             raise CommandError(
                 f"{path} cannot be written ({error.strerror}): check the folder and its free space."
@@ -96,13 +102,15 @@ def _write(url: str, revision: str, path: Path) -> Manifest:
         # Held until the dump ends: both see the same moment, and writers are not blocked.
         snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         snapshot.execute("SET LOCAL statement_timeout = 0")
+        snapshot.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         row = snapshot.execute("SELECT pg_export_snapshot()").fetchone()
         assert row is not None
         tables = [name for (name,) in snapshot.execute(_TABLES)]
         server = snapshot.info.server_version // 10_000
         # Readable by its owner only: it contains personal data.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with (
+            _removed_on_failure(path),
             os.fdopen(descriptor, "wb") as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
         ):
@@ -118,8 +126,9 @@ def _write(url: str, revision: str, path: Path) -> Manifest:
                 dump_sha256=digest,
             )
             archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
+            archive.close()
+            file.flush()
+            os.fsync(file.fileno())
     return manifest
 
 
@@ -136,7 +145,7 @@ def _dump(
     target, environment = connection(url)
     command: list[str | Path] = [
         *(program("pg_dump", server), "--format=custom", "--compress=6", "--verbose"),
-        *("--no-owner", "--no-privileges", "--no-unlogged-table-data"),
+        *("--no-owner", "--no-privileges", "--no-unlogged-table-data", "--no-password"),
         *(f"--snapshot={snapshot}", "--schema=public", f"--dbname={target}"),
     ]
     size, digest = 0, hashlib.sha256()
@@ -186,6 +195,10 @@ def progress(
         reader.start()
         try:
             yield messages
+        except BaseException:
+            # It may wait for the pipe that nothing reads or writes any more.
+            process.kill()
+            raise
         finally:
             process.wait()
             reader.join()

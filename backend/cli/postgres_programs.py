@@ -62,10 +62,19 @@ def connection(url: str) -> tuple[str, Mapping[str, str]]:
     Arguments of a process are visible to all users of the machine.
     """
     parts = dict(conninfo_to_dict(url))
+    if "sslpassword" in parts:
+        raise CommandError(
+            "The URL of the database has sslpassword, which pg_dump and pg_restore take from their "
+            "arguments only, where every user of the machine sees it: use a key without password."
+        )
     password = parts.pop("password", None)
+    secrets = {} if password is None else {"PGPASSWORD": str(password)}
+    # The variables of libpq count for the application as well.
     kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LD_LIBRARY_PATH") or name.startswith("PG")
     }
     # Messages are parsed, so they must not depend on the locale.
-    environment = {**kept, "LC_ALL": "C", **({"PGPASSWORD": str(password)} if password else {})}
+    environment = {**kept, "LC_ALL": "C", **secrets}
     return make_conninfo("", **parts), environment

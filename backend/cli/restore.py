@@ -1,7 +1,6 @@
 """`backend db restore`: loads a file of `backend db backup`, and verifies the result."""
 
 import hashlib
-import json
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
+from pydantic import TypeAdapter
 
 from backend.cli import audit
 from backend.cli.backup import CHUNK_BYTES, DUMP, FORMAT, MANIFEST, Manifest, bar, progress, reason
@@ -19,11 +19,13 @@ from backend.cli.schema import core_settings
 from backend.cli.terminal import CommandError, say
 from backend.db.schema.migrations import newest_revision, revisions
 
+MANIFESTS = TypeAdapter(Manifest)
 # The name of the former contents while they are replaced.
 _FORMER = "trellis_before_restore"
 _CONTENTS = (
     "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     " AND relkind IN ('r', 'p', 'v', 'm', 'S')"
+    " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')"
 )
 
 
@@ -60,8 +62,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _read_manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     try:
-        manifest = Manifest(**json.loads(archive.read(MANIFEST)))
-    except (KeyError, TypeError, ValueError):
+        manifest = MANIFESTS.validate_json(archive.read(MANIFEST))
+    except (KeyError, ValueError):
         raise CommandError(
             f"{path} is not a backup, or is damaged: give a file of `backend db backup`."
         ) from None
@@ -99,6 +101,13 @@ def _restore(
                 f"{server}: restore it on PostgreSQL {manifest.postgres} or newer."
             )
         loader = program("pg_restore", server)
+        # The role's limits are for requests.
+        database.execute("SET statement_timeout = 0")
+        database.execute("SET idle_in_transaction_session_timeout = 0")
+        if _is_used(database):
+            raise CommandError(
+                "Servers or workers use this database: stop them first. Nothing was changed."
+            )
         _recover(database)
         if not _is_empty(database) and not force:
             raise CommandError(
@@ -115,6 +124,14 @@ def _is_empty(database: psycopg.Connection) -> bool:
     return row is not None and row[0] == 0
 
 
+def _is_used(database: psycopg.Connection) -> bool:
+    row = database.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name IN ('trellis', 'trellis worker')"
+    ).fetchone()
+    return row is not None and row[0] > 0
+
+
 def _recover(database: psycopg.Connection) -> None:
     """Put the contents back that a killed restore had set aside."""
     row = database.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [_FORMER]).fetchone()
@@ -125,9 +142,30 @@ def _recover(database: psycopg.Connection) -> None:
             f"An earlier restore was killed at its end: the schema {_FORMER} has the contents "
             "from before it, `public` those of the backup. Drop one of them, and run this again."
         )
+    _put_back(database)
+
+
+def _put_back(database: psycopg.Connection) -> None:
     with database.transaction():
+        _move_extensions(database, "public", _FORMER)
         database.execute("DROP SCHEMA public CASCADE")
         database.execute(SQL("ALTER SCHEMA {} RENAME TO public").format(Identifier(_FORMER)))
+
+
+def _move_extensions(database: psycopg.Connection, source: str, target: str) -> None:
+    """Move the extensions of a schema to another one; a backup does not contain them."""
+    extensions = database.execute(
+        "SELECT extname, extrelocatable FROM pg_extension WHERE extnamespace = %s::regnamespace",
+        [source],
+    ).fetchall()
+    for name, is_relocatable in extensions:
+        if not is_relocatable:
+            raise CommandError(
+                f"The extension {name} is in the schema public and cannot be moved: restore into "
+                "a database without it. Nothing was changed."
+            )
+        statement = SQL("ALTER EXTENSION {} SET SCHEMA {}")
+        database.execute(statement.format(Identifier(name), Identifier(target)))
 
 
 @contextmanager
@@ -138,6 +176,7 @@ def _replaced_schema(database: psycopg.Connection) -> Iterator[None]:
         with database.transaction():
             database.execute(SQL("ALTER SCHEMA public RENAME TO {}").format(former))
             database.execute("CREATE SCHEMA public")
+            _move_extensions(database, _FORMER, "public")
             # As in a new database.
             database.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
     except psycopg.errors.InsufficientPrivilege:
@@ -148,9 +187,7 @@ def _replaced_schema(database: psycopg.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with database.transaction():
-            database.execute("DROP SCHEMA public CASCADE")
-            database.execute(SQL("ALTER SCHEMA {} RENAME TO public").format(former))
+        _put_back(database)
         raise
     database.execute(SQL("DROP SCHEMA {} CASCADE").format(former))
 
@@ -158,7 +195,7 @@ def _replaced_schema(database: psycopg.Connection) -> Iterator[None]:
 def _load(loader: Path, archive: zipfile.ZipFile, manifest: Manifest, url: str) -> None:
     target, environment = connection(url)
     command: list[str | Path] = [
-        *(loader, "--exit-on-error", "--single-transaction", "--verbose"),
+        *(loader, "--exit-on-error", "--single-transaction", "--verbose", "--no-password"),
         *("--no-owner", "--no-privileges", "--schema=public", f"--dbname={target}"),
     ]
     with (

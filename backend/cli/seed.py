@@ -15,7 +15,10 @@ from backend.core.module import Module
 from backend.core.principal import SYSTEM, Principal
 from backend.modules.roles import service as roles
 from backend.modules.users import service as users
-from backend.modules.users.exceptions import EmailAlreadyExistsError
+from backend.modules.users.exceptions import (
+    EmailAlreadyExistsError,
+    UsernameAlreadyExistsError,
+)
 
 PASSWORD = "correct horse battery"  # of accounts in development
 DOMAIN = "example.com"
@@ -74,7 +77,7 @@ async def _seed(context: Context, modules: Sequence[Module]) -> dict[str, int]:
                 if module.seed is not None:
                     created[module.name] = await module.seed(context, session, random, people)
             return created
-    except EmailAlreadyExistsError:
+    except (EmailAlreadyExistsError, UsernameAlreadyExistsError):
         raise CommandError("The database has example data already. Nothing was changed.") from None
     finally:
         await context.database.close()

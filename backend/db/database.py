@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -21,8 +21,16 @@ from backend.db.transaction_pool import TransactionPool
 
 AfterCommit = Callable[[], Awaitable[None]]
 _AFTER_COMMIT = "after_commit"
-# The time limit of the work that this task does, such as a request; a COMMIT suspends it.
-deadline: ContextVar[asyncio.Timeout | None] = ContextVar("deadline", default=None)
+
+
+class Deadline(NamedTuple):
+    """The time limit of what a task does, such as a request; a COMMIT suspends it."""
+
+    limit: asyncio.Timeout
+    task: "asyncio.Task[Any] | None"
+
+
+deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 # What remains of the limit after a COMMIT, so that a stored change is also reported as stored.
 SECONDS_AFTER_COMMIT = 5.0
 # A connection that has been idle for this long is closed, at most twice as late.
@@ -35,7 +43,7 @@ class Database:
     Connections open on first use, so a `Database` can be created while PostgreSQL is down.
     `size` limits each pool: a process holds at most `size` connections for transactions and as
     many for the reads of each server. `primary` reads see every commit; `replica` reads may lag
-    up to `replica_max_lag` seconds behind if a replica is configured, and are the same as
+    about `replica_max_lag` seconds behind if a replica is configured, and are the same as
     `primary` otherwise. `before_commit` is awaited in each transaction that has run a statement.
     """
 
@@ -159,13 +167,18 @@ class Database:
 
 async def _commit(session: AsyncSession) -> None:
     """Commit without a time limit: the result of an interrupted COMMIT is unknown."""
-    limit = deadline.get()
-    if limit is None:
+    found = deadline.get()
+    if found is None or found.task is not asyncio.current_task():
+        # Tasks that a request starts inherit its context, but not its limit.
         await session.commit()
         return
+    limit = found.limit
     if limit.expired():
-        # The cancellation is due at the next await, which must not be the COMMIT.
+        # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
+        # `finally` block comes after it.
         await asyncio.sleep(0)
+        await session.commit()
+        return
     ends = limit.when()
     limit.reschedule(None)
     await session.commit()

@@ -14,7 +14,13 @@ from psycopg.rows import dict_row
 from sqlalchemy import Numeric, func, literal_column, select
 
 from backend.db.connections import Connection, Timeouts
-from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.db.errors import (
+    LOST_STATEMENTS,
+    DatabaseUnavailableError,
+    EncodingError,
+    PoolerError,
+    is_unavailable,
+)
 from backend.db.query_runner import Query, QueryRunner, Row
 
 log = structlog.get_logger()
@@ -29,7 +35,13 @@ _WRITTEN = Query(
         literal_column("pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')", Numeric).label("position")
     ).where(~func.pg_is_in_recovery())
 )
-_REPLAYED = b"SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS position"
+_REPLAYED = (
+    b"SELECT pg_is_in_recovery() AS is_standby,"
+    b" pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS position"
+)
+AWAY = "The replica does not answer."
+NO_STANDBY = "The replica is not a standby: it does not follow the primary."
+UNCHECKED = "The replica has not been checked yet."
 
 
 class ReplicaRunner(QueryRunner):
@@ -44,9 +56,12 @@ class ReplicaRunner(QueryRunner):
     ) -> None:
         """`max_lag` is the number of seconds by which the replica may lag behind."""
         super().__init__(url, size=size, timeouts=timeouts)
-        self.problem: str | None = None
+        # Until a check has seen how far the replica lags.
+        self.problem: str | None = UNCHECKED
         self._primary = primary
         self._suspended_at = 0.0
+        # Whether the replica has replayed any position of the primary that a check has seen.
+        self._has_caught_up = False
         self._max_lag = max_lag
         self._active: set[psycopg.AsyncCursor[Row]] = set()
         # The times of the checks, with the position in the WAL that the primary had reached.
@@ -57,8 +72,12 @@ class ReplicaRunner(QueryRunner):
         if self.problem is None:
             try:
                 return await super()._run(query, values, begin)
-            except psycopg.errors.QueryCanceled:
-                # The statement took too long; the primary would take as long.
+            except (psycopg.errors.QueryCanceled, psycopg.errors.FeatureNotSupported):
+                # The statement took too long, as it would on the primary; or `execute` repeats it
+                # on a new connection, because a migration has changed a column.
+                raise
+            except LOST_STATEMENTS:
+                # `execute` reports the pooler.
                 raise
             except psycopg.errors.SerializationFailure:
                 # Replay removed rows that the statement still needed, which is no fault.
@@ -66,7 +85,7 @@ class ReplicaRunner(QueryRunner):
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                self._suspend("The replica does not answer.")
+                self._suspend(_reason(error))
         return await self._primary.execute(query, values, begin)
 
     async def _cursor(self) -> psycopg.AsyncCursor[Row]:
@@ -79,11 +98,14 @@ class ReplicaRunner(QueryRunner):
         return cursor
 
     async def _release(self, cursor: psycopg.AsyncCursor[Row]) -> None:
-        self._active.discard(cursor)
-        await super()._release(cursor)
+        try:
+            # A ROLLBACK on a frozen replica has to be aborted as well.
+            await super()._release(cursor)
+        finally:
+            self._active.discard(cursor)
 
     def _suspend(self, problem: str) -> None:
-        if self.problem is None:
+        if self.problem in (None, UNCHECKED):
             log.warning("replica_suspended", reason=problem)
         self.problem, self._suspended_at = problem, time.monotonic()
 
@@ -91,7 +113,10 @@ class ReplicaRunner(QueryRunner):
         """End the queries under way, which then run on the primary."""
         for cursor in self._active:
             # Closing the descriptor would not wake the event loop; the end of the stream does.
-            with suppress(OSError), socket.socket(fileno=cursor.connection.fileno()) as opened:
+            with (
+                suppress(OSError, psycopg.Error),
+                socket.socket(fileno=cursor.connection.fileno()) as opened,
+            ):
                 try:
                     opened.shutdown(socket.SHUT_RDWR)
                 finally:
@@ -108,54 +133,66 @@ class ReplicaRunner(QueryRunner):
 
     async def _check(self) -> None:
         started = time.monotonic()
-        try:
-            written = await self._primary.first(_WRITTEN)
-        except Exception as error:  # noqa: BLE001  # reads of the primary report it
-            log.debug("primary_not_read", error=type(error).__name__)
-        else:
-            if written is not None:
-                self._positions.append((time.monotonic(), int(written["position"])))
+        written = await self._written()
         try:
             async with asyncio.timeout(REPLY_SECONDS):
                 replayed = await self._replayed()
-        except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError):
-            self._suspend("The replica does not answer.")
+        except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError) as error:
+            self._suspend(_reason(error))
             self._abort()
             await self._disconnect()
             return
+        if replayed is None:
+            self._suspend(NO_STANDBY)
+            return
+        if written is not None:
+            self._positions.append((started, written))
         lag = self._lag(replayed)
         if lag > self._max_lag:
             self._suspend(f"The replica lags {lag:.0f} seconds behind.")
-        elif self.problem is not None and self._suspended_at < started:
+        elif self.problem is not None and self._has_caught_up and self._suspended_at < started:
             # Not if a query has failed since this check began.
+            log.info("replica_resumed", after=self.problem)
             self.problem = None
-            log.info("replica_resumed")
+
+    async def _written(self) -> int | None:
+        """Return the position in the WAL that the primary has reached; None if it is away."""
+        try:
+            row = await self._primary.first(_WRITTEN)
+        except Exception as error:  # noqa: BLE001  # reads of the primary report it
+            log.debug("primary_not_read", error=type(error).__name__)
+            return None
+        return None if row is None else int(row["position"])
 
     async def _replayed(self) -> int | None:
-        """Return the position up to which the replica has replayed the WAL; None if unknown."""
+        """Return the position up to which the replica has replayed the WAL; None if it does not."""
         if self._checking is None or self._checking.closed:
             self._checking = await self._timeouts.open(
                 self._url, autocommit=True, row_factory=dict_row
             )
         cursor = await self._checking.execute(_REPLAYED, prepare=False)
         row = await cursor.fetchone()
-        position = row["position"] if row else None
-        return None if position is None else int(position)
+        if row is None or not row["is_standby"] or row["position"] is None:
+            return None
+        return int(row["position"])
 
-    def _lag(self, replayed: int | None) -> float:
+    def _lag(self, replayed: int) -> float:
         """Return for how many seconds the replica has lacked a position of the primary.
 
         The age of the last replayed transaction is no measure, because it grows while the primary
-        is idle. A server that replays nothing, such as a logical replica, has no known lag.
+        is idle.
         """
-        if replayed is None:
-            self._positions.clear()
-            return 0
         while self._positions and self._positions[0][1] <= replayed:
             self._positions.popleft()
+            self._has_caught_up = True
         return time.monotonic() - self._positions[0][0] if self._positions else 0
 
     async def _disconnect(self) -> None:
         if self._checking is not None:
             self._checking.pgconn.finish()
         self._checking = None
+
+
+def _reason(error: BaseException) -> str:
+    """Return why the replica cannot be used. These errors name a remedy and no password."""
+    return str(error) if isinstance(error, PoolerError | EncodingError) else AWAY

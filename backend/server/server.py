@@ -93,6 +93,8 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for each in arrived:
             await loop.connect_accepted_socket(self._make_protocol, each)
+        # The event loop tells protocols of accepted connections in its next iterations.
+        await asyncio.sleep(0.05)
 
     def _make_protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's own
@@ -112,12 +114,14 @@ class Server(uvicorn.Server):
 
 
 def _accepted(listening: socket.socket) -> list[socket.socket]:
-    accepted = []
-    try:
-        while True:
+    accepted: list[socket.socket] = []
+    while True:
+        try:
             connection, _ = listening.accept()
-            connection.setblocking(False)
-            accepted.append(connection)
-    except OSError:
-        # Nothing is left to accept, or the peer has gone.
-        return accepted
+        except ConnectionAbortedError:
+            # The peer has gone; others may wait behind it.
+            continue
+        except OSError:
+            return accepted
+        connection.setblocking(False)
+        accepted.append(connection)

@@ -20,13 +20,17 @@ from backend.server.server import Server
 
 log = structlog.get_logger()
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEARTBEAT_SECONDS = 1.0
 # A worker without a heartbeat for this long is replaced. It is long, because a worker that starts
 # on a busy machine, or computes, must not be replaced again and again.
 SILENCE_SECONDS = 30.0
 # After the time that a stop may take, before a worker is killed.
 KILL_SECONDS = 5.0
+# Before a worker is started in place of one that died before it was ready.
+RETRY_SECONDS = 1.0
+# A parent that was not scheduled for this long was paused, and its workers perhaps as well.
+PAUSE_SECONDS = 5.0
 READY, ALIVE = b"ready", b"alive"
 
 
@@ -36,6 +40,8 @@ class WorkerServer(Server):
     def __init__(self, config: Config, parent: Connection) -> None:
         super().__init__(config, on_ready=partial(self._report, READY))
         self._parent = parent
+        # A parent that does not read must not block the event loop.
+        os.set_blocking(parent.fileno(), False)
         self._reported_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -89,7 +95,11 @@ class Worker:
 
 
 def _run_worker(config: Config, sockets: list[socket.socket], parent: Connection) -> None:
-    WorkerServer(config, parent).run(sockets)
+    # The parent turns the end of a terminal into SIGTERM.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # uvicorn raises the signals again that it has handled.
+    with suppress(KeyboardInterrupt):
+        WorkerServer(config, parent).run(sockets)
 
 
 class Workers:
@@ -104,45 +114,60 @@ class Workers:
         self._sockets = sockets
         self._signals: list[int] = []
         self._workers: list[Worker] = []
+        self._was_ready = False
 
     def run(self) -> int:
         """Run until a signal to stop, and return the exit code."""
         with _collected(self._signals):
-            self._workers = [self._start() for _ in range(self._config.workers)]
-            announced = False
-            while not self._signals:
-                self._wait(0.5)
-                if not announced and any(each.is_ready for each in self._workers):
-                    announced = True
-                    self._on_ready()
-                if not self._replace_dead():
-                    self._stop()
-                    return STARTUP_FAILURE
-            self._stop()
-        return 0
+            try:
+                return self._supervise()
+            finally:
+                self._stop()
 
-    def _start(self) -> Worker:
-        return Worker(self._config, self._sockets)
+    def _supervise(self) -> int:
+        for _ in range(self._config.workers):
+            self._workers.append(Worker(self._config, self._sockets))
+        while not self._signals:
+            self._wait(0.5)
+            if not self._was_ready and any(each.is_ready for each in self._workers):
+                self._was_ready = True
+                self._on_ready()
+            if not self._signals and not self._replace_dead():
+                return STARTUP_FAILURE
+        return 0
 
     def _wait(self, seconds: float) -> None:
         """Wait for a message, an end or a signal, at most so many seconds."""
-        sentinels = [each.process.sentinel for each in self._workers]
-        pipes = [each.pipe for each in self._workers if not each.pipe.closed]
-        connection.wait([*sentinels, *pipes], seconds)
+        started = time.monotonic()
+        running = [each for each in self._workers if each.process.exitcode is None]
+        sentinels = [each.process.sentinel for each in running]
+        connection.wait([*sentinels, *(each.pipe for each in running)], seconds)
+        now = time.monotonic()
         for each in self._workers:
             each.read()
+            if now - started > seconds + PAUSE_SECONDS:
+                each.last_message_at = now
 
     def _replace_dead(self) -> bool:
-        """Start a worker for each that has died; False if one could not start at all."""
+        """Start a worker for each that has died; return False if none was ever able to start."""
         for index, each in enumerate(self._workers):
-            if each.process.exitcode is None and not each.is_silent():
+            is_silent = each.is_silent()
+            if each.process.exitcode is None and not is_silent:
                 continue
             each.process.kill()
             each.process.join()
-            if each.process.exitcode == STARTUP_FAILURE and not each.is_ready:
+            code = each.process.exitcode
+            if code == STARTUP_FAILURE and not self._was_ready:
                 return False
-            log.warning("worker_died", pid=each.process.pid, exit_code=each.process.exitcode)
-            self._workers[index] = self._start()
+            log.warning("worker_died", pid=each.process.pid, exit_code=code, silent=is_silent)
+            if not each.is_ready:
+                self._wait(RETRY_SECONDS)
+            try:
+                self._workers[index] = Worker(self._config, self._sockets)
+            except OSError as error:
+                # The machine has no room for a process; the next round tries again.
+                log.warning("worker_not_started", reason=error.strerror)
+                self._wait(RETRY_SECONDS)
         return True
 
     def _stop(self) -> None:
@@ -162,7 +187,7 @@ class Workers:
             if time.monotonic() > ends:
                 for each in running:
                     each.process.kill()
-            connection.wait([each.process.sentinel for each in running], 0.2)
+            self._wait(0.2)
         for each in self._workers:
             each.process.join()
 

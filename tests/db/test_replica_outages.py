@@ -5,8 +5,9 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import column, func, select, table
 
 from backend.db.connections import Timeouts
 from backend.db.database import Database
@@ -53,6 +54,7 @@ async def eventually_on_standby(database: Database, *, wanted: bool) -> None:
 
 
 async def test_reads_go_to_the_standby_while_the_primary_is_idle(database: Database) -> None:
+    await eventually_on_standby(database, wanted=True)
     for _ in range(5):
         assert await on_standby(database)
         await asyncio.sleep(0.7)
@@ -63,7 +65,9 @@ async def test_a_killed_standby_is_replaced_at_once(
     database: Database, pair: tuple[PostgresServer, PostgresServer]
 ) -> None:
     _, standby = pair
-    assert await on_standby(database)
+    # Not before a check has seen how far it lags.
+    assert database.replica_problem() is not None
+    await eventually_on_standby(database, wanted=True)
     standby.kill()
     assert not await on_standby(database)
     assert database.replica_problem() == "The replica does not answer."
@@ -76,6 +80,7 @@ async def test_reads_under_way_leave_a_frozen_standby(
     database: Database, pair: tuple[PostgresServer, PostgresServer]
 ) -> None:
     _, standby = pair
+    await eventually_on_standby(database, wanted=True)
     await asyncio.gather(*(on_standby(database) for _ in range(4)))
     standby.signal_all(signal.SIGSTOP)
     try:
@@ -93,6 +98,7 @@ async def test_a_standby_that_lags_is_not_read(
     database: Database, pair: tuple[PostgresServer, PostgresServer]
 ) -> None:
     primary, standby = pair
+    await eventually_on_standby(database, wanted=True)
     standby.execute("SELECT pg_wal_replay_pause()")
     try:
         primary.execute("CREATE TABLE lag (id int)", "trellis")
@@ -101,3 +107,45 @@ async def test_a_standby_that_lags_is_not_read(
     finally:
         standby.execute("SELECT pg_wal_replay_resume()")
     await eventually_on_standby(database, wanted=True)
+
+
+async def test_a_standby_that_lags_from_the_start_is_not_read(
+    pair: tuple[PostgresServer, PostgresServer],
+) -> None:
+    primary, standby = pair
+    standby.execute("SELECT pg_wal_replay_pause()")
+    primary.execute("CREATE TABLE more_lag (id int)", "trellis")
+    made = Database(primary.url(), replica_url=standby.url(), size=4, timeouts=Timeouts())
+    try:
+        async with made.maintained():
+            for _ in range(4):
+                await asyncio.sleep(0.6)
+                assert not await on_standby(made)
+            standby.execute("SELECT pg_wal_replay_resume()")
+            await eventually_on_standby(made, wanted=True)
+    finally:
+        standby.execute("SELECT pg_wal_replay_resume()")
+        await made.close()
+
+
+async def test_a_changed_column_does_not_suspend_the_replica(
+    database: Database, pair: tuple[PostgresServer, PostgresServer]
+) -> None:
+    primary, _ = pair
+    await eventually_on_standby(database, wanted=True)
+    primary.execute("CREATE TABLE changing (number int)", "trellis")
+    numbers = Query(select(column("number")).select_from(table("changing")))
+    async with asyncio.timeout(10):
+        while not database.replica_problem():  # until replayed
+            try:
+                await database.replica.all(numbers)
+                break
+            except psycopg.errors.UndefinedTable:
+                await asyncio.sleep(0.05)
+    for _ in range(8):
+        await database.replica.all(numbers)
+    primary.execute("ALTER TABLE changing ALTER number TYPE text", "trellis")
+    for _ in range(30):
+        await database.replica.all(numbers)
+        assert database.replica_problem() is None
+        await asyncio.sleep(0.05)

@@ -209,3 +209,36 @@ async def test_connections_that_wait_to_be_accepted_are_answered(app: FastAPI) -
             )
             client.close()
         task.cancel()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_several_workers_end_with_the_terminal(
+    own_database_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C and a closed terminal signal all processes of the group."""
+    options = ["--port", "0", "--workers", "2"]
+    with running("serve", *options, folder=tmp_path, DATABASE_URL=own_database_url) as serve:
+        eventually(lambda: serve.output.count("Application startup complete") == 2)
+        serve.kill(number, group=True)
+        assert serve.wait() == 0
+    assert "worker_died" not in serve.output
+
+
+@pytest.mark.slow
+def test_a_paused_group_of_processes_goes_on(own_database_url: str, tmp_path: Path) -> None:
+    options = ["--port", "0", "--workers", "2"]
+    with running("serve", *options, folder=tmp_path, DATABASE_URL=own_database_url) as serve:
+        eventually(lambda: serve.output.count("Application startup complete") == 2)
+        serve.kill(signal.SIGSTOP, group=True)
+        # Longer than a worker may be silent.
+        time.sleep(32)
+        # The parent first, as it may happen when a machine wakes up.
+        serve.kill(signal.SIGCONT)
+        time.sleep(1)
+        serve.kill(signal.SIGCONT, group=True)
+        time.sleep(1)
+        assert "worker_died" not in serve.output
+        serve.kill(signal.SIGTERM)
+        assert serve.wait() == 0

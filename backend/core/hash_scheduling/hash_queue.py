@@ -14,6 +14,9 @@ from backend.core.errors import ServiceUnavailableError
 Lane = Literal["known", "sign-in", "guess", "registration"]
 # More waiting hashes than this would exceed the timeouts of clients. In the order of priority.
 MAX_WAITING: dict[Lane, int] = {"known": 64, "sign-in": 64, "guess": 64, "registration": 32}
+# Seconds to wait for a thread: less than a request may take, so that its end is known to be the
+# queue's, and the attempt at a password is refunded.
+MAX_WAIT = 20.0
 # After this many hashes of a lane in a row the next hash is of a later lane, so that a flood in one
 # lane does not stop the others.
 MAX_IN_A_ROW = 4
@@ -37,9 +40,11 @@ class HashQueue:
     on its client's earlier results; see `record_result`.
     """
 
-    def __init__(self, executor: Executor, threads: int) -> None:
+    def __init__(self, executor: Executor, threads: int, max_wait: float = MAX_WAIT) -> None:
+        """`max_wait` is the number of seconds to wait for a thread."""
         self._executor = executor
         self._free = threads
+        self._max_wait = max_wait
         self._lanes: dict[Lane, Waiting] = {lane: OrderedDict() for lane in MAX_WAITING}
         self._in_a_row: dict[Lane, int] = dict.fromkeys(MAX_WAITING, 0)
         # By client, the number of wrong passwords for which it remains known; -1 for a client that
@@ -47,7 +52,10 @@ class HashQueue:
         self._tolerated: OrderedDict[str, int] = OrderedDict()
 
     async def run(self, work: Callable[[], T], client: str, lane: Lane) -> T:
-        """Return the result of `work`; raise `ServiceUnavailableError` if the lane is full."""
+        """Return the result of `work`.
+
+        Raise `ServiceUnavailableError` if the lane is full, or no thread becomes free in time.
+        """
         if lane == "sign-in":
             lane = self._lane_of(client)
         if self._free:
@@ -78,6 +86,7 @@ class HashQueue:
             _make_room(waiting, client)
         future: Place = asyncio.get_running_loop().create_future()
         waiting.setdefault(client, deque()).append(future)
+        timer = asyncio.get_running_loop().call_later(self._max_wait, _time_out, future)
         try:
             await future
         except asyncio.CancelledError:
@@ -86,6 +95,11 @@ class HashQueue:
             elif future.exception() is None:
                 self._hand_over()
             raise
+        except ServiceUnavailableError:
+            _leave(waiting, client, future)
+            raise
+        finally:
+            timer.cancel()
 
     def _hand_over(self) -> None:
         """Give a free thread to the next caller."""
@@ -122,6 +136,11 @@ def _make_room(waiting: Waiting, client: str) -> None:
     newest = waiting[most].pop()
     if not newest.done():
         newest.set_exception(ServiceUnavailableError())
+
+
+def _time_out(future: Place) -> None:
+    if not future.done():
+        future.set_exception(ServiceUnavailableError())
 
 
 def _leave(waiting: Waiting, client: str, future: Place) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_info
 from backend.core.hash_scheduling.cpu_count import usable_processors
-from backend.core.hash_scheduling.hash_queue import HashQueue, Lane
+from backend.core.hash_scheduling.hash_queue import MAX_WAIT, HashQueue, Lane
 
 # Bits of the IPv6 prefix of one site (RFC 6177). With /64 networks, one site could get 65,536
 # shares.
@@ -31,14 +31,14 @@ class HashingThreads:
     They start with the first hash.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, max_wait: float = MAX_WAIT) -> None:
         self.threads = threads
         self.executor = ThreadPoolExecutor(
             max_workers=threads,
             thread_name_prefix="bcrypt",
             initializer=_yield_to_requests,
         )
-        self.queue = HashQueue(self.executor, threads)
+        self.queue = HashQueue(self.executor, threads, max_wait)
 
     async def run(self, work: Callable[[], T], lane: Lane = "sign-in") -> T:
         """Run `work` when a thread is free; raise `ServiceUnavailableError` if too many wait."""
@@ -55,6 +55,6 @@ def _client() -> str:
     return address_key(client_info().ip, network=SITE_NETWORK)
 
 
-def hashing_threads() -> HashingThreads:
+def hashing_threads(max_wait: float = MAX_WAIT) -> HashingThreads:
     """Return the threads: one fewer than the processors, but at least one."""
-    return HashingThreads(max(1, usable_processors() - 1))
+    return HashingThreads(max(1, usable_processors() - 1), max_wait)

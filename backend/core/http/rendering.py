@@ -99,7 +99,8 @@ def _located(
         created = json_response(result, status_code=status_code)
         filled = {name: _segment(getattr(result, name)) for name in members}
         # The router is mounted below a prefix, such as /api/v1.
-        address = scope["path"].rsplit("/", segments)[0] + location.format_map(filled)
+        prefix = quote(scope["path"].rsplit("/", segments)[0], safe="/:@!$&'()*+,;=~")
+        address = prefix + location.format_map(filled)
         created.raw_headers.append((b"location", address.encode("latin-1")))
         return _finished(created, values, response)
 

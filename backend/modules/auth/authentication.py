@@ -16,6 +16,7 @@ from backend.core.errors import (
     TokenExpiredError,
 )
 from backend.core.principal import Principal
+from backend.db.connections import Timeouts
 from backend.db.query_runner import Row
 from backend.db.replica import CHECK_SECONDS
 from backend.modules.auth import queries
@@ -74,7 +75,10 @@ async def _identity(context: Context, claims: Claims) -> Row | None:
         return await context.database.primary.first(queries.IDENTITY, **ids)
     # A write is committed at most REQUEST_TIMEOUT after `wrote_at`. A used replica has replayed it
     # REPLICA_MAX_LAG later; the check of the replica may be two intervals behind.
-    seconds = settings.request_timeout + settings.replica_max_lag + 2 * CHECK_SECONDS
+    commits_within = max(
+        settings.request_timeout, settings.database_statement_timeout + Timeouts.connect
+    )
+    seconds = commits_within + settings.replica_max_lag + 2 * CHECK_SECONDS
     window = timedelta(seconds=seconds)
     return await context.database.primary.first(queries.IDENTITY_AND_WRITES, window=window, **ids)
 

@@ -18,7 +18,7 @@ from backend.addresses.account_names import folded
 from backend.addresses.email_addresses import normal_email
 from backend.core.context import Context
 from backend.core.errors import FieldError
-from backend.core.hash_scheduling.hash_queue import Lane
+from backend.core.hash_scheduling.hash_queue import MAX_WAIT, Lane
 from backend.core.hash_scheduling.hash_threads import HashingThreads, hashing_threads
 from backend.core.security import key_id
 from backend.modules.users.exceptions import PasswordRefusedError
@@ -154,7 +154,9 @@ async def hashing(context: Context) -> AsyncIterator[None]:
 
 def _make_hasher(context: Context) -> PasswordHasher:
     cost = context.settings_of(UserSettings).bcrypt_cost
-    return PasswordHasher(context.keys("passwords"), cost)
+    # Less than a request may take, so that the queue ends the wait and not the time limit.
+    max_wait = min(MAX_WAIT, 0.8 * context.settings.request_timeout)
+    return PasswordHasher(context.keys("passwords"), cost, hashing_threads(max_wait))
 
 
 def ensure_acceptable(

@@ -221,3 +221,18 @@ async def test_registrations_from_eight_networks_turn_no_sign_in_away(
     refused = [each for each in outcomes if isinstance(each, ServiceUnavailableError)]
     assert outcomes.count(True) == hashed
     assert len(refused) == 100 - hashed
+
+
+async def test_a_wait_for_a_thread_ends() -> None:
+    """Before the time limit of a request, so that the attempt is refunded."""
+    release = threading.Event()
+    queue = HashQueue(ThreadPoolExecutor(1), 1, max_wait=0.1)
+    running = asyncio.create_task(queue.run(release.wait, "a", "sign-in"))
+    await asyncio.sleep(0)
+    with pytest.raises(ServiceUnavailableError):
+        await queue.run(release.wait, "b", "sign-in")
+    waiting = asyncio.create_task(queue.run(lambda: "done", "b", "sign-in"))
+    await asyncio.sleep(0.02)
+    release.set()
+    assert await running
+    assert await waiting == "done"

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.core.errors import AppError, InternalError, ServiceUnavailableError
 from backend.core.problems import problem_response
-from backend.db.database import deadline
+from backend.db.database import Deadline, deadline
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class ServerErrorMiddleware:
         started = False
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(self.seconds)
-        token = deadline.set(limit)
+        token = deadline.set(Deadline(limit, asyncio.current_task()))
 
         async def receive_unlimited() -> Message:
             if limit.expired():
