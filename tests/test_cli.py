@@ -191,6 +191,7 @@ def test_unwritable_data_folder_is_explained(tmp_path: Path) -> None:
 # The schema
 
 
+@pytest.mark.slow
 def test_moves_the_schema_up_and_down(tmp_path: Path, empty_url: str) -> None:
     def said(*command: str) -> str:
         return output_of("db", *command, folder=tmp_path, DATABASE_URL=empty_url).strip()

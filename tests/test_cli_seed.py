@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.commands import output_of, refusal
 
@@ -19,6 +20,7 @@ def rows(url: str) -> list[Any]:
         ).fetchall()
 
 
+@pytest.mark.slow
 def test_it_fills_an_empty_database_once(own_database_url: str, tmp_path: Path) -> None:
     options = {"folder": tmp_path, "DATABASE_URL": own_database_url, **SETTINGS}
     printed = output_of("db", "seed", **options)

@@ -125,6 +125,7 @@ def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: 
     assert len(events_of(worker, "worker_started")) == 3
 
 
+@pytest.mark.slow
 def test_waits_for_migrations_and_says_so_once(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     server = databases.server_url(pytestconfig)
     with (

@@ -73,6 +73,7 @@ async def test_it_is_asked_again_before_long(monkeypatch: pytest.MonkeyPatch) ->
     assert (await final.hit(KEY)).allowed
 
 
+@pytest.mark.slow
 async def test_only_so_many_are_remembered() -> None:
     final, _ = made(Rule(1, 60))
     for number in range(quotas.MAX_REFUSED + 10):

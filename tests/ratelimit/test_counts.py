@@ -245,6 +245,7 @@ def test_memory_holds_so_many_keys_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("table", ["quotas", "guesses"])
+@pytest.mark.slow
 async def test_what_has_expired_is_removed_by_the_way(
     context: Context, database_url: str, table: Any
 ) -> None:

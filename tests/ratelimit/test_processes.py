@@ -54,6 +54,7 @@ async def test_by_default_several_processes_share_in_development(own_database_ur
         assert (await call_at_once(server.url))[200] == LIMIT
 
 
+@pytest.mark.slow
 def test_memory_is_refused_to_several_processes(tmp_path: Path, own_database_url: str) -> None:
     said = refusal(
         *("serve", "--port", "0", "--workers", "2"),

@@ -129,6 +129,7 @@ async def test_parallel_writes_exceed_it_by_one_row_each(ada: Actor, database_ur
     assert refused(await write(ada, 300_000))
 
 
+@pytest.mark.slow
 async def test_what_is_counted_is_what_is_stored(
     ada: Actor, bob: Actor, admin: Actor, database_url: str
 ) -> None:
