@@ -130,7 +130,7 @@ async def test_another_wish_replaces_the_first(post: Post, ada: Actor) -> None:
 
 async def test_another_spelling_is_another_address(post: Post, ada: Actor) -> None:
     assert (await move(ada, "ADA@example.com")).status_code == 200
-    # The mailbox shows mail to an address whatever its case.
+    # The mailbox ignores case when it selects mails by address.
     links = [mail for mail in await post.mails(ada.email) if mail["links"]]
     assert (await post.verify(token_of(links[0]))).status_code == 204
     assert await addresses(ada) == ("ADA@example.com", None)
@@ -234,7 +234,7 @@ async def test_one_mailbox_is_not_filled_by_wishes(post: Post, ada: Actor, bob: 
     post.configure(rate_limit_enabled=True)
     for mover in (ada, bob, ada, bob):
         assert (await move(mover)).status_code == 200
-    assert len(await post.mails(NEW)) == 2, "the rest was replaced before it was sent"
+    assert len(await post.mails(NEW)) == 2, "of each account only the newest request"
     for mover in (ada, bob):
         assert (await move(mover)).status_code == 200
-    assert len(await post.mails(NEW)) == 3, "three leave in an hour, then none"
+    assert len(await post.mails(NEW)) == 3, "at most three mails per hour and mailbox"

@@ -10,7 +10,7 @@ from backend.modules.users import service as users
 from backend.modules.users.service import PASSWORD_ATTEMPTS
 from tests.modules.accounts.post import LOGIN, Post
 
-# Each with another spelling of the same name, and one of a name that merely looks like it.
+# A name, another spelling of it, and a different name that looks like it.
 SPELLINGS = [
     ("susi@example.com", "\u017fusi@example.com", "\u0455usi@example.com"),
     ("susi", "\u017fUSI", "sus\u0131"),
@@ -40,7 +40,7 @@ async def test_known_and_unknown_names_are_answered_alike(
 
     async def answers() -> list[tuple[int, str]]:
         post.sql("DELETE FROM rate_limit_guesses")
-        # What a process remembers.
+        # Clears the attempts counted in the memory of the process.
         post.configure(rate_limit_enabled=True, rate_limit_default="100000/minute")
         seen = []
         for typed in (*(spelling,) * PASSWORD_ATTEMPTS.limit, name, another, spelling):

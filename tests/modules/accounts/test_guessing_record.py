@@ -20,7 +20,7 @@ def limited(post: Post) -> None:
 
 
 def configure(post: Post) -> None:
-    """As on a server that has just been started, and remembers nothing."""
+    """Set the limits and clear the memory of the process, as on a server just started."""
     post.configure(
         rate_limit_enabled=True,
         rate_limit_default="100000/minute",
@@ -33,7 +33,7 @@ async def sign_in(post: Post, name: str, client: str = "192.0.2.1", password: st
 
 
 def denied(post: Post) -> list[str]:
-    """The targets of the events, oldest first."""
+    """Return the targets of the events, oldest first."""
     events = post.audited("auth.login")
     found = [(target, changes) for _, target, outcome, changes in events if outcome == "denied"]
     assert all(changes == {"reason": "RATE_LIMITED"} for _, changes in found)
@@ -49,7 +49,7 @@ async def test_refused_sign_ins_of_an_account_are_on_record_once_a_minute(
     for name in (ada.email, ada.username, ada.email.upper()):
         assert await sign_in(post, name, password=PASSWORD) == 429
     assert denied(post) == [str(ada.id)]
-    # On every server.
+    # The event is not repeated by another server.
     configure(post)
     attempts = [sign_in(post, ada.email, f"192.0.2.{each}") for each in range(20)]
     assert set(await asyncio.gather(*attempts)) == {429}
@@ -59,7 +59,7 @@ async def test_refused_sign_ins_of_an_account_are_on_record_once_a_minute(
 async def test_after_a_minute_there_is_another_event(post: Post, ada: Actor) -> None:
     for _ in range(PASSWORD_ATTEMPTS.limit + 2):
         await sign_in(post, ada.email)
-    # All that is known is a minute older.
+    # As if a minute had passed: no attempts are counted in the database or the process.
     post.sql("DELETE FROM rate_limit_guesses")
     configure(post)
     for _ in range(PASSWORD_ATTEMPTS.limit + 2):
@@ -91,5 +91,5 @@ async def test_a_flood_of_refusals_writes_nothing(
     for number in range(10):
         assert await sign_in(post, ada.email, f"192.0.2.{number + 2}") == 429
     assert [each for each in statements if "audit" in each] == []
-    # The account, its guesses and the address, as before; the minute's event is asked for rarely.
+    # Per request the account, its guesses and the address; the minute's event only rarely.
     assert 30 < len([*statements]) < 35

@@ -80,7 +80,7 @@ async def test_an_invitation_follows_its_account(post: Post, admin: Actor) -> No
     assert (await admin.patch(path, json={"email": "hopper@example.com"})).status_code == 200
     assert_token_invalid(await post.reset(wrong))
     right = await post.token("hopper@example.com")
-    # Nothing else that is changed sends another one.
+    # Other changes do not send an invitation.
     assert (await admin.patch(path, json={"full_name": "Grace"})).status_code == 200
     assert (await admin.patch(path, json={"is_active": False})).status_code == 200
     assert len([mail for mail in await post.mails() if mail["links"]]) == 2
@@ -118,5 +118,5 @@ async def test_who_lost_the_invitation_asks_as_for_a_forgotten_password(
     await post.client.post(FORGOT, json={"email": GRACE})
     assert (await post.reset(await post.token(GRACE))).status_code == 204
     assert await post.signs_in("grace", OWN)
-    # With a password there is nothing left to accept.
+    # An account with a password accepts no invitation.
     assert_token_invalid(await post.reset(invitation, "somebody else's choice"))

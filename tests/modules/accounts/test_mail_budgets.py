@@ -36,7 +36,7 @@ def limited(post: Post) -> None:
 
 
 def configure(post: Post, **settings: Any) -> None:
-    # The limit of all requests is out of the way.
+    # The default limit is too high to be reached.
     post.configure(
         rate_limit_enabled=True,
         rate_limit_default="100000/minute",
@@ -54,7 +54,7 @@ async def register(post: Post, email: str, client: str = "192.0.2.1", **more: An
 
 
 async def account(post: Post, email: str = SUE, *, verified: bool = False) -> None:
-    """An account whose first mails do not count."""
+    """Register an account whose first mails no longer count."""
     assert await register(post, email, client="203.0.113.1") == 201
     await post.mails()
     await post.empty()
@@ -65,7 +65,7 @@ async def account(post: Post, email: str = SUE, *, verified: bool = False) -> No
 
 @asynccontextmanager
 async def signed_in(post: Post, email: str) -> AsyncIterator[Client]:
-    """A new account, from a client of its own."""
+    """Register an account and sign in, from an address of its own."""
     address = f"192.0.2.{zlib.crc32(email.encode()) % 250 + 2}"
     assert await register(post, email, client=address) == 201
     async with Client(post.app, address=address) as caller:
@@ -112,7 +112,7 @@ async def test_strict_registrations_use_up_no_recovery(post: Post) -> None:
     for _ in range(MAILS.limit + 2):
         assert await register(post, "\u017fue@example.com") == 202
         await post.mails()
-    assert await sent(post) == MAILS.limit, "that the address has an account"
+    assert await sent(post) == MAILS.limit, "notices of an existing account"
     await post.empty()
     assert await ask(post, FORGOT, SUE) == 202
     assert await sent(post) == 1
@@ -185,7 +185,7 @@ async def test_a_job_that_runs_again_spends_nothing_again(
         for _ in range(3):
             with pytest.raises(ConnectionError):
                 await MAIL_LINK.run(post.context, token_id=str(last))
-    # There is no room for another one, but this one has its own.
+    # The budget is used up, but this mail was already counted.
     assert await sent(post) == MAILS.limit
     assert (await post.reset(await post.token(SUE))).status_code == 204
 
@@ -201,11 +201,11 @@ async def test_jobs_that_run_at_once_do_not_spend_more_than_there_is(post: Post)
 @pytest.mark.parametrize("mode", ["open", "strict"])
 async def test_registrations_do_not_fill_a_mailbox(post: Post, mode: str) -> None:
     configure(post, registration_mode=mode)
-    # From as many clients.
+    # Each registration comes from another client.
     for number in range(40):
         assert await register(post, f"Sue+{number}@example.com", f"192.0.2.{number}") in (201, 202)
     assert await sent(post) == MAILS.limit
-    # Addresses of other users, and the plain one, have budgets of their own.
+    # Addresses of other users, and the one without a tag, have budgets of their own.
     for email in ("tim+1@example.com", "sue+1@example.org", SUE):
         await register(post, email, client="198.51.100.1")
     assert await sent(post) == MAILS.limit + 3
@@ -218,7 +218,7 @@ async def test_accounts_that_nobody_verified_do_not_fill_a_mailbox(post: Post) -
     for path in (FORGOT, REQUEST):
         for number in range(6):
             assert await ask(post, path, f"sue+{number}@example.com") == 202
-    assert await sent(post) == 2 * MAILS.limit, "of each kind"
+    assert await sent(post) == 2 * MAILS.limit, "one budget for each kind of mail"
     await post.empty()
     assert await ask(post, FORGOT, "sue+own@example.com") == 202
     assert await sent(post) == 1
@@ -258,7 +258,7 @@ async def test_notices_of_an_account_that_nobody_verified_do_not_fill_a_mailbox(
             await post.mails()
             assert (await own.delete(ME)).status_code == 204
     mails = await post.mails(SUE)
-    # Of each kind: links, changed passwords, changes of address.
+    # One budget for each kind: links, changed passwords, changes of address.
     assert len(mails) == 2 + 2 * MAILS.limit
 
 
@@ -283,7 +283,7 @@ async def test_an_account_that_is_moved_back_and_forth_is_told_of_a_few_times(
         await post.mails()
     mails = await post.mails()
     assert {mail["to"] for mail in mails[:2]} == {there, back}
-    assert len(mails) == 2 * MAILS.limit, "to whom it was moved from, and to whom it was moved"
+    assert len(mails) == 2 * MAILS.limit, "one budget for each address"
 
 
 async def test_an_invited_account_that_is_turned_off_and_on_is_mailed_a_few_times(
@@ -337,7 +337,7 @@ async def test_invitations_count_for_the_client_and_for_who_invites(
         assert (refused.status_code, refused.json()["error"]) == (429, "RATE_LIMITED")
         moved = await elsewhere.patch(path, json={"email": "tim@example.com"})
         assert moved.status_code == 429
-        # Nothing is mailed because of these.
+        # These requests cause no mail.
         assert (await elsewhere.patch(path, json={"full_name": "Sue"})).status_code == 200
         made = await elsewhere.post(USERS, json={**body, "password": PASSWORD})
         assert made.status_code == 201

@@ -87,7 +87,7 @@ async def test_it_dies_in_its_time(post: Post, ada: Actor, admin: Actor, purpose
         " WHERE ended_at IS DISTINCT FROM created_at AND purpose = %s",
         purpose,
     )
-    assert lifetime == LIFETIMES[purpose]  # type: ignore[index]  # one of them
+    assert lifetime == LIFETIMES[purpose]  # type: ignore[index]  # each purpose is a key
     age = "UPDATE mailed_tokens SET expires_at = now() + CAST(%s AS interval)"
     post.sql(age, "-1 second")
     assert_token_invalid(await use(post, purpose, token))
@@ -99,7 +99,7 @@ async def test_it_dies_in_its_time(post: Post, ada: Actor, admin: Actor, purpose
 async def test_a_newer_one_kills_it(post: Post, ada: Actor, admin: Actor, purpose: str) -> None:
     token = await post.token(await ASKS[purpose](post, ada, admin))
     if purpose == "invitation":
-        return  # An account is made once.
+        return  # An account is created only once.
     newer = await post.token(await ASKS[purpose](post, ada, admin))
     assert_token_invalid(await use(post, purpose, token))
     assert (await use(post, purpose, newer)).status_code == 204
@@ -137,7 +137,7 @@ async def test_it_is_stored_nowhere(
     for (table,) in post.sql(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'mailbox'"
     ):
-        rows = str(post.sql(f"SELECT * FROM {table}"))  # noqa: S608  # the catalogue's names
+        rows = str(post.sql(f"SELECT * FROM {table}"))  # noqa: S608  # table names from the catalog
         assert token not in rows, table
         assert OWN not in rows, table
 
@@ -227,7 +227,7 @@ async def test_every_address_is_answered_alike(
         answer = await post.client.post(path, json={"email": email})
         seen.append((answer.status_code, answer.content, sorted(statements)))
     assert seen[0][0] == 202
-    assert seen[0][2], "nothing was watched"
+    assert seen[0][2], "no statements were observed"
     assert all(each == seen[0] for each in seen)
     await post.mails()
     assert (
@@ -292,11 +292,11 @@ async def test_every_mail_says_the_same_in_both_forms(post: Post, ada: Actor, ad
     for ask in ASKS.values():
         await ask(post, ada, admin)
     mails = await post.mails()
-    assert len(mails) == len(ASKS) + 1, "and the notice to the old address"
+    assert len(mails) == len(ASKS) + 1, "one mail per purpose, and the notice to the old address"
     for mail in mails:
         assert mail["subject"]
         assert "{{" not in mail["text"] + mail["html"]
         words = re.sub(r"<style.*?</style>|<[^>]+>", " ", mail["html"], flags=re.DOTALL)
         for link in mail["links"]:
             assert link in mail["text"]
-            assert link in words, "for those whose program shows no buttons"
+            assert link in words, "the link must also be readable as text"

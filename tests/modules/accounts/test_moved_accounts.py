@@ -48,15 +48,15 @@ async def test_what_users_write_is_enough_for(
 ) -> None:
     await role(context, "clerk", *CLERK)
     clerk = await actor("clara", roles=("clerk", "member"))
-    # Forms send along what they do not change.
+    # Forms also send values that they do not change.
     same = {"full_name": "Ada", "username": "countess", "is_verified": True, "is_active": True}
     kept = await move(clerk, ada.id, ada.email, **same)
     assert (kept.status_code, kept.json()["full_name"]) == (200, "Ada")
     assert (await ada.get(ME)).status_code == 200
-    # The own address is changed by another route, with the password.
+    # Users change their own address on another route, which requires the password.
     own = await move(clerk, clerk.id, NEW)
     assert (own.status_code, own.json()["errors"][0]["code"]) == (422, "own_email")
-    # Beyond reach the address is no different from the rest.
+    # The address of an account with more permissions is protected like its other fields.
     refused = await move(clerk, admin.id, admin.email)
     assert (refused.status_code, refused.json()["error"]) == DENIED
 
@@ -90,7 +90,7 @@ async def test_a_move_ends_everything_and_is_told_to_both(
         "/api/v1/auth/refresh", json={"refresh_token": other["refresh_token"]}
     )
     assert refreshed.status_code == 401
-    assert (await registrar.get(ME)).status_code == 200, "the caller's own go on"
+    assert (await registrar.get(ME)).status_code == 200, "the caller's own sessions must not end"
     notices = {(mail["to"], mail["subject"]): mail for mail in await post.mails()}
     assert set(notices) == {
         (former, "Trellis: Your account has another e-mail address now"),
@@ -101,7 +101,7 @@ async def test_a_move_ends_everything_and_is_told_to_both(
         assert "{{" not in mail["text"] + mail["html"]
         other_address = {former, email} - {mail["to"]}
         assert not any(each in mail["text"] + mail["html"] for each in other_address)
-    # The password is still the owner's.
+    # The password is unchanged.
     assert await post.signs_in(email, PASSWORD)
 
 
@@ -130,7 +130,7 @@ async def test_an_invited_person_is_invited_at_the_new_address(post: Post, admin
 
 
 async def tokens_of(post: Post, ada: Actor) -> dict[str, str]:
-    """One of each purpose that an account with a password has, all mailed and alive."""
+    """Return a valid mailed token of each purpose that an account with a password can have."""
     tokens = {}
     for purpose, path in (("reset", FORGOT), ("verify", REQUEST)):
         await post.client.post(path, json={"email": ada.email})
@@ -191,7 +191,7 @@ async def test_a_wish_that_a_new_password_dropped_is_not_granted_later(
     changed = {"current_password": PASSWORD, "new_password": "a password of my own"}
     assert (await ada.put(f"{ME}/password", json=changed)).status_code == 204
     await assert_all_dead(post, {"email_change": tokens["email_change"]})
-    # Even if the account comes to wait for the same address again.
+    # The token stays invalid even if the account requests the same address again.
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute("UPDATE users SET pending_email = 'wish@example.com'")
     await assert_all_dead(post, {"email_change": tokens["email_change"]})
@@ -221,7 +221,7 @@ async def test_a_move_is_on_record_without_the_addresses(
 async def test_who_takes_an_account_over_reads_nothing(
     post: Post, actor: ActorFactory, context: Context, ada: Actor
 ) -> None:
-    """The attack: move the account, ask for a new password, sign in, read what is private."""
+    """The attack: move the account, request a new password, sign in, read private data."""
     await role(context, "clerk", *CLERK)
     clerk = await actor("clara", roles=("clerk", "member"))
     assert (await ada.post("/api/v1/items", json={"title": "secret"})).status_code == 201

@@ -48,7 +48,7 @@ async def test_what_is_refused_is_not_told(post: Post, ada: Actor, body: dict[st
 async def test_the_job_is_enqueued_in_the_transaction_of_the_change(
     post: Post, ada: Actor, statements: Statements
 ) -> None:
-    # Between the job and the commit nothing of either can be seen.
+    # Other connections see neither the job nor the change before the commit.
     seen = []
 
     def look() -> None:

@@ -102,7 +102,7 @@ async def test_a_newer_token_kills_the_older(post: Post, ada: Actor) -> None:
 async def test_of_requests_that_wait_for_a_worker_the_newest_counts(post: Post, ada: Actor) -> None:
     for _ in range(3):
         await forget(post, ada.email)
-    # Whichever order workers run them in.
+    # Workers may run the jobs in any order.
     post.sql("UPDATE procrastinate_jobs SET priority = id")
     mails = await post.mails(ada.email)
     assert len(mails) == 1

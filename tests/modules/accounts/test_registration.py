@@ -179,7 +179,7 @@ async def test_strictly_known_and_unknown_are_answered_alike(
         answer = await register(strict, **members)
         seen.append((answer.status_code, answer.content, [*statements]))
     assert seen[0][0] == 202
-    assert seen[0][2], "nothing was watched"
+    assert seen[0][2], "no statements were observed"
     assert all(each == seen[0] for each in seen)
 
 
@@ -291,4 +291,4 @@ async def test_an_address_that_nobody_has_verified_can_be_written_to_once_more(p
     assert_token_invalid(await post.verify(first))
     assert (await post.verify(second)).status_code == 204
     assert (await post.client.post(REQUEST, json={"email": "new@example.com"})).status_code == 202
-    assert len(await post.mails()) == 2, "there is nothing left to verify"
+    assert len(await post.mails()) == 2, "no mail is sent to an address that is already verified"

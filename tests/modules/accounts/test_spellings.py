@@ -13,7 +13,7 @@ from tests.applications import run_startup
 from tests.modules.accounts.post import FORGOT, LOGIN, ME, REGISTER, Post, token_of
 from tests.modules.users.test_first_admin import accounts, start
 
-# As registered, and as it is typed afterwards.
+# As registered, and as typed at sign-in.
 SPELLINGS = [
     ("josé@example.com", "JOSÉ@EXAMPLE.COM"),
     ("JOSÉ@example.com", unicodedata.normalize("NFD", "josé@example.com")),
@@ -119,7 +119,7 @@ async def test_an_address_of_somebody_else_is_refused_to_who_moves(
     admin: Actor = await actor("root", roles=("admin",))
     path = f"/api/v1/users/{ada.id}"
     assert (await admin.patch(path, json={"email": "JOSÉ@example.com"})).status_code == 409
-    # Who moves is found by the new address, in any spelling, and no more by the old one.
+    # The new address signs in, in any spelling; the old one no longer does.
     assert (await admin.patch(path, json={"email": "ÉVA@example.com"})).status_code == 200
     assert await post.signs_in("éva@example.com", PASSWORD)
     assert not await post.signs_in("ada@example.com", PASSWORD)
@@ -145,7 +145,7 @@ async def test_lists_find_and_sort_without_regard_to_case(post: Post, admin: Act
     edith, nikos, root = "Édith@example.com", "νίκος@example.com", admin.email
     for q, found in (("éDITH", [edith]), ("ΝΊΚΟΣ", [nikos]), ("ZO", [edith]), ("%", [])):
         assert await listed(q=q) == found, q
-    # By code point, so that every database has the same order.
+    # Sorted by code point, so that the order is the same in every database.
     assert await listed(sort="email") == [root, edith, nikos]
     assert await listed(sort="-email") == [nikos, edith, root]
     assert await listed(sort="username") == [nikos, root, edith]

@@ -25,13 +25,13 @@ async def page(app: FastAPI, ada: Actor) -> AsyncIterator[Page]:
 
 @pytest.fixture(name="opened")
 async def ada_signed_in(ada: Actor, client: Client) -> Tokens:
-    """A second session of Ada's."""
+    """Tokens of a second session of Ada's."""
     return await sign_in(client, ada.email)
 
 
 @pytest.fixture
 def configured(app: FastAPI, context: Context) -> Configure:
-    """`configured(refresh_grace=0)`: the application with these settings of auth."""
+    """Return a function that changes the settings of auth: `configured(refresh_grace=0)`."""
 
     def configure(**changes: Any) -> Context:
         settings = context.settings_of(AuthSettings).model_copy(update=changes)

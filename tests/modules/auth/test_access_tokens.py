@@ -32,14 +32,14 @@ def read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def made(header: dict[str, Any], claims: dict[str, Any], key: bytes, digest: str = "HS256") -> str:
-    """A token of any content, signed with an HMAC whatever its header says."""
+    """Return a token of any content, signed with HMAC whatever algorithm its header names."""
     signed = encoded(header) + b"." + encoded(claims)
     signature = hmac.digest(key, signed, DIGESTS[digest])
     return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
 async def refusal(client: Client, authorization: str | bytes, path: str = ME) -> str:
-    """The code that refuses this header."""
+    """Return the error code of the response to this `Authorization` header."""
     answer = await client.get(path, headers=[(b"Authorization", _bytes(authorization))])
     assert answer.status_code == 401, answer.text
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -73,7 +73,7 @@ async def test_no_two_tokens_share_a_jti(ada: Actor, bob: Actor) -> None:
 async def test_the_same_content_signed_again_is_accepted(
     ada: Actor, client: Client, key: bytes
 ) -> None:
-    # So that the refusals below are for what they change, and for nothing else.
+    # Proves that the tokens below are rejected for their changes only.
     header, claims = read(ada.token)
     answer = await client.get(ME, headers={"Authorization": f"Bearer {made(header, claims, key)}"})
     assert answer.status_code == 200

@@ -67,7 +67,7 @@ ENVIRONMENTS = pytest.mark.parametrize(
 
 
 def attributes_of(cookies: dict[str, SetCookie]) -> dict[str, dict[str, str]]:
-    """All but those that say how long a cookie lives."""
+    """Return all attributes except those that set a cookie's lifetime."""
     return {
         name: {k: v for k, v in each.attributes.items() if k not in ("max-age", "expires")}
         for name, each in cookies.items()
@@ -75,7 +75,7 @@ def attributes_of(cookies: dict[str, SetCookie]) -> dict[str, dict[str, str]]:
 
 
 def expired(context: Context, page: Page, user_id: UUID) -> str:
-    """The access token of this page's session as of an hour ago, when it was good."""
+    """Return this page's access token as issued two hours ago, so that it has expired."""
     issued = utc_now() - timedelta(hours=2)
     session_id = UUID(page.session_id)
     token = issuer_of(context).issue(user_id, session_id, 0, issued=issued, ttl=3600)
@@ -104,7 +104,7 @@ async def test_the_cookies(
         cookies = cookies_set(answer)
         assert attributes_of(cookies) == expected
         assert {each.attributes["max-age"] for each in cookies.values()} == {str(30 * DAY)}
-        # The browser's turn: they work under these names, and go away by the same attributes.
+        # The client accepts cookies of these names, and the same attributes clear them.
         csrf = {"X-CSRF-Token": answer.json()["csrf_token"]}
         assert (await client.post(ITEMS, json=TEA, headers=csrf)).status_code == 201
         left = await client.post("/api/v1/auth/logout", headers=csrf)
@@ -118,7 +118,7 @@ async def test_the_cookies(
 async def test_plain_names_open_nothing_outside_development(
     ada: Actor, page: Page, database_url: str
 ) -> None:
-    # A page on a subdomain could set those, but none with __Host-.
+    # A page on a subdomain can set cookies of these names, but none with the prefix `__Host-`.
     async with configured_client(
         database_url, base_url="https://testserver", environment="staging"
     ) as client:
@@ -138,7 +138,7 @@ async def test_they_last_as_long_as_the_session(ada: Actor, database_url: str) -
     for answer, most in ((first, 1000), (later, 600)):
         (lasts,) = {int(each.attributes["max-age"]) for each in cookies_set(answer).values()}
         assert 0 < lasts <= most
-        # The access token expires earlier; then the response is 401.
+        # The cookie outlives the access token: an expired token is sent and gets a 401.
         assert answer.json()["expires_in"] <= lasts
 
 
@@ -197,7 +197,7 @@ async def test_the_other_transport_sets_none(ada: Actor, client: Client) -> None
     assert not client.cookies
 
 
-# --- Being signed in
+# --- Authenticated requests
 
 
 async def test_the_cookie_says_who_is_calling(ada: Actor, page: Page) -> None:
@@ -226,7 +226,7 @@ async def test_an_expired_access_token_is_told_and_refreshed(
     refused = await page.get(ME)
     assert outcome(refused) == (401, "TOKEN_EXPIRED")
     assert not cookies_set(refused)
-    # A page that has just been loaded may know no other way to the token that refreshing takes.
+    # A page that has just been loaded may have no other source of the CSRF token for refreshing.
     assert refused.headers["x-csrf-token"] == page.login["csrf_token"]
     assert (await page.post(REFRESH, headers=page.csrf)).status_code == 200
     assert (await page.get(ME)).status_code == 200
@@ -324,7 +324,7 @@ async def reused(page: Page, url: str) -> Outcome:
 async def ended(page: Page, _: str) -> Outcome:
     cookies = dict(page.client.cookies)
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
-    other = Client(page.client._transport.app)  # type: ignore[attr-defined]  # ASGITransport's
+    other = Client(page.client._transport.app)  # type: ignore[attr-defined]  # an attribute of ASGITransport
     assert (await other.post("/api/v1/auth/logout", headers=headers | page.csrf)).is_success
     return NO_REFRESH
 
@@ -348,7 +348,7 @@ async def of_two_sessions(page: Page, _: str) -> Outcome:
 
 
 async def of_the_other_mode(page: Page, _: str) -> Outcome:
-    async with Client(page.client._transport.app) as client:  # type: ignore[attr-defined]  # the same
+    async with Client(page.client._transport.app) as client:  # type: ignore[attr-defined]  # an attribute of ASGITransport
         tokens = await sign_in(client, "ada")
         page.change_cookie(REFRESHING, tokens["refresh_token"])
         page.change_cookie(ACCESS, tokens["access_token"])
@@ -372,7 +372,7 @@ async def test_when_there_is_no_refreshing_the_cookies_are_cleared(
     assert_cleared(refused)
     assert attributes_of(cookies_set(refused)) == LOCAL
     assert not page.client.cookies
-    # The next request is anonymous, so the page asks for the password.
+    # The next request is anonymous, so the user can sign in again.
     assert (await page.get(PUBLIC)).status_code == 200
     assert (await sign_in_by_cookie(page.client)).session_id != page.session_id
 

@@ -64,7 +64,7 @@ ORIGINS = pytest.mark.parametrize(
     [{}, {"Origin": ALLOWED_ORIGIN}, {"Origin": OWN_ORIGIN}],
     ids=["without", "listed", "own"],
 )
-# One of each kind of what changes, and what it takes to be done when the token is there.
+# One request of each kind that writes, and its status with the right CSRF token.
 UNSAFE = [
     ("POST", ITEMS, TEA, 201),
     ("PATCH", ME, {"full_name": "Ada"}, 200),
@@ -76,7 +76,7 @@ UNSAFE = [
 
 
 async def contents(url: str) -> list[dict[str, Any]]:
-    """All that requests of these tests could change; what was refused may be on record."""
+    """Return all rows that these requests could change; audit events are not compared."""
     statement = """
         SELECT (SELECT json_agg(u ORDER BY id) FROM users u) AS users,
                (SELECT json_agg(i ORDER BY id) FROM items i) AS items,
@@ -104,7 +104,7 @@ async def test_what_changes_something_needs_the_token(
 ) -> None:
     own, others = page.login["csrf_token"], (await _page_of_bob(page, actor)).login["csrf_token"]
     before = await contents(database_url)
-    # What the header says, and what the cookie does.
+    # The token in the header, and the token in the cookie.
     for sent, cookie in [
         (None, own),
         ("", own),
@@ -162,7 +162,7 @@ async def test_what_reads_needs_none(page: Page) -> None:
 
 
 def _refused_without_it() -> list[str]:
-    """Every route that changes something and looks at who is calling."""
+    """Return every route that writes and identifies its caller."""
     found = [
         f"{method} {prefix_of(module)}{route.path}"
         for module in MODULES
@@ -183,12 +183,12 @@ async def test_no_route_is_without_protection(page: Page, database_url: str, rou
     assert await contents(database_url) == before
 
 
-# --- Where the request comes from
+# --- The origin of the request
 
 
 @pytest.fixture
 def listed(app: FastAPI, context: Context) -> str:
-    """The one other origin that may call."""
+    """Allow one other origin, and return it."""
     configure(app, context, cors_origins=(ALLOWED_ORIGIN,))
     return ALLOWED_ORIGIN
 
@@ -227,7 +227,7 @@ async def test_another_site_is_refused_whatever_its_origin(
     for method, path, body, _ in UNSAFE:
         assert outcome(await send(page, method, path, body, headers)) == CSRF_FAILED
     assert await contents(database_url) == before
-    # A link from there may lead here, and reads only.
+    # Links on other sites may lead here, because such requests only read.
     assert (await page.get(ME, headers=headers)).status_code == 200
 
 
@@ -251,7 +251,7 @@ async def test_outside_development_the_own_origin_is_encrypted(
 
 
 async def test_where_every_origin_is_listed(app: FastAPI, context: Context, page: Page) -> None:
-    # Settings allow `*` in development and test only; it never includes sandboxed frames.
+    # Settings allow `*` in development and test only; it never matches the origin `null`.
     configure(app, context, cors_origins=("*",))
     for origin, expected in (("http://any.example", (201, None)), ("null", CSRF_FAILED)):
         headers = page.csrf | {"Origin": origin}
@@ -290,7 +290,7 @@ async def test_refused_sign_ins_are_no_guesses(ada: Actor, client: Client) -> No
 
 
 async def test_signing_in_needs_no_token_only_the_origin(page: Page) -> None:
-    # Not even over a session that is there already.
+    # No CSRF token is needed even if the page already has a session.
     again = await sign_in_by_cookie(page.client)
     assert again.session_id != page.session_id
     assert outcome(await page.post(ITEMS, json=TEA, headers=page.csrf)) == CSRF_FAILED
@@ -298,7 +298,7 @@ async def test_signing_in_needs_no_token_only_the_origin(page: Page) -> None:
 
 
 async def test_tokens_in_the_answer_go_to_any_origin(ada: Actor, client: Client) -> None:
-    # A browser without cookies of ours has nothing that could be misused; CORS guards the answer.
+    # Without our cookies a browser has nothing to misuse; CORS protects the response.
     headers = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
     body = {"email": "ada", "password": PASSWORD}
     assert (await client.post(LOGIN, json=body, headers=headers)).status_code == 200
@@ -336,18 +336,18 @@ async def test_a_bearer_token_beside_the_cookie_does_not_replace_the_csrf_token(
     assert made.json()["owner_id"] == str(ada.id)
 
 
-# --- In which order
+# --- The order of the checks
 
 
 async def test_who_is_calling_comes_first_and_what_they_may_last(
     page: Page, actor: ActorFactory, app: FastAPI
 ) -> None:
     body = {"email": "new@example.com"}
-    # Ada, a member, may not make accounts.
+    # Ada, a member, may not create accounts.
     assert outcome(await page.post(USERS, json=body)) == CSRF_FAILED
     denied = await page.post(USERS, json=body, headers=page.csrf)
     assert outcome(denied) == (403, "PERMISSION_DENIED")
-    # Neither the body nor whether the thing exists is looked at before.
+    # The CSRF token is checked before the body is validated and before the row is read.
     assert outcome(await page.post(ITEMS, json={"colour": "red"})) == CSRF_FAILED
     assert outcome(await page.post(ITEMS, content=b"{")) == CSRF_FAILED
     assert outcome(await page.delete(f"{ITEMS}/{uuid4()}")) == CSRF_FAILED
@@ -361,6 +361,6 @@ async def test_a_session_that_is_over_comes_before_its_csrf_token(page: Page) ->
     assert (await page.post(LOGOUT, headers=page.csrf)).status_code == 204
     headers = {"Cookie": f"{ACCESS}={token}", "Origin": "http://evil.example"}
     assert outcome(await page.post(ITEMS, json=TEA, headers=headers)) == NO_ACCESS
-    # And it is no anonymous caller either, where those are welcome.
+    # Routes that permit anonymous callers do not treat the request as anonymous.
     body = {"email": "new@example.com", "password": PASSWORD}
     assert outcome(await page.post(REGISTER, json=body, headers=headers)) == NO_ACCESS

@@ -30,7 +30,7 @@ WRONG = "Not the right one"
 
 @pytest.fixture
 async def context(database_url: str) -> AsyncIterator[Context]:
-    """Limits are on, and the general one is out of the way."""
+    """Rate limits are on, and the default limit is too high to be reached."""
     made = make_context(
         database_url,
         rate_limit_enabled=True,
@@ -57,7 +57,7 @@ async def ada(client: Client, context: Context) -> AsyncIterator[Actor]:
 
 
 class Addresses:
-    """Each attempt from another address, as botnets make them."""
+    """Client addresses: a new one for each attempt, as in a botnet."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -89,7 +89,7 @@ async def outcomes(
 
 
 async def tried(url: str) -> int:
-    """How many wrong passwords were compared: each leaves an event."""
+    """Return the number of wrong passwords that were compared, from their audit events."""
     async with await psycopg.AsyncConnection.connect(url) as connection:
         rows = await connection.execute(
             "SELECT count(*) FROM audit_events WHERE action = 'auth.login' AND outcome = 'failure'"
@@ -107,7 +107,7 @@ async def test_the_sixth_guess_waits_and_so_does_the_right_password(
     assert refused.status_code == 429
     assert refused.json()["error"] == "RATE_LIMITED"
     assert 1 <= int(refused.headers["retry-after"]) <= PASSWORD_ATTEMPTS.window + 5
-    # By whatever name, and however it is written.
+    # Attempts count by account, whatever the name and its spelling.
     for name in (ada.username, ada.username.upper(), ada.email.upper()):
         assert (await attempt(client, addresses, name, PASSWORD)).status_code == 429
     assert (await ada.get("/api/v1/users/me")).status_code == 200
@@ -216,7 +216,7 @@ async def test_guesses_made_at_once_on_four_servers(
         async with httpx.AsyncClient(
             base_url=server.url,
             timeout=60,
-            # A connection for each, so that all processes get their share.
+            # One connection per request, so that every process receives some of them.
             limits=httpx.Limits(max_connections=500),
         ) as client:
             answers = await asyncio.gather(

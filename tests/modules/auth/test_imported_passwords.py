@@ -19,7 +19,7 @@ GOOD = (200, None)
 REFUSED = (401, "INVALID_CREDENTIALS")
 KEY = b"a key for tests, thirty-two long"
 ARGON = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$" + "Zm9v" * 11
-# What may stand in the column, and what the log calls it.
+# Stored hashes that no password matches, and the scheme named in the log.
 UNUSABLE = {
     "": "empty",
     "plain text": "unknown",
@@ -65,7 +65,7 @@ async def attempt(client: Client, user: Actor, password: str) -> Any:
 async def test_plain_hashes_sign_in_and_are_replaced(
     ada: Actor, client: Client, context: Context, database_url: str, prefix: str
 ) -> None:
-    # Shorter than a new one may be.
+    # Shorter than a new password may be.
     await store(database_url, ada, imported("short", prefix=prefix))
     assert await attempt(client, ada, "Short") == REFUSED
     assert (await stored(database_url, ada)).startswith(f"${prefix}$")
@@ -88,7 +88,7 @@ async def test_only_plain_hashes_are_of_72_bytes(
 ) -> None:
     await store(database_url, ada, imported(password))
     assert await attempt(client, ada, password[:15]) == REFUSED
-    # As their makers did: what comes behind the 72 bytes does not count, until it is replaced.
+    # bcrypt ignores bytes after the 72nd; the hash that replaces it at sign-in does not.
     assert await attempt(client, ada, f"{password}!") == GOOD
     assert await attempt(client, ada, password) == REFUSED
     assert await attempt(client, ada, f"{password}!") == GOOD

@@ -37,7 +37,7 @@ from tests.web import Page, configured_client
 
 GOOD = (200, None)
 REFUSED = (401, "INVALID_CREDENTIALS")
-# Without commas, which would make two of each.
+# Without commas, which separate keys in the setting.
 OLD = "the key that was in use before: 0123456789"
 NEW = "the key that comes after it: 9876543210"
 NEWEST = "and the one that comes after both: 5647382910"
@@ -47,26 +47,26 @@ Elsewhere = Callable[..., AbstractAsyncContextManager[Client]]
 
 @pytest.fixture
 def context(context: Context) -> Context:
-    """The application of the other fixtures has the old key."""
+    """The context of the other fixtures, with the old key."""
     return replace(context, secret_keys=(OLD.encode(),))
 
 
 @pytest.fixture
 def keyed(database_url: str) -> Elsewhere:
-    """`keyed(secret_key=NEW, secret_key_previous=OLD)`: a client of a server with these keys."""
+    """Return a client of a server with the given keys: `keyed(secret_key=NEW)`."""
     return partial(configured_client, database_url)
 
 
 @pytest.fixture
 async def renewed(keyed: Elsewhere) -> AsyncIterator[Client]:
-    """A server on which the key has been changed by the book."""
+    """A server on which the key was changed as documented."""
     async with keyed(secret_key=NEW, secret_key_previous=OLD) as client:
         yield client
 
 
 @pytest.fixture
 async def forgetful(keyed: Elsewhere) -> AsyncIterator[Client]:
-    """A server that knows the new key only."""
+    """A server with the new key only."""
     async with keyed(secret_key=NEW) as client:
         yield client
 
@@ -121,7 +121,7 @@ async def test_refresh_tokens_stay_good_and_are_replaced_by_the_new_key(
     after = answer.json()
     assert after["session_id"] == opened["session_id"]
     assert kid(after["access_token"]) == kid_of(NEW)
-    # What they are replaced by needs the former key no longer.
+    # The new tokens are valid without the former key.
     assert await access(forgetful, after["access_token"]) == GOOD
     await refreshed(forgetful, after["refresh_token"])
 
@@ -135,7 +135,7 @@ async def test_the_grace_spans_the_change(
     answer = await refresh(renewed, opened["refresh_token"], access=beside)
     assert outcome(answer) == GOOD
     again = answer.json()
-    # The same session, generation and secret; only the key that vouches for it is another.
+    # The session, generation and secret are the same; only the signing key differs.
     assert raw(again["refresh_token"])[:52] == raw(first["refresh_token"])[:52]
     assert await stored(database_url, opened["session_id"]) == before
     for each in (first, again):
@@ -163,7 +163,7 @@ async def test_without_the_former_key_its_tokens_are_none(
     for each in (opened, first):
         assert await access(forgetful, each["access_token"]) == NO_ACCESS
         assert outcome(await refresh(forgetful, each["refresh_token"])) == NO_REFRESH
-    # They are not taken for reused ones: where the key is known the session lives.
+    # They are not treated as reused: with the former key, the session is still valid.
     assert (await stored(database_url, opened["session_id"]))["revoked_at"] is None
     await refreshed(client, first["refresh_token"])
 
@@ -180,7 +180,7 @@ async def test_several_former_keys(opened: Tokens, ada: Actor, keyed: Elsewhere)
 async def test_servers_that_change_one_after_the_other(
     opened: Tokens, ada: Actor, keyed: Elsewhere
 ) -> None:
-    # First the coming key is made known to all, then it is used.
+    # The new key is first added to all servers as an additional one, then used.
     async with (
         keyed(secret_key=OLD, secret_key_previous=NEW) as before,
         keyed(secret_key=NEW, secret_key_previous=OLD) as after,
@@ -206,7 +206,7 @@ async def test_a_page_goes_on(page: Page, renewed: Client, forgetful: Client) ->
     assert outcome(answer) == GOOD
     csrf = {"X-CSRF-Token": answer.json()["csrf_token"]}
     assert csrf != page.csrf
-    # All its cookies are the new key's by now.
+    # All cookies are signed with the new key by now.
     forgetful.cookies = renewed.cookies
     assert (await forgetful.patch(ME, json={"full_name": None}, headers=csrf)).status_code == 200
 
@@ -228,7 +228,7 @@ async def test_passwords_stay_good_and_are_renewed(
     assert await try_password(renewed, ada.email) == GOOD
     after = await password_hash(database_url, ada)
     assert after.partition("$")[0] not in ("", before.partition("$")[0])
-    # Nothing about the account has changed, and once is enough.
+    # The account is otherwise unchanged, and the hash is renewed only once.
     assert (await ada.get(ME)).json() == me
     assert await try_password(renewed, ada.email) == GOOD
     assert await password_hash(database_url, ada) == after

@@ -23,7 +23,7 @@ async def sign_in(client: Client, name: str, password: str = PASSWORD) -> httpx.
 
 
 async def signed_in_as(client: Client, answer: httpx.Response) -> str:
-    """Whom the tokens of this answer belong to."""
+    """Return the username of the account to which the tokens in this response belong."""
     assert answer.status_code == 200, answer.text
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
     me = await client.get(ME, headers=headers)
@@ -79,7 +79,7 @@ async def test_members_of_the_oauth2_form_are_ignored(ada: Actor, client: Client
         "client_secret": "",
     }
     assert (await client.post(LOGIN, data=form)).status_code == 200
-    # But not in JSON, which no OAuth2 client sends.
+    # Only forms ignore them, because no OAuth2 client sends JSON.
     body = {"email": ada.email, "password": PASSWORD, "grant_type": "password"}
     assert (await client.post(LOGIN, json=body)).status_code == 422
 

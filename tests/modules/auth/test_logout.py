@@ -55,7 +55,7 @@ async def is_over(url: str, session_id: str) -> bool:
 
 
 async def recorded(url: str, session_id: str) -> list[dict[str, Any]]:
-    """What the record says of the end of this session."""
+    """Return the audit events of the end of this session."""
     statement = """
         SELECT actor_id, outcome FROM audit_events
         WHERE action = 'auth.logout' AND target_id = %s
@@ -64,7 +64,7 @@ async def recorded(url: str, session_id: str) -> list[dict[str, Any]]:
 
 
 def expired(context: Context, user_id: UUID, session_id: str) -> str:
-    """An access token of this session that was good until an hour ago."""
+    """Return an access token of this session that expired an hour ago."""
     issued = utc_now() - timedelta(hours=2)
     return issuer_of(context).issue(user_id, UUID(session_id), 0, issued=issued, ttl=3600)
 
@@ -224,7 +224,7 @@ async def test_outside_development(ada: Actor, database_url: str) -> None:
         assert outcome(left) == DONE
         names = {"__Host-access_token", "__Secure-refresh_token", "__Host-csrf_token"}
         assert_cleared(left, names)
-        # Without these a browser does not take a cookie of such a name, nor its end.
+        # Browsers ignore cookies with these prefixes, and their deletion, without these attributes.
         for name, cookie in cookies_set(left).items():
             assert "secure" in cookie.attributes
             assert (cookie.attributes["path"] == "/") == name.startswith("__Host-")
@@ -298,7 +298,7 @@ async def test_a_web_modes_refresh_token_is_none_in_a_body(
     assert not await is_over(database_url, page.session_id)
 
 
-# --- Everywhere
+# --- All sessions of the account
 
 
 async def test_everywhere_by_cookie(
@@ -319,7 +319,7 @@ async def test_everywhere_by_token_clears_nothing(ada: Actor, page: Page) -> Non
     answer = await ada.post(LOGOUT_ALL)
     assert outcome(answer) == DONE
     assert not cookies_set(answer)
-    # The page learns of it, and goes on to sign in again.
+    # The page gets a 401, its cookies are cleared, and the user can sign in again.
     assert outcome(await page.get(ME)) == NO_ACCESS
     assert_cleared(await page.post(REFRESH, headers=page.csrf))
     assert (await sign_in_by_cookie(page.client)).login["csrf_token"]

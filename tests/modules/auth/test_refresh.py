@@ -74,7 +74,7 @@ async def test_the_session_stays_and_all_else_is_new(
     assert {each["session_id"] for each in held} == {opened["session_id"]}
     assert {claims(each["access_token"])["sid"] for each in held} == {opened["session_id"]}
     assert len({claims(each["access_token"])["sub"] for each in held}) == 1
-    # Those of former generations are good until they expire.
+    # Access tokens of former generations remain valid until they expire.
     for each in held:
         assert await access(client, each["access_token"]) == GOOD
     assert (await stored(database_url, opened["session_id"]))["generation"] == 4
@@ -138,7 +138,7 @@ async def test_another_server_is_quicker(
     rotated = [opened["refresh_token"]]
 
     async def meanwhile() -> None:
-        # Without waiting for its turn, as in another process.
+        # Bypasses the queue of this process, as another process does.
         for _ in range(times):
             found = await rotation._refreshed(context, read_token(context, rotated[-1]), "body")
             assert found is not None

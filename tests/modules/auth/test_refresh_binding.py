@@ -43,7 +43,8 @@ async def test_the_access_token_of_the_same_generation(opened: Tokens, client: C
         answer = await refresh(client, former["refresh_token"], access=former["access_token"])
         assert outcome(answer) == GOOD
         held.append(answer.json())
-    # The predecessor with what belongs to it, and with what graced answers gave for it.
+    # A predecessor is refreshed with the access token of its own generation; the access token in
+    # the response belongs to the successor.
     answer = await refresh(client, held[2]["refresh_token"], access=held[2]["access_token"])
     assert answer.json()["refresh_token"] == held[3]["refresh_token"]
     assert (
@@ -55,11 +56,11 @@ async def test_the_access_token_of_the_same_generation(opened: Tokens, client: C
 
 
 async def test_the_access_token_of_the_generation_before(opened: Tokens, client: Client) -> None:
-    """Of two tabs that share the refresh token, one has refreshed; the other has its old token."""
+    """Of two tabs with the same refresh token, one has refreshed; the other sends an old token."""
     second = await refreshed(client, opened["refresh_token"])
     answer = await refresh(client, second["refresh_token"], access=opened["access_token"])
     assert outcome(answer) == GOOD
-    # Two generations are too many; nothing is revoked for it.
+    # A token from two generations back is rejected, but the session is not revoked.
     third = answer.json()
     late = await refresh(client, third["refresh_token"], access=opened["access_token"])
     assert outcome(late) == NO_ACCESS
@@ -110,7 +111,7 @@ async def test_any_other_access_token_is_refused(
         answer = await refresh(client, current["refresh_token"], access=token)
         assert outcome(answer) == NO_ACCESS
         assert answer.headers["www-authenticate"].startswith("Bearer")
-    # The predecessor in its grace does not take the newer one.
+    # A predecessor in its grace period is rejected with the access token of a later generation.
     answer = await refresh(client, second["refresh_token"], access=current["access_token"])
     assert outcome(answer) == NO_ACCESS
     assert await stored(database_url, session_id) == before
@@ -191,14 +192,14 @@ async def test_the_cookie_counts_where_both_are_sent(
 
 
 async def everything_stored(url: str) -> str:
-    """All rows of all tables, as text; bytes are in hexadecimal digits."""
+    """Return all rows of all tables as text, with bytes in hexadecimal."""
     tables = await execute(
         url, "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'"
     )
     found = [
         row["row"]
         for table in tables
-        for row in await execute(url, f"SELECT t::text AS row FROM {table['name']} AS t")  # noqa: S608  # PostgreSQL's own name
+        for row in await execute(url, f"SELECT t::text AS row FROM {table['name']} AS t")  # noqa: S608  # a table name from the catalog
     ]
     return "\n".join(found)
 
@@ -207,7 +208,7 @@ async def test_nothing_usable_is_stored(opened: Tokens, client: Client, database
     held = [opened, await refreshed(client, opened["refresh_token"])]
     held.append(await refreshed(client, held[-1]["refresh_token"]))
     kept = await everything_stored(database_url)
-    # So that what is looked for could be found.
+    # Proves that a stored value would be found.
     assert opened["session_id"] in kept
     for tokens in held:
         content = raw(tokens["refresh_token"])

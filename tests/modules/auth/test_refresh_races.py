@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 GOOD = (200, None)
 USERS, SESSIONS_EACH, TABS = 10, 20, 20
-# How many of the sessions are refreshed in each round.
+# Number of sessions that are refreshed in each round.
 ROUNDS = (200, 40, 40)
 
 Work = Callable[[RawClient], Awaitable[RawResponse]]
@@ -59,7 +59,7 @@ async def me(tokens: Tokens, caller: RawClient) -> RawResponse:
 
 
 async def opened(server: Server, *, users: int, each: int) -> list[Tokens]:
-    """So many sessions of each of so many users."""
+    """Return the tokens of `each` sessions of each of `users` new accounts."""
     made = await call_all(server.url, [partial(register, number) for number in range(users)])
     assert {answer.status for answer in made} == {201}
     work = [partial(sign_in, number) for number in range(users)] * each
@@ -69,7 +69,7 @@ async def opened(server: Server, *, users: int, each: int) -> list[Tokens]:
 
 
 async def one_round(server: Server, held: list[Tokens], chance: random.Random) -> list[Tokens]:
-    """Refresh every session in many tabs, while a worker dies; what each session has then."""
+    """Refresh every session in many tabs while a worker is killed; return the new tokens."""
     left = chance.randrange(1, len(held) * TABS)
 
     async def tab(tokens: Tokens, number: int, caller: RawClient) -> RawResponse:
@@ -93,7 +93,7 @@ async def one_round(server: Server, held: list[Tokens], chance: random.Random) -
 
 
 async def note(tokens: Tokens, caller: RawClient) -> RawResponse:
-    """A write, which needs a connection for itself."""
+    """Create an item, which takes a connection of the pool."""
     body = {"title": "A note"}
     return await caller.call("POST", "/api/v1/items", body, bearer=tokens["access_token"])
 
@@ -107,8 +107,8 @@ def digest(tokens: Tokens) -> bytes:
 
 
 async def test_one_successor_whatever_happens(own_database_url: str) -> None:
-    chance = random.Random(7)  # noqa: S311  # the same disorder in every run
-    # How long a busy machine takes is no part of this.
+    chance = random.Random(7)  # noqa: S311  # reproducible choices
+    # With a long grace period, a slow machine cannot fail this test.
     with served(own_database_url, workers=2, REFRESH_GRACE=60) as server:
         held = await opened(server, users=USERS, each=SESSIONS_EACH)
         after = await rows_of(own_database_url)
@@ -131,9 +131,9 @@ async def test_one_successor_whatever_happens(own_database_url: str) -> None:
 
 
 async def rob(server: Server, family: list[Tokens], stolen: list[Tokens]) -> list[RawResponse]:
-    """Replay old tokens of a family while its owner refreshes; what the owner was answered.
+    """Replay old tokens of a family while its owner refreshes; return the owner's responses.
 
-    What the owner got is added to the family.
+    The tokens that the owner receives are appended to `family`.
     """
     current = family[-1]
 
@@ -166,9 +166,9 @@ async def test_a_family_that_was_stolen_from_ends(own_database_url: str) -> None
                     answer.body
                     for answer in await call_all(server.url, [partial(refresh, family[-1])])
                 ]
-            # The predecessor is good until the owner goes on, the one before it never.
+            # The predecessor is valid until the owner refreshes, the token before it never.
             stolen = [family[1]] * 150 + [family[number % 2]] * 150
-            random.Random(number).shuffle(stolen)  # noqa: S311  # the same disorder in every run
+            random.Random(number).shuffle(stolen)  # noqa: S311  # reproducible order
             owners = await rob(server, family, stolen)
             assert owners[-1].outcome in (REUSED, NO_REFRESH)
             again = await call_all(server.url, [partial(refresh, each) for each in family])

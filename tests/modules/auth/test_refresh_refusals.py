@@ -26,7 +26,7 @@ GOOD = (200, None)
 
 
 async def is_untouched(url: str, client: Client, token: str) -> None:
-    """The session of this token, which is the present one, has neither rotated nor ended."""
+    """Assert that the session of this token, its current one, has neither rotated nor ended."""
     content = raw(token)
     row = await stored(url, UUID(bytes=content[:16]))
     assert (row["revoked_at"], row["generation"]) == (None, int.from_bytes(content[16:20], "big"))
@@ -53,7 +53,7 @@ async def test_another_spelling_is_none(opened: Tokens, client: Client, database
     token = opened["refresh_token"]
     last = ALPHABET.index(token[-1])
     others = [token[:-1] + ALPHABET[last + step] for step in (1, 2, 3)]
-    # So that the refusals are for the spelling, and for nothing else.
+    # All decode to the same bytes, so only the spelling can be the reason of a rejection.
     assert [raw(other) for other in others] == [raw(token)] * 3
     others += [f"{token}=", f"{token}==", f" {token}", f"{token}\n", f"{token[:9]}\n{token[9:]}"]
     others += [token.replace("-", "+").replace("_", "/") + "="]
@@ -87,7 +87,7 @@ async def test_a_session_id_is_no_credential(
         session + bytes(4) + secret + foreign[52:],
         foreign[:20] + raw(current)[20:],
         ada.session_id.bytes + raw(current)[16:],
-        # What would be an old token, had it been made here.
+        # Shaped like a token of an older generation, but not issued by this application.
         session + bytes(4) + bytes(32) + bytes(16),
     ):
         assert outcome(await refresh(client, encoded(forged))) == NO_REFRESH

@@ -17,7 +17,7 @@ MEMBERS = {"id", "created_at", "last_used_at", "expires_at", "ip", "user_agent",
 
 
 async def another_session(client: Client, actor: Actor, user_agent: str = "phone") -> str:
-    """Sign in once more; the token."""
+    """Sign in again and return the access token."""
     answer = await client.post(
         "/api/v1/auth/login",
         json={"email": actor.email, "password": PASSWORD},
@@ -184,7 +184,7 @@ async def test_another_worker_knows_at_once(ada: Actor, database_url: str) -> No
     context = make_context(database_url)
     headers = {"Authorization": f"Bearer {ada.token}"}
     async with Client(make_app(context), headers=headers) as elsewhere:
-        # The other worker has seen the token, and may remember that it is well signed.
+        # The other worker may cache that the signature of this token is valid.
         assert (await elsewhere.get(ME)).status_code == 200
         assert (await ada.post("/api/v1/auth/logout")).status_code == 204
         assert (await elsewhere.get(ME)).status_code == 401

@@ -41,7 +41,7 @@ from tests.sessions import (
     refresh,
 )
 
-# Time passes in whole minutes, so that the seconds which the test itself takes decide nothing.
+# Time passes in whole minutes, so that the seconds the test itself takes make no difference.
 MINUTE, DAY = 60, 86_400
 GRACE, IDLE, ABSOLUTE, MOST = MINUTE, 60 * MINUTE, 90 * MINUTE, 2
 GOOD, DONE = (200, None), (204, None)
@@ -51,22 +51,22 @@ BOUNDED = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    # A failure of thirty steps says enough; to make it shorter takes minutes.
+    # No shrinking: thirty steps are short enough to read, and shrinking takes minutes.
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 T = TypeVar("T")
 USERS = st.integers(0, 1)
-# Mostly of those that are good, and how many sign-ins ago.
+# Whether the session must be alive (mostly), and how many sign-ins ago it began.
 Choice = tuple[bool, int]
 SESSION = st.tuples(st.sampled_from([True, True, True, False]), st.integers(0, 3))
-# How many generations ago.
+# How many generations before the current one.
 BACK = st.sampled_from([0, 0, 0, 1, 1, 2])
 
 
 @dataclass
 class World:
-    """One application for all examples, each of which makes its own accounts."""
+    """One application for all examples; each example creates its own accounts."""
 
     url: str
     client: Client
@@ -87,12 +87,12 @@ class User:
 
 @dataclass
 class Session:
-    """The tokens that a client has received, and what is expected of the session."""
+    """The tokens that a client has received, and the expected state of the session."""
 
     user: User
     received: list[Tokens]
     created: int
-    # When, and which use of any session it was.
+    # The time of the last use, and its number among the uses of all sessions.
     used: tuple[int, int] = (0, 0)
     expires: int = 0
     over: bool = False
@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=USERS)
     def crowd_out(self, who: int) -> None:
-        """Sign in once more than may be, when the oldest session is the one used last."""
+        """Exceed the limit of sessions when the oldest session is the most recently used one."""
         user = self.users[who]
         if user.enabled:
             for _ in range(MOST - len(self.alive_of(user))):
@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
     def refresh_beside(
         self, which: Choice, back: int, own: bool, other: Choice, other_back: int
     ) -> None:
-        """With an access token of its own session, or perhaps of another one."""
+        """Refresh with an access token of the same session or of another one."""
         session, generation = self.pick(which, back)
         beside, shown = self.pick(which if own else other, other_back)
         token = beside.received[shown]["access_token"]
@@ -233,7 +233,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=SESSION, back=BACK, other=SESSION, how=st.sampled_from(Ending))
     def end(self, which: Choice, back: int, other: Choice, how: Ending) -> None:
-        """In one rule, so that sessions live for a while."""
+        """End sessions by one rule for all ways, so that sessions live for a while."""
         session, generation = self.pick(which, back)
         answer, ended = self.end_by(how, session, generation, other)
         if not self.is_alive(session):
@@ -249,7 +249,7 @@ class Machine(RuleBasedStateMachine):
     def end_by(
         self, how: Ending, session: Session, generation: int, other: Choice
     ) -> tuple[httpx.Response, list[Session]]:
-        """The answer, and what has ended if this session is good."""
+        """Return the response, and the sessions that end if this session is alive."""
         siblings = self.alive_of(session.user)
         match how:
             case Ending.LOG_OUT:
@@ -279,7 +279,7 @@ class Machine(RuleBasedStateMachine):
     def disable_or_enable(self, who: int) -> None:
         user = self.users[who]
         user.enabled = not user.enabled
-        # A new session each time: the administrator's ages with all the others.
+        # Sign in for each change, because the sessions of the administrator expire, too.
         admin = self.log_in_as("root@example.com", PASSWORD).json()["access_token"]
         where, body = f"/api/v1/users/{user.id}", {"is_active": user.enabled}
         answer = self.ask("PATCH", where, json=body, headers=bearer(admin))
@@ -294,7 +294,7 @@ class Machine(RuleBasedStateMachine):
         self.now += minutes * MINUTE
 
     def teardown(self) -> None:
-        """The database agrees, too, and so does every session in the end."""
+        """Compare the sessions with the database, then sign out of each."""
         statement = (
             "SELECT id::text, generation, (SELECT count(*) FROM audit_events"
             " WHERE action = 'auth.refresh_reuse' AND target_id = sessions.id::text) AS reuses"
@@ -312,7 +312,7 @@ class Machine(RuleBasedStateMachine):
             assert outcome(answer) == (DONE if self.is_alive(each) else NO_REFRESH)
 
     def pick(self, which: Choice, back: int = 0) -> tuple[Session, int]:
-        """A session, and one of its generations."""
+        """Return a session and one of its generations."""
         living, ago = which
         if living and not any(self.is_alive(each) for each in self.sessions):
             if not self.users[0].enabled:
@@ -346,7 +346,7 @@ class Machine(RuleBasedStateMachine):
         generation: int = 0,
         **options: Any,
     ) -> httpx.Response:
-        """Call with an access token of this session, if one is given."""
+        """Send a request, with an access token of this session if one is given."""
         if session is not None:
             options["headers"] = bearer(session.received[generation]["access_token"])
         return self.world.run(self.world.client.request(method, path, **options))
@@ -357,7 +357,7 @@ def world(url: str) -> Iterator[World]:
     context = make_context(
         url,
         refresh_grace=GRACE,
-        # So that the lifetime of tokens is that of their session.
+        # Longer than any session, so that the session's lifetime limits the token's.
         access_token_ttl=DAY,
         session_idle_ttl=IDLE,
         session_absolute_ttl=ABSOLUTE,
@@ -377,7 +377,7 @@ def world(url: str) -> Iterator[World]:
             )
         return Client(make_app(context))
 
-    # A loop of its own, which does not become that of the other tests.
+    # A separate event loop, which does not become the current one of other tests.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         client = runner.run(begin())
         try:
@@ -391,5 +391,5 @@ def world(url: str) -> Iterator[World]:
 @pytest.mark.hypothesis
 def test_the_model_and_the_api_agree(own_database_url: str) -> None:
     with world(own_database_url) as made:
-        # It takes whatever makes a machine, which its annotation does not say.
+        # Any callable that returns a machine is accepted, though the annotation is narrower.
         run_state_machine_as_test(cast(Any, lambda: Machine(made)), settings=BOUNDED)

@@ -15,7 +15,7 @@ from tests.statements import Statements
 
 @pytest.fixture
 async def context(database_url: str) -> AsyncIterator[Context]:
-    """Limits are on, as in production; requests are counted in memory."""
+    """Rate limits are on, as in production; requests are counted in memory."""
     made = make_context(
         database_url,
         rate_limit_enabled=True,
@@ -28,7 +28,7 @@ async def context(database_url: str) -> AsyncIterator[Context]:
 
 
 def summary(statements: Statements) -> list[str]:
-    """The verb and the first table of each statement."""
+    """Return the verb and the first table of each statement."""
     found = []
     for each in statements:
         verb = each.split()[0]
@@ -63,7 +63,7 @@ TAKES: dict[str, tuple[str, int, list[str]]] = {
 async def test_signing_in(
     client: Client, ada: Actor, statements: Statements, password: str
 ) -> None:
-    # What is asked once per connection is asked now.
+    # The first request on a connection also sends the statements that run once per connection.
     await client.post(LOGIN, json={"email": ada.email, "password": PASSWORD})
     name, status, expected = TAKES[password]
     statements.clear()
@@ -81,7 +81,7 @@ async def test_who_is_calling(ada: Actor, statements: Statements) -> None:
 async def test_refreshing(client: Client, ada: Actor, statements: Statements) -> None:
     signed_in = await client.post(LOGIN, json={"email": ada.email, "password": PASSWORD})
     sent = {"refresh_token": signed_in.json()["refresh_token"]}
-    # The second time within the grace period the token is the predecessor.
+    # The second time, the token is the predecessor in its grace period.
     for expected in (["SELECT sessions", "UPDATE sessions"], ["SELECT sessions"]):
         statements.clear()
         assert (await client.post(REFRESH, json=sent)).status_code == 200

@@ -33,7 +33,7 @@ TEXTS = ["broken", "a.b.c", "x" * 5000, '"', "%00", "é", "eyJhbGciOiJub25lIn0.e
 
 
 def cookies(*pairs: tuple[str, str | None]) -> list[tuple[bytes, bytes]]:
-    """One Cookie header, in this order; a name may be in it twice."""
+    """Return one Cookie header with these pairs in this order; a name may occur twice."""
     return [(b"Cookie", "; ".join(f"{name}={value}" for name, value in pairs).encode())]
 
 
@@ -42,7 +42,7 @@ def of_page(page: Page) -> list[tuple[str, str | None]]:
 
 
 def foreign(context: Context, ada: Actor) -> dict[str, str]:
-    """Tokens that look like ours and were not issued here."""
+    """Return tokens that look like ours but were not issued by this application."""
     issuer, now = issuer_of(context), utc_now()
     elsewhere = make_context("postgresql://x", secret_key="y" * 32)
     other_issuer = make_context("postgresql://x", jwt_issuer="other")
@@ -70,7 +70,7 @@ async def test_alone_they_are_nobody(client: Client, text: str) -> None:
     for path, expected in ((REFRESH, NO_REFRESH), (LOGOUT, NOBODY)):
         refused = await client.post(path, headers=sent)
         assert outcome(refused) == expected
-        # They belong to another application.
+        # The cookies belong to another application, so they are not cleared.
         assert "set-cookie" not in refused.headers
 
 
@@ -93,7 +93,7 @@ def sent_with(actor: Actor, sent: list[tuple[bytes, bytes]]) -> list[tuple[str, 
 async def test_a_bearer_request_beside_them_is_one(ada: Actor, client: Client, name: str) -> None:
     headers = {"Cookie": f"{name}=foo", **bearer(ada.token)}
     assert (await client.get(ME, headers=headers)).json()["id"] == str(ada.id)
-    # No token against forgery is asked for, from whichever page.
+    # No CSRF token is required, whatever page the request comes from.
     for more in ({}, {"Origin": "http://localhost:1234"}, {"Sec-Fetch-Site": "cross-site"}):
         made = await client.post(ITEMS, json=TEA, headers=headers | more)
         assert made.status_code == 201
@@ -125,7 +125,7 @@ async def test_a_bad_bearer_beside_them_stays_bad(ada: Actor, client: Client) ->
 async def test_ours_counts_beside_one_of_the_same_name(
     page: Page, client: Client, name: str, order: tuple[int, int]
 ) -> None:
-    """A cookie of `Path=/api` comes first, one that was set later comes last."""
+    """Browsers send a cookie of `Path=/api` first, and one that was set later last."""
     own = of_page(page)
     twice = [(name, "foo"), (name, page.cookie(name))]
     sent = cookies(*(each for each in own if each[0] != name), *(twice[at] for at in order))
@@ -141,7 +141,7 @@ async def test_ours_counts_beside_one_of_the_same_name(
 async def test_two_of_ours_the_one_of_the_root_counts(
     ada: Actor, bob: Actor, page: Page, client: Client
 ) -> None:
-    # Browsers send longer paths first; ours are set for `/`.
+    # Browsers send cookies with longer paths first; ours have the path `/`.
     sent = cookies((ACCESS, bob.token), *of_page(page))
     assert (await client.get(ME, headers=sent)).json()["id"] == str(ada.id)
 
@@ -165,7 +165,7 @@ async def test_one_of_ours_that_is_no_longer_good_is_never_nobody(
 
 
 def planted(page: Page, *pairs: tuple[str, str | None]) -> list[list[tuple[str, str | None]]]:
-    """The cookies a browser can send: a page's own and planted ones."""
+    """Return the combinations a browser can send of a page's own cookies and planted ones."""
     own = of_page(page)
     names = {name for name, _ in pairs}
     instead = [each for each in own if each[0] not in names] + list(pairs)
@@ -180,7 +180,7 @@ async def write(client: Client, sent: Any, token: str | None = None) -> tuple[in
 async def test_a_forged_request_with_planted_cookies_writes_nothing(
     ada: Actor, page: Page, client: Client
 ) -> None:
-    """The forger's page can send the cookies and know those it planted, and no token of Ada's."""
+    """The attacker's page sends Ada's cookies and planted ones, but has no token of Ada's."""
     known = ("foo", "0" * 64)
     for name in NAMES:
         for text in known:
@@ -193,8 +193,8 @@ async def test_a_forged_request_with_planted_cookies_writes_nothing(
 async def test_nor_does_a_pair_of_another_session(
     ada: Actor, bob: Actor, page: Page, client: Client
 ) -> None:
-    """The forger has an account, and plants the cookies of that sign-in."""
-    other = await sign_in_by_cookie(Client(page.client._transport.app), bob.email)  # type: ignore[attr-defined]  # ASGITransport's
+    """The attacker has an account and plants the cookies of its session."""
+    other = await sign_in_by_cookie(Client(page.client._transport.app), bob.email)  # type: ignore[attr-defined]  # an attribute of ASGITransport
     csrf = other.cookie(CSRF)
     for sent in planted(page, (CSRF, csrf)):
         assert await write(client, sent, csrf) == CSRF_FAILED

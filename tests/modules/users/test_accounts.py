@@ -18,14 +18,14 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 async def role(context: Context, name: str, *permissions: str) -> str:
-    """A role of this test's own."""
+    """Create a role and return its name."""
     async with context.database.transaction() as session:
         session.add(Role(name=name, permissions=list(permissions)))
     return name
 
 
 async def population(context: Context) -> None:
-    """Nine accounts with ties in every order, some without a username."""
+    """Create nine accounts with ties in every order, some without a username."""
     async with context.database.transaction() as session:
         for number in range(9):
             user = User(
@@ -270,7 +270,7 @@ async def test_a_password_for_a_new_account_needs_what_it_may_do(
         email = f"invited{len(members)}{'is_active' in members}@example.com"
         invited = await clerk.post(USERS, json={"email": email, **members})
         assert (invited.status_code, invited.json()["roles"]) == (201, ["member"])
-    # All that a member may do, and the function itself.
+    # The caller needs all permissions of a member, and the permission to create accounts.
     member = await actor("mary", roles=("clerk", "member"))
     assert (await member.post(USERS, json=new)).status_code == 201
 
@@ -282,7 +282,7 @@ async def test_a_password_is_judged_by_what_the_default_role_permits_now(
     clerk = await actor("clara", roles=("clerk",))
     new = {"email": "new@example.com", "password": PASSWORD}
     assert (await clerk.post(USERS, json=new)).status_code == 403
-    # By name it is the same; without any role nothing is lacking.
+    # Naming the default role makes no difference; an account without roles has no permissions.
     assert (await clerk.post(USERS, json={**new, "roles": ["member"]})).status_code == 403
     bare = {"email": "bare@example.com", "password": PASSWORD, "roles": []}
     assert (await clerk.post(USERS, json=bare)).status_code == 201
@@ -408,7 +408,7 @@ async def test_nobody_changes_whether_their_own_address_is_verified(
         user = (await admin.get(own)).json()
         assert (user["is_verified"], user["full_name"]) == (False, None)
         assert user["email"] == admin.email
-    # What does not change it may be sent along, as forms do.
+    # Unchanged values may be sent along, as forms do.
     kept = await admin.patch(own, json={"is_verified": False, "full_name": "New"})
     assert (kept.status_code, kept.json()["full_name"]) == (200, "New")
     other = await actor("second", roles=("admin",))

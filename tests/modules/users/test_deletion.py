@@ -14,7 +14,7 @@ USERS = "/api/v1/users"
 
 
 async def rows_of(database_url: str, user_id: object) -> dict[str, int]:
-    """How many rows of each table belong to this user, found through the foreign keys."""
+    """Return the number of this user's rows in each table, found through the foreign keys."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         columns = await connection.execute(
             "SELECT a.attrelid::regclass::text, a.attname FROM pg_constraint c "
@@ -31,7 +31,7 @@ async def rows_of(database_url: str, user_id: object) -> dict[str, int]:
 
 
 async def possessions(actor: Actor) -> str:
-    """An item, a published article, and the address of the latter."""
+    """Create an item and a published article, and return the path of the article."""
     assert (await actor.post("/api/v1/items", json={"title": "Milk"})).status_code == 201
     article = await actor.post("/api/v1/articles", json={"title": "Notes", "content": "Text."})
     where: str = article.headers["location"]
@@ -75,7 +75,7 @@ async def test_what_is_made_while_its_owner_is_deleted_is_theirs_no_more(
 ) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("DELETE FROM users WHERE id = %s", [ada.id])
-        # Ada is known until the deletion is committed, for which the new row has to wait.
+        # Ada's row is visible until the deletion is committed; the insert waits for that.
         made = asyncio.ensure_future(ada.post(path, json={"title": "Too late"}))
         await waits_for_a_lock(connection, made)
     answer = await made
@@ -102,7 +102,7 @@ async def test_the_address_and_the_username_are_free_again(ada: Actor, client: C
     assert again.status_code == 201
     assert again.json()["id"] != str(ada.id)
     assert (await client.post("/api/v1/auth/login", json=credentials)).status_code == 200
-    # The new account is another one: the old token does not open it.
+    # The new account has another id, so the old token is invalid.
     assert (await ada.get(f"{USERS}/me")).status_code == 401
 
 

@@ -35,7 +35,7 @@ Database = psycopg.AsyncConnection[Any]
 
 @dataclass(frozen=True)
 class World:
-    """Who is who, and what each role permits, as the database has it."""
+    """The accounts, and the permissions of each role, as stored in the database."""
 
     users: dict[str, dict[str, Any]]
     roles: dict[str, frozenset[str]]
@@ -44,7 +44,7 @@ class World:
         return frozenset().union(*(self.roles[name] for name in user["roles"]))
 
     def beyond_reach(self) -> dict[str, Any]:
-        """Accounts and roles with rights that the intruder lacks: they may not change at all."""
+        """Return accounts and roles with permissions that the intruder lacks, to detect changes."""
         users = {id: user for id, user in self.users.items() if not self.held(user) <= OWN}
         return {**users, **{name: held for name, held in self.roles.items() if not held <= OWN}}
 
@@ -64,10 +64,10 @@ async def look(database: Database) -> World:
 
 @dataclass
 class Intruder:
-    """Does something at random, by one of the accounts at hand."""
+    """Sends random requests from one of the accounts at hand."""
 
     chance: random.Random
-    # The first is never deleted, so that the walk goes on.
+    # This account is never deleted, so that the sequence of requests continues.
     id: str
     accounts: list[httpx.AsyncClient]
     worked: Counter[str] = field(default_factory=Counter)
@@ -147,7 +147,7 @@ async def test_rights_never_grow(
     await actor("olga", roles=("old", "guest"))
     await actor("greta", roles=("guest",))
     mallory = await actor("mallory", roles=("clerk",))
-    # Deterministic, so that what fails once fails again.
+    # Deterministic, so that a failure can be reproduced.
     chance = random.Random(seed)  # noqa: S311
     intruder = Intruder(chance, str(mallory.id), [mallory.client])
     world = await look(database)
@@ -168,7 +168,7 @@ async def test_rights_never_grow(
         if made and "password" in body:
             intruder.accounts.append(await signed_in(actor, context, body["email"]))
         await keep_going(mallory, database)
-    # The walk is no proof if everything was refused.
+    # The test proves nothing if every request was refused.
     some = {"make a role", "change a role", "give roles", "make an account", "invite a member"}
     assert all(intruder.worked[way] for way in some), intruder.worked
     assert not intruder.worked["make a member"]
@@ -181,7 +181,7 @@ async def signed_in(actor: ActorFactory, context: Context, email: str) -> Client
 
 
 async def keep_going(mallory: Actor, database: Database) -> None:
-    """What they did to themselves is undone, so that the walk does not end in an empty room."""
+    """Restore Mallory's account and role, so that later requests are permitted."""
     await database.execute(
         "INSERT INTO roles (name, permissions, built_in, created_at, updated_at) VALUES "
         "('clerk', %s, false, now(), now()) "

@@ -18,7 +18,7 @@ PASSWORD = "a long enough password"
 
 
 async def start(database_url: str, *, times: int = 1, **settings: Any) -> None:
-    """As so many workers that start together."""
+    """Run the start of `times` workers at the same time."""
     named: dict[str, Any] = {
         "first_admin_email": EMAIL,
         "first_admin_password": SecretStr(PASSWORD),
@@ -58,7 +58,7 @@ async def test_administrators_who_cannot_sign_in_are_none(
     invited = {"email": "grace@example.com", "roles": ["admin"]}
     assert (await admin.post("/api/v1/users", json=invited)).status_code == 201
     await start(database_url)
-    assert len(await accounts(database_url)) == 2, "one can sign in"
+    assert len(await accounts(database_url)) == 2, "none is created if one can sign in"
     disable = "UPDATE users SET is_active = email LIKE 'grace%' WHERE is_active"
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(disable)

@@ -21,10 +21,10 @@ async def test_the_event_loop_goes_on_while_passwords_are_hashed() -> None:
     ticks = 0
     while not hashes.done():
         ticks += 1
-        # Lets every other task run once, and takes no time itself.
+        # Lets every other task run once, without a delay.
         await asyncio.sleep(0)
     assert len(set(await hashes)) == 4
-    # On the loop itself there would be a tick or two between the hashes.
+    # If hashes ran on the event loop, there would be only a tick or two per hash.
     assert ticks > 100
 
 

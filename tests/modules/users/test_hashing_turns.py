@@ -18,7 +18,7 @@ SHARED = MAX_WAITING["sign-in"]
 
 
 class Queue:
-    """One thread that is busy until its release, and the order in which the others had it."""
+    """A single thread that is busy until `release`, and the order in which the hashes ran."""
 
     def __init__(self) -> None:
         self.hashes = HashQueue(ThreadPoolExecutor(1), 1)
@@ -30,7 +30,7 @@ class Queue:
         task = asyncio.ensure_future(
             self.hashes.run(lambda: self.order.append(client), client, lane)
         )
-        self.tasks.append(task)  # type: ignore[arg-type]  # what it returns does not matter
+        self.tasks.append(task)  # type: ignore[arg-type]  # the result is not used
         await asyncio.sleep(0)
         return task
 
@@ -73,7 +73,7 @@ async def test_whoever_has_most_makes_room_for_others(queue: Queue) -> None:
     others = [await queue.join(f"{number}") for number in range(10)]
     assert Counter(await queue.finish())["greedy"] == SHARED - 10
     assert all(task.exception() is None for task in others)
-    # Those that came last have waited for the shortest time.
+    # The latest requests are rejected because they have waited for the shortest time.
     refused = [task.exception() for task in greedy[-10:]]
     assert all(isinstance(each, ServiceUnavailableError) for each in refused)
 
@@ -193,7 +193,7 @@ async def test_guesses_from_a_hundred_networks_turn_no_sign_in_away(
     body = {"email": ada.email, "password": PASSWORD}
     signing_in = asyncio.ensure_future(client.post("/api/v1/auth/login", json=body))
     lane = waiting_sign_ins(context)
-    while len(lane) != 1 and not signing_in.done():  # noqa: ASYNC110  # nothing tells when a place is taken
+    while len(lane) != 1 and not signing_in.done():  # noqa: ASYNC110  # the queue has no event for this
         await asyncio.sleep(0.01)
     release.set()
     assert (await signing_in).status_code == 200
@@ -212,7 +212,7 @@ async def test_registrations_from_eight_networks_turn_no_sign_in_away(
     body = {"email": ada.email, "password": PASSWORD}
     signing_in = asyncio.ensure_future(client.post("/api/v1/auth/login", json=body))
     lane = waiting_sign_ins(context)
-    while not lane:  # noqa: ASYNC110  # nothing tells when a place is taken
+    while not lane:  # noqa: ASYNC110  # the queue has no event for this
         await asyncio.sleep(0.01)
     release.set()
     assert (await signing_in).status_code == 200
@@ -224,7 +224,7 @@ async def test_registrations_from_eight_networks_turn_no_sign_in_away(
 
 
 async def test_a_wait_for_a_thread_ends() -> None:
-    """Before the time limit of a request, so that the attempt is refunded."""
+    """The wait ends before the request's time limit, so that the attempt is refunded."""
     release = threading.Event()
     queue = HashQueue(ThreadPoolExecutor(1), 1, max_wait=0.1)
     running = asyncio.create_task(queue.run(release.wait, "a", "sign-in"))

@@ -162,7 +162,7 @@ async def test_refused_lines_are_named_and_nothing_is_stored(
 async def test_of_many_refused_lines_the_first_are_named(
     context: Context, database_url: str, tmp_path: Path
 ) -> None:
-    # An address is used twice on both sides of the end of a batch.
+    # The third batch repeats addresses of the first one.
     lines = [f"{number}@example.com" for number in range(2_500)]
     lines[2_000:2_400] = lines[:400]
     report = await import_users(context, written(tmp_path, "email", *lines), dry_run=False)

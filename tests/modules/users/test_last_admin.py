@@ -141,12 +141,12 @@ async def test_a_disabled_administrator_does_not_count(
     assert disabled.status_code == 200
     assert error_of(await leave(admin, admin, way)) == (409, "LAST_ADMIN")
     if way != "deleting oneself":
-        # The disabled one is not the last active one, and may go.
+        # A disabled administrator is not the last active one, so the account can be removed.
         assert (await leave(admin, second, way)).status_code in (200, 204)
 
 
 ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA"
-# None of these can sign in with a password: it is not set yet, or no password matches.
+# Stored values that no password matches; `None` is a password that is not set yet.
 UNUSABLE = (
     None,
     "",
@@ -187,7 +187,7 @@ async def test_an_administrator_without_a_password_does_not_count(
         )
     assert error_of(await leave(admin, admin, way)) == (409, "LAST_ADMIN")
     if way != "deleting oneself":
-        # Who does not count is not the last one, and may go.
+        # An administrator without a usable password does not count, so the account can be removed.
         assert (await leave(admin, second, way)).status_code in (200, 204)
 
 
@@ -232,7 +232,7 @@ async def test_two_administrators_who_remove_each_other_at_once(
 ) -> None:
     first = await actor("first", roles=("admin",))
     second = await actor("second", roles=("admin",))
-    # Both get as far as the lock, so that neither can be over before the other begins.
+    # Both requests wait for the lock, so that neither ends before the other begins.
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as held:
         await held.execute("SELECT pg_advisory_lock(%s)", [_ADMINS_LOCK])
         removals = asyncio.gather(leave(first, second, first_way), leave(second, first, second_way))
@@ -262,10 +262,10 @@ async def test_two_administrators_who_delete_themselves_at_once(
 async def both_wait(
     connection: psycopg.AsyncConnection[Any], removals: "asyncio.Future[Any]"
 ) -> None:
-    """Come back when two transactions stand before an advisory lock."""
+    """Return when two transactions wait for an advisory lock."""
     waiting = 0
     while waiting < 2:
-        assert not removals.done(), "somebody was removed without waiting for the lock"
+        assert not removals.done(), "an administrator was removed without waiting for the lock"
         cursor = await connection.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         )
@@ -290,8 +290,8 @@ async def test_many_administrators_leaving_at_once_leave_one(actor: ActorFactory
 async def test_administrators_who_remove_each_other_in_every_way_leave_one(
     actor: ActorFactory, database_url: str, seed: int
 ) -> None:
-    """Round after round, each on a connection of its own, in whatever order they come."""
-    chance = random.Random(seed)  # noqa: S311  # a choice that can be repeated
+    """Several rounds of concurrent requests, each request on its own connection."""
+    chance = random.Random(seed)  # noqa: S311  # reproducible choices
     ways = [way for way in LEAVING if way != "deleting oneself"]
     for number in range(8):
         names = [f"admin{number}{letter}" for letter in "abc"[: chance.choice((2, 3))]]
@@ -301,7 +301,7 @@ async def test_administrators_who_remove_each_other_in_every_way_leave_one(
             *(leave(by, who, chance.choice(ways)) for by, who in pairs),
             *(leave(each, each, chance.choice(list(LEAVING))) for each in admins[:1]),
         )
-        # Who comes too late may have no session or no right any more.
+        # The later requests may come from a deleted or disabled account, or lack the permission.
         assert {answer.status_code for answer in answers} <= {200, 204, 401, 403, 404, 409}
         async with await psycopg.AsyncConnection.connect(database_url) as connection:
             found = await connection.execute(
@@ -309,7 +309,7 @@ async def test_administrators_who_remove_each_other_in_every_way_leave_one(
                 "WHERE role_name = 'admin' AND is_active"
             )
             assert await found.fetchall(), [answer.text for answer in answers]
-            # The next round begins without them.
+            # The next round starts without accounts.
             await connection.execute("DELETE FROM users")
 
 

@@ -74,7 +74,7 @@ async def test_nobody_logs_out_somebody_with_more_rights(
 async def test_a_sign_in_at_the_same_moment_is_over_or_begins_afterwards(
     admin: Actor, ada: Actor, client: Client, database_url: str, attempt: int
 ) -> None:
-    """By locks, not by clocks: those of two servers never agree."""
+    """Sign-ins and sign-outs are ordered by locks, because the clocks of two servers differ."""
     credentials = {"email": ada.email, "password": PASSWORD}
     async with await psycopg.AsyncConnection.connect(database_url) as other:
         await other.execute("SELECT FROM users WHERE id = %s FOR UPDATE", [ada.id])
@@ -86,6 +86,6 @@ async def test_a_sign_in_at_the_same_moment_is_over_or_begins_afterwards(
     headers = {"Authorization": f"Bearer {token}"}
     before = (await client.get(f"{USERS}/me", headers=headers)).status_code
     assert before in (200, 401)
-    # Whichever came first, the next one ends it.
+    # If the session began after the first sign-out, the second one ends it.
     assert (await log_out(admin, ada)).status_code == 204
     assert (await client.get(f"{USERS}/me", headers=headers)).status_code == 401

@@ -104,12 +104,12 @@ async def test_composed_and_decomposed_are_one_password(client: Client) -> None:
     assert (await register(client, decomposed)).status_code == 201
     for spelling in (composed, decomposed):
         assert await sign_in(client, spelling) == 200
-    # But not what merely looks alike.
+    # Letters without their marks are different characters.
     assert await sign_in(client, "creme brulee A") == 401
 
 
 async def test_a_long_password_counts_to_its_last_character(client: Client) -> None:
-    # bcrypt by itself looks at 72 bytes.
+    # bcrypt alone ignores everything after 72 bytes.
     long = "x" * 71 + "y" * 57
     assert (await register(client, long)).status_code == 201
     assert await sign_in(client, long) == 200
@@ -148,7 +148,7 @@ async def test_passwords_are_kept_as_bcrypt_hashes_of_their_own_salt(
 
 @pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/auth/register"])
 async def test_what_is_too_long_is_not_even_composed(client: Client, path: str) -> None:
-    # Marks in mixed order, which composing sorts: half a million took minutes.
+    # Marks in mixed order, which normalization sorts: half a million took minutes.
     bomb = "a" + "\u0301\u0323" * 200_000
     answer = await client.post(path, json={"email": "ada@example.com", "password": bomb})
     assert answer.status_code == 422

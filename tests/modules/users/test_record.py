@@ -40,7 +40,7 @@ async def test_an_account_from_its_making_to_its_end(admin: Actor, database_url:
     ]
     found = await recorded(database_url, user["id"])
     assert found == [Event(action, admin.id, user["id"], changes) for action, changes in expected]
-    # The record cannot be changed, so it must not keep what a deleted person was called.
+    # Audit events cannot be changed, so they must not contain names of deleted users.
     for secret in ("newcomer", "example.com", "New Name", "$2b$", PASSWORD):
         assert secret not in str(found)
 

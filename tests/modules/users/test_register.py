@@ -51,7 +51,7 @@ async def test_an_account_is_told_whole(client: Client) -> None:
 async def test_only_address_and_password_are_needed(client: Client) -> None:
     user = (await register(client)).json()
     assert (user["username"], user["full_name"]) == (None, None)
-    # Accounts without a username do not stand in each other's way.
+    # Accounts without a username do not conflict with each other.
     assert (await register(client, email="second@example.com")).status_code == 201
     assert (await register(client, email="third@example.com", username=None)).status_code == 201
 

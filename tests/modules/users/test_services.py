@@ -18,7 +18,7 @@ ME = "/api/v1/users/me"
 
 
 async def still_may() -> None:
-    """The caller has lost no right meanwhile."""
+    """Stub of `confirm`: the caller has lost no permission meanwhile."""
 
 
 async def invited(context: Context, by: Caller = SYSTEM) -> UUID:
@@ -111,7 +111,7 @@ async def test_ones_own_account_goes_by_its_own_function(ada: Actor, context: Co
     assert (await ada.get(ME)).status_code == 401
 
 
-# The permissions of these accounts; callers cannot change accounts with more than their own.
+# Permissions of these accounts: a caller cannot change accounts with more permissions.
 MEMBER = (
     *("items:read", "items:write", "items:delete"),
     *("articles:read", "articles:write", "articles:publish", "articles:delete"),
