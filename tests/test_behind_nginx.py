@@ -28,7 +28,7 @@ NAMED = "proxy_set_header X-Forwarded-Prefix /backend;"
 
 @pytest.fixture(scope="module", params=["stripped", "left on", "named"])
 def api(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of the application behind a proxy that does so with the prefix."""
+    """The address of the application; the proxy treats the prefix as the parameter says."""
     from tests import databases
 
     named = request.param == "named"

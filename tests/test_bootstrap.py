@@ -40,7 +40,7 @@ PIP_EMPTY_INDEX = "ERROR: No matching distribution found for uv==0.13.8"
 
 @pytest.fixture
 def project() -> Iterator[Path]:
-    """A copy that every user can read, unlike pytest's own folders."""
+    """A copy of the project that every user can read, unlike pytest's own folders."""
     with tempfile.TemporaryDirectory(prefix="with space ") as folder:
         root = Path(folder)
         root.chmod(0o755)
@@ -81,7 +81,7 @@ def commands(bootstrap: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run_with(
     project: Path, preparation: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the copy after `preparation`, code that simulates another machine."""
+    """Run the copy after `preparation`: code that simulates another machine."""
     program = f"""
 import os, sys
 sys.argv = ["tools/bootstrap.py"]
@@ -283,7 +283,7 @@ class TestSteps:
 
     @pytest.mark.parametrize("broken", ["installed-from", "bin/python"])
     def test_starts_afresh(self, bootstrap: Any, commands: list[str], broken: str) -> None:
-        """After an interrupted setup, and after its Python has been removed."""
+        """The environment is created again after an interrupted setup, or if its Python is gone."""
         bootstrap.main()
         commands.clear()
         (bootstrap.VENV / broken).unlink()

@@ -44,7 +44,7 @@ COOKIES = {"access_token", "refresh_token", "csrf_token"}
 
 
 def documented_script(api: str) -> str:
-    """What the documentation has pages do, for the API at this address."""
+    """Return the script of the documentation for the API at this address."""
     section = (ROOT / "docs" / "http.md").read_text().split("\n## Web front ends\n")[1]
     found = re.search(r"^```js\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert found
@@ -54,7 +54,7 @@ def documented_script(api: str) -> str:
 
 @contextmanager
 def pages() -> Iterator[tuple[int, Callable[[str], None]]]:
-    """A server of an empty page on a port of its own, and a function that sets its script."""
+    """Serve an empty page on a separate port; yield the port and a setter of its script."""
     script = ""
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,7 +87,7 @@ def pages() -> Iterator[tuple[int, Callable[[str], None]]]:
 
 @dataclass(frozen=True)
 class Site:
-    """The API, a page whose origin is listed, and the port of a server of one that is not."""
+    """The API, a page of a listed origin, and the port of a server of unlisted origins."""
 
     api: str
     database_url: str
@@ -95,7 +95,7 @@ class Site:
     foreign_port: int
 
     async def contents(self) -> list[dict[str, Any]]:
-        """What foreign pages could change."""
+        """Return the rows that foreign pages could change."""
         statement = """
             SELECT (SELECT json_agg(u ORDER BY id) FROM users u) AS users,
                    (SELECT json_agg(i ORDER BY id) FROM items i) AS items,
@@ -120,7 +120,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture
 async def account(site: Site, request: pytest.FixtureRequest) -> str:
-    """An address that only this test uses."""
+    """The email of an account that only this test uses."""
     name = re.sub(r"\W", "-", request.node.name)
     email = f"{name}@example.com"
     async with httpx.AsyncClient(base_url=site.api) as client:
@@ -136,7 +136,7 @@ async def opened(browser_context: "BrowserContext", address: str) -> "Page":
 
 
 async def call(page: "Page", method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """Status and document that the page's own `call` gets."""
+    """Return the status and document of the page's own `call`."""
     script = """async ([method, path, body]) => {
         const answer = await call(method, path, body ?? undefined);
         return [answer.status, await answer.text()];
@@ -152,12 +152,12 @@ async def sign_in(page: "Page", email: str, password: str = PASSWORD) -> bool:
 
 
 async def cookies_of(browser_context: "BrowserContext", api: str) -> dict[str, Any]:
-    """What the browser would send to sign out, by name."""
+    """Return the cookies that the browser would send to the sign-out route, by name."""
     return {each["name"]: each for each in await browser_context.cookies(f"{api}{AUTH}")}
 
 
 async def seen_by_scripts(page: "Page") -> tuple[list[str], list[str]]:
-    """Names of the cookies, and all that the page has stored."""
+    """Return the names of the cookies and all keys that the page has stored."""
     script = """() => [
         document.cookie.split("; ").filter(Boolean).map((each) => each.split("=")[0]),
         [...Object.keys(localStorage), ...Object.keys(sessionStorage)],
@@ -166,7 +166,7 @@ async def seen_by_scripts(page: "Page") -> tuple[list[str], list[str]]:
     return names, stored
 
 
-# --- A page of ours
+# --- The site's own page
 
 
 async def test_a_page_of_a_listed_origin(
@@ -191,14 +191,14 @@ async def test_a_page_of_a_listed_origin(
     assert (await call(page, "GET", "/items"))[1]["data"] == []
     status, item = await call(page, "POST", "/items", {"title": "Tea"})
     assert status == 201
-    # Loaded again it knows nothing, and is signed in all the same; so is another tab.
+    # After a reload the page has no token but is still signed in; so is another tab.
     await page.reload()
     assert await page.evaluate("csrf") is None
     assert (await page.evaluate("start()"))["email"] == account
     status, changed = await call(page, "PATCH", f"/items/{item['id']}", {"title": "Green tea"})
     assert (status, changed["title"]) == (200, "Green tea")
     tab = await opened(browser_context, site.page)
-    # Without having asked for the token first: the refusal has it fetched.
+    # The tab has no token yet: it fetches one after the rejection.
     assert (await call(tab, "POST", "/items", {"title": "Milk"}))[0] == 201
     assert len((await call(tab, "GET", "/items"))[1]["data"]) == 2
 
@@ -229,20 +229,20 @@ async def test_a_page_that_comes_back_later(
     cookie["value"] = expired
     await browser_context.add_cookies([cookie])
     await page.reload()
-    # It has to refresh before it has learnt its CSRF token in any other way.
+    # It must refresh before it has received its CSRF token in any other way.
     assert (await page.evaluate("start()"))["email"] == account
     renewed = (await cookies_of(browser_context, site.api))["access_token"]["value"]
     assert renewed not in (good, expired)
 
     await execute(site.database_url, "UPDATE sessions SET revoked_at = now()")
-    # Over: what is left of it must not keep the page from what is public.
+    # The session is revoked: its remaining cookies must not block public requests.
     assert not await page.evaluate("refresh()")
     assert await cookies_of(browser_context, site.api) == {}
     assert (await call(page, "GET", "/articles"))[0] == 200
 
 
 async def expired_like(site: Site, token: str) -> str:
-    """The same access token, had it been issued earlier."""
+    """Return the same access token with an earlier time of issue."""
     token_claims = claims(token)
     context = make_context(site.database_url)
     issued, session_id = utc_now() - timedelta(hours=2), UUID(token_claims["sid"])
@@ -274,7 +274,7 @@ async def test_behind_https_the_cookies_have_protected_names(
         }
         assert all(each["secure"] for each in cookies.values())
         assert await seen_by_scripts(page) == (["__Host-csrf_token"], [])
-        # The API's own origin needs no listing.
+        # The API's own origin need not be listed.
         assert (await call(page, "POST", "/items", {"title": "Tea"}))[0] == 201
         assert await page.evaluate("refresh()")
         assert (await call(page, "POST", "/items", {"title": "Milk"}))[0] == 201
@@ -294,10 +294,11 @@ def certificate(folder: Path) -> dict[str, Path]:
     return {"ssl_keyfile": key, "ssl_certfile": file}
 
 
-# --- Pages of others
+# --- Foreign pages
 
-# With what each is refused: first a page of another site, whose requests are anonymous because the
-# cookies stay away, then a neighbour, whose requests bring them along.
+# Path, body and the status of each rejection: first for a page of another site, whose requests are
+# anonymous because the browser sends no cookies, then for a page on another port of the same host,
+# whose requests carry the cookies.
 CALLS = {
     "items, as text": ("/api/v1/items", '{"title": "Tea"}', 401, 403),
     "items": ("/api/v1/items", None, 401, 403),
@@ -343,7 +344,7 @@ async def test_a_page_of_another_origin(
     same_site = host == "localhost"
     foreign = f"http://{host}:{site.foreign_port}/"
     page = await opened(browser_context, foreign)
-    # Cookies do not care for ports, so a neighbour knows the token. It is not enough.
+    # Cookies are shared by all ports of a host, so that page reads the token. It does not suffice.
     assert await seen_by_scripts(page) == (["csrf_token"] if same_site else [], [])
     for name, (path, options) in STOPPED.items():
         assert await page.evaluate(FETCH, [site.api + path, options]) == "stopped", name
@@ -373,7 +374,7 @@ FETCH = """async ([url, options]) => {
         return "stopped";
     }
 }"""
-# The first field makes JSON of what is sent as plain text.
+# The first field turns a form that is sent as plain text into JSON.
 SUBMIT = """([action, enctype, username, password]) => {
     const form = document.createElement("form");
     Object.assign(form, { action, enctype, method: "POST" });

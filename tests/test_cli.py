@@ -100,7 +100,7 @@ def test_unusable_settings_are_listed(tmp_path: Path, command: list[str]) -> Non
     assert said.startswith("The settings are not usable:\n  LOG_LEVEL: Input should be ")
 
 
-# What needs no database
+# Commands that need no database
 
 
 def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_asks_for_what_is_not_given(tmp_path: Path, own_database_url: str) -> No
             while text := screen.read(1000):
                 shown += text.decode()
         except OSError:
-            pass  # how Linux tells the end of a terminal
+            pass  # how Linux reports the end of a terminal
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert "Made ada@example.com an administrator." in shown
     assert PASSWORD not in shown

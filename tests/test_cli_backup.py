@@ -51,7 +51,7 @@ def count(url: str) -> int:
 
 
 def rewritten(backup: Path, target: Path, **changes: object) -> Path:
-    """A copy whose manifest has other values."""
+    """Copy a backup with changed values in its manifest."""
     with zipfile.ZipFile(backup) as archive, zipfile.ZipFile(target, "w") as copy:
         manifest = json.loads(archive.read("manifest.json")) | changes
         copy.writestr("database.dump", archive.read("database.dump"))
@@ -142,7 +142,7 @@ def test_a_failed_restore_leaves_the_former_contents(url: str, tmp_path: Path) -
     said = refused_at(tmp_path, url, "db", "restore", "--force", str(wrong))
     assert "has 100 rows instead of 1" in said
     assert count(url) == 105
-    # As a restore leaves it that was killed while it loaded.
+    # The state after a restore that was killed while it loaded.
     with psycopg.connect(url) as connection:
         connection.execute("ALTER SCHEMA public RENAME TO trellis_before_restore")
         connection.execute("CREATE SCHEMA public")
@@ -178,7 +178,7 @@ def test_a_full_disk_ends_the_backup(
         raise OSError(28, "No space left on device")
 
     with psycopg.connect(url) as connection:
-        # More than a pipe holds.
+        # More than a pipe buffers.
         connection.execute(
             "UPDATE items SET description = (SELECT string_agg(md5(random()::text), '')"
             " FROM generate_series(1, 200) WHERE items.id IS NOT NULL)"

@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder whose database is made and migrated: most starts are not the first."""
+    """A data folder with a migrated database, because most starts are not the first."""
     folder = tmp_path_factory.mktemp("used")
     with data_dir(folder) as data:
         assert backend("db", "upgrade", folder=folder, DATA_DIR=data).returncode == 0
@@ -50,7 +50,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def child(dev: Running, name: str) -> int:
-    """The process of the API or the worker, once it is there."""
+    """Return the process id of the API or the worker once it runs."""
     found: list[int] = []
 
     def look() -> list[int]:
@@ -117,7 +117,7 @@ def test_stops_all_at_the_first_signal(
 @pytest.mark.parametrize("moment", ["Database", "API"])
 @pytest.mark.slow
 def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> None:
-    # A file that was just being opened is closed by Python itself, with a warning.
+    # If a process ends while it opens a file, Python closes the file with a warning.
     settings: dict[str, Any] = {"DATA_DIR": used, "PYTHONWARNINGS": "ignore::ResourceWarning"}
     with running("dev", "--port", "0", folder=tmp_path, **settings) as dev:
         eventually(lambda: moment in dev.output)

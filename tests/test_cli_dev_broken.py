@@ -52,7 +52,7 @@ def request(
 
 
 def refused(dev: Running, count: int) -> None:
-    """Wait until the API has ended so many times."""
+    """Wait until the API has ended this many times."""
     eventually(lambda: dev.output.count("The API ended with exit code 1.") == count)
 
 
@@ -126,7 +126,7 @@ def test_broken_settings_and_a_broken_core_are_told_as_well(
         assert detail == "This file ends the program."
         core.write_text(right)
         works_again(dev)
-        # A new folder that is no module, and its removal.
+        # A new folder that is not a module, and its removal.
         folder = tmp_path / "backend" / "modules" / "half"
         folder.mkdir()
         (folder / "__init__.py").write_text("")

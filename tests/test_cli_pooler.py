@@ -30,7 +30,7 @@ def bouncer(own_database_url: str) -> Iterator[Pooler]:
 
 
 def doctor(folder: Path, **settings: Any) -> tuple[int, list[str]]:
-    """Its exit code, and what it says of databases."""
+    """Return the exit code of doctor and its lines about databases."""
     done = backend("doctor", "--port", "0", folder=folder, **settings)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
@@ -66,7 +66,7 @@ def test_doctor_finds_nothing_wrong_with_the_right_settings(
         f"✓ DATABASE_DIRECT_URL {KEPT}",
         f"✓ The schema is at {newest_revision()}, the newest revision",
     ]
-    # What it advises is what it wants.
+    # The changes that doctor advises make it succeed.
     with psycopg.connect(own_database_url, autocommit=True) as connection:
         for change in changes:
             connection.execute(change.encode())
@@ -112,7 +112,7 @@ def test_doctor_knows_other_kinds_of_poolers(own_database_url: str, tmp_path: Pa
             f"DATABASE_POOLER=transaction, and {DIRECT}."
         )
         settings = {"DATABASE_URL": bouncer.url, "DATABASE_POOLER": "transaction"}
-        # What keeps sessions will do for what needs one.
+        # A pooler that keeps sessions suffices where sessions are required.
         code, lines = doctor(tmp_path, **settings, DATABASE_DIRECT_URL=bouncer.url)
         assert code == 0
     with pooler(own_database_url, pool_mode="statement") as bouncer:

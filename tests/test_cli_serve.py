@@ -90,7 +90,7 @@ def test_drains_before_it_stops(own_database_url: str, tmp_path: Path, count: in
         asked = time.monotonic()
         serve.kill(signal.SIGTERM)
         if count == 1:
-            # A service manager and a parent both pass the signal on; that is one request.
+            # A service manager and a parent may both pass on one signal; they count as one.
             serve.kill(signal.SIGTERM)
         eventually(lambda: fetch(serve.url, "/health/ready")[0] == 503)
         assert fetch(serve.url, "/health/ready")[1]["status"] == "draining"
@@ -125,7 +125,7 @@ def test_keeps_a_worker_that_gets_no_processor_for_a_while(
         eventually(lambda: serve.output.count("Application startup complete") == 2)
         before = worker_pids(serve)
         os.kill(before[0], signal.SIGSTOP)
-        # uvicorn's default is to replace it after five seconds.
+        # By default uvicorn replaces an unresponsive process after five seconds.
         time.sleep(8)
         os.kill(before[0], signal.SIGCONT)
         time.sleep(2)

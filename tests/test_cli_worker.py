@@ -32,7 +32,7 @@ _ENQUEUE = (
 
 
 def enqueue(url: str) -> int:
-    """Have a job run that is there in every release; its id."""
+    """Enqueue a job that exists in every release, and return its id."""
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute(_ENQUEUE).fetchone()
         assert row is not None
@@ -45,7 +45,7 @@ def events_of(worker: Running, event: str) -> list[dict[str, Any]]:
 
 
 def did(worker: Running, job_id: int) -> bool:
-    """At least once, and never twice."""
+    """Return whether the job has run, and assert that it has not run twice."""
     found = [line for line in events_of(worker, "job_done") if line["job_id"] == job_id]
     assert len(found) <= 1
     return bool(found)
@@ -77,7 +77,7 @@ def test_runs_jobs_until_it_is_stopped(
         assert worker.wait() == 0
     (done,) = [line for line in events_of(worker, "job_done") if line["job_id"] == job_id]
     assert (done["job"], done["attempt"], done["level"]) == ("jobs.clean", 1, "info")
-    # A line for each thing, and nothing from the libraries.
+    # One line for each event, and none from the libraries.
     events = {line["event"] for line in map(json.loads, worker.output.splitlines())}
     assert events <= {"worker_started", "job_done", "worker_stopped", "audit_sealed"}
     with psycopg.connect(own_database_url) as connection:
@@ -87,7 +87,7 @@ def test_runs_jobs_until_it_is_stopped(
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Of a database server that the test starts and stops."""
+    """The data folder of a database server that the test starts and stops."""
     made = Path(tempfile.mkdtemp(prefix="trellis-worker-"))
     yield made
     for each in {made, data_folder(made)}:
@@ -116,7 +116,7 @@ def test_a_database_may_come_late_and_go_and_come_again(folder: Path, tmp_path: 
         with embedded_server(folder, fast=True):
             ids.append(enqueue(url))
             eventually(partial(did, worker, ids[-1]))
-            # What was done when the server went is not done again.
+            # A job that was done when the server stopped does not run again.
             eventually(partial(is_empty, url))
             worker.kill(signal.SIGTERM)
             assert worker.wait() == 0
@@ -157,7 +157,7 @@ def test_stops_while_the_database_does_not_answer(folder: Path, tmp_path: Path) 
             with frozen(server.folder / "data"):
                 begun = time.monotonic()
                 worker.kill(signal.SIGTERM)
-                # A job that is in the middle of a statement is left behind.
+                # A job whose statement is still running is abandoned.
                 code = worker.wait()
                 assert code == len(events_of(worker, "worker_gave_up"))
                 # Docker and Kubernetes wait for half a minute.
@@ -166,7 +166,7 @@ def test_stops_while_the_database_does_not_answer(folder: Path, tmp_path: Path) 
 
 @contextmanager
 def frozen(data: Path) -> Iterator[None]:
-    """The server of this folder, and all of its processes."""
+    """Freeze the database server of this folder, with all of its processes."""
     postmaster = embedded_host.recorded_pid(data)
     assert postmaster is not None
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
@@ -201,7 +201,8 @@ def test_what_will_not_stop_is_left_behind(own_database_url: str, tmp_path: Path
         assert worker.wait() == 1
         assert events_of(worker, "worker_gave_up")
     with psycopg.connect(own_database_url) as connection:
-        # As one whose worker was killed; another gives it back when it misses that one.
+        # The job is left like that of a killed worker; another worker requeues it
+        # when that worker's heartbeats are missing.
         left = (
             "SELECT count(*) FROM procrastinate_jobs AS job JOIN procrastinate_workers AS worker"
             " ON job.worker_id = worker.id WHERE status = 'doing' AND task_name = 'jobs.clean'"

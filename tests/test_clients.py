@@ -48,7 +48,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a client is generated: with the document and the packages."""
+    """The folder in which a client is generated, with the document and the packages."""
     for name in SOURCES:
         shutil.copy(CLIENTS / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(PACKAGES, target_is_directory=True)
@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(program: str, *arguments: str, folder: Path, **environment: str) -> str:
-    """Run a program of the packages to its end; what it prints."""
+    """Run a program of the packages to its end, and return its output."""
     done = subprocess.run(
         [str(PACKAGES / ".bin" / program), *arguments],
         cwd=folder,
@@ -74,7 +74,7 @@ def run(program: str, *arguments: str, folder: Path, **environment: str) -> str:
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_generated_client(server: Server, folder: Path, generator: str) -> None:
-    """Compiles strictly; registers, signs in, writes, refreshes, reads and signs out."""
+    """The client compiles strictly, registers, signs in, writes, refreshes, reads, signs out."""
     shutil.copy(CLIENTS / f"{generator}.ts", folder)
     program, *arguments = GENERATORS[generator]
     run(program, *arguments, folder=folder, API_URL=server.url)

@@ -26,13 +26,13 @@ LOGIN = (
 )
 CHUNKED = LOGIN + b"Transfer-Encoding: chunked\r\n\r\n"
 CODE_431 = "REQUEST_HEADER_FIELDS_TOO_LARGE"
-# Long enough for a busy machine to get around to what is not late, short enough to wait for.
+# Seconds: a busy machine still meets this deadline, and a test can wait for it.
 SHORT = 0.3
 PATIENCE = 20
 
 
 class _Bytes:
-    """What `http.client` reads from instead of a socket."""
+    """A replacement for the socket that `http.client` reads from."""
 
     def __init__(self, data: bytes) -> None:
         self.file = io.BytesIO(data)
@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The code of the problem document, which is complete."""
+        """Return the error code of the problem document, after checking its other parts."""
         problem = json.loads(self.body)
         assert self.headers["content-type"] == "application/problem+json"
         assert self.headers["x-request-id"] == problem["request_id"]
@@ -61,12 +61,12 @@ class Answer:
 
 
 def answers_in(data: bytes) -> list[Answer]:
-    """All answers of what a connection has received, in order."""
+    """Return all responses that a connection has received, in order."""
     source, found = _Bytes(data), []
     while source.file.tell() < len(data):
         start = source.file.tell()
         answer = http.client.HTTPResponse(source)  # type: ignore[arg-type]  # it only calls makefile
-        # Which closes the file at its end.
+        # The response would otherwise close the file at its end.
         source.file.close = lambda: None  # type: ignore[method-assign]
         answer.begin()
         headers = {name.lower(): value for name, value in answer.getheaders()}
@@ -76,7 +76,7 @@ def answers_in(data: bytes) -> list[Answer]:
 
 
 class Connection:
-    """A connection of a client that writes bytes."""
+    """A client connection that sends raw bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -86,14 +86,14 @@ class Connection:
         self.writer.write(data)
 
     async def answer(self) -> Answer:
-        """The next answer, on a connection that stays."""
+        """Return the next response, on a connection that stays open."""
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE)
         length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
         (found,) = answers_in(head + await self.reader.readexactly(length))
         return found
 
     async def answers(self) -> list[Answer]:
-        """All until the server closes the connection, which it must."""
+        """Return all responses until the server closes the connection, as it must."""
         return answers_in(await asyncio.wait_for(self.reader.read(), PATIENCE))
 
     @property
@@ -132,7 +132,7 @@ async def door(app: Any, keep_alive: int = 5, **bounds: Any) -> AsyncIterator[Do
 
 
 def head_of(size: int, line: bytes = b"x: ") -> bytes:
-    """A request whose head has exactly so many bytes."""
+    """Return a request whose head has this size in bytes."""
     return HEALTH + line.ljust(size - len(HEALTH) - 4, b"y") + b"\r\n\r\n"
 
 
@@ -166,7 +166,7 @@ async def test_a_head_of_exactly_the_limit_is_read(app: FastAPI) -> None:
 async def test_a_head_beyond_the_limit_is_refused(app: FastAPI, sent: bytes) -> None:
     async with door(app) as server:
         (answer,) = await server.exchange(sent)
-    # A method of any length is none, whatever the length.
+    # An invalid method gets 400, whatever its length.
     expected = (400, "BAD_REQUEST") if sent.startswith(b"y") else (431, CODE_431)
     assert (answer.status, answer.error) == expected
     assert answer.headers["connection"] == "close"
@@ -332,12 +332,12 @@ async def test_time_that_the_application_takes_is_not_the_clients() -> None:
     async with door(slow, head_seconds=SHORT, body_seconds=SHORT) as server:
         connection = await server.connect(head + b"\r\n" + b"x" * size)
         assert (await connection.answer()).body == b"x" * size
-        # A head that begins meanwhile is late only when its turn has come.
+        # The deadline of a pipelined head starts only after the response before it.
         connection = await server.connect(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
         assert (await connection.answer()).status == 200
         connection.send(b"TP/1.1\r\nHost: a\r\n\r\n")
         assert (await connection.answer()).status == 200
-        # Nor does a client have to send what it asks leave for.
+        # A client that expects 100 Continue is not late before the server has sent it.
         connection = await server.connect(head + b"Expect: 100-continue\r\n\r\n")
         assert b" 100 " in await asyncio.wait_for(connection.reader.readline(), PATIENCE)
 
@@ -349,7 +349,7 @@ async def test_an_idle_connection_is_kept_so_long_and_no_longer(app: FastAPI, se
         connection = await server.connect(sent)
         if sent:
             assert (await connection.answer()).status == 200
-        # Longer than a head may take.
+        # Longer than the deadline of a head.
         await asyncio.sleep(2 * SHORT)
         connection.send(HEALTH + b"\r\n")
         assert (await connection.answer()).status == 200
@@ -401,7 +401,7 @@ async def test_without_idle_ones_only_health_is_answered(app: FastAPI) -> None:
 
 @pytest.mark.slow
 async def test_connections_that_wait_for_their_client_give_way(app: FastAPI) -> None:
-    """Half a head or half a body does not hold a place for as long as its deadline."""
+    """If connections are needed, an incomplete head or body is closed before its deadline."""
     for half in (b"GET / HT", CHUNKED):
         async with door(app, connections=3, spare=0, fresh_seconds=SHORT) as server:
             halves = [await server.connect(half) for _ in range(3)]
@@ -421,7 +421,7 @@ async def test_too_many_requests_in_advance_end_the_connection(app: FastAPI) -> 
     assert [each.status for each in answers[:60]] == [200] * 60
 
 
-# --- what a request is
+# --- syntax
 
 
 @pytest.mark.parametrize(
@@ -485,7 +485,7 @@ async def test_a_target_in_absolute_form_names_the_host(path: bytes) -> None:
     "coding", [b"Content-Length: 12\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nc\r\n"]
 )
 async def test_an_offered_protocol_does_not_cost_the_body(app: FastAPI, coding: bytes) -> None:
-    """As Java's client and `curl --http2` send it."""
+    """Java's client and `curl --http2` send such requests."""
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
     body = b'{"email": 1}' + (b"\r\n0\r\n\r\n" if b"chunked" in coding else b"")
     async with door(app) as server:

@@ -30,7 +30,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def end_of(connection: socket.socket) -> bytes:
-    """All that comes until the server closes the connection."""
+    """Return all bytes until the server closes the connection."""
     received = b""
     with suppress(ConnectionResetError):
         while data := connection.recv(65536):
@@ -39,7 +39,7 @@ def end_of(connection: socket.socket) -> bytes:
 
 
 def resident(server: Server) -> int:
-    """Memory of all processes together, in MiB."""
+    """Return the memory of all processes together, in MiB."""
     pages = sum(
         int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.worker_pids()
     )
@@ -77,7 +77,7 @@ def test_floods_before_authentication_take_no_memory(own_database_url: str) -> N
     }  # fmt: skip
     with served(own_database_url, workers=1) as server:
         for begins, part in floods.values():
-            # What the first of its kind needs is not what it is about.
+            # The first flood of each kind allocates memory once, which is not measured.
             flood(server, begins, part, MIB)
             before = resident(server)
             flood(server, begins, part, 60 * MIB)
@@ -108,7 +108,7 @@ def test_idle_connections_leave_room(own_database_url: str) -> None:
 
 
 def publish_much(url: str) -> None:
-    """A hundred articles of 490 kB."""
+    """Publish a hundred articles of 490 kB."""
     with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO users (id, email, email_key, is_active, is_verified, created_at, "
@@ -135,13 +135,13 @@ def test_answers_that_nobody_reads_take_little_memory_and_end(own_database_url: 
         for number in range(100):
             crowd.append(stack.enter_context(connect(server)))
             crowd[-1].sendall(request)
-            # One after the other: of one caller not more than 32 large pages may be under way.
+            # One after the other: one caller may have at most 32 large pages in progress.
             assert crowd[-1].recv(12) == b"HTTP/1.1 200"
             if number % 10 == 0:
                 assert fetch(server.url, "/health/ready")[0] == 200
         for _ in range(5):
             assert fetch(server.url, path)[0] == 200
-        # 64 MiB of answers, and what the allocator keeps of those that were made.
+        # 64 MiB of responses, and the memory that the allocator keeps of completed ones.
         assert resident(server) - before < 160
         deadline = time.monotonic() + 40
         assert all(server_has_left(each, deadline) for each in crowd)
@@ -170,9 +170,9 @@ def test_many_large_pages_at_once_take_little_memory(own_database_url: str) -> N
 
 
 def server_has_left(connection: socket.socket, deadline: float) -> bool:
-    """Whether the server ends the connection in time, although nothing is read from it."""
+    """Return whether the server closes the connection in time although the client reads nothing."""
     poll = select.poll()
-    # Reported in any case: an error, and a hang-up of both sides.
+    # poll reports errors and hang-ups of both sides even if no event is requested.
     poll.register(connection, 0)
     return bool(poll.poll(max(0, deadline - time.monotonic()) * 1000))
 

@@ -135,7 +135,7 @@ LIBRARIES = sorted({each.library for each in INTERNALS})
 
 
 def missing(internal: Internal) -> str | None:
-    """The sentence about an internal that the installed library does not have."""
+    """Return the sentence about an internal that the installed library does not have."""
     module_name, _, path = internal.path.partition(":")
     sentence = (
         f"{internal.library} {version(internal.library)} has no {module_name}.{path}, which "
@@ -153,7 +153,7 @@ def missing(internal: Internal) -> str | None:
 
 
 def _sets(found: Any, name: str) -> bool:
-    """Whether instances of a class have this attribute."""
+    """Return whether instances of a class have this attribute."""
     if not inspect.isclass(found):
         return False
     return any(
@@ -201,7 +201,7 @@ def test_private_imports_are_in_the_table() -> None:
 
 
 def private_imports(sources: list[Source], listed: set[str]) -> list[str]:
-    """Imported names with a private part that the table does not have."""
+    """Return the imported names with a private part that the table does not have."""
     return [
         name
         for source in sources
@@ -212,7 +212,7 @@ def private_imports(sources: list[Source], listed: set[str]) -> list[str]:
 
 
 def undeclared(sources: list[Source], declared: set[str]) -> set[str]:
-    """Imported packages that are installed and belong to no declared distribution."""
+    """Return the imported packages that are installed and belong to no declared distribution."""
     distributions = packages_distributions()
     imported = {name.partition(".")[0] for source in sources for name in source.imports}
     return {
@@ -230,18 +230,18 @@ def test_every_imported_package_is_declared() -> None:
     assert undeclared(production, declared) == set()
     everything = read("backend", "bench", "migrations", "tools")
     assert undeclared(everything, declared | development().keys()) == set()
-    # Installed for the sake of others only.
+    # Packages that are installed only as dependencies of others.
     source = Source("backend.core.app", "import httpcore\nfrom anyio import to_thread\nimport os")
     assert undeclared([source], declared) == {"httpcore", "anyio"}
 
 
 def test_every_declared_package_is_used() -> None:
-    """Also in a template's or the build's name, but somewhere."""
+    """Every declared package is named somewhere in the code, except those of `INDIRECT`."""
     imported = {name.partition(".")[0] for each in read("backend") for name in each.imports}
     distributions = packages_distributions()
     used = {canonicalize_name(each) for name in imported for each in distributions.get(name, ())}
     assert runtime().keys() - used == INDIRECT
 
 
-# fastapi-offline carries files, python-multipart and uvloop are found by FastAPI and uvicorn.
+# fastapi-offline carries files; FastAPI and uvicorn import python-multipart and uvloop.
 INDIRECT = {"fastapi-offline", "python-multipart", "uvloop"}

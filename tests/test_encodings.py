@@ -41,14 +41,14 @@ def server(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def ascii_url(server: str) -> Iterator[str]:
-    """An empty database of the encoding that a server has whose locale is C."""
+    """An empty database with the encoding of a server whose locale is C."""
     with databases.cloned_database(server, "template0", "ENCODING 'SQL_ASCII' LOCALE 'C'") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def folds_ascii_only(server: str) -> Iterator[str]:
-    """A migrated database whose locale knows the case of A to Z only."""
+    """A migrated database whose locale folds the case of A to Z only."""
     with databases.cloned_database(server, "template0", "ENCODING 'UTF8' LOCALE 'C'") as url:
         with alembic_config(url) as config:
             command.upgrade(config, "head")
@@ -81,7 +81,7 @@ def test_other_encodings_are_refused(server: str, encoding: str) -> None:
 
 
 def test_remedy_makes_a_database_that_is_accepted(server: str) -> None:
-    # What createdb sends for the options that the sentence names.
+    # createdb sends this for the options that the message names.
     with databases.cloned_database(server, "template0", "ENCODING 'UTF8' LOCALE 'C.UTF-8'") as url:
         assert reach(url)
         with psycopg.connect(url) as connection:
@@ -156,7 +156,7 @@ async def test_worker_on_another_encoding_waits_and_says_why(
 async def test_client_encoding_is_ours_to_choose(
     own_database_url: str, monkeypatch: pytest.MonkeyPatch, asked_by: str
 ) -> None:
-    """Text that LATIN1 lacks is stored whatever the database or the environment asks for."""
+    """Text that LATIN1 lacks is stored, whatever encoding the database or the environment sets."""
     if asked_by == "environment":
         monkeypatch.setitem(os.environ, "PGCLIENTENCODING", "LATIN1")
     else:
@@ -182,7 +182,7 @@ async def signed_in(app: FastAPI, context: Any) -> tuple[ActorFactory, Actor]:
 
 
 async def found(ada: Actor, q: str) -> list[int]:
-    """How many items and articles are found."""
+    """Return how many items and articles are found."""
     lists = [await ada.get(f"/api/v1/{name}", params={"q": q}) for name in ("items", "articles")]
     return [len(each.json()["data"]) for each in lists]
 
@@ -190,7 +190,7 @@ async def found(ada: Actor, q: str) -> list[int]:
 async def test_search_folds_what_the_locale_folds(
     folds_ascii_only: str, own_database_url: str
 ) -> None:
-    """What doctor says about such a database is what happens there."""
+    """Searches in such a database behave as doctor says."""
     for url, expected in ((own_database_url, [1, 1]), (folds_ascii_only, [0, 0])):
         context = make_context(url)
         app = make_app(context)

@@ -26,7 +26,7 @@ PERSON = {"email": "ada@example.com", "username": "ada", "password": "correct ho
 
 @asynccontextmanager
 async def worker(url: str) -> AsyncIterator[None]:
-    """`backend worker`, on a database that another context serves."""
+    """Run `backend worker` on a database that another context serves."""
     stopping = asyncio.Event()
     working = asyncio.create_task(work(make_context(url), MODULES, stopping, config=FAST_CONFIG))
     yield
@@ -35,7 +35,7 @@ async def worker(url: str) -> AsyncIterator[None]:
 
 
 async def mailed(client: Client, to: str) -> dict[str, Any]:
-    """The newest mail to this address, once a worker has sent it."""
+    """Return the newest mail to this address, once a worker has sent it."""
     for _ in range(400):
         if found := (await client.get("/dev/mailbox", params={"to": to})).json()["data"]:
             mail: dict[str, Any] = found[0]

@@ -58,7 +58,7 @@ async def account_of(_: Context, owner: Actor) -> UUID:
 
 
 Make = Callable[[Context, Actor], Awaitable[UUID]]
-# What a route is about, by the end of its path before by its beginning.
+# The resource of a route; patterns for the end of a path precede those for its beginning.
 THINGS: dict[str, Make] = {
     r".*/unpublish": published_article_of,
     r"/api/v1/articles.*": draft_of,
@@ -73,12 +73,12 @@ def maker(rule: Rule) -> Make:
 
 
 async def outcome(caller: Actor | Client, rule: Rule, id: UUID) -> str:
-    """The status of a refusal, or "allowed" for what was really done."""
+    """Return the status of a rejection, or "allowed" if the action took effect."""
     method, _, path = rule.route.partition(" ")
     body: dict[str, str] | None = {} if method == "PATCH" else None
     answer: httpx.Response = await caller.request(method, path.format(id=id), json=body)
     if answer.is_success and "{id}" not in path:
-        # What a list leaves out does not exist for its reader.
+        # A row that a list omits does not exist for the caller.
         return "allowed" if str(id) in [row["id"] for row in answer.json()["data"]] else "404"
     return "allowed" if answer.is_success else str(answer.status_code)
 
@@ -98,7 +98,7 @@ async def test_every_role_on_own_things_and_on_other_peoples(
         expected = admitted(rule, role)
         if expected == "allowed" and not holds(role, rule.others or NEVER):
             expected = str(rule.refusal)
-        assert others == expected, f"{rule.route}, by {role} on somebody else's"
+        assert others == expected, f"{rule.route}, by {role} on another user's"
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
@@ -119,7 +119,7 @@ async def test_what_is_public_is_seen_and_not_changed(
 
 
 def table_cell(rule: Rule, role: str) -> str:
-    """The word of the page."""
+    """Return the cell of the page for a rule and a role."""
     if admitted(rule, role) != "allowed":
         return "-"
     if rule.others is None:
@@ -134,7 +134,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def rows_of(first: str) -> list[tuple[str, str, str]]:
-    """First cell, second cell and the rest of each row that begins so."""
+    """Return the first cell, the second and the rest of each row whose first cell matches."""
     row = re.compile(rf"^\| `({first})` \| ([^|]*) \| (.*) \|$", re.MULTILINE)
     return row.findall(PAGE.read_text("utf-8"))
 

@@ -26,7 +26,7 @@ from tools import lock
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME, DEVELOPMENT = "requirements.lock", "requirements-dev.lock"
-# Read by the database's own image, or by compose.yaml to put a setting together.
+# Read by the database image, or by compose.yaml to compose a setting.
 COMPOSE_ONLY = {"POSTGRES_USER", "POSTGRES_PASSWORD"}
 
 
@@ -60,7 +60,7 @@ def imports(file: Path) -> Iterator[str]:
 class TestLocks:
     @pytest.mark.parametrize("name", [RUNTIME, DEVELOPMENT])
     def test_every_line_is_a_pin_a_hash_or_a_comment(self, name: str) -> None:
-        """So there is no address of an index, and nothing that a hash does not hold."""
+        """There is no address of an index, and no package without a hash."""
         comment, digest = r" *#(?!.*//).*", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
         pin = r"[\w.-]+==[\w.]+( ; [^\\]+)? \\"
         form = re.compile(f"{comment}|{digest}|{pin}")
@@ -82,7 +82,7 @@ class TestLocks:
     def test_production_carries_all_that_the_application_imports(self) -> None:
         distributions = packages_distributions()
         files = [*(ROOT / "backend").rglob("*.py"), *(ROOT / "migrations").rglob("*.py")]
-        # Production does not run `backend dev`; an extra brings what that needs.
+        # Production does not run `backend dev`, whose dependencies are in an extra.
         files = [file for file in files if file.parent != ROOT / "backend" / "dev"]
         imported = {name for file in files for name in imports(file)}
         missing = {
@@ -155,7 +155,7 @@ class TestDocker:
 
 @pytest.fixture(scope="module")
 def setting_names() -> set[str]:
-    """Of the core, the integrations and every module."""
+    """The names of all settings: of the core, the integrations and every module."""
     for module in pkgutil.walk_packages(backend.__path__, "backend."):
         if module.name.endswith(".settings"):
             importlib.import_module(module.name)
@@ -195,7 +195,7 @@ class TestMakefile:
     TEXT = (ROOT / "Makefile").read_text()
 
     def make(self, *words: str) -> subprocess.CompletedProcess[str]:
-        # Not the environment of this test: `make test` has put its own variables into it.
+        # `make test` sets variables in the environment of this test, so it is not passed on.
         environment = {"PATH": os.environ["PATH"]}
         return subprocess.run(
             ["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

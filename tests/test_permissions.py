@@ -19,11 +19,11 @@ from tests.applications import MODULES
 
 @dataclass(frozen=True)
 class Rule:
-    """`policy` as the route declares it.
+    """The policy that a route declares, and its rules for resources of other users.
 
-    others   for routes on things that belong to somebody: what is needed for somebody else's
-    refusal  what is answered without it
-    blind    whether an unknown id is refused in the same way
+    others   the permission for resources of other users, on routes of owned resources
+    refusal  the status without that permission
+    blind    whether an unknown id gets the same status
     """
 
     route: str
@@ -52,7 +52,7 @@ RULES = (
     Rule("POST /api/v1/auth/verify-email", "ignored"),
     Rule("POST /api/v1/auth/verify-email/request", "ignored"),
     Rule("POST /api/v1/auth/login", "ignored"),
-    # These two take a credential of their own.
+    # These two read a credential of their own.
     Rule("POST /api/v1/auth/refresh", "ignored"),
     Rule("POST /api/v1/auth/logout", "ignored"),
     Rule("POST /api/v1/auth/logout-all", "signed in"),
@@ -117,7 +117,7 @@ def holds(role: str, permission: str) -> bool:
 
 
 def admitted(rule: Rule, caller: str) -> str:
-    """What the policy alone says: 401, 403 or "allowed"."""
+    """Return the result of the policy alone: 401, 403 or "allowed"."""
     if rule.policy in ("ignored", "public"):
         return "allowed"
     if caller == "anonymous":
@@ -126,7 +126,7 @@ def admitted(rule: Rule, caller: str) -> str:
 
 
 def expected(rule: Rule, caller: str) -> str:
-    """401, 403 or "allowed", which is any other answer to a made-up request."""
+    """Return the status of a rejection, or "allowed" for other responses to a made-up request."""
     found = admitted(rule, caller)
     if rule.blind and rule.others and found == "allowed" and not holds(caller, rule.others):
         return str(rule.refusal)
@@ -139,7 +139,7 @@ def outcome(answer: httpx.Response) -> str:
 
 
 def declared() -> dict[str, str]:
-    """Every route of every module with the policy it declares."""
+    """Return every route of every module with the policy it declares."""
     return {
         f"{method} {prefix_of(module)}{route.path}": str(policies(route.dependant)[0])
         for module in MODULES
@@ -161,7 +161,7 @@ def test_every_route_is_listed_with_its_policy() -> None:
             if found[route] != listed[route]
         ),
     ]
-    assert not sentences, " ".join(["Tell RULES of this file:", *sorted(sentences)])
+    assert not sentences, " ".join(["Update RULES in this file:", *sorted(sentences)])
 
 
 async def call(caller: Actor | Client, rule: Rule, body: Any) -> httpx.Response:

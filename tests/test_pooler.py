@@ -32,7 +32,7 @@ GOOD = {200, 201}
 
 @pytest.fixture(scope="module")
 def direct_url(pytestconfig: pytest.Config) -> Iterator[str]:
-    """Of a database for this module alone."""
+    """The address of a database for this module alone."""
     with databases.cloned_database(databases.server_url(pytestconfig)) as url:
         yield url
 
@@ -45,7 +45,7 @@ def bouncer(direct_url: str) -> Iterator[Pooler]:
 
 @pytest.fixture(scope="module")
 def server(bouncer: Pooler, direct_url: str) -> Iterator[Server]:
-    """Two workers that reach their database by the pooler, and have some accounts."""
+    """A server of two workers that reach the database through the pooler, with some accounts."""
     with served(bouncer.url, **settings(direct_url)) as made:
         register(made.url)
         yield made
@@ -76,7 +76,7 @@ async def sign_in(number: int, caller: RawClient) -> RawResponse:
 
 
 async def visit(number: int, caller: RawClient) -> list[RawResponse]:
-    """The requests of a user who signs in, writes and reads."""
+    """Send the requests of a user who signs in, writes and reads."""
     tokens = await sign_in(number, caller)
     answers = [tokens]
 
@@ -86,7 +86,7 @@ async def visit(number: int, caller: RawClient) -> list[RawResponse]:
         return answer
 
     me = await call("GET", "/api/v1/users/me")
-    # Another client's prepared statement would answer with another client's row.
+    # Another client's prepared statement would return that client's row.
     assert me.body["email"] == email(number), me
     item = await call("POST", "/api/v1/items", {"title": f"Note {number}"})
     await call("PATCH", f"/api/v1/items/{item.body['id']}", {"description": "longer"})
@@ -101,7 +101,7 @@ async def visit(number: int, caller: RawClient) -> list[RawResponse]:
 
 
 def sessions_of(place: str) -> list[dict[str, Any]]:
-    """Settings and prepared statements of each server session that the pooler holds."""
+    """Return settings and prepared statements of each server session of the pooler."""
     values = SQL(", ").join(
         SQL("current_setting({}) AS {}").format(name, Identifier(name)) for name in SETTINGS
     )
@@ -176,7 +176,7 @@ def test_without_its_pooler_it_answers_503_and_comes_back_by_itself(
         ]
 
     async def outage() -> list[RawResponse]:
-        """Answers of a crowd in whose midst the pooler is killed, and of one without it."""
+        """Return the responses to requests while the pooler is killed, and to those afterwards."""
 
         async def kill(caller: RawClient) -> list[RawResponse]:
             await asyncio.to_thread(bouncer.kill)
@@ -205,7 +205,7 @@ def test_without_its_pooler_it_answers_503_and_comes_back_by_itself(
 def test_a_statement_that_takes_too_long_is_answered_503(
     own_database_url: str, role_is_limited: bool
 ) -> None:
-    """Writes bring their limit along. Reads have the role's, or end on this side."""
+    """Writes set the limit themselves; reads use the role's, or the application ends them."""
     name = Identifier(str(psycopg.conninfo.conninfo_to_dict(own_database_url)["dbname"]))
     environment = settings(own_database_url, DATABASE_STATEMENT_TIMEOUT="0.5")
     with psycopg.connect(own_database_url) as connection:

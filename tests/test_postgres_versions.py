@@ -32,7 +32,7 @@ def test_other_versions_pass_the_tests_of_the_database(version: str) -> None:
     if databases.programs_of(version) is None:
         assert not os.environ.get("CI"), f"PostgreSQL {version} is not installed"
         pytest.skip(f"PostgreSQL {version} is not installed")
-    # The plugins of this run have variables of their own.
+    # The plugins of this test run set variables of their own.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     options = ("-q", "-p", "no:cacheprovider", "--postgres", version)
     done = subprocess.run(
@@ -63,7 +63,7 @@ def test_the_run_uses_the_version_that_was_asked_for(pytestconfig: pytest.Config
 def test_older_versions_are_refused(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A server of such a version is nowhere to be had, so this one has to count as too old.
+    # No server of such a version is available, so the installed version counts as too old.
     monkeypatch.setattr(commands, "OLDEST_VERSION", 99)
     refusal = r"^PostgreSQL \d\d at \S+ is too old: point DATABASE_URL at PostgreSQL 99 or newer\.$"
     with pytest.raises(CommandError, match=refusal):

@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def settings_table() -> str:
-    """The configuration table as it has to stand in the README."""
+    """Return the configuration table that the README must contain."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for kind in setting_kinds():
         for name, field in kind.model_fields.items():
@@ -30,7 +30,7 @@ def settings_table() -> str:
 
 
 def readme_module() -> dict[str, str]:
-    """File name to source of the module that the README builds."""
+    """Return the files of the module that the README builds: source by file name."""
     part = README.split("## A module in ten minutes")[1].split("Then write its migration")[0]
     found = re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)```$", part, re.MULTILINE | re.DOTALL)
     return dict(found)
@@ -46,7 +46,7 @@ def test_its_layout_is_that_of_the_code() -> None:
 
 
 def test_a_module_and_an_arrow_that_the_layout_lacks_are_named() -> None:
-    """As of a new module, and of a dependency added to an existing one."""
+    """The layout lacks a new module, and a dependency added to an existing module."""
     items = next(module for module in MODULES if module.name == "items")
     others = [module for module in MODULES if module.name not in ("items", "health")]
     page = layout.replaced(README, layout.render([*others, replace(items, depends_on=("users",))]))

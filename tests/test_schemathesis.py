@@ -14,8 +14,8 @@ from tests.actors import Actor
 from tests.applications import make_app
 from tests.servers import serving
 
-# Its other checks take a documented 422, 413 or 404 of a request that suits the schema for a
-# mistake, and a bound that no schema can express.
+# Its other checks report errors for a documented 422, 413 or 404 of a request that fits the schema,
+# and for bounds that no schema can express.
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_headers_conformance,response_schema_conformance,unsupported_method"
@@ -37,7 +37,7 @@ async def test_every_answer_is_as_described(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--checks", CHECKS, "--max-examples", "20", "--phases", "examples,coverage,fuzzing"),
             *("--exclude-path-regex", SPARED, "--continue-on-failure", "--no-color", *token),
-            cwd=tmp_path,  # keeps a record of its own there
+            cwd=tmp_path,  # it writes a record there
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -29,7 +29,7 @@ LATERAL (
 
 
 async def attack(url: str) -> tuple[list[int], Counter[int]]:
-    """What a user gets who asks for their account while 45 searches come from one address."""
+    """Return the statuses of a user's requests and of 45 concurrent searches from one address."""
     async with (
         httpx.AsyncClient(base_url=url, timeout=120) as stranger,
         httpx.AsyncClient(base_url=url, timeout=120) as user,

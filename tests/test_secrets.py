@@ -58,7 +58,7 @@ def environment(database_url: str) -> dict[str, Any]:
 
 
 class Visitor:
-    """Uses the application, and collects its secrets and its error responses."""
+    """A client that uses the application and collects its secrets and its error responses."""
 
     def __init__(self, server: Server) -> None:
         self.http = httpx.Client(base_url=f"{server.url}/api/v1", timeout=60)
@@ -123,7 +123,7 @@ def use_by_cookie(visitor: Visitor) -> None:
 def use_wrongly(visitor: Visitor) -> None:
     wrong = {"email": "ada@example.com", "password": PASSWORD}
     assert visitor.send("POST", "/auth/login", json=wrong).status_code == 401
-    # In the wrong field, as people do.
+    # The password in the field of the email, a common mistake.
     swapped = {"email": OTHER, "password": "x" * 8}
     assert visitor.send("POST", "/auth/login", json=swapped).status_code == 401
     tokens = visitor.sign_in(email="ada", password=OTHER)
@@ -150,7 +150,7 @@ def use_wrongly(visitor: Visitor) -> None:
 
 
 def interrupt(database_url: str, visitor: Visitor) -> None:
-    """Break all connections of the application while it is asked."""
+    """Break all connections of the application while it handles a request."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         name = connection.info.dbname
         forbid = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name))
@@ -203,7 +203,7 @@ def test_no_secret_leaves_the_processes(own_database_url: str, tmp_path: Path) -
             "the errors": "\n".join(visitor.refusals),
         }.items():
             assert text, what
-            # As JSON writes them as well.
+            # JSON escapes some characters of a secret.
             leaked = [each for each in visitor.secrets if each in text or json.dumps(each) in text]
             assert not leaked, f"{what}: {leaked}"
             if what != "the tables":

@@ -9,7 +9,7 @@ TESTS = ROOT / "tests"
 
 
 def named() -> Iterator[tuple[str, str]]:
-    """File and function of each test that the document names."""
+    """Return the file and function of each test that the document names."""
     for row in (ROOT / "docs" / "security.md").read_text().splitlines():
         file = ""
         for name in re.findall(r"`([\w/]+\.py|test_\w+)`", row):

@@ -22,7 +22,7 @@ linux = pytest.mark.skipif(
 
 @dataclass
 class Answers:
-    """An application whose answers have a size, and how often it was called."""
+    """An application whose responses have one size; `calls` counts its requests."""
 
     size: int
     calls: int = 0
@@ -51,7 +51,7 @@ class Reader:
         self.socket.send(request)
 
     async def read(self, size: int) -> int:
-        """Read so many bytes; fewer if the connection ends before. How many there were."""
+        """Read this many bytes, or fewer if the connection ends, and return the number."""
         loop = asyncio.get_running_loop()
         received = 0
         with suppress(ConnectionResetError):
@@ -71,7 +71,7 @@ class Server:
     readers: list[Reader] = field(default_factory=list)
 
     async def reader(self, request: bytes = REQUEST) -> Reader:
-        """A client that has asked, and whose answer waits for it."""
+        """Connect a client that has sent a request and whose response is ready to be read."""
         made = Reader(self.port, request)
         self.readers.append(made)
         await asyncio.wait_for(self.app.sent.acquire(), PATIENCE)
@@ -125,7 +125,7 @@ async def test_an_answer_that_only_the_kernel_holds_is_given_up(
 async def test_the_kernel_takes_little_in_advance() -> None:
     async with answering(4 * MIB, unread_bytes=1) as server:
         readers = [await server.reader() for _ in range(2)]
-        # The first has made room for the second: what it gets, the kernel had.
+        # The first connection was closed for the second: it gets only what the kernel had buffered.
         assert await readers[0].read(4 * MIB) < MIB
         assert await readers[1].read(4 * MIB) == 4 * MIB
 
@@ -148,7 +148,7 @@ async def test_a_few_bytes_now_and_then_take_no_place_from_those_who_read() -> N
         reading = await server.reader()
         dripping = [await server.reader() for _ in range(5)]
         received = await reading.read(MIB)
-        # Until it is seen to have read.
+        # Wait until the server has noticed the read.
         await asyncio.sleep(2 * SHORT)
         dripped = [await each.read(256 * 1024) for each in dripping]
         await asyncio.sleep(2 * SHORT)

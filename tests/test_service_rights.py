@@ -36,7 +36,7 @@ from tests.applications import MODULES, make_context
 
 @dataclass(frozen=True)
 class Place:
-    """What the arguments of a call are taken from. `owner` has all the rows."""
+    """The context and the user that the arguments of a call refer to. `owner` owns all rows."""
 
     context: Context
     owner: Actor
@@ -47,11 +47,11 @@ Arguments = Callable[[Place], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Case:
-    """Arguments of a call beside `context`, `session`, `reader` and `by`.
+    """Arguments of a call in addition to `context`, `session`, `reader` and `by`.
 
-    held     permissions that do not suffice either: for the row of somebody else, or where only
-             trusted callers may
-    missing  the module's not-found error, where an invisible row is answered like an absent one
+    held     permissions that do not suffice: for another user's row, or if only trusted callers
+             are allowed
+    missing  the module's not-found error, if an invisible row is treated like an absent one
     """
 
     arguments: Arguments
@@ -66,7 +66,7 @@ USERS = frozenset(each for each in EVERYTHING if each.startswith("users:"))
 
 
 def with_user(**more: Any) -> Arguments:
-    """Arguments of a call about the owner's account."""
+    """Return arguments of a call about the owner's account."""
 
     async def arguments(place: Place) -> Mapping[str, Any]:
         return {"user_id": place.owner.id, **more}
@@ -90,7 +90,7 @@ async def session_of_owner(place: Place) -> Mapping[str, Any]:
 
 
 def with_item(**more: Any) -> Arguments:
-    """Arguments of a call about an item of the owner."""
+    """Return arguments of a call about an item of the owner."""
 
     async def arguments(place: Place) -> Mapping[str, Any]:
         made = await place.owner.post("/api/v1/items", json={"title": "Milk"})
@@ -100,7 +100,7 @@ def with_item(**more: Any) -> Arguments:
 
 
 def with_article(*, published: bool = False, **more: Any) -> Arguments:
-    """Arguments of a call about an article of the owner."""
+    """Return arguments of a call about an article of the owner."""
 
     async def arguments(place: Place) -> Mapping[str, Any]:
         article = {"title": "On milk", "content": "White."}
@@ -113,7 +113,7 @@ def with_article(*, published: bool = False, **more: Any) -> Arguments:
 
 
 def permitted(role: str) -> frozenset[str]:
-    """The permissions that a built-in role has at first."""
+    """Return the permissions that a built-in role has at first."""
     return frozenset(
         f"{feature.name}:{action}"
         for feature in FEATURES
@@ -123,7 +123,8 @@ def permitted(role: str) -> frozenset[str]:
 
 MEMBER = permitted("member")
 ROLES = frozenset({"roles:read", "roles:write"})
-# Whose article it is decides, of a draft whether it exists and of a published one what is allowed.
+# Ownership decides whether a draft exists for a caller, and what is allowed for a published
+# article.
 DRAFT, PUBLISHED = with_article(), with_article(published=True)
 
 # By `module.function`. Functions for trusted callers refuse every principal.
@@ -236,7 +237,7 @@ OPEN: dict[str, str] = {
 
 
 def public_functions(service: ModuleType) -> Iterator[str]:
-    """Functions that other modules and routers may call."""
+    """Return the functions that other modules and routers may call."""
     listed = getattr(service, "__all__", ())
     for name, value in vars(service).items():
         if inspect.isclass(value) or get_origin(value) is not None:

@@ -26,7 +26,7 @@ INVISIBLE = re.compile(
 
 
 def calls(work: Callable[[], Any]) -> int:
-    """How many functions are called meanwhile, those of C included."""
+    """Return the number of functions that are called, including those of C."""
     made = 0
 
     def count(_frame: object, event: str, _argument: object) -> None:
@@ -44,10 +44,10 @@ def calls(work: Callable[[], Any]) -> int:
 @pytest.mark.parametrize(
     "text",
     [
-        "\u034f",  # joins without being seen
-        "\u200b",  # is of no category that can be seen
+        "\u034f",  # an invisible joiner
+        "\u200b",  # an invisible format character
         "\u034f\u200b",
-        "\u0378",  # is not assigned
+        "\u0378",  # unassigned
         "\u0378\u034f",
         "\U000e0100",
         "\x01",

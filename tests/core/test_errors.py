@@ -17,7 +17,7 @@ from backend.core.problems import problem_response
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """Error classes are found through their base, which forgets them when they are collected."""
+    """Collect the error classes of a test: their base class refers to them until then."""
     yield
     gc.collect()
 

@@ -68,7 +68,7 @@ class Knocked(Event):
 def test_mypy_compares_handler_and_event() -> None:
     async def hear_knock(_: Context, session: AsyncSession, event: Knocked) -> None: ...
 
-    # Without an error there mypy reports the comment as unused.
+    # If this were no error, mypy would report the comment as unused.
     mistaken = on(Rung, hear_knock)  # type: ignore[arg-type]
     assert mistaken.event is Rung
 
@@ -135,7 +135,7 @@ async def keep(_: Context, session: AsyncSession, event: UserDeleted) -> None:
 
 @pytest.fixture
 def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
-    """What discovery finds with one more folder."""
+    """The discovered modules, including one additional folder."""
     folder = tmp_path / "watch"
     folder.mkdir()
     for name, text in FILES.items():

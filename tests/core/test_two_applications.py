@@ -38,7 +38,7 @@ class Application:
         self.actor = actor
 
     def documented(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         document: dict[str, Any] = self.app.openapi()
         return document
 
@@ -96,7 +96,7 @@ async def test_each_has_its_own_name_and_document(applications: Both) -> None:
 async def test_each_knows_its_own_tokens(applications: Both) -> None:
     first, second = applications
     for own, other in (first, second), (second, first):
-        # Also a second time, when whatever is remembered of a token could answer.
+        # Twice, because the second request could use a cached result for the token.
         for _ in range(2):
             assert (await own.actor.get(ME)).status_code == 200
             headers = {"Authorization": f"Bearer {own.actor.token}"}
@@ -175,5 +175,5 @@ async def test_nothing_of_an_application_is_left_in_the_modules(applications: Bo
 
 
 def _state(router: APIRouter | None) -> dict[str, str]:
-    """The attributes of a router, as texts, which differ for lists of the same length."""
+    """Return the attributes of a router as texts, which differ for lists of the same length."""
     return {} if router is None else {name: repr(value) for name, value in vars(router).items()}

@@ -57,7 +57,7 @@ def test_of_a_process_that_is_bound_to_one_processor(program: str) -> None:
 def test_of_a_group_of_version_two(tmp_path: Path, quota: str, expected: int) -> None:
     group(tmp_path / "app", cpu__max=quota)
     assert counted(tmp_path, "0::/app\n") == expected
-    # Seen from inside a container, where its group is the root of what is mounted.
+    # Inside a container, its group is the root of the mount.
     group(tmp_path, cpu__max=quota)
     assert counted(tmp_path, "0::/docker/1234\n") == expected
 

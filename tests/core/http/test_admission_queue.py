@@ -22,7 +22,7 @@ async def test_one_is_admitted_per_iteration_in_order_of_arrival() -> None:
         await asyncio.sleep(0)
         seen.append(len(went))
     assert went == list(range(10))
-    # Between two of them everything else had a turn.
+    # Other tasks run between two admissions.
     assert all(after - before <= 1 for before, after in pairwise(seen))
 
 

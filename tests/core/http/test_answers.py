@@ -82,7 +82,7 @@ def app_of(**settings: Any) -> FastAPI:
 
 @asynccontextmanager
 async def calling(app: FastAPI, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose answers are not held against OpenAPI, which does not know the odd routes."""
+    """A client whose responses are not checked against OpenAPI, which lacks the odd routes."""
     transport = httpx.ASGITransport(app=app)
     url = f"http://{headers.pop('host', 'testserver')}"
     async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers) as client:
@@ -101,7 +101,7 @@ def development() -> FastAPI:
 
 @pytest.fixture(autouse=True)
 def events() -> Iterator[list[structlog.typing.EventDict]]:
-    """What is logged, as the processors after the first see it."""
+    """The log events as the processors after the first see them."""
     merge = structlog.contextvars.merge_contextvars
     with structlog.testing.capture_logs(processors=[merge]) as captured:
         yield captured
@@ -493,7 +493,7 @@ def test_production_logs_json_without_local_variables() -> None:
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60
     )
     events = [json.loads(each) for each in run.stdout.splitlines()]
-    # The client that asks in this process logs, too.
+    # The client runs in this process and logs, too.
     crashed, line = [event for event in events if event.get("logger") != "httpx"]
     assert (crashed["event"], crashed["level"]) == ("unhandled_error", "error")
     assert "RuntimeError: broken at 10" in crashed["exception"]

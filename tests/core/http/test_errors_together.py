@@ -52,7 +52,7 @@ NAMES = {"email": "grace@example.com", "username": "grace-hopper"}
                 *(("full_name", "string_too_short"), ("colour", "extra_forbidden")),
             ],
         ),
-        # Several fields: what is good by itself is compared.
+        # Fields that are valid by themselves are compared, even if others are invalid.
         ({**NAMES, "password": "Grace@Example.com", "colour": 1}, [COLOUR, OWN]),
         ({**NAMES, "password": "GRACE-hopper", "full_name": " "}, [BLANK, OWN]),
         ({**NAMES, "email": "x", "password": "grace-hopper"}, [EMAIL, OWN]),
@@ -76,7 +76,7 @@ async def test_making_an_account_with_roles(admin: Actor, ada: Actor) -> None:
     assert found(answer) == body(EMAIL, SHORT, ("roles.1", "unknown"))
     answer = await admin.post(USERS, json={"email": "x", "roles": [5]})
     assert found(answer) == body(EMAIL, ("roles.0", "string_type"))
-    # The types are right, the rest is not.
+    # The types are valid, the values are not.
     sent = {"email": "new@example.com", "password": "x", "roles": ["nobody"]}
     assert found(await admin.post(USERS, json=sent)) == body(SHORT, ("roles.0", "unknown"))
     alone = await admin.post(USERS, json={**sent, "password": PASSWORD})
@@ -101,7 +101,7 @@ async def test_changing_a_password(ada: Actor) -> None:
         wrong = ("new_password", code)
         answer = await ada.put(path, json={"new_password": new})
         assert found(answer) == body(("current_password", "missing"), wrong)
-        # The present one is not looked at, and so it is no guess.
+        # The current password is not checked, so it does not count as an attempt.
         for current in ("not it", PASSWORD) * 4:
             answer = await ada.put(path, json={"current_password": current, "new_password": new})
             assert found(answer) == body(wrong)

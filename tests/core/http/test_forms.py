@@ -74,7 +74,7 @@ async def with_files(
 
 @router.put("/big", max_body_size=3 * 1024 * 1024)
 async def of_a_size_of_its_own(file: UploadFile) -> int:
-    """A file as large as the route says."""
+    """A file up to the limit of the route."""
     return len(await file.read())
 
 
@@ -96,7 +96,7 @@ def found(answer: httpx.Response) -> set[tuple[str, str]]:
 
 
 def encodings(pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The same form, urlencoded and in parts."""
+    """Return the same form, urlencoded and as multipart."""
     parts = [(name, (None, value.encode())) for name, value in pairs]
     content = {"content": urlencode(pairs), "headers": {"Content-Type": URL_ENCODED}}
     return [content, {"files": parts}] if parts else [content]
@@ -121,7 +121,7 @@ async def test_a_form_is_read_in_either_encoding(client: Client, path: str) -> N
         ([("title", "a"), ("a colour", "red")], {("body", UNKNOWN)}),
         ([("title", "a\0")], {("body.title", NUL)}),
         ([("title", "a"), ("tags", "x"), ("tags", "\0")], {("body.tags", NUL)}),
-        # All of them together.
+        # All errors are reported together.
         (
             [("colour", "red"), ("colour", "red")],
             {("body.colour", UNKNOWN), ("body.title", "missing")},

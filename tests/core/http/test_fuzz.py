@@ -19,7 +19,7 @@ BODIES = ("POST", "PUT", "PATCH")
 
 
 def operations() -> list[tuple[str, str, list[str]]]:
-    """Method, path and the names of the members, of every route that takes a JSON body."""
+    """Return method, path and member names of every route that takes a JSON body."""
     found = []
     for path, by_method in DOCUMENT["paths"].items():
         for method, operation in by_method.items():
@@ -49,7 +49,7 @@ NUMBERS = (
     | st.sampled_from([2**31, 2**63, -(2**63) - 1, 10**400, 1e308])
 )
 SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS | ODD_TEXTS
-# Only names that an answer may not repeat, and those that a route knows.
+# Names that no response may repeat; `requests` adds the names that a route declares.
 NAMES = TEXTS.map(lambda text: f"{text} ")
 VALUES = st.recursive(
     SCALARS,

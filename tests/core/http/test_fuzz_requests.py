@@ -18,7 +18,7 @@ from tests.hostile import CANARY, RawResponse, raw
 
 LOGIN = "/api/v1/auth/login"
 GETS = sorted(path for path, methods in DOCUMENT["paths"].items() if "get" in methods)
-# Those that the application, or what it is made of, reads.
+# Headers that the application or its libraries read.
 HEADERS = (
     *("accept", "authorization", "cookie", "content-type", "content-length", "content-encoding"),
     *("host", "origin", "sec-fetch-site", "x-csrf-token", "x-request-id", "user-agent", "range"),
@@ -39,7 +39,7 @@ VALUES = st.lists(PARTS | st.binary(max_size=6), max_size=8).map(
     lambda parts: b"".join(parts).translate(None, b"\r\n\0")
 )
 LINES = st.tuples(st.sampled_from(HEADERS), VALUES).map(
-    # A safe request id and a plain prefix would rightly come back.
+    # Without `<`, a safe request id or prefix is repeated in the response, as it should be.
     lambda line: (line[0].encode(), line[1] + CANARY.encode() + b"<")
 )
 NAMES = st.sampled_from(
@@ -91,7 +91,7 @@ slowly = settings(
 
 @pytest.fixture(scope="module")
 def proxied(served: Served) -> FastAPI:
-    """The same behind a proxy that hands on whatever its clients send."""
+    """The same application behind a proxy that passes on all headers of its clients."""
     trusting = served.context.settings.model_copy(update={"trusted_proxies": ("127.0.0.1",)})
     return create_app(replace(served.context, settings=trusting), MODULES)
 

@@ -24,7 +24,7 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def slowly(arrived: asyncio.Event, rest: asyncio.Event) -> AsyncIterator[bytes]:
-    """A large body whose end waits for `rest`; `arrived` tells that the server reads on."""
+    """A large body whose end waits for `rest`; `arrived` is set when the server reads on."""
     yield LARGE
     arrived.set()
     await rest.wait()

@@ -26,7 +26,7 @@ REGISTER = "/api/v1/auth/register"
 LOGIN = "/api/v1/auth/login"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-# Each takes JSON and belongs to another module; `title` and the like are what it would accept.
+# Routes of different modules that take JSON, each with a member that it accepts.
 ROUTES = {
     "items": ("POST", ITEMS, "title"),
     "articles": ("POST", ARTICLES, "content"),
@@ -63,7 +63,7 @@ def send(request: pytest.FixtureRequest, ada: Actor) -> Send:
 
 
 def with_value(value: str) -> bytes:
-    """Every member that any of the routes takes, with this JSON text as its value."""
+    """Return every member that any of the routes takes, with this JSON text as its value."""
     names = ("title", "description", "content", "full_name", "username", "email", "password")
     members = ",".join(f'"{name}":{value}' for name in names)
     return f'{{{members},"{CANARY} \\u2603":1}}'.encode("utf-8", "surrogatepass")

@@ -241,7 +241,7 @@ async def test_cursors_of_another_list_or_question(served: Served) -> None:
     ]
     for url in foreign:
         assert assert_refused(await served.admin.get(url), 400)["error"] == "INVALID_CURSOR"
-    # A member does not see what an administrator sees, so the list is another.
+    # A member sees fewer rows than an administrator, so the cursor is one of another list.
     answer = await served.member.get(f"{ITEMS}?cursor={cursor}")
     assert assert_refused(answer, 400)["error"] == "INVALID_CURSOR"
 

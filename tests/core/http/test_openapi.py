@@ -43,7 +43,7 @@ each_operation = pytest.mark.parametrize(
 
 
 def nodes(value: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of the document, with its place."""
+    """Yield every object of the document with its place."""
     if isinstance(value, dict):
         yield path, value
         for name, each in value.items():
@@ -188,7 +188,7 @@ def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Ope
 def test_answers_are_described_with_examples(key: tuple[str, str], operation: Operation) -> None:
     meanings = {error.code: error for error in all_errors()}
     answers = operation["responses"]
-    assert [status for status in answers if status.startswith("2")], "no success"
+    assert [status for status in answers if status.startswith("2")], "no success response"
     assert {"400", "406", "431", "500"} <= answers.keys()
     for status, answer in answers.items():
         assert re.fullmatch(r"[1-5][0-9]{2}", status)
@@ -198,7 +198,7 @@ def test_answers_are_described_with_examples(key: tuple[str, str], operation: Op
         elif status.startswith("2"):
             ((media, content),) = answer["content"].items()
             assert media == "application/json"
-            assert content["schema"], "an answer of any shape"
+            assert content["schema"], "a response of any shape"
         elif key != ("GET", "/health/ready") or status != "503":
             assert answer["content"].keys() == {MEDIA}
             assert answer["content"][MEDIA]["schema"] == PROBLEM

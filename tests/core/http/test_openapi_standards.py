@@ -37,7 +37,7 @@ MEDIA = "application/problem+json"
 
 
 def schemas(document: Any) -> Iterator[Any]:
-    """Every schema that is not part of another one, wherever it is."""
+    """Yield every schema that is not part of another one."""
     yield from document.get("components", {}).get("schemas", {}).values()
     if isinstance(document, dict):
         for name, value in document.items():
@@ -102,7 +102,7 @@ def test_ids_of_jobs_have_their_limits() -> None:
 
 
 def members(operation: dict[str, Any], status: str) -> dict[str, Any]:
-    """Properties of the JSON that an operation answers."""
+    """Return the properties of the JSON response of an operation."""
     schema = operation["responses"][status]["content"]["application/json"]["schema"]
     name = schema["$ref"].rpartition("/")[2]
     found: dict[str, Any] = DOCUMENT["components"]["schemas"][name]["properties"]
@@ -169,7 +169,7 @@ def test_signing_in_is_described_as_json_alone() -> None:
     assert content["application/json"]["schema"]["properties"].keys() == {"email", "password"}
 
 
-# --- Whatever a module declares
+# --- Any declarations of a module
 
 
 class Trouble(BaseModel):
@@ -284,7 +284,7 @@ def test_limits_behind_validators() -> None:
     operation = document["paths"]["/api/v1/odd/{id}"]["post"]
     limits = {"minimum": 1, "exclusiveMaximum": 9, "multipleOf": 2}
     assert limits.items() <= operation["parameters"][0]["schema"].items()
-    # Its name depends on which other classes the process knows.
+    # Its name depends on the other classes in the process.
     (properties, *_) = (
         each["properties"]
         for each in document["components"]["schemas"].values()

@@ -22,7 +22,7 @@ Proxied = Callable[..., Awaitable[httpx.AsyncClient]]
 
 @pytest.fixture
 async def proxied(database_url: str, ada: Actor) -> AsyncIterator[Proxied]:
-    """`proxied(root_path="/backend")`: a client of Ada's of an application with these settings."""
+    """`proxied(root_path="/backend")` returns Ada's client of an application so configured."""
     async with AsyncExitStack() as stack:
 
         async def make(peer: str = PEER, **settings: Any) -> httpx.AsyncClient:
@@ -38,7 +38,7 @@ async def proxied(database_url: str, ada: Actor) -> AsyncIterator[Proxied]:
 
 
 async def addresses(client: httpx.AsyncClient, before: str = "", **headers: str) -> dict[str, Any]:
-    """What the application answers where it gives addresses; `before` is left on the path."""
+    """Return the addresses in responses of the application; `before` is left on the path."""
     found: dict[str, Any] = {}
     await client.post(f"{before}{ITEMS}", json={"title": "x"}, headers=headers)
     made = await client.post(f"{before}{ITEMS}/", json={"title": "y"}, headers=headers)
@@ -96,7 +96,7 @@ async def test_addresses(proxied: Proxied, prefix: str, stripped: bool) -> None:
     found = await addresses(client, "" if stripped else prefix)
     wanted = expected(prefix, found["id"])
     if prefix in ("/api", "/docs") and not stripped:
-        # For an unknown path below a root of ours, a removed prefix cannot be detected.
+        # A removed prefix is undetectable if an unknown path begins like one of the application.
         wanted |= {name: value for name, value in found.items() if "nowhere" in name}
     assert found == wanted
 
@@ -126,7 +126,7 @@ async def test_who_is_not_trusted_names_no_prefix(proxied: Proxied) -> None:
     client = await proxied("203.0.113.9", trusted_proxies=("10.0.0.0/8",))
     found = await addresses(client, **{"X-Forwarded-Prefix": PREFIX})
     assert found == expected("", found["id"])
-    # Nor does anybody where the operator has.
+    # The setting takes precedence over the header, even from a trusted proxy.
     client = await proxied(root_path=PREFIX, trusted_proxies=("10.0.0.0/8",))
     found = await addresses(client, **{"X-Forwarded-Prefix": "/other"})
     assert found == expected(PREFIX, found["id"])

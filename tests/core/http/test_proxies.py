@@ -20,7 +20,7 @@ PROXY = "10.0.0.1"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with where the request seems to come from."""
+    """Respond with the client and scheme of the request."""
     found: Response = JSONResponse([scope["client"] and scope["client"][0], scope["scheme"]])
     await found(scope, receive, send)
 
@@ -28,11 +28,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 async def seen(
     peer: str, *headers: tuple[str, str], trusted: tuple[str, ...] = TRUSTED
 ) -> list[Any]:
-    """Client and scheme, as the application behind the layer sees them."""
+    """Return client and scheme as the application behind the middleware sees them."""
     app = ProxyHeadersMiddleware(echo, trusted)
     transport = httpx.ASGITransport(app=app, client=(peer, 1))
     async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-        # httpx would take text for ASCII.
+        # httpx would encode text as ASCII.
         lines = [(name.encode(), text.encode("latin-1")) for name, text in headers]
         answer = await client.get("/", headers=lines)
         found: list[Any] = answer.json()
@@ -42,26 +42,26 @@ async def seen(
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
-        # No trusted proxy has sent it.
+        # Not sent by a trusted proxy.
         ("203.0.113.9", ["198.51.100.7"], "203.0.113.9"),
         ("2001:db8::1", ["198.51.100.7"], "2001:db8::1"),
-        # One proxy, and what callers invented before it.
+        # One proxy, after entries that the client invented.
         (PROXY, ["198.51.100.7"], "198.51.100.7"),
         (PROXY, ["1.1.1.1, 198.51.100.7"], "198.51.100.7"),
         (PROXY, ["10.9.9.9, 198.51.100.7"], "198.51.100.7"),
         ("::ffff:10.0.0.1", ["198.51.100.7"], "198.51.100.7"),
-        # Several of them, and several lines.
+        # Several proxies, and several header lines.
         (PROXY, ["198.51.100.7, 192.0.2.1, 10.2.2.2"], "198.51.100.7"),
         (PROXY, ["1.1.1.1", "198.51.100.7", "10.2.2.2"], "198.51.100.7"),
         (PROXY, ["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
-        # As various proxies write addresses.
+        # Notations of various proxies.
         (PROXY, ["198.51.100.7:4711"], "198.51.100.7"),
         (PROXY, ["[2001:db8::7]:4711"], "2001:db8::7"),
         (PROXY, ["[2001:db8::7]"], "2001:db8::7"),
         (PROXY, ["2001:DB8:0::7"], "2001:db8::7"),
         (PROXY, ["::ffff:198.51.100.7"], "198.51.100.7"),
         ("fd00::1", [" 198.51.100.7 , "], "198.51.100.7"),
-        # What is no address ends the walk.
+        # The first invalid address ends the search.
         (PROXY, [], PROXY),
         (PROXY, [""], PROXY),
         (PROXY, [",,,"], PROXY),

@@ -30,7 +30,7 @@ CREATE TABLE gauges (
 INSERT INTO parents VALUES (1);
 INSERT INTO gauges VALUES (1, 1, 'a', 1, 2, '[1,3)', 1)
 """
-# Statement, status, beginning of the SQLSTATE, and what is named.
+# Statement, status, beginning of the SQLSTATE, and the reported names.
 REFUSED: dict[str, tuple[str, int, str, dict[str, str]]] = {
     "check": ("UPDATE gauges SET size = -1", 422, "23514", {"constraint": "ck_gauges_size"}),
     "not null": ("UPDATE gauges SET label = NULL", 422, "23502", {"column": "label"}),
@@ -65,7 +65,7 @@ router = Router(prefix="/gauges", tags=["gauges"], dependencies=[public])
 
 @router.post("/{name}")
 async def change(name: str, session: Session) -> None:
-    # Straight to the driver, as a service that checks nothing would.
+    # Directly to the driver, like a service that checks nothing.
     connection = await session.connection()
     await connection.execute(text(REFUSED[name][0]))
 

@@ -86,7 +86,7 @@ MADE = (Module("cups", router), Module("hidden", hidden))
 
 @pytest.fixture(params=["development", "staging"])
 async def called(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    # Nothing here needs the database.
+    # These tests need no database.
     hosts = {"environment": request.param, "allowed_hosts": ("testserver",)}
     context = make_context("postgresql://127.0.0.1:1/none", rate_limit_enabled=False, **hosts)
     transport = httpx.ASGITransport(make_app(context, MADE))

@@ -108,7 +108,7 @@ async def test_a_body_that_would_have_to_be_decoded(served: Served, coding: str)
         answer = await served.member.request(method, path, content=body, headers=headers)
         assert (answer.status_code, answer.json()["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
         assert answer.headers["accept-encoding"] == "identity"
-    # Who is calling comes first.
+    # Authentication comes first.
     stranger = await served.anonymous.post(ITEMS, content=body, headers=headers)
     assert stranger.status_code == 401
 

@@ -46,7 +46,7 @@ async def late(context: CurrentContext) -> None:
         try:
             await asyncio.sleep(2)
         except asyncio.CancelledError:
-            # As a library may that cleans up; the limit has passed all the same.
+            # A library may await while it cleans up; the limit applies nevertheless.
             await asyncio.sleep(0)
             raise
 
