@@ -33,7 +33,7 @@ def test_ids_are_never_the_same() -> None:
 
 @pytest.mark.parametrize("step", [245, 1_000, 1_000_000, 10**9])
 def test_later_ids_sort_behind_earlier_ones(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """From steps of a quarter of a microsecond on, also where a millisecond begins."""
+    """The clock steps by a quarter of a microsecond or more, also across milliseconds."""
     clock = count(1_800_000_000_000_000_000 - 10 * step, step)
     monkeypatch.setattr(time, "time_ns", clock.__next__)
     made = [uuid7() for _ in range(10_000)]

@@ -26,7 +26,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 class Place:
-    """A `send` that returns on request, with the number of its calls as the value."""
+    """A `send` that returns once `open` is set; its values hold the number of the call."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, int]] = []

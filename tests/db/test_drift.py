@@ -25,7 +25,7 @@ def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def connection(empty_url: str) -> Iterator[sa.Connection]:
-    """To an empty schema."""
+    """A connection to an empty schema."""
     with connected(empty_url) as made:
         made.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         made.commit()
@@ -38,7 +38,7 @@ def differences(connection: sa.Connection, metadata: MetaData) -> list[str]:
 
 
 def things(*parts: sa.schema.SchemaItem, **options: Any) -> MetaData:
-    """A table `things`, and `others` to refer to."""
+    """Return metadata of a table `things`, and of `others`, which it may reference."""
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     sa.Table("others", metadata, Column("id", Integer, primary_key=True))
     sa.Table("things", metadata, *parts, **options)
@@ -357,7 +357,7 @@ def test_comparison_leaves_nothing_behind(connection: sa.Connection) -> None:
 @pytest.mark.parametrize(
     "restored",
     [
-        # As pg_dump writes what PostgreSQL prints of `state IN ('a', 'b')`.
+        # `state IN ('a', 'b')` as PostgreSQL prints it and pg_dump writes it.
         (
             "CHECK (((state)::text = ANY ((ARRAY['a'::character varying, "
             "'b'::character varying])::text[])))"
@@ -366,7 +366,7 @@ def test_comparison_leaves_nothing_behind(connection: sa.Connection) -> None:
     ],
 )
 def test_restored_constraint_is_the_same(connection: sa.Connection, restored: str) -> None:
-    """What PostgreSQL prints it reads in another form, which means the same."""
+    """PostgreSQL parses its own output into a different, equivalent form."""
     metadata = checked(IN_STATE("'a', 'b'"))
     metadata.create_all(connection)
     connection.exec_driver_sql(

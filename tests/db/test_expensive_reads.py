@@ -42,14 +42,14 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(params=[False, True], ids=["session", "pooled"])
 async def database(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Database]:
-    """On one connection for reads, with a pooler in between or not."""
+    """A database with one connection for reads, set up for sessions and for a pooler."""
     timeouts = replace(TIMEOUTS, pooled=request.param)
     made = Database(database_url, size=1, timeouts=timeouts)
     yield made
     await made.close()
 
 
-# Which they are
+# Classification
 
 
 def named(part: ListSpec | dict[str, Any]) -> str:
@@ -117,11 +117,11 @@ def test_filters_that_are_cheap_have_an_index(listing: ListSpec, database_url: s
             found = connection.execute(f"EXPLAIN {shape.query.sql}".encode(), values)
             plan = "\n".join(line for (line,) in found)
             assert "Index Cond" in plan, plan
-            # Of those two there are few.
+            # Few events share an id or a request id, so sorting them is cheap.
             assert "Sort" not in plan or name in ("id", "request_id"), plan
 
 
-# Their share
+# Concurrency limits
 
 
 async def test_a_caller_has_only_so_many_at_once() -> None:
@@ -204,7 +204,7 @@ async def test_who_stops_waiting_takes_no_place_along() -> None:
         assert gate._free == 1
 
 
-# Their time
+# Timeouts
 
 
 async def test_they_have_less_time_and_leave_nothing_behind(database: Database) -> None:
@@ -264,7 +264,7 @@ def db(database_url: str) -> Iterator[psycopg.Connection]:
 async def small(
     app: FastAPI, context: Context, database_url: str, ada: Actor
 ) -> AsyncIterator[Database]:
-    """The application goes on with two connections for reads."""
+    """The application's database, replaced by one with two connections for reads."""
     await context.database.close()
     timeouts = replace(TIMEOUTS, pool=60, expensive_read=0.03)
     made = Database(database_url, size=2, timeouts=timeouts)
@@ -287,7 +287,7 @@ async def test_searches_that_hang_hold_nobody_else_up(
         assert (await ada.get("/api/v1/items")).status_code == 200
     answers = await asyncio.gather(*searches)
     db.rollback()
-    # Those that run end after their short time; the others of the same caller come after them.
+    # Searches within a caller's limit time out (503); those beyond it are refused (429).
     assert sorted({answer.status_code for answer in answers}) == [429, 503]
     for answer in answers:
         assert int(answer.headers["retry-after"]) == 1

@@ -12,7 +12,7 @@ from procrastinate.schema import SchemaManager
 from backend.db.schema.migrations import alembic_config
 from tests import databases
 
-# Everything whose name begins like this, whatever it is: (kind, name, definition).
+# Every object whose name begins with `procrastinate_`: (kind, name, definition).
 OBJECTS = r"""
 WITH tables AS (
     SELECT oid, relname FROM pg_class
@@ -61,7 +61,7 @@ def objects(url: str) -> list[tuple[str, str, str | None]]:
 
 def test_schema_is_that_of_the_library(database_url: str, empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as connection:
-        # A transaction for each file: before PostgreSQL 17 they fail in a common one.
+        # One transaction per file: before PostgreSQL 17 the files fail in a shared one.
         for file in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql")):
             connection.execute(file.read_bytes())
     found = objects(database_url)
@@ -92,7 +92,7 @@ def test_changed_files_of_the_library_are_refused(empty_url: str, library: Path)
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the library's migrations that may change."""
+    """A copy of the library's migrations, which a test may change."""
     for file in Path(SchemaManager.get_migrations_path()).glob("*.sql"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(SchemaManager, "get_migrations_path", lambda: str(tmp_path))

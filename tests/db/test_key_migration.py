@@ -29,7 +29,7 @@ TOKEN = (
 
 @pytest.fixture(scope="module", params=["default", pytest.param("C", marks=pytest.mark.slow)])
 def template(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[str]:
-    """The name of a database from before the keys, in each kind of locale."""
+    """The name of a database at the revision before the keys, in each kind of locale."""
     server = databases.server_url(pytestconfig)
     options = databases.C_LOCALE if request.param == "C" else "STRATEGY file_copy"
     with databases.cloned_database(server, "template0", options) as url:
@@ -58,7 +58,7 @@ def column(url: str, statement: str) -> list[str | None]:
 def test_rows_get_their_keys_and_keep_their_spelling(old_url: str) -> None:
     emails = ["JOSÉ@example.com", "νίκος@example.com", "Ada@xn--mnchen-3ya.example", "b@c.de"]
     store(old_url, *((email, f"User{number}") for number, email in enumerate(emails)))
-    # More than are converted at a time, and one without a username.
+    # More accounts than one batch converts, all without a username.
     store(old_url, *((f"U{number}@example.com", None) for number in range(5_001)))
     with psycopg.connect(old_url) as connection:
         connection.execute(TOKEN, [uuid7(), "Élodie@example.com"])

@@ -76,14 +76,14 @@ LISTING = ListSpec(
         "name": C.name,
         "size": C.size,
         "made_at": C.made_at,
-        "weight": C.weight,  # not among the columns of a row
-        "lower_name": func.lower(C.name),  # of no type that SQLAlchemy knows
+        "weight": C.weight,  # not a column of the row
+        "lower_name": func.lower(C.name),  # SQLAlchemy does not know its type
         "half": cast(C.size, Numeric) / 2,
         "day": cast(C.made_at, Date),
         "large": C.size > 1,
         "remark": func.coalesce(C.remark, ""),
         "parity": C.size % 2,
-        # Those may be NULL.
+        # Sorts that may be NULL.
         "raw_remark": C.remark,
         "loud_remark": func.upper(C.remark, type_=Text()),
         "not_one": func.nullif(C.size, 1, type_=Integer()),
@@ -107,7 +107,7 @@ RANKED = replace(
     ),
 )
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-# In Python, as PostgreSQL sorts: text by code points, as in the C collation.
+# The same sorts in Python. Text sorts by code points, as in the C collation.
 ORDER: dict[str, Any] = {
     "name": lambda row: row["name"],
     "size": lambda row: row["size"],
@@ -118,9 +118,9 @@ ORDER: dict[str, Any] = {
     "day": lambda row: row["made_at"].date(),
     "large": lambda row: row["size"] > 1,
     "remark": lambda row: row["remark"] or "",
-    # PostgreSQL keeps the sign.
+    # The remainder in PostgreSQL has the sign of the dividend.
     "parity": lambda row: row["size"] % 2 if row["size"] > 0 else -(row["size"] % 2),
-    # NULL comes after everything.
+    # NULL sorts last.
     "raw_remark": lambda row: (row["remark"] is None, row["remark"] or ""),
     "loud_remark": lambda row: (row["remark"] is None, (row["remark"] or "").upper()),
     "not_one": lambda row: (row["size"] == 1, row["size"]),
@@ -149,7 +149,7 @@ class Shelf:
         return await fetch_page(self.reader, listing, ListQuery(cursor_key=KEY, **query), **scopes)
 
     async def walk(self, listing: ListSpec = LISTING, **query: Any) -> list[dict[str, Any]]:
-        """Every row, page by page."""
+        """Return every row, read page by page."""
         rows: list[dict[str, Any]] = []
         cursor = None
         while True:
@@ -196,7 +196,7 @@ def thing(number: int = 0, **values: Any) -> dict[str, Any]:
 
 
 def in_order(rows: Sequence[dict[str, Any]], sort: Sequence[str]) -> list[UUID]:
-    """The ids as they must come: least significant key first, since Python's sort is stable."""
+    """Return the ids in the expected order; a stable sort starts with the least significant key."""
     found = sorted(rows, key=lambda row: row["id"].bytes, reverse=sort[-1].startswith("-"))
     for part in reversed(sort):
         found.sort(key=ORDER[part.removeprefix("-")], reverse=part.startswith("-"))
@@ -210,8 +210,8 @@ def ids(rows: Sequence[dict[str, Any]]) -> list[UUID]:
 SORTS = st.lists(st.sampled_from(sorted(ORDER)), min_size=1, max_size=4, unique=True).flatmap(
     lambda names: st.tuples(*(st.sampled_from([name, f"-{name}"]) for name in names))
 )
-# Few values, so that ties are many; without what PostgreSQL's text cannot hold, and without
-# letters whose lower case is longer.
+# Few values, so that ties are frequent. Excludes characters that PostgreSQL's text cannot store,
+# and letters whose lower case is longer.
 NAMES = st.text(st.sampled_from("aAbB zZ0é%_\\\"'\U0001f600"), max_size=3)
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -255,7 +255,7 @@ async def test_walk_by_cursor_is_the_sorted_list(
 
 @pytest.mark.parametrize("sort", [(), ("made_at",), ("-made_at",), ("parity", "-lower_name")])
 async def test_row_holds_the_columns_of_the_statement(shelf: Shelf, sort: tuple[str, ...]) -> None:
-    """And none that only the sort needs."""
+    """Columns that only the sort needs are not returned."""
     shelf.fill([thing(number) for number in range(5)])
     page = await shelf.page(sort=sort, limit=2)
     assert [set(row) for row in page.rows] == [{"id", "name", "size", "made_at", "remark"}] * 2
@@ -281,7 +281,7 @@ async def test_rows_that_an_outer_join_did_not_find_are_paged_as_well(
         name="joined",
         statement=select(C.id, nearest.c.name.label("nearest")).select_from(joined),
         key=func.coalesce(C.id, nearest.c.id),
-        # NOT NULL in its table, but not here.
+        # NOT NULL in its table, but nullable after an outer join.
         sorts={"name": nearest.c.name},
     )
     expected = [row["nearest"] for row in (await shelf.page(listing, sort=(sort,))).rows]
@@ -444,7 +444,7 @@ def test_changed_cursor_is_no_cursor(data: st.DataObject) -> None:
         found = decode_cursor(forged, TYPES, scope=b"list", key=KEY)
     except InvalidCursorError:
         return
-    # The last character of base64 has bits that mean nothing; and padding may be spelled out.
+    # The last base64 character has unused bits, and padding is optional.
     assert found == values
 
 
@@ -454,7 +454,7 @@ def test_cursor_tells_nothing_apart_from_its_values() -> None:
     assert json.dumps(["Ada"]) not in cursor
 
 
-# Cost
+# Performance
 
 
 async def test_statements_are_compiled_once(shelf: Shelf) -> None:
@@ -490,7 +490,7 @@ OURS = [
 @pytest.mark.parametrize(("listing", "sort"), OURS, ids=lambda part: getattr(part, "name", part))
 @pytest.mark.parametrize("down", ["", "-"])
 def test_sorts_of_ours_are_compared_as_rows(listing: ListSpec, sort: str, down: str) -> None:
-    """Whatever cannot be NULL keeps the form that an index answers."""
+    """Sorts that cannot be NULL are compared as rows, which an index can serve."""
     shape = lists._compiled_page(listing, (), (down + sort,), (False, False), (), bounded=False)
     first = lists._compiled_page(listing, (), (down + sort,), None, (), bounded=False)
     assert shape.query.sql.count(" IS NULL") == first.query.sql.count(" IS NULL")
@@ -500,7 +500,7 @@ def test_sorts_of_ours_are_compared_as_rows(listing: ListSpec, sort: str, down: 
 @pytest.mark.parametrize("generic", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("sort", ["made_at", "-made_at"])
 async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, generic: str) -> None:
-    """Whether PostgreSQL plans with the values or, for a prepared statement, without."""
+    """Custom and generic plans of the prepared statement both use the index."""
     shelf.fill([])
     shelf.connection.execute(
         "INSERT INTO things SELECT gen_random_uuid(), 'thing', i, i, now() + i * interval '1 s', "

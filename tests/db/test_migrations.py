@@ -36,7 +36,7 @@ from backend.db.schema.migrations import alembic_config
 with alembic_config(sys.argv[1]) as config:
     command.upgrade(config, "head")
 """
-# Without tables that no model describes, and without NOT NULL, which PostgreSQL 18 lists and names
+# Excludes tables without a model, and NOT NULL constraints, which PostgreSQL 18 lists and names
 # itself.
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, contype::text FROM pg_constraint
@@ -48,7 +48,7 @@ SELECT tablename, indexname FROM pg_indexes
 WHERE schemaname = 'public' AND tablename !~ '^(alembic_version|procrastinate_|rate_limit_)'
 """
 KINDS = {"p": "pk", "f": "fk", "u": "uq", "c": "ck"}
-# Foreign keys that no index serves: its columns have to come first there, in any order.
+# Foreign keys without an index that begins with their columns, in any order.
 UNSERVED = """
 SELECT conname FROM pg_constraint
 WHERE contype = 'f' AND conrelid::regclass::text !~ '^(procrastinate_|rate_limit_)' AND NOT EXISTS (
@@ -68,7 +68,7 @@ ORDER BY 1, 2, 3
 """
 
 
-# Who is here beside the one who asks and the one whose turn it is.
+# Sessions other than this one and the holder of the advisory lock, which migrates.
 WAITING = """
 SELECT FROM pg_stat_activity
 WHERE datname = current_database() AND query <> '' AND pid NOT IN
@@ -78,7 +78,7 @@ WHERE datname = current_database() AND query <> '' AND pid NOT IN
 
 @pytest.fixture
 def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of a database without any table."""
+    """The URL of a database without tables."""
     server = databases.server_url(request.config)
     with databases.cloned_database(server, "template0") as url:
         yield url
@@ -96,7 +96,7 @@ def upgrade(url: str) -> None:
 
 
 def tables(url: str) -> set[str]:
-    """Those that models describe, and Alembic's own."""
+    """Return the names of the tables that models describe, and of Alembic's own."""
     found = (
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         " AND tablename !~ '^(procrastinate_|rate_limit_)'"
@@ -142,7 +142,7 @@ def test_every_step_can_be_taken_back(empty_url: str) -> None:
 
 def test_history_makes_the_tables_of_the_modules(database_url: str) -> None:
     with alembic_config(database_url) as config:
-        command.check(config)  # raises when there is something left to generate
+        command.check(config)  # raises if a migration would be generated
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_newest_and_current_revision_agree(database_url: str, empty_url: s
 
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the migrations that may grow."""
+    """A copy of the migrations, to which a test may add."""
     copy = tmp_path / "100% ours" / "migrations"
     shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migrations, "FOLDER", copy)
@@ -252,7 +252,7 @@ def test_processes_that_migrate_at_once_all_succeed(empty_url: str) -> None:
 
 @pytest.mark.slow
 def test_who_waits_for_their_turn_is_in_nobodys_way(empty_url: str) -> None:
-    """An index that is built concurrently waits for every transaction there is."""
+    """A concurrent index build waits for open transactions: a waiting upgrade has none open."""
     with alembic_config(empty_url) as config:
         command.upgrade(config, "head")
         with connected(empty_url) as connection:
@@ -267,7 +267,7 @@ def test_who_waits_for_their_turn_is_in_nobodys_way(empty_url: str) -> None:
 
 
 def test_names_follow_the_convention(database_url: str) -> None:
-    """Also of what was written by hand in a migration."""
+    """This includes names written by hand in a migration."""
     with connected(database_url) as connection:
         constraints = connection.execute(CONSTRAINTS).fetchall()
         indexes = connection.execute(INDEXES).fetchall()
@@ -290,7 +290,7 @@ def test_names_in_the_models_follow_the_convention() -> None:
 
 
 def test_every_foreign_key_is_served_by_an_index(database_url: str) -> None:
-    """Without one the deletion of a row reads every table that points to it from end to end."""
+    """Without an index, deleting a row scans every table that references it."""
     with connected(database_url) as connection:
         assert connection.execute(UNSERVED).fetchall() == []
         connection.execute("DROP INDEX ix_items_owner_id_created_at_id")

@@ -37,17 +37,17 @@ SECONDS_TO_RECOVER = 2.0
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Of a database server that keeps what it has acknowledged, as one in production does."""
+    """The folder of a database server with fsync on, as in production."""
     made = Path(tempfile.mkdtemp(prefix="trellis-outage-"))
     yield made
-    # The same folder, except for root.
+    # For root, the data folder is a different one.
     for each in {made, data_folder(made)}:
         shutil.rmtree(each)
 
 
 @pytest.fixture
 def url(folder: Path) -> str:
-    """Of a new, empty database. The server is not running."""
+    """The URL of a new, empty database, whose server is not running."""
     name = f"t_{uuid4().hex}"
     with embedded_server(folder) as server, psycopg.connect(server.url, autocommit=True) as admin:
         assert admin.execute("SHOW fsync").fetchone() == ("on",)
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(url: str, folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server process as a person starts it; its output is shown when the test fails."""
+    """Run a server process with uvicorn's command; its output is shown if the test fails."""
     settings = {
         "ENVIRONMENT": "test",
         "DATABASE_URL": url,
@@ -81,7 +81,7 @@ def serving(url: str, folder: Path, port: int) -> Iterator["subprocess.Popen[byt
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             [*serve, "--no-access-log"],
-            cwd=folder,  # where no developer's `.env` lies
+            cwd=folder,  # contains no `.env` of a developer
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -99,7 +99,7 @@ def serving(url: str, folder: Path, port: int) -> Iterator["subprocess.Popen[byt
 
 @asynccontextmanager
 async def application(url: str, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server process that has just started."""
+    """Yield a client of a server process that has just started."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     with serving(url, folder, port) as process:
@@ -123,7 +123,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def readiness(client: httpx.AsyncClient) -> tuple[int, dict[str, str]]:
-    """Its status, and that of each check."""
+    """Return the status code of the response, and the status of each check."""
     answer = await client.get("/health/ready")
     checks: dict[str, Any] = answer.json()["checks"]
     return answer.status_code, {name: check["status"] for name, check in checks.items()}
@@ -137,7 +137,7 @@ async def becomes_ready(client: httpx.AsyncClient) -> None:
 
 
 async def check_unavailable(client: httpx.AsyncClient) -> None:
-    """Reads and writes are refused in the contract's words, and the process itself is well."""
+    """Assert that reads and writes are refused as the contract says, and that liveness is ok."""
     for answer in (
         await client.get("/api/v1/articles"),
         await client.post("/api/v1/auth/register", json=ACCOUNT),
@@ -157,7 +157,7 @@ async def check_unavailable(client: httpx.AsyncClient) -> None:
 
 
 async def sign_up(client: httpx.AsyncClient) -> None:
-    """From here on the client is signed in."""
+    """Register an account and sign the client in."""
     registered = await client.post("/api/v1/auth/register", json=ACCOUNT)
     assert registered.status_code == 201, registered.text
     signed_in = await client.post("/api/v1/auth/login", json=ACCOUNT)
@@ -179,7 +179,7 @@ async def test_database_may_come_late_and_go_and_come_again(url: str, folder: Pa
         for title in ("Bread", "Cheese"):
             await check_unavailable(client)
             with embedded_server(folder):
-                # The first request finds it, without an error or a wait.
+                # The first request after the restart succeeds, without an error or a wait.
                 written = await client.patch(path, json={"title": title})
                 assert written.status_code == 200, written.text
                 assert (await client.get(path)).json()["title"] == title
@@ -222,7 +222,7 @@ class Ledger:
 
 
 def kill_and_heal(server: EmbeddedServer) -> float:
-    """The moment at which the server takes connections again."""
+    """Kill and restart the server; return the time at which it accepts connections again."""
     pid = recorded_pid(server.folder / "data")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -258,8 +258,8 @@ async def test_killed_database_loses_nothing_that_was_acknowledged(url: str, fol
             stored = {row[0] for row in connection.execute("SELECT id FROM items")}
     assert len(ledger.acknowledged) == WRITERS * WRITES
     assert set(ledger.acknowledged) <= stored
-    # Of a write that was refused the fate may be unknown: the connection died during its COMMIT.
+    # A refused write may be stored if its connection died during COMMIT.
     assert len(stored) <= len(ledger.acknowledged) + WRITERS
-    assert ledger.refusals, "nobody noticed"
+    assert ledger.refusals, "no write was refused"
     recovered = min(moment for moment in ledger.successes if moment > ledger.refusals[0])
     assert recovered - returned < SECONDS_TO_RECOVER

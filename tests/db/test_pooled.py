@@ -48,14 +48,14 @@ def db(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 async def database(db: psycopg.Connection, database_url: str) -> AsyncIterator[Database]:
-    """On one connection each for reads and transactions, in a database that is not in UTC."""
+    """One connection each for reads and transactions; the default time zone is not UTC."""
     made = Database(database_url, size=1, timeouts=TIMEOUTS)
     yield made
     await made.close()
 
 
 async def driver_of(database: Database) -> Connection:
-    """The one connection of its transactions, after one."""
+    """Run a transaction and return its driver connection, the only one for transactions."""
     async with database.transaction() as session:
         raw: Any = await (await session.connection()).get_raw_connection()
         found: Connection = raw.driver_connection
@@ -84,7 +84,7 @@ async def test_limits_are_those_of_a_transaction(database: Database) -> None:
 
 
 async def test_they_cost_no_round_trip(database: Database) -> None:
-    """BEGIN takes one by the driver as well."""
+    """The driver's own BEGIN takes a round trip, too."""
     await driver_of(database)
     trips = 0
     wait = Connection.wait
@@ -100,7 +100,7 @@ async def test_they_cost_no_round_trip(database: Database) -> None:
             await (await session.connection()).execute(TITLES)
     finally:
         Connection.wait = wait  # type: ignore[method-assign]  # see above
-    # BEGIN with its limits, the statement, COMMIT; the driver's first look at the result is one.
+    # BEGIN with its limits, the statement, COMMIT, and the driver's first wait for the result.
     assert trips <= 4
 
 
@@ -153,7 +153,7 @@ async def test_transactions_commit_and_roll_back_as_without(
 
 
 async def test_a_transaction_may_choose_its_isolation(database: Database) -> None:
-    """That must come before the first query, and so before what sets limits by a query."""
+    """SET TRANSACTION must precede the first query, including one that sets limits."""
     async with database.transaction() as session:
         connection = await session.connection()
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
@@ -191,7 +191,7 @@ async def test_the_application_does_not_depend_on_the_time_zone(
     await context.database.close()
 
 
-# Finding out
+# Detection of poolers
 
 
 async def test_a_server_keeps_sessions(database_url: str) -> None:
@@ -205,7 +205,7 @@ async def test_a_server_keeps_sessions(database_url: str) -> None:
 
 @pytest.mark.parametrize("change", ["DEALLOCATE ALL", "PREPARE _pg3_1 AS SELECT 1"])
 async def test_a_lost_statement_is_no_defect_but_a_pooler(database_url: str, change: str) -> None:
-    """So it looks when a client gets another one's session."""
+    """Prepared statements disappear or collide when a client gets another client's session."""
     database = Database(database_url, size=1, timeouts=Timeouts())
     for _ in range(6):
         await database.replica.first(ONE)

@@ -57,7 +57,7 @@ QUICK = Timeouts(pool=0.2, statement=0.3, lock=5)
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[psycopg.Connection]:
-    """Looks from outside at the test's database."""
+    """A connection to the test's database that does not belong to the application."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -83,7 +83,7 @@ Use = Callable[[Database], None]
 
 @pytest.fixture
 async def use(app: FastAPI, context: Context, ada: Actor) -> Use:
-    """Lets the application, and so ada's client, go on with another `Database`."""
+    """Replaces the `Database` of the application, which serves ada's client."""
     await context.database.close()
 
     def replace_database(database: Database) -> None:
@@ -105,11 +105,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def asks_to_come_again(answer: httpx.Response) -> bool:
-    """503 with a problem document; that it says when to come back is checked with every answer."""
+    """Return whether this is the 503 problem; `Retry-After` is checked on every response."""
     return answer.status_code == 503 and answer.json()["error"] == "SERVICE_UNAVAILABLE"
 
 
-# The gate
+# The semaphore
 
 
 async def test_gate_serves_in_the_order_of_arrival() -> None:
@@ -127,7 +127,7 @@ async def test_gate_serves_in_the_order_of_arrival() -> None:
                 await asyncio.sleep(0)
             inside -= 1
 
-    # Who comes again at once stands behind those who wait already.
+    # A new call queues behind those already waiting.
     visits = [visit(number) for number in range(32)]
     await asyncio.gather(*visits)
     assert order == list(range(32))
@@ -163,7 +163,7 @@ async def test_gate_waits_only_so_long() -> None:
 
 @pytest.mark.parametrize("wait", [0.05, 10])
 async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
-    """At the moment a place is given to them, or at any other."""
+    """A wait may be cancelled at any step, also when its place has just been granted."""
     gate = FairSemaphore(1, wait=wait)
     for steps in range(6):
         await gate.acquire()
@@ -184,7 +184,7 @@ async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
         gate.release()
 
 
-# Waits that have an end
+# Timeouts
 
 
 async def test_no_free_connection_is_503(make_database: MakeDatabase, use: Use, ada: Actor) -> None:
@@ -209,7 +209,7 @@ async def test_no_free_connection_to_read_is_503(
     with pytest.raises(asyncio.CancelledError):
         await sleeping
     assert (await ada.get("/api/v1/items")).status_code == 200
-    # The server notices that the client of the other statement has gone.
+    # The server ends the other statement, because its client has disconnected.
     await until(lambda: count(db, "wait_event = 'PgSleep'") == 0)
 
 
@@ -313,7 +313,7 @@ async def test_transaction_left_idle_is_ended(make_database: MakeDatabase) -> No
         await session.get(Item, uuid4())
 
 
-# Connections themselves
+# Connections
 
 
 async def test_connections_are_set_up_alike(
@@ -350,7 +350,7 @@ async def test_reads_keep_prepared_statements(make_database: MakeDatabase) -> No
 async def test_reads_outlive_a_changed_column(
     make_database: MakeDatabase, use: Use, ada: Actor, db: psycopg.Connection
 ) -> None:
-    """A prepared statement whose columns change their type fails for ever."""
+    """A prepared statement fails permanently once the type of one of its columns changes."""
     database = make_database(size=3)
     use(database)
     await ada.post("/api/v1/items", json={"title": "Milk"})
@@ -427,7 +427,7 @@ async def test_connections_that_nothing_needs_are_closed(
 
     await use(4)
     assert count(db) == 8
-    # A connection was needed in the time before: none is closed yet.
+    # All connections were used in the last period, so none is closed yet.
     await database.close_unused()
     assert count(db) == 8
     await use(2)
@@ -499,10 +499,10 @@ async def test_database_that_is_not_there_is_unavailable() -> None:
     await database.close()
 
 
-# What PostgreSQL refuses, as the application tells it where no module has a word for it
+# Errors of PostgreSQL that no module handles
 
 
-# One more module, whose routes leave all to PostgreSQL.
+# A module whose routes leave all checks to PostgreSQL.
 raw = Router(prefix="/raw", tags=["raw"], dependencies=[public])
 WITH_RAW = (*MODULES, Module(name="raw", router=raw))
 both_began = asyncio.Barrier(2)
@@ -550,7 +550,7 @@ async def test_what_postgresql_refuses_is_told_without_its_words(probe: Client) 
     for path, status, code in (
         ("users/grace", 409, "CONFLICT"),
         ("users/GRACE", 409, "CONFLICT"),
-        ("roles/member", 409, "CONFLICT"),  # of a user who does not exist
+        ("roles/member", 409, "CONFLICT"),  # the user does not exist
         ("items/too-long", 422, "VALIDATION_ERROR"),
     ):
         answer = await probe.post(f"/api/v1/raw/{path}")
@@ -574,7 +574,7 @@ async def test_of_racing_equals_exactly_one_is_stored(
 async def test_of_racing_registrations_exactly_one_succeeds(
     client: Client, db: psycopg.Connection
 ) -> None:
-    """No two spellings of one address either."""
+    """This also holds for two spellings of one address."""
     answers = await asyncio.gather(
         *(
             client.post(

@@ -27,12 +27,12 @@ async def test_identity_and_own_writes_are_read_from_the_primary(
         context.state.started = True
         replica = context.database.replica
         assert isinstance(replica, ReplicaRunner)
-        # A check would refuse a server that is not a standby.
+        # Skip the check, which would refuse a server that is not a standby.
         replica.problem = None
         factory = ActorFactory(make_app(context), context)
         async with factory.stack:
             ada = await factory("ada")
-            # Signing in is a write of the session.
+            # Signing in is a write of the session, so this read uses the primary.
             assert (await ada.get(f"/api/v1/users/{ada.id}")).status_code == 200
             forget_writes()
             assert (await ada.get("/api/v1/items")).status_code == 200

@@ -65,7 +65,7 @@ async def test_a_killed_standby_is_replaced_at_once(
     database: Database, pair: tuple[PostgresServer, PostgresServer]
 ) -> None:
     _, standby = pair
-    # Not before a check has seen how far it lags.
+    # The replica is used only after a check has measured its lag.
     assert database.replica_problem() is not None
     await eventually_on_standby(database, wanted=True)
     standby.kill()
@@ -85,10 +85,10 @@ async def test_reads_under_way_leave_a_frozen_standby(
     standby.signal_all(signal.SIGSTOP)
     try:
         started = time.monotonic()
-        # More than it has connections: some wait for one.
+        # More reads than connections: some wait for a connection.
         found = await asyncio.gather(*(on_standby(database) for _ in range(12)))
         assert not any(found)
-        assert time.monotonic() - started < 5, "not the timeout of a statement"
+        assert time.monotonic() - started < 5, "the reads waited for the statement timeout"
     finally:
         standby.signal_all(signal.SIGCONT)
     await eventually_on_standby(database, wanted=True)

@@ -26,7 +26,7 @@ KEY = "id"
 
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the migrations that may grow."""
+    """A copy of the migrations, to which a test may add."""
     copy = tmp_path / "migrations"
     shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migrations, "FOLDER", copy)
@@ -35,11 +35,11 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Declares tables gadgets_0, gadgets_1 and so on, in the place of those before."""
+    """Declares tables gadgets_0, gadgets_1 and so on, replacing earlier ones."""
     ours = Base.metadata
 
     def make(*shapes: Shape) -> None:
-        # Each time in other metadata: an enum type stays in it when its table is removed.
+        # New metadata each time: an enum type stays in it after its table is removed.
         metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
         for table in ours.sorted_tables:
             table.to_metadata(metadata)
@@ -56,7 +56,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def _name_apart(table: sa.Table, number: int) -> None:
-    """Indexes and enum types share one schema."""
+    """Number the names of indexes and enum types, which are unique within a schema."""
     for index in table.indexes:
         index.name = sa.quoted_name(f"{index.name}_{number}", None)
     for each in table.columns:
@@ -70,7 +70,7 @@ def described_drift(url: str) -> str:
 
 
 def write(url: str, message: str) -> str:
-    """The text of a new migration."""
+    """Generate a migration and return its text."""
     return _write(url, newest_revision(), message, drift(url)).read_text()
 
 
@@ -233,7 +233,7 @@ def test_rows_keep_their_members(
 
 
 class Reversed(sa.TypeDecorator[str]):
-    """A type as a module may declare it."""
+    """A decorated type, as a module may declare one."""
 
     impl = sa.String
     cache_ok = True
@@ -262,7 +262,7 @@ def test_types_of_modules_are_written_as_plain_types(
     script = write(url, "types").replace("'", '"')
     assert 'sa.Column("name", sa.String(length=20), nullable=True)' in script
     assert "postgresql.ARRAY(postgresql.CIDR())" in script
-    # There is no plain type that this one is made of.
+    # `Point` decorates no plain type, so its module is imported.
     assert f"import {__name__}\n" in script
     assert f"{__name__}.Point(" in script
     assert history.exists()

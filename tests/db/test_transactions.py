@@ -56,7 +56,7 @@ class PlainRefusal(AppError):
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[psycopg.Connection]:
-    """Looks from outside at the test's database, which has a table for notes."""
+    """A connection outside the application; it creates a table for notes."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE notes (number integer UNIQUE)")
         yield connection
@@ -64,7 +64,7 @@ def db(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """With a single connection, so that one that is lost or broken is missed at once."""
+    """A database with one connection, so that a lost or broken one shows at once."""
     made = Database(database_url, size=1, timeouts=Timeouts(pool=2, statement=5, lock=2))
     yield made
     await made.close()
@@ -224,7 +224,7 @@ async def test_nested_transactions_go_with_the_outer_one(
 async def test_failure_that_is_swallowed_is_no_success(
     db: psycopg.Connection, database: Database
 ) -> None:
-    """PostgreSQL answers such a COMMIT with a silent rollback."""
+    """PostgreSQL rolls back such a transaction at COMMIT without an error."""
     done: list[str] = []
 
     async def swallow() -> None:
@@ -290,7 +290,7 @@ async def test_writes_are_seen_by_nobody_until_they_are_committed(
 
 @pytest.fixture
 def stored(db: psycopg.Connection) -> Callable[[], Any]:
-    """Everything that these requests could change."""
+    """Reads all rows that these requests could change."""
     tables = ("users", "user_roles", "items", "articles")
 
     def read() -> Any:
@@ -339,7 +339,7 @@ async def test_write_whose_commit_fails_is_not_acknowledged(
     assert stored() != before
 
 
-# One more module, whose routes write notes, and what they have sent.
+# A module whose routes write notes, and a record of what they have sent.
 sent: list[str] = []
 notes = Router(prefix="/notes", tags=["notes"], dependencies=[public])
 WITH_NOTES = (*MODULES, Module(name="notes", router=notes))
@@ -431,12 +431,12 @@ async def test_failing_commit_is_told_by_its_reason_and_sends_nothing(
     assert sent == []
 
 
-# Requests that are cancelled, wherever they wait: a server may do that when its client has gone.
+# Requests cancelled at any wait, as a server may do when the client has disconnected.
 
 
 @pytest.fixture
 async def narrow(app: FastAPI, context: Context, ada: Actor) -> AsyncIterator[Context]:
-    """The application, and ada's client, with one connection for writers and one for readers."""
+    """The application's context, with one connection for writers and one for readers."""
     await context.database.close()
     timeouts = Timeouts(pool=2, statement=5, lock=2)
     assert context.settings.database_url is not None
@@ -449,9 +449,9 @@ async def narrow(app: FastAPI, context: Context, ada: Actor) -> AsyncIterator[Co
 
 @dataclass(frozen=True)
 class Cut:
-    """Awaits a call and cancels it where it waits for the `at`-th time, if it ever does.
+    """Awaits a call and cancels it at its `at`-th wait, if it has so many.
 
-    `late` is the moment at which what it waits for has arrived, and it has not gone on yet.
+    If `late`, it is cancelled when the awaited result has arrived, before it resumes.
     """
 
     call: Coroutine[Any, Any, httpx.Response]
@@ -465,7 +465,7 @@ class Cut:
         cancelled = False
         for number in count(1):
             try:
-                # An exception of its own: to keep the one that came would be a reference cycle,
+                # A new exception: keeping the caught one would be a reference cycle,
                 # which keeps connections open.
                 awaited = steps.throw(asyncio.CancelledError()) if cancelled else steps.send(None)
             except StopIteration as end:
@@ -483,7 +483,7 @@ class Cut:
 
 
 async def is_cancelled(call: Coroutine[Any, Any, httpx.Response], *, at: int, late: bool) -> bool:
-    """False if the call has ended before."""
+    """Return whether the call was cancelled before it ended."""
 
     async def await_it() -> httpx.Response:
         return await Cut(call, at, late)
@@ -505,7 +505,7 @@ async def test_cancelled_writes_leave_no_broken_connection(
             break
         answer = await ada.post("/api/v1/items", json={"title": f"whole {at}"})
         assert answer.status_code == 201, f"cancelled at {at}: {answer.text}"
-    # Once per round trip at the very least: who is calling, INSERT, COMMIT.
+    # At least one wait per round trip: the caller's identity, INSERT, COMMIT.
     assert at > 3
     found = db.execute("SELECT count(*) FROM items WHERE title LIKE 'whole %'").fetchone()
     assert found == (at - 1,)
@@ -539,7 +539,7 @@ async def test_request_cancelled_while_it_waits_for_a_lock(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # Neither the connection nor the place in front of the row is still taken.
+        # The request holds neither its connection nor its place in the queue for the row.
         await until(lambda: connections(db, WAITING) == 0)
         other = await ada.post("/api/v1/items", json={"title": "Eggs"})
         assert other.status_code == 201
@@ -572,8 +572,8 @@ async def test_requests_cancelled_while_they_wait_for_a_connection(
 
 
 def connections(db: psycopg.Connection, kind: str = "true") -> int:
-    """Of the database under test, other than the one that asks."""
-    # Within a transaction PostgreSQL would go on showing the first look.
+    """Return the number of other connections to the database under test."""
+    # Within a transaction PostgreSQL keeps returning the first snapshot of its statistics.
     db.execute("SELECT pg_stat_clear_snapshot()")
     found = db.execute(COUNT_OTHERS + SQL(f" AND {kind}")).fetchone()
     assert found is not None
@@ -587,7 +587,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def nobody_is_inside(db: psycopg.Connection, context: Context) -> None:
-    """No transaction is left open, and both kinds of places are free again."""
+    """Assert that no transaction is open, and that both pools have a free place."""
     await until(lambda: connections(db, "state <> 'idle'") == 0)
     await until(lambda: connections(db) <= 2)
     async with context.database.transaction() as session:

@@ -16,7 +16,7 @@ def with_parameters(url: str, *parameters: str) -> str:
 
 
 def with_a_dead_host(url: str) -> str:
-    """The server is on a Unix socket; before its folder another one is named, which has none."""
+    """Prepend a folder without a Unix socket to the one in which the server listens."""
     assert url.count("host=") == 1
     return url.replace("host=", "host=/nowhere,") + "&target_session_attrs=read-write"
 
@@ -24,7 +24,7 @@ def with_a_dead_host(url: str) -> str:
 @pytest.mark.parametrize("several", [False, True])
 async def test_a_url_of_several_hosts_and_parameters(database_url: str, several: bool) -> None:
     url = with_a_dead_host(database_url) if several else database_url
-    # What we set ourselves, a URL may hold as well.
+    # A URL may contain parameters that the application sets itself.
     url = with_parameters(
         url, "connect_timeout=10", "application_name=mine", "options=-c%20jit%3Doff"
     )

@@ -23,7 +23,7 @@ from backend.dev import embedded_host
 from backend.dev import embedded_server as embedded
 from backend.dev.embedded_server import EmbeddedError, data_folder, embedded_server
 
-# Each starts servers of its own; that of the test run shows the rest.
+# Each test starts its own servers; the test run's server covers the ordinary case.
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 COMMAND = """
@@ -56,7 +56,7 @@ def system_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def used_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For all tests that do not mind what others left; a first start takes ten times as long."""
+    """Shared by tests that need no empty folder, because a first start is ten times slower."""
     return tmp_path_factory.mktemp("embedded")
 
 
@@ -265,7 +265,7 @@ def test_command_that_only_joined_restarts_the_server(folder: Path) -> None:
     assert stopped(folder)
 
 
-# As the user of the server, because PostgreSQL itself takes no other for a server of its own.
+# Runs as the server's user: PostgreSQL does not take another user's process for its own.
 @contextmanager
 def stranger() -> Iterator[int]:
     with subprocess.Popen(["sleep", "60"], **embedded_host.surroundings()) as process:
@@ -340,7 +340,7 @@ def test_server_that_is_stopping_is_waited_for(
 def awkward_folder(
     request: pytest.FixtureRequest, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    # For root all that is left of a path is the system folder, so that has the name as well.
+    # For root the data folder is in the system folder, which therefore gets the name as well.
     system_folder = embedded_host.SYSTEM_FOLDER / request.param
     monkeypatch.setattr(embedded_host, "SYSTEM_FOLDER", system_folder)
     folder = empty_folder / request.param
@@ -431,7 +431,7 @@ def ordinary_user() -> Iterator[None]:
 
 def test_unwritable_folder_is_named(empty_folder: Path) -> None:
     empty_folder.parent.chmod(0o500)
-    # An ordinary user need not be able to look for them where root has installed them.
+    # Found beforehand, because an ordinary user may not be able to read root's installation.
     programs = embedded.binaries()
     with (
         ordinary_user(),

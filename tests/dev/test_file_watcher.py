@@ -1,4 +1,4 @@
-"""Changes of the code and of `.env` are noticed, however they are made."""
+"""Changes of the code and of `.env` are detected, however they are made."""
 
 import shutil
 import subprocess
@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def files(
     request: pytest.FixtureRequest, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FileWatcher]:
-    """Where the system reports changes, and where it cannot."""
+    """A watcher that uses the system's reports, and one that compares files."""
     if request.param == "compared":
 
         def refuse(*_: object, **__: object) -> None:
@@ -58,7 +58,7 @@ def write(project: Path) -> Path:
 
 
 def replace(project: Path) -> Path:
-    """As many editors save."""
+    """Write another file and rename it, as many editors do."""
     file = project / "package" / "inner" / "service.py"
     draft = file.with_suffix(".tmp")
     draft.write_text("x = 2\n")

@@ -29,7 +29,7 @@ MESSAGE = Message(
 
 @dataclass
 class Resend:
-    """What it was asked, and what it answers next; then it takes everything."""
+    """A fake Resend server: requests received, and responses to send before it accepts all."""
 
     url: str = ""
     asked: list[tuple[Request, Any]] = field(default_factory=list)

@@ -41,7 +41,7 @@ def provider(url: str, **options: Any) -> SmtpProvider:
 async def refusal(sender: SmtpProvider, message: Message = MESSAGE) -> MailError:
     with pytest.raises(MailError) as caught:
         await sender.send(message)
-    # What is logged of it, with all that led to it, as far as Python would print it.
+    # A logged traceback shows this error only, without its cause or context.
     assert caught.value.__suppress_context__
     assert caught.value.__cause__ is None
     for secret in (message.to, PASSWORD, "p%40ssword"):
@@ -159,7 +159,7 @@ async def test_a_password_never_leaves_this_machine_in_the_clear() -> None:
         "auth_require_tls": False,
     }
     async with mail_server(postbox, **options) as port:
-        # Another spelling of the same machine, which for us is any host; it offers no STARTTLS.
+        # Another spelling of localhost, treated as a remote host, which has to offer STARTTLS.
         error = await refusal(provider(f"smtp://{CREDENTIALS}@127.1:{port}"))
         assert str(error) == (
             "The mail server cannot be used: SMTP STARTTLS extension not supported by server."
@@ -212,7 +212,7 @@ async def test_a_wrong_password_can_be_mended() -> None:
             True,
         ),
         (
-            # About us: our address may be on a list, or a password be missing.
+            # The sender may be at fault: its address is on a block list, or a password is missing.
             lambda: Postbox(contents=["554 5.7.1 spam from ada@example.com"]),
             "message (554 5.7.1)",
             False,
@@ -294,7 +294,7 @@ async def test_a_goodbye_that_fails_does_not_send_again(hangs_up: bool) -> None:
             await asyncio.Event().wait()
 
     async with scripted_server(take) as port:
-        # Less than a step may take: who does not wait cannot be interrupted.
+        # Less than the timeout of a step: sending must not wait for the response to QUIT.
         async with asyncio.timeout(5):
             await provider(f"smtp://127.0.0.1:{port}").send(MESSAGE)
             assert await said == b"QUIT\r\n"

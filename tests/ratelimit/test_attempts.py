@@ -18,7 +18,7 @@ NAME = "sign-in ada@example.com"
 
 @pytest.fixture(params=["memory", "postgres"])
 async def context(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Context]:
-    """Guesses are in the database wherever requests are counted."""
+    """A context for each storage of requests; guesses are stored in the database with both."""
     made = make_context(database_url, rate_limit_enabled=True, rate_limit_storage=request.param)
     yield made
     await made.database.close()
@@ -72,7 +72,7 @@ async def test_all_of_several_rules_must_allow_it(context: Context) -> None:
     rules = (Rule(2, 60), Rule(3, 3600))
     found = [await limits.hit(context, NAME, *rules) for _ in range(3)]
     assert [each.allowed for each in found] == [True, True, False]
-    # What one rule refused does not count for the other.
+    # A hit refused by one rule does not count for the other.
     assert found[-1].retry_after <= 60
 
 
@@ -82,7 +82,7 @@ async def test_the_newest_can_be_given_back(context: Context) -> None:
     assert await passed(context, 2) == [True, False]
     await limits.clear(context, NAME)
     for _ in range(2):
-        # Of nothing, nothing is given back.
+        # A refund without hits has no effect.
         await limits.refund(context, NAME)
     assert await passed(context, 6) == [True] * 5 + [False]
 
@@ -126,7 +126,7 @@ async def test_names_are_stored_as_keyed_hashes(context: Context, database_url: 
     assert (len(key), used) == (16, [1])
     assert context.limits is not None
     assert key == context.limits.key(NAME)
-    # Who has the table only cannot try names.
+    # The table alone does not allow guessing names: the hash depends on the secret key.
     other = make_context(database_url, rate_limit_enabled=True, secret_key="another" * 8)
     assert other.limits is not None
     assert other.limits.key(NAME) != key

@@ -15,7 +15,7 @@ KEY, OTHER = b"ada", b"bob"
 
 
 class Place:
-    """What all processes share, and how often this one asked there."""
+    """A storage shared by all processes, and how often this one has queried it."""
 
     def __init__(self, *rules: Rule) -> None:
         self.asked = 0

@@ -26,7 +26,7 @@ Place = Callable[[int, int], Awaitable[Count]]
 
 @dataclass
 class Ledger:
-    """What a place has answered, held against its promises after each answer."""
+    """The hits a storage has accepted; each of its results is checked against the rules."""
 
     rules: tuple[Rule, ...]
     accepted: list[int] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Ledger:
         for rule, used, wait in zip(self.rules, count.used, count.waits, strict=True):
             window = rule.window * SECOND
             assert self.within(now, window) <= used <= rule.limit
-            # A bucket counts until its newest hit leaves, so some count a sixtieth longer.
+            # A bucket counts until its newest hit expires, so some hits count a sixtieth longer.
             assert used <= self.within(now, window + window // BUCKETS + 1)
             assert (0 < wait <= window) if used else wait == 0
         if count.passed < wanted:
@@ -50,7 +50,7 @@ class Ledger:
 
 STEPS = st.lists(
     st.tuples(
-        # A moment later, around a bucket, around a window; None is as long as Retry-After says.
+        # A moment, about a bucket, about a window; None waits as long as Retry-After says.
         st.none()
         | st.integers(0, 2 * SECOND)
         | st.integers(0, 70 * SECOND)
@@ -210,7 +210,7 @@ async def test_a_key_costs_the_same_however_high_its_limit(
     for _ in range(1500):
         now += 3 * SECOND
         memory.hit(KEY, 100)
-    # Not that often: what counts is that all buckets are in use.
+    # Fewer hits than above are enough to use all buckets.
     for second in (*range(0, 3540, 60), *range(3540, 3600)):
         moment = START + second * SECOND
         assert (await postgres(moment, 100)).passed == (await in_a_redis(moment, 100)).passed == 100
@@ -219,7 +219,7 @@ async def test_a_key_costs_the_same_however_high_its_limit(
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         found = await connection.execute("SELECT pg_column_size(q.*) FROM rate_limit_quotas q")
         row = await found.fetchone()
-    # Small enough to stay in its page.
+    # The row is small enough to be stored in its page.
     assert row is not None
     assert row[0] < 2000
     key = f"trellis:limits:{KEY.hex()}"
@@ -234,7 +234,7 @@ def test_memory_holds_so_many_keys_and_no_more() -> None:
     for number in range(MAX_KEYS + 100):
         memory.hit(str(number).encode())
     assert len(memory) == MAX_KEYS
-    # The newest are those that are kept.
+    # The newest keys are kept.
     assert memory.hit(str(MAX_KEYS + 99).encode()).passed == 0
     assert memory.hit(b"0").passed == 1
     # Expired entries are removed as soon as a new key is counted.

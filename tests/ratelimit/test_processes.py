@@ -17,7 +17,7 @@ ARTICLES = "/api/v1/articles"
 
 
 async def call_at_once(url: str) -> Counter[int]:
-    """Statuses of so many requests, each on a connection of its own."""
+    """Send `CALLERS` requests at once, each on its own connection; count the status codes."""
     once = httpx.Limits(max_connections=CALLERS, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, limits=once, timeout=60) as client:
         answers = await asyncio.gather(*(client.get(ARTICLES) for _ in range(CALLERS)))

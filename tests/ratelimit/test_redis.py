@@ -50,7 +50,7 @@ async def statuses(client: Client, times: int) -> list[int]:
 
 
 async def redis_check(client: Client) -> str:
-    """What /health/ready says of Redis; whatever it is, requests should be sent here."""
+    """Return the status of Redis in /health/ready, which is 200 in any case."""
     answer = await client.get("/health/ready")
     assert answer.status_code == 200
     status: str = answer.json()["checks"]["redis"]["status"]
@@ -63,7 +63,7 @@ def event_names(log: Log) -> list[str]:
 
 
 async def until_back(app: FastAPI, log: Log) -> None:
-    """Ask until an answer was counted in Redis again; those who are refused ask nowhere."""
+    """Send requests until one is counted in Redis, from new addresses: refused ones skip Redis."""
     async with asyncio.timeout(20):
         for number in itertools.count(1):
             async with Client(app, address=str(ip_address(number))) as somebody:
@@ -101,7 +101,7 @@ async def test_redis_may_be_killed_and_started_again(
 ) -> None:
     assert await statuses(client, 4) == [200, 200, 200, 429]
     redis.kill()
-    # Who is refused stays refused, and of others this process counts what comes to itself.
+    # A refused client stays refused; for others this process counts its own requests.
     assert await statuses(client, 1) == [429]
     async with Client(app, address="192.0.2.7") as other:
         assert await statuses(other, 5) == [200, 200, 200, 429, 429]
@@ -141,7 +141,7 @@ async def test_redis_may_hang(
 ) -> None:
     assert await statuses(client, 1) == [200]
     redis.signal(signal.SIGSTOP)
-    # Those who wait for its answer together, and those who come later.
+    # Some requests wait for Redis together, and some come later.
     answers = await asyncio.gather(*(client.get(ARTICLES) for _ in range(10)))
     assert sorted(each.status_code for each in answers) == [200] * 3 + [429] * 7
     assert await redis_check(client) == "degraded"

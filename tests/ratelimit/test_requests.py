@@ -18,7 +18,7 @@ from tests.applications import MODULES, make_context
 ME = "/api/v1/users/me"
 ARTICLES = "/api/v1/articles"
 HEALTH = {"GET /health", "GET /health/live", "GET /health/ready"}
-# It has stricter ones of its own.
+# This route has stricter limits of its own.
 LOGIN = "POST /api/v1/auth/login"
 Limit = Callable[..., Awaitable[Context]]
 
@@ -103,13 +103,13 @@ async def test_each_user_and_each_address_has_limits_of_its_own(
 ) -> None:
     ada, bob = await actor("ada"), await actor("bob")
     await limit("1/minute")
-    # All of them call from one address.
+    # All three call from one address.
     for each in (ada, bob, client):
         assert (await each.get(ARTICLES)).status_code == 200
         assert (await each.get(ARTICLES)).status_code == 429
     async with Client(app, address="192.0.2.7") as elsewhere:
         assert (await elsewhere.get(ARTICLES)).status_code == 200
-        # A user is the same one everywhere.
+        # A user's requests are counted together, whatever the address.
         headers = {"Authorization": f"Bearer {ada.token}"}
         assert (await elsewhere.get(ARTICLES, headers=headers)).status_code == 429
 
@@ -248,7 +248,7 @@ async def test_what_anybody_may_send_is_turned_away_at_the_door(
     answers = [await client.post("/api/v1/auth/login", json=body) for _ in range(31)]
     assert [each.status_code for each in answers].count(429) == 26
     locked, refused = answers[-2], answers[-1]
-    # Of the account it speaks while that is what refuses, then of the address.
+    # The response reports the account's limit while that refuses, then the address's.
     assert locked.headers["ratelimit-policy"] == '"5-minutes";q=5;w=300'
     assert refused.headers["ratelimit-policy"] == '"minute";q=30;w=60'
     assert refused.headers.get_list("ratelimit")[0].startswith('"minute";r=0;t=')
@@ -262,7 +262,7 @@ async def test_what_anybody_may_send_is_turned_away_at_the_door(
         assert (each.status_code, each.json()["error"]) == (429, "RATE_LIMITED")
         assert 1 <= int(each.headers["retry-after"]) <= int(refused.headers["retry-after"])
         assert each.headers["ratelimit-policy"] == refused.headers["ratelimit-policy"]
-    # Others are let in, and the address to where it has done nothing yet.
+    # Other addresses are admitted, and so is this address on another route.
     async with Client(app, address="192.0.2.7") as other:
         assert (await other.post("/api/v1/auth/login", content=b"no JSON")).status_code == 415
     forgotten = await client.post("/api/v1/auth/forgot-password", json={"email": body["email"]})

@@ -69,7 +69,7 @@ def test_half_sent_requests_do_not_keep_the_port_open(
         time.sleep(0.2)
         serve.kill(signal.SIGTERM)
         eventually(lambda: not connects(port))
-        assert serve.process.poll() is None, "it refuses while it still ends its requests"
+        assert serve.process.poll() is None, "the server ended before its requests did"
         for client in clients:
             head, _, body = read_all(client).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 503 "), head
@@ -91,7 +91,7 @@ def test_it_listens_when_it_can_answer(own_database_url: str, tmp_path: Path, co
             time.sleep(0.01)
         began = time.monotonic()
         assert fetch(f"http://127.0.0.1:{port}", "/health/live")[0] == 200
-        assert time.monotonic() - began < 2, "the first connection waits for no start"
+        assert time.monotonic() - began < 2, "the first connection waited for the start"
         assert refused > 0
         eventually(lambda: "serving" in serve.output)
         serve.kill(signal.SIGTERM)
@@ -134,7 +134,7 @@ def test_draining_responses_end_their_connections(own_database_url: str, tmp_pat
 
 
 async def stopped(app: Any, patience: float, request: bytes) -> bytes:
-    """What a client reads that has sent `request` when a server of `app` begins to stop."""
+    """Return the bytes sent to a client whose `request` precedes the stop of a server of `app`."""
     config = Config(
         app,
         http=partial(Protocol, bounds=Bounds(stop_seconds=0.2)),
@@ -197,7 +197,7 @@ async def test_connections_that_wait_to_be_accepted_are_answered(app: FastAPI) -
         while not server.started:  # noqa: ASYNC110  # a plain flag
             await asyncio.sleep(0.01)
         server.should_exit = True
-        # The loop, which would accept, is busy until the server stops.
+        # The event loop, which accepts connections, is blocked until the server stops.
         clients = [socket.create_connection(listening.getsockname()) for _ in range(20)]
         for client in clients:
             client.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -232,9 +232,9 @@ def test_a_paused_group_of_processes_goes_on(own_database_url: str, tmp_path: Pa
     with running("serve", *options, folder=tmp_path, DATABASE_URL=own_database_url) as serve:
         eventually(lambda: serve.output.count("Application startup complete") == 2)
         serve.kill(signal.SIGSTOP, group=True)
-        # Longer than a worker may be silent.
+        # Longer than the time after which a silent worker counts as dead.
         time.sleep(32)
-        # The parent first, as it may happen when a machine wakes up.
+        # The parent resumes first, as may happen when a machine wakes up.
         serve.kill(signal.SIGCONT)
         time.sleep(1)
         serve.kill(signal.SIGCONT, group=True)

@@ -13,7 +13,7 @@ from backend.worker.job_execution import PATIENT_ATTEMPTS
 from tests.commands import eventually
 from tests.worker_process import NOTE, WAIT, RunsTable, run_worker
 
-# A worker that was killed is missed after a second instead of most of a minute.
+# A killed worker counts as dead after a second instead of most of a minute.
 HASTY = {"heartbeat": 0.2, "dead_after": 1, "poll": 0.1, "first_pause": 0.1}
 
 
@@ -47,7 +47,7 @@ def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
     ledger: RunsTable, tmp_path: Path
 ) -> None:
     ledger.enqueue(WAIT, "tea")
-    # One killing is not its fault, even if it was to be tried only once.
+    # A job is retried after one killed worker, even if it allows only one attempt.
     for attempts, left in ((0, "todo"), (PATIENT_ATTEMPTS - 1, "failed")):
         ledger.set_attempts(attempts)
         with run_worker(ledger, tmp_path, **HASTY) as victim:
@@ -55,7 +55,7 @@ def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
             victim.kill(signal.SIGKILL)
         with run_worker(ledger, tmp_path, **{**HASTY, "first_pause": 1000}) as other:
             other.wait_for("job_dead" if left == "failed" else "job_abandoned")
-            # Said a moment before it is stored.
+            # The event is logged shortly before the state is stored.
             eventually(partial(_are, ledger, (left, attempts + 1)))
 
 
@@ -74,7 +74,7 @@ def test_asked_to_stop_it_finishes_what_runs(ledger: RunsTable, tmp_path: Path) 
         ledger.release("tea")
         assert worker.wait() == 0
     assert ledger.pids("tea", "ended") == [worker.pid]
-    # What was not begun waits for others.
+    # A job that was not started is left to other workers.
     assert ledger.jobs() == [("todo", 0)]
 
 
@@ -86,7 +86,7 @@ def test_what_does_not_finish_in_time_is_given_back(ledger: RunsTable, tmp_path:
         worker.kill(signal.SIGTERM)
         assert worker.wait() == 0
         assert "job_interrupted" in worker.output
-    # At once, and it does not count.
+    # The job is returned at once, and the attempt does not count.
     assert ledger.jobs() == [("todo", 0)]
     ledger.release("tea")
     with run_worker(ledger, tmp_path) as other:
@@ -126,7 +126,7 @@ def test_a_frozen_worker_loses_its_jobs_and_knows_it(ledger: RunsTable, tmp_path
             ledger.wait_until_empty()
             assert ledger.pids("tea", "begun") == [frozen.pid, other.pid]
             assert other.pid in ledger.pids("tea", "ended")
-            # It works again, as a new one.
+            # The frozen worker runs jobs again, registered as a new worker.
             other.kill(signal.SIGTERM)
             other.wait()
             ledger.enqueue(NOTE, "milk")

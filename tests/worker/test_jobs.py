@@ -39,13 +39,13 @@ def harness(database_url: str) -> WorkerHarness:
 
 @pytest.fixture
 def own_harness(own_database_url: str) -> WorkerHarness:
-    """For what breaks things."""
+    """A harness with its own database, for tests that change its schema or end connections."""
     return WorkerHarness(own_database_url)
 
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """Every event that is logged while the test runs, with what the job has bound to it."""
+    """Events logged during the test, with the values that the job has bound."""
     with capture_logs(processors=[merge_contextvars]) as captured:
         yield captured
 
@@ -72,7 +72,7 @@ async def test_runs_what_is_committed_and_nothing_else(harness: WorkerHarness, l
         await harness.wait_until(lambda: is_so(harness, 1))
     await context.database.close()
     assert runs.arguments == [{"number": 2, "word": "Milk"}]
-    # What is done is deleted; what is for later stays.
+    # Finished jobs are deleted; jobs scheduled for later stay.
     (left,) = await harness.jobs()
     assert (left["status"], left["attempts"]) == ("todo", 0)
     (done,) = events_named(log, "job_done")
@@ -248,7 +248,7 @@ async def test_what_an_error_says_is_not_logged_in_production(
         await harness.wait_until(lambda: was_logged(log, "job_dead"))
     for failure in (*events_named(log, "job_failed"), *events_named(log, "job_dead")):
         assert failure["error"] == "OSError"
-        # Where it was raised, what it was raised from, and what it was.
+        # Both tracebacks and the type of the cause are logged, without messages.
         assert failure["exception"].count(" in leak\n") == 2
         assert "ValueError\n\n" in failure["exception"]
     assert SECRET not in str(log)
@@ -271,7 +271,7 @@ async def test_a_job_of_another_release_is_kept_for_it(harness: WorkerHarness, l
     soon = kept["scheduled_at"] - datetime.now(UTC)
     assert timedelta(seconds=20) < soon < timedelta(seconds=31)
     assert [each["job"] for each in events_named(log, "job_unknown")] == ["made.strange"]
-    # The older it is, the more seldom it is looked at.
+    # The older the job, the longer the pause until it is fetched again.
     await harness.execute("UPDATE procrastinate_events SET at = at - interval '1 day'")
     await harness.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
     async with harness.worker():
@@ -290,7 +290,7 @@ async def test_what_the_clock_starts_runs_once_however_many_workers(
 ) -> None:
     runs, other = RecordedRuns(), RecordedRuns()
     hour = (datetime.now(UTC) - timedelta(hours=1)).hour
-    # Three days ago, which is not made up for, and next month.
+    # Due three days ago, too long ago to catch up, and next month.
     never = f"0 {hour} {(datetime.now(UTC) - timedelta(days=3)).day} * *"
     jobs = (
         Job("made.daily", runs, cron=f"0 {hour} * * *"),
@@ -299,12 +299,12 @@ async def test_what_the_clock_starts_runs_once_however_many_workers(
     async with harness.worker(*jobs), harness.worker(*jobs):
         await runs.wait_for_runs(1)
         await harness.wait_until_empty()
-    # Nor does one that starts later repeat it.
+    # A worker that starts later does not run the job again.
     async with harness.worker(*jobs):
         await harness.enqueue(jobs[1])
         await other.wait_for_runs(1)
     assert runs.arguments == [{}]
-    # Enqueued by hand it is of interest; started by the clock it would fill the log.
+    # Scheduled runs are logged at debug level, because they would fill the log.
     done = [(each["job"], each["log_level"]) for each in events_named(log, "job_done")]
     assert done == [("made.daily", "debug"), ("made.other", "info")]
 
@@ -339,7 +339,7 @@ async def run(harness: WorkerHarness, count: int) -> bool:
 
 async def test_what_an_older_release_left_for_the_clock_is_run(harness: WorkerHarness) -> None:
     runs = RecordedRuns()
-    # Its queue was that of all others, and this month its time does not come.
+    # The older release used the common queue; the job is not due again this month.
     day = (datetime.now(UTC) - timedelta(days=3)).day
     job = Job("made.monthly", runs, cron=f"0 3 {day} * *")
     async with harness.worker(job):
@@ -379,7 +379,7 @@ async def test_times_that_were_slept_through_are_made_up_for_once(harness: Worke
     async def run(_: Context) -> None:
         begun.append(time.monotonic())
         if len(begun) == 2:
-            # The whole process, as when its machine is suspended.
+            # Suspends the whole process, as when its machine sleeps.
             time.sleep(slept)  # noqa: ASYNC251  # see above
 
     async def is_awake() -> bool:
@@ -390,12 +390,12 @@ async def test_times_that_were_slept_through_are_made_up_for_once(harness: Worke
         return int(row["last_value"])
 
     before, started = await enqueued(), time.monotonic()
-    # Otherwise it would consider the database unavailable when it wakes, and start again.
+    # With a shorter limit it would find the database unavailable when it wakes, and restart.
     patient = replace(FAST_CONFIG, answer=1000)
     async with harness.worker(Job("made.second", run, cron="* * * * * *"), config=patient):
         await harness.wait_until(is_awake)
     awake = time.monotonic() - started - slept
-    # One for each second, the one in which it started, and one for all that were missed.
+    # One per second, one for the second of the start, and one for all missed times.
     assert await enqueued() - before <= awake + 4 < awake + slept
 
 
@@ -433,7 +433,7 @@ async def test_modules_hold_their_resources_meanwhile(harness: WorkerHarness) ->
 async def test_an_outcome_that_is_refused_does_not_leave_the_job_running(
     own_harness: WorkerHarness, log: Log
 ) -> None:
-    """In the database the job runs and its worker is alive, so no other worker would take it."""
+    """A job that stays marked as running by a living worker is never taken by another."""
     refuse = """
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN RAISE 'not today'; END $$;

@@ -27,7 +27,7 @@ def own_harness(own_database_url: str) -> WorkerHarness:
 
 
 def test_a_worker_lets_go_before_others_take_over() -> None:
-    """The last sign of life may have been answered late, and the next not at all."""
+    """The response to the last heartbeat may be late, and that to the next may be missing."""
     config = WorkerConfig()
     assert config.answer + config.heartbeat + config.answer + config.patience < config.dead_after
     # README: within a minute.
@@ -84,7 +84,7 @@ async def test_a_worker_that_gets_no_answers_can_be_stopped(
     config = WorkerConfig(heartbeat=0.2 if noticed else 1000, answer=0.5, patience=0.1)
     runs = RecordedRuns()
     async with proxy(own_harness.url, flows) as url:
-        # The block waits for its end, and no longer than half a minute.
+        # The block waits at most half a minute for the worker to end.
         async with WorkerHarness(url).worker(Job("made.job", runs), config=config):
             await own_harness.enqueue(Job("made.job", runs))
             await runs.wait_for_runs(1)
@@ -147,7 +147,7 @@ async def test_the_outcome_of_a_job_that_others_run_by_now_does_not_count(
 async def test_one_at_a_time_takes_care_of_what_the_dead_have_left(
     own_harness: WorkerHarness,
 ) -> None:
-    """Two would wait for each other: they lock rows of jobs, then those of workers."""
+    """Two workers would deadlock: they lock rows of jobs, then rows of workers."""
     runs = RecordedRuns()
     job = Job("made.job", runs)
     async with await psycopg.AsyncConnection.connect(own_harness.url, autocommit=True) as another:

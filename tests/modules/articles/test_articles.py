@@ -23,7 +23,7 @@ MEMBERS = {
 
 
 async def made_by(actor: Actor, *actions: str, **members: Any) -> dict[str, Any]:
-    """An article, after these actions."""
+    """Create an article, apply the actions, and return it."""
     answer = await actor.post(ARTICLES, json={"title": "Notes", "content": "Text.", **members})
     assert answer.status_code == 201, answer.text
     for action in actions:

@@ -20,7 +20,7 @@ COUNT = 24
 
 
 def sorts() -> Iterator[str]:
-    """Every order of one or two fields, in every mixture of directions."""
+    """Yield every sort by one or two fields, in every mixture of directions."""
     names = ("created_at", "updated_at", "published_at", "title")
     for length in (1, 2):
         for chosen in permutations(names, length):
@@ -29,7 +29,7 @@ def sorts() -> Iterator[str]:
 
 
 async def stock(context: Context, author: UUID) -> None:
-    """Few values for many rows, so that every order has ties; a third was never published."""
+    """Insert rows with few values, so that every sort has ties; a third was never published."""
     async with context.database.transaction() as session:
         for number in range(COUNT):
             published = number % 3 != 0

@@ -141,7 +141,7 @@ async def test_search_shows_nobody_what_they_may_not_see(
 )
 async def test_any_input_is_a_search(ada: Actor, q: str) -> None:
     await written(ada, "tree", "of knowledge")
-    # As bare as possible: the client library refuses addresses beyond 64 KiB.
+    # Escape as little as possible: the client library refuses URLs longer than 64 KiB.
     url = f"{ARTICLES}?q={quote(q, safe='!()/: ').replace(' ', '+')}"
     whole = await ada.get(f"{url}&total=true")
     assert whole.status_code == 200, whole.text
@@ -150,7 +150,7 @@ async def test_any_input_is_a_search(ada: Actor, q: str) -> None:
 
 
 def different_words(size: int) -> str:
-    """Text of `size` characters in which no word comes twice."""
+    """Return text of `size` characters without a repeated word."""
     words: list[str] = []
     length = 0
     while length <= size:
@@ -160,7 +160,7 @@ def different_words(size: int) -> str:
 
 
 def four_byte_words(size: int, joint: str) -> str:
-    """Different words of the largest characters there are, each of parts that count as words."""
+    """Return distinct words of four-byte characters, with parts that are words themselves."""
     words: list[str] = []
     for number in range(size // 4):
         first, second = chr(0x20000 + 2 * number), chr(0x20001 + 2 * number)
@@ -169,7 +169,7 @@ def four_byte_words(size: int, joint: str) -> str:
 
 
 def addresses(size: int) -> str:
-    """Addresses, which count as a whole, as a host and as a path."""
+    """Return URLs, each of which is indexed as a whole, as a host and as a path."""
     words = [f"a{chr(0x20000 + number)}.de/{chr(0x30000 + number)}" for number in range(size // 8)]
     return " ".join(words)[:size].strip()
 
@@ -188,7 +188,7 @@ def addresses(size: int) -> str:
         four_byte_words(240_000, "."),
         four_byte_words(240_000, "@"),
         addresses(180_000),
-        # As many words as PostgreSQL takes most time for.
+        # The number of words for which PostgreSQL takes the most time.
         pytest.param("-".join(f"{number:x}" for number in range(80_000)), marks=pytest.mark.slow),
         "<a " * 160_000,
         "&amp;" * 100_000,
@@ -197,7 +197,7 @@ def addresses(size: int) -> str:
     ids=lambda content: repr(content[:10]),
 )
 async def test_the_largest_contents_are_kept_and_found(ada: Actor, content: str) -> None:
-    # Sent as UTF-8, of which a body takes 1 MiB; half a million such letters do not fit one.
+    # Sent as UTF-8: a body of at most 1 MiB cannot hold `MAXIMUM` four-byte characters.
     body = f'{{"title": "Largest", "content": "{content}"}}'.encode()
     made = await ada.post(ARTICLES, content=body, headers={"Content-Type": "application/json"})
     assert made.status_code == 201, made.text

@@ -7,7 +7,7 @@ import pytest
 from tests.actors import Actor, ActorFactory
 
 ARTICLES = "/api/v1/articles"
-# How to get there from a new draft.
+# The actions that lead from a new draft to each state.
 PATHS = {
     "draft": [],
     "published": ["publish"],
@@ -15,7 +15,7 @@ PATHS = {
     "archived after publishing": ["publish", "archive"],
     "draft again": ["publish", "unpublish"],
 }
-# The status an action leads to, or the code that refuses it.
+# The status after each action, or the error code if the action is refused.
 OUTCOMES = {
     ("draft", "publish"): "published",
     ("draft", "unpublish"): "ARTICLE_NOT_PUBLISHED",

@@ -98,7 +98,7 @@ async def test_further_words_change_nothing_in_other_lists(ada: Actor, admin: Ac
 
 
 async def stock(context: Context, author: Actor, count: int) -> None:
-    """Article 0 is the newest; every seventh is a better match than the others."""
+    """Insert articles: 0 is the newest, every seventh is a better match than the others."""
     async with context.database.transaction() as session:
         await (await session.connection()).execute(
             text(
@@ -124,7 +124,7 @@ async def test_the_newest_matches_are_ranked_and_the_others_follow(
     count = RANKED_ROWS + 60
     await stock(context, ada, count)
     expected = in_rank_order(count)
-    # The older ones hold good matches as well, which are not looked at.
+    # Good matches among the older articles are not ranked.
     assert expected[-10] == str(RANKED_ROWS + 50)
     walked = await walk(partial(page_of, ada), q="tree", limit=90, fields="title")
     assert [row["title"] for row in walked] == expected
@@ -144,7 +144,7 @@ async def test_what_is_written_meanwhile_disturbs_no_walk(ada: Actor, context: C
     seen = [row["title"] for row in page["data"]]
     gone = [page["data"][0], page["data"][-1]]
     while page["next_cursor"]:
-        # As many again as are ranked would move all others out.
+        # Each new match would push an older one out of the ranked rows.
         made = await ada.post(ARTICLES, json={"title": "new", "content": "tree " * 9})
         assert made.status_code == 201
         for article in gone:
@@ -156,7 +156,7 @@ async def test_what_is_written_meanwhile_disturbs_no_walk(ada: Actor, context: C
 
 
 async def test_ranks_are_computed_of_the_newest_only(ada: Actor, context: Context) -> None:
-    """Also for a cursor from when there were few matches."""
+    """This also holds for a cursor made when there were few matches."""
     await stock(context, ada, 5)
     first = await page_of(ada, q="tree", limit=1)
     async with context.database.transaction() as session:

@@ -26,7 +26,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many characters of text each statement has read."""
+    """The number of characters of text that each statement has read."""
     seen: list[int] = []
     fetchall = psycopg.AsyncCursor.fetchall
 
@@ -55,7 +55,7 @@ async def publish(context: Context, author: UUID, contents: list[str | None]) ->
 
 
 async def pages_of(caller: Actor | Client, path: str, **parameters: Any) -> list[dict[str, Any]]:
-    """All pages, each with its size and the link to the next."""
+    """Return all pages, each with its size in bytes."""
     url: str | None = path
     found = []
     while url:
@@ -157,7 +157,7 @@ async def test_pages_of_items(ada: Actor, context: Context, statements: Statemen
     assert len(rows) == len(set(rows)) == 110
     assert all(page["bytes"] <= 2 * MIB for page in pages)
     assert len(pages) == 3
-    # So few can never be too many bytes, and are not added up.
+    # So few rows cannot exceed the limit, so their bytes are not summed.
     statements.clear()
     assert [len(page["data"]) for page in await pages_of(ada, ITEMS, limit=20, offset=90)] == [20]
     assert not any("page_bytes" in each for each in statements)
@@ -174,7 +174,7 @@ async def test_so_many_large_pages_are_in_memory_at_once(
         return sum("page_bytes" in each for each in statements)
 
     async def ask_again() -> None:
-        """While the rows of the first page wait for their authors."""
+        """Send requests while the first page, already in memory, waits for its authors."""
         second.append(asyncio.create_task(bob.get(ARTICLES)))
         for small in ({"fields": "id"}, {"limit": 1}):
             assert (await ada.get(ARTICLES, params=small)).status_code == 200
@@ -198,7 +198,7 @@ async def test_one_caller_takes_one_place_of_the_large_pages(
         flood = [asyncio.create_task(ada.get(ARTICLES)) for _ in range(PER_CALLER + 3)]
         for other in (bob, client):
             assert (await other.get(ARTICLES)).status_code == 200
-        while sum(each.done() for each in flood) < 4:  # noqa: ASYNC110  # nothing tells it
+        while sum(each.done() for each in flood) < 4:  # noqa: ASYNC110  # no event is set
             await asyncio.sleep(0.01)
     answers = Counter([(await each).status_code for each in flood])
     assert answers == {200: PER_CALLER - 1, 429: 4}

@@ -18,7 +18,7 @@ ARTICLES = "/api/v1/articles"
 
 
 async def fill(context: Context, owner: Actor, rows: int) -> None:
-    """So many rows in every collection, the articles each by another author."""
+    """Insert `rows` rows into every collection, each article by another author."""
     async with context.database.transaction() as session:
         for number in range(rows):
             name = f"author{len(str(number))}{number}x{rows}"
@@ -31,12 +31,12 @@ async def fill(context: Context, owner: Actor, rows: int) -> None:
 
 
 def tables_read(statements: list[str]) -> list[str]:
-    """The table each statement is about."""
+    """Return the table that each statement reads."""
     return [re.findall(r"FROM (\w+)", statement)[0] for statement in queries(statements)]
 
 
 def queries(statements: list[str]) -> list[str]:
-    """Without the limits that are set around expensive reads."""
+    """Return the statements without those that set limits around expensive reads."""
     return [each for each in statements if not re.match(r"b['\"](BEGIN|ROLLBACK)", each)]
 
 

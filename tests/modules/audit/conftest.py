@@ -29,7 +29,7 @@ def database(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def intruder(database_url: str) -> Iterator[psycopg.Connection]:
-    """A connection for which no trigger runs."""
+    """A connection on which no triggers run."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         yield connection

@@ -20,7 +20,7 @@ REFUSED = psycopg.errors.InsufficientPrivilege
 
 @pytest.fixture
 def owner(own_database_url: str) -> Iterator[psycopg.Connection]:
-    """The role that owns the tables, and is no superuser."""
+    """A connection with the role that owns the tables and is not a superuser."""
     name = Identifier(f"owner_{uuid4().hex}")
     with psycopg.connect(own_database_url, autocommit=True) as connection:
         connection.execute(SQL("CREATE ROLE {}").format(name))

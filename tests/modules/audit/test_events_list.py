@@ -38,8 +38,8 @@ ROWS: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture
 def rows(admin: Actor, database: psycopg.Connection) -> list[dict[str, Any]]:
-    """Five events, a day between them, the latest first."""
-    # Signing in is on record, too.
+    """Five events, a day apart, the latest first."""
+    # Delete the event that signing in has recorded.
     database.execute("SET session_replication_role = replica")
     database.execute("DELETE FROM audit_events")
     made = []

@@ -19,7 +19,7 @@ LONG = "A text that nobody wants to read in the record. " * 20
 
 
 async def events(admin: Actor, **filters: Any) -> list[dict[str, Any]]:
-    """What is on record of items and articles, the earliest first."""
+    """Return the events of items and articles, the earliest first."""
     answer = await admin.get(EVENTS, params={"limit": 100, "sort": "occurred_at", **filters})
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["data"]

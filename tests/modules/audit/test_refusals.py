@@ -85,7 +85,7 @@ async def test_a_refusal_that_cannot_be_written_down_is_a_503(
 ) -> None:
     context, cast, connection = fragile
     ada = await cast("ada")
-    # Only the connection that finds out who is calling is open when the door is shut.
+    # Only the connection that reads the caller's identity is open when others are refused.
     app.state.context = replace(context, database=make_context(str(_url(context))).database)
     assert (await ada.get("/api/v1/users/me")).status_code == 200
     name = Identifier(connection.info.dbname)

@@ -27,13 +27,13 @@ DAYS = 100
 
 @pytest.fixture
 def context(database_url: str, context: Context) -> Context:
-    """One that keeps events for so many days."""
+    """A context that keeps events for `DAYS` days."""
     settings = make_context(database_url, audit_retention_days=DAYS).module_settings
     return replace(context, module_settings=settings)
 
 
 async def seals(context: Context, write: Write, intruder: Database, *ages: int) -> list[str]:
-    """A seal with two events for each of these ages in days; the ids of all events."""
+    """Write a seal with two events for each age in days; return the ids of all events."""
     for days_ago in ages:
         await write(2, days_ago=days_ago)
         await seal_waiting(context)
@@ -43,13 +43,13 @@ async def seals(context: Context, write: Write, intruder: Database, *ages: int) 
 
 
 def stored(connection: Database) -> list[tuple[int, list[str]]]:
-    """Number and events of every seal."""
+    """Return the number and the events of every seal."""
     rows = connection.execute("SELECT number, event_ids::text[] FROM audit_seals ORDER BY number")
     return [(number, found) for number, found in rows]
 
 
 def backdate(context: Context, intruder: Database, ages: tuple[int, ...]) -> None:
-    """The seals as they would be, had they been made so many days ago."""
+    """Rewrite the seals as if they had been made so many days ago."""
     key_id, key = next(iter(signing_keys(context).items()))
     previous = None
     for (number, found), days_ago in zip(stored(intruder), ages, strict=True):
@@ -147,7 +147,7 @@ async def test_an_event_from_the_future_does_not_stay_for_ever(
 async def test_what_somebody_else_removed_is_not_taken_for_retention(
     context: Context, database: Database, write: Write, intruder: Database
 ) -> None:
-    """Old enough for the database to let it happen, and yet too young for retention."""
+    """The rows are old enough for the database to permit deletion, but not for retention."""
     await seals(context, write, intruder, FLOOR_DAYS + 5, FLOOR_DAYS + 4, 1)
     database.execute("DELETE FROM audit_seals WHERE number = 1")
     database.execute("DELETE FROM audit_events WHERE occurred_at < now() - interval '34.5 days'")

@@ -21,7 +21,7 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
 
 
 def documented_grants(name: str) -> list[str]:
-    """The statements of the page, for a role of this name."""
+    """Return the statements of docs/operations.md, for a role of this name."""
     (block,) = re.findall(r"```sql\n(CREATE ROLE .*?)```", DOCUMENT, re.DOTALL)
     return [part.strip() for part in block.replace("trellis_api", name).split(";") if part.strip()]
 

@@ -140,7 +140,7 @@ async def test_a_removed_seal_is_found(
     intruder.execute(SQL("DELETE FROM audit_seals WHERE {}").format(SQL(removed)))
     found = await findings(context)
     assert [each for each in found if each.startswith("Seal")] == expected
-    # Nor can its events be taken along.
+    # Deleting its events as well does not hide the removal.
     intruder.execute(
         "DELETE FROM audit_events WHERE id NOT IN (SELECT unnest(event_ids) FROM audit_seals)"
     )
@@ -158,7 +158,7 @@ async def test_a_removed_end_is_found_by_what_was_logged(
     assert await findings(context) == []
     reported = (await audit.verify(context, SYSTEM, anchor=anchor)).findings
     assert reported == ["Seal 3 is missing."]
-    # The application goes on and takes the number again.
+    # The application continues, and its next seal reuses the number.
     async with context.database.transaction() as session:
         await audit.record(session, "test.later")
     await seal_waiting(context)
@@ -174,7 +174,7 @@ def change_seal(intruder: Intruder, assignment: str) -> None:
 async def test_a_seal_that_was_good_elsewhere_is_found(
     context: Context, sealed: list[str], intruder: Intruder, write: Write
 ) -> None:
-    """Both seals are genuine, but the later one was made after another."""
+    """Both seals are genuine, but the later one followed a different seal."""
     intruder.execute("CREATE TEMPORARY TABLE kept AS SELECT * FROM audit_seals WHERE number = 3")
     intruder.execute("DELETE FROM audit_seals WHERE number > 1")
     intruder.execute("DELETE FROM audit_events WHERE id = ANY(%s)", [sealed[2:4]])
@@ -229,7 +229,7 @@ async def test_an_exchanged_signature_is_found(
 
 
 async def rewritten(context: Context, intruder: Intruder, keys: dict[str, bytes]) -> None:
-    """A consistent chain computed with another key."""
+    """Change all events and replace the chain by a consistent one made with `keys`."""
     intruder.execute("UPDATE audit_events SET ip = '10.0.0.1'")
     intruder.execute("INSERT INTO audit_waiting SELECT id FROM audit_events")
     intruder.execute("DELETE FROM audit_seals")
@@ -269,7 +269,7 @@ async def test_the_sealer_vouches_for_no_forgery(
 
 @pytest.fixture
 def secrets(context: Context) -> Callable[..., Context]:
-    """The same installation with these secrets, the first in use."""
+    """Returns the context with other secret keys, of which the first is in use."""
     return lambda *found: replace(context, secret_keys=found)
 
 

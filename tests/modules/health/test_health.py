@@ -31,13 +31,13 @@ async def ready(client: Client) -> tuple[int, dict[str, Any]]:
 
 
 def statuses(body: dict[str, Any]) -> dict[str, str]:
-    """Of what must not fail. Other modules' checks only degrade, as without a worker."""
+    """Return the statuses of the required checks; others only degrade, as without a worker."""
     return {name: body["checks"][name]["status"] for name in ("database", "migrations", "startup")}
 
 
 @pytest.fixture
 async def without_database(app: FastAPI) -> AsyncIterator[Context]:
-    """The application, started, whose database is gone."""
+    """The context of a started application whose database is unreachable."""
     made = make_context(DOWN)
     made.state.started = True
     app.state.context = made
@@ -168,7 +168,7 @@ async def test_not_ready_while_draining(client: Client, context: Context) -> Non
     status, body = await ready(client)
     assert (status, body["status"]) == (503, "draining")
     assert set(statuses(body).values()) == {"ok"}
-    # What is asked meanwhile is still answered.
+    # Requests are still served.
     assert (await client.get("/api/v1/articles")).status_code == 200
     assert (await client.get("/health/live")).status_code == 200
 

@@ -195,7 +195,7 @@ async def test_nobody_anonymous_gets_in(client: Client) -> None:
         ("PATCH", where),
         ("DELETE", where),
     ):
-        # The body is wrong as well: who may not call learns nothing from validation.
+        # The body is invalid as well: anonymous callers must not see validation errors.
         answer = await client.request(method, path, json=[])
         assert answer.status_code == 401
         assert answer.json()["error"] == "NOT_AUTHENTICATED"

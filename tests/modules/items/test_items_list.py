@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 async def stock(context: Context, owner: UUID, *titles: str, **members: Any) -> None:
-    """Items a minute apart, from noon on."""
+    """Insert items a minute apart, from noon on."""
     async with context.database.transaction() as session:
         for minute, title in enumerate(titles):
             at = NOON + timedelta(minutes=minute)

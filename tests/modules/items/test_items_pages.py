@@ -25,7 +25,7 @@ ROWS = [
 
 
 def sorts() -> Iterator[str]:
-    """Every order there is, in every mixture of directions."""
+    """Yield every sort, in every mixture of directions."""
     names = ("created_at", "updated_at", "title")
     for length in (1, 2, 3):
         for chosen in permutations(names, length):
@@ -84,7 +84,7 @@ async def test_rows_that_come_and_go_disturb_no_page(ada: Actor, context: Contex
     before = (await page_of(ada, limit=100))["data"]
     page = await page_of(ada, limit=5)
     seen = page["data"]
-    # Behind, at and in front of the cursor, which itself stands on a deleted row now.
+    # Delete rows before, at and after the cursor.
     gone = [seen[0], seen[-1], before[7], before[20]]
     for item in gone:
         assert (await ada.delete(f"{ITEMS}/{item['id']}")).status_code == 204

@@ -19,7 +19,7 @@ JOBS = "/api/v1/jobs"
 
 
 class Once(Exception):
-    """What a job raises that is not well."""
+    """The error that a failing job raises."""
 
 
 async def refuse(_: Context, **__: Any) -> None:
@@ -55,7 +55,7 @@ async def listed(admin: Actor, query: str = "") -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def dead(context: Context, later: Enqueue, admin: Actor) -> dict[str, Any]:
-    """A job that has failed for good."""
+    """A job that has failed permanently."""
     await later(REFUSES, user="ada")
     with pytest.raises(Once):
         await run_jobs(context, MADE)
@@ -151,7 +151,7 @@ async def test_a_failed_job_is_retried(
     assert (again.status_code, again.json()["error"]) == (409, "JOB_NOT_FAILED")
     await run_jobs(context, mended)
     assert seen == [{"user": "ada"}]
-    # What succeeds is not kept.
+    # Jobs that succeed are deleted.
     gone = await admin.get(f"{JOBS}/{dead['id']}")
     assert (gone.status_code, gone.json()["error"]) == (404, "JOB_NOT_FOUND")
 

@@ -21,7 +21,7 @@ from tests.contract import is_uuid7
 
 URL = "/dev/mailbox"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
-# What differs between two answers to the same question.
+# Members that differ between two responses to the same request.
 OF_THIS_REQUEST = {"instance", "path", "timestamp", "request_id"}
 
 
@@ -90,7 +90,7 @@ async def test_emptying(client: Client, context: Context) -> None:
     await service.deliver(context, SYSTEM, message())
     assert (await client.delete(URL)).status_code == 204
     assert await mails(client) == []
-    # It may come again: a new test begins with an empty mailbox.
+    # The same mail is stored again: a new test begins with an empty mailbox.
     await service.deliver(context, SYSTEM, message())
     assert len(await mails(client)) == 1
     assert (await client.delete(f"{URL}/")).status_code == 204
@@ -167,7 +167,7 @@ async def test_everybody_else_gets_json(client: Client) -> None:
 
 @pytest.fixture
 async def plain(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that does not look for refusals in the OpenAPI document, where this route is not."""
+    """A client that does not check refusals against OpenAPI, which excludes this route."""
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as made:
         yield made

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-# It asks every two seconds; a busy machine may take its time.
+# Milliseconds. The page polls every two seconds, and a busy machine may be slow.
 PATIENCE = 20_000
 Open = Callable[..., Awaitable["Page"]]
 Deliver = Callable[..., Awaitable[None]]
 
 
 def shown(target: Any) -> Any:
-    """Playwright's expectation, which waits until it is met."""
+    """Return Playwright's expectation, which waits until it is met."""
     from playwright.async_api import expect
 
     return expect(target)
@@ -32,7 +32,7 @@ def shown(target: Any) -> Any:
 
 @pytest.fixture
 async def complaints() -> AsyncIterator[list[str]]:
-    """What the browser complained of; nothing, unless the test takes it out."""
+    """Errors that the browser reported; the test must remove those it expects."""
     found: list[str] = []
     yield found
     assert found == []
@@ -129,10 +129,10 @@ async def test_nothing_of_a_mail_runs(
     await shown(page.locator("pre")).to_contain_text(script)
     assert await page.locator("pre a").count() == 0
     assert await page.title() == "Mailbox"
-    # Either of the frame's sandbox and the page's policy would do; there are both.
+    # The frame's sandbox and the page's policy each suffice; both are set.
     sandbox = await page.locator("iframe").get_attribute("sandbox")
     assert sandbox == "allow-popups allow-popups-to-escape-sandbox"
-    # The browser reports that it has not run them, and nothing else.
+    # The browser reports the scripts that it has blocked, and nothing else.
     assert complaints
     assert all("script" in each.lower() for each in complaints), complaints
     complaints.clear()

@@ -20,7 +20,7 @@ from tests.mail_servers import Postbox, mail_server, scripted_server
 
 PEOPLE = 50
 QUICK = WorkerConfig(heartbeat=0.5, poll=0.05, first_pause=0.05, patience=0.2)
-# Of an outage, and of a test: an hour's pauses would be too long for either.
+# In seconds. The usual longest pause, three hours, is too long for a test.
 OUTAGE, LONGEST_PAUSE = 30, 5
 _UNSEALED = text("SELECT count(*) FROM audit_waiting")
 _UNFINISHED = text("SELECT count(*) FROM procrastinate_jobs WHERE status <> 'succeeded'")
@@ -42,7 +42,7 @@ async def worker(
 
 
 async def register(client: Client, number: int) -> float:
-    """How long the answer took."""
+    """Register an account and return the response time in seconds."""
     person = {"email": f"person{number}@example.com", "password": PASSWORD}
     begun = time.monotonic()
     answer = await client.post("/api/v1/auth/register", json=person)
@@ -51,7 +51,7 @@ async def register(client: Client, number: int) -> float:
 
 
 async def none_left(context: Context, query: TextClause, *, within: float = 60) -> None:
-    """Wait until this counts nothing."""
+    """Wait until the query counts zero rows."""
     async with asyncio.timeout(within):
         while True:
             async with context.database.transaction() as session:
@@ -74,7 +74,7 @@ async def test_an_outage_delays_mail_and_nothing_else(
         await asyncio.gather(*(register(client, number) for number in range(PEOPLE // 2)))
         await asyncio.wait_for(held.wait(), 20)
         await asyncio.gather(*(register(client, number) for number in range(PEOPLE // 2, PEOPLE)))
-    # Now no server listens, and another worker runs.
+    # No server listens now, and another worker runs.
     async with worker(database_url, port):
         await register(client, PEOPLE)
         postbox = Postbox(recipients=["450 4.2.0 greylisted"] * 5, contents=["451 4.3.0 later"] * 5)
@@ -118,7 +118,7 @@ async def test_half_a_minute_without_a_mail_server_holds_up_no_answer(
             for number in range(PEOPLE):
                 times.append(await register(client, number))
                 await asyncio.sleep((end - time.monotonic()) / (PEOPLE - number))
-            # Real timeouts of real connections have run out meanwhile.
+            # Connections have timed out and have been replaced by new ones.
             assert (held > 2 * CONCURRENCY) == (outage == "hangs")
         postbox = Postbox()
         async with mail_server(postbox, port=port):
@@ -126,7 +126,7 @@ async def test_half_a_minute_without_a_mail_server_holds_up_no_answer(
             usual = [await register(client, PEOPLE + number) for number in range(5)]
             await none_left(context, _UNFINISHED)
     assert_each_got_one(postbox, PEOPLE + 5)
-    # Waiting for the server would have taken ten seconds.
+    # A response that waited for the mail server would have taken ten seconds.
     assert max(times) < max(usual) + 2
 
 
@@ -152,5 +152,5 @@ async def test_events_are_sealed_while_all_mails_hang(
             for _ in range(CONCURRENCY):
                 await held.acquire()
         await register(client, 3 * CONCURRENCY)
-        # Before any mail is given up, so that it was not in a pause of theirs.
+        # Sooner than any mail times out, so sealing does not wait for a mail job to end.
         await none_left(context, _UNSEALED, within=8)

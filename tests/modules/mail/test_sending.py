@@ -68,7 +68,7 @@ def test_styles_stand_in_the_elements(templates: Path) -> None:
     (button,) = [part for part in html.split("<") if part.startswith("a ")]
     assert 'style="' in button
     assert "background: #1f7a4d" in button
-    # What an element cannot hold stays, and is a bonus where it is understood.
+    # Rules that cannot be inlined stay in the style sheet, for the mail clients that support it.
     (sheet,) = [part.split("</style>")[0] for part in html.split("<style>")[1:]]
     assert sheet.startswith("@media (prefers-color-scheme: dark)")
     assert "{% " not in html
@@ -161,7 +161,7 @@ async def test_a_mail_that_nobody_takes_now_is_tried_again(log: list[EventDict])
 
 async def test_a_mail_that_nobody_will_ever_take_is_given_up(log: list[EventDict]) -> None:
     postbox = Postbox(["550 5.1.1 no ada@example.com here"])
-    # Without a password: this server knows none.
+    # No password: this server does not support authentication.
     async with mail_server(postbox) as port:
         context = make_context(
             "postgresql://nowhere", smtp_url=SecretStr(f"smtp://127.0.0.1:{port}")

@@ -31,13 +31,13 @@ async def other(database_url: str) -> AsyncIterator[Other]:
 
 @pytest.fixture
 async def all_wait(database_url: str) -> AsyncIterator[AllWait]:
-    """`await all_wait(first, second)` comes back when each of these waits for a lock."""
+    """`await all_wait(first, second)` returns when each of the tasks waits for a lock."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
 
         async def wait(*tasks: "asyncio.Future[Any]") -> None:
             waiting = 0
             while waiting < len(tasks):
-                assert not any(task.done() for task in tasks), "somebody did not wait"
+                assert not any(task.done() for task in tasks), "a task did not wait for a lock"
                 found = await connection.execute(
                     "SELECT count(*) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -170,7 +170,7 @@ async def test_a_change_while_a_new_module_starts_loses_nothing(
 async def test_rights_that_are_being_taken_away_are_not_given_back(
     actor: ActorFactory, context: Context, other: Other, all_wait: AllWait
 ) -> None:
-    """A request that began with the right must not end after it was taken away."""
+    """A request must fail if the permission it began with is removed while it runs."""
     await role(context, "clerk", "roles:write")
     await role(context, "helper", "items:read")
     clerk = await actor("clara", roles=("clerk", "helper"))

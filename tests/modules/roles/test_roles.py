@@ -15,7 +15,7 @@ from tests.record import Event, events
 
 ROLES = "/api/v1/roles"
 CLERK = ["items:read", "items:write", "roles:read", "roles:write"]
-# What a name may not be, and what no path segment may smuggle into a statement.
+# Invalid names, including attempts at SQL injection through the path.
 NO_NAMES = ("Reviewer", "1st", "_a", "-a", "a b", "a.b", "ä", "a" * 51, "a\n", "%00", "' or 1=1")
 
 
@@ -100,7 +100,7 @@ async def test_a_change_that_changes_nothing(admin: Actor, database_url: str) ->
 @pytest.mark.parametrize("name", [*NO_NAMES, "", None, 5], ids=ascii)
 async def test_what_no_role_is_called(admin: Actor, name: Any) -> None:
     if name == "a\n":
-        # A text loses the spaces around it; the name that is left is a good one.
+        # Surrounding white space is stripped, and the remaining name is valid.
         assert (await made(admin, name))["name"] == "a"
         return
     refused = await admin.post(ROLES, json={"name": name})
@@ -117,7 +117,7 @@ async def test_what_a_role_may_be_called(admin: Actor, name: str) -> None:
 @pytest.mark.parametrize("name", [*NO_NAMES, "unknown", "admin ", "ADMIN"], ids=ascii)
 async def test_a_name_in_the_path_that_is_no_roles(admin: Actor, name: str) -> None:
     path = f"{ROLES}/{quote(name, safe='%')}"
-    # No address ends with the end of a line.
+    # A path that ends with a line break matches no route.
     code = "NOT_FOUND" if name.endswith("\n") else "ROLE_NOT_FOUND"
     for method, body in (("GET", None), ("PATCH", {}), ("DELETE", None)):
         answer = await admin.request(method, path, json=body)
@@ -264,7 +264,7 @@ async def test_reading_and_writing_are_two_permissions(
 
 
 async def test_a_permission_whose_module_is_gone(admin: Actor, database_url: str) -> None:
-    """It is returned, and can be kept or removed, but not added."""
+    """Such a permission is returned, and can be kept or removed, but not added."""
     everything = (await admin.get(f"{ROLES}/admin")).json()["permissions"]
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for role, permissions in (
@@ -281,7 +281,7 @@ async def test_a_permission_whose_module_is_gone(admin: Actor, database_url: str
     assert error_of(refused) == (422, "PERMISSION_UNKNOWN")
     refused = await admin.patch(f"{ROLES}/member", json=sent)
     assert error_of(refused) == (422, "PERMISSION_UNKNOWN")
-    # Sending back the response loses nothing: a newer release may declare the permission.
+    # `admin` cannot lose the permission: a newer release may declare it.
     assert error_of(await admin.patch(f"{ROLES}/admin", json={"permissions": everything})) == (
         409,
         "ROLE_PROTECTED",

@@ -14,7 +14,7 @@ from backend.modules.roles.startup import sync_on_start
 from tests.actors import ActorFactory
 from tests.applications import make_context
 
-# The table of the contract, for the features that exist; `admin` holds all there are.
+# The contract's table of permissions, for existing features; `admin` has all permissions.
 TABLE = {
     "editor": {
         "items": {"read", "write", "delete"},

@@ -38,7 +38,7 @@ async def context(context: Context) -> Context:
 
 
 async def stored(url: str) -> int:
-    """Bytes of all rows that count, which must be what was counted."""
+    """Return the stored bytes of all rows that count; assert that the counters agree."""
     (row,) = await execute(url, COUNTED)
     assert row["counted"] == row["stored"]
     size: int = row["stored"]
@@ -67,7 +67,7 @@ async def test_items_and_articles_share_a_quota(ada: Actor, bob: Actor, database
     item = {"title": "a", "description": "\N{GREEK SMALL LETTER ALPHA}" * 5_000}
     assert refused(await ada.post(ITEMS, json=item))
     assert await stored(database_url) == before + 80_000
-    # Others have quotas of their own, and what is deleted leaves room.
+    # Each user has a quota, and deleting rows frees space.
     assert not refused(await write(bob, 100_000))
     article = (await ada.get(ARTICLES)).json()["data"][0]
     assert (await ada.delete(f"{ARTICLES}/{article['id']}")).status_code == 204
@@ -85,7 +85,7 @@ async def test_changes_count(ada: Actor, admin: Actor, database_url: str) -> Non
     before = await stored(database_url)
     assert before + 3_000 > QUOTA - 2_000
     assert refused(await ada.patch(first, json={"content": "x" * 500_000}))
-    # It counts for its author, even if another user changes it.
+    # An article counts for its author, even if another user changes it.
     assert refused(await admin.patch(first, json={"content": "x" * 500_000}))
     assert await stored(database_url) == before
     assert not refused(await ada.patch(first, json={"title": "Another"}))
@@ -123,7 +123,7 @@ async def test_small_rows_cost_no_statement(ada: Actor, statements: Statements) 
 async def test_parallel_writes_exceed_it_by_one_row_each(ada: Actor, database_url: str) -> None:
     answers = await asyncio.gather(*(write(ada, 300_000) for _ in range(12)))
     made = sum(not refused(answer) for answer in answers)
-    # As many as the pool has connections write at once.
+    # At most as many writes run at once as the pool has connections.
     assert 3 <= made <= 3 + 5
     assert await stored(database_url) == made * 300_004
     assert refused(await write(ada, 300_000))
@@ -173,7 +173,7 @@ def test_the_migration_counts_what_is_there(pytestconfig: pytest.Config) -> None
 
 
 def store_rows(connection: psycopg.Connection, user: UUID, number: int) -> None:
-    """One large row of each kind for the first user, small ones for all."""
+    """Insert one large row of each kind for the first user, and small ones for all."""
     connection.execute(
         "INSERT INTO users (id, email, email_key, created_at, updated_at, is_active, is_verified,"
         " sessions_valid_after) VALUES (%s, %s, %s, now(), now(), true, true, now())",
