@@ -43,7 +43,7 @@ _TABLES = (
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup contains.
+    """The description of a backup.
 
     application   version of the application that made it
     postgres      major version of the server

@@ -31,7 +31,7 @@ class Deadline(NamedTuple):
 
 
 deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
-# What remains of the limit after a COMMIT, so that a stored change is also reported as stored.
+# The remaining limit after a COMMIT, so that a stored change is also reported as stored.
 SECONDS_AFTER_COMMIT = 5.0
 # A connection that has been idle for this long is closed, at most twice as late.
 UNUSED_SECONDS = 60.0

@@ -177,7 +177,7 @@ class Workers:
             bound.close()
         patience = self._config.drain_seconds + (self._config.timeout_graceful_shutdown or 0)
         ends = time.monotonic() + patience + KILL_SECONDS
-        # Whatever the signal was, Ctrl-C has reached the workers of a terminal by itself.
+        # Always SIGTERM: Ctrl-C has reached the workers of a terminal already.
         self._signals[:1] = [signal.SIGTERM]
         while running := [each for each in self._workers if each.process.exitcode is None]:
             while self._signals:
