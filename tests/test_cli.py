@@ -124,6 +124,7 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_openapi_goes_to_standard_output_or_a_file(tmp_path: Path) -> None:
     printed = output_of("openapi", folder=tmp_path)
     assert json.loads(printed)["paths"]["/api/v1/items"]["get"]
@@ -351,6 +352,7 @@ def test_needs_a_terminal_to_ask_in(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_asks_for_what_is_not_given(tmp_path: Path, own_database_url: str) -> None:
     import pty
 

@@ -80,7 +80,8 @@ def test_what_is_no_http_is_refused_like_anything_else(
     assert serve.output.count(problem["request_id"]) == 1
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
 def test_drains_before_it_stops(own_database_url: str, tmp_path: Path, count: int) -> None:
     settings: dict[str, Any] = {"DATABASE_URL": own_database_url, "SHUTDOWN_DELAY": "1.5"}
     options = ["--port", "0", "--workers", str(count)]

@@ -142,6 +142,7 @@ async def test_those_who_read_nothing_for_longest_make_room() -> None:
         assert found[5:] == [2 * MIB] * 5
 
 
+@pytest.mark.slow
 async def test_a_few_bytes_now_and_then_take_no_place_from_those_who_read() -> None:
     bounds = {"unread_bytes": 12 * MIB, "write_seconds": 6 * SHORT, "new_rate": MIB}
     async with answering(2 * MIB, **bounds) as server:
@@ -161,6 +162,7 @@ async def test_a_few_bytes_now_and_then_take_no_place_from_those_who_read() -> N
         assert min(rest) < MIB
 
 
+@pytest.mark.slow
 async def test_an_answer_that_is_read_too_slowly_ends() -> None:
     bounds = {"write_seconds": 6 * SHORT, "slow_seconds": 2 * SHORT, "slow_rate": 4 * MIB}
     async with answering(4 * MIB, **bounds) as server:

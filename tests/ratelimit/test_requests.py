@@ -190,6 +190,7 @@ async def test_limits_can_be_switched_off(limit: Limit, client: Client) -> None:
 
 
 @pytest.mark.parametrize("storage", ["memory", "postgres"])
+@pytest.mark.slow
 async def test_refused_requests_cost_nothing(limit: Limit, client: Client, storage: str) -> None:
     await limit("1/2 seconds", storage=storage)
     assert (await client.get(ARTICLES)).status_code == 200

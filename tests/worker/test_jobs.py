@@ -348,6 +348,7 @@ async def test_what_an_older_release_left_for_the_clock_is_run(harness: WorkerHa
     assert runs.arguments == [{}]
 
 
+@pytest.mark.slow
 async def test_what_fails_by_the_clock_leaves_one_failure(harness: WorkerHarness, log: Log) -> None:
     async def fail(_: Context) -> None:
         raise ZeroDivisionError

@@ -132,6 +132,7 @@ async def test_nothing_is_stored_once_the_time_has_passed(
     assert rows(own_database_url) == []
 
 
+@pytest.mark.slow
 async def test_the_time_of_a_body_does_not_count(context: Context) -> None:
     from tests.hostile import raw
 

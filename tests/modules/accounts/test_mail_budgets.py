@@ -199,6 +199,7 @@ async def test_jobs_that_run_at_once_do_not_spend_more_than_there_is(post: Post)
 
 
 @pytest.mark.parametrize("mode", ["open", "strict"])
+@pytest.mark.slow
 async def test_registrations_do_not_fill_a_mailbox(post: Post, mode: str) -> None:
     configure(post, registration_mode=mode)
     # Each registration comes from another client.
@@ -211,6 +212,7 @@ async def test_registrations_do_not_fill_a_mailbox(post: Post, mode: str) -> Non
     assert await sent(post) == MAILS.limit + 3
 
 
+@pytest.mark.slow
 async def test_accounts_that_nobody_verified_do_not_fill_a_mailbox(post: Post) -> None:
     for number in range(6):
         await account(post, f"sue+{number}@example.com")
@@ -273,6 +275,7 @@ async def test_a_verified_owner_is_told_of_every_password(post: Post) -> None:
     assert await sent(post) == 5
 
 
+@pytest.mark.slow
 async def test_an_account_that_is_moved_back_and_forth_is_told_of_a_few_times(
     post: Post, ada: Actor, admin: Actor
 ) -> None:
@@ -306,6 +309,7 @@ async def test_registrations_count_for_their_client(post: Post) -> None:
     assert await register(post, "last@example.com", "2001:db8:0:1::1") == 201
 
 
+@pytest.mark.slow
 async def test_an_invitation_that_goes_back_and_forth_is_mailed_a_few_times(
     post: Post, admin: Actor
 ) -> None:

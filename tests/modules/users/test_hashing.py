@@ -15,6 +15,7 @@ from tests.hashing import fill_queue
 KEY = b"a key for tests, thirty-two long"
 
 
+@pytest.mark.slow
 async def test_the_event_loop_goes_on_while_passwords_are_hashed() -> None:
     hasher = PasswordHasher((KEY,), cost=11)
     hashes = asyncio.gather(*(hasher.hash(f"password {number}") for number in range(4)))
