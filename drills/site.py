@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import psycopg
 
 from backend.dev.embedded_server import embedded_server
 from drills.load import LoadReport
-from tests.commands import ROOT, Running, eventually, fetch, running
+from tests.commands import ROOT, Running, eventually, fetch, free_port, running
 from tests.databases import upgrade
 from tests.nginx_servers import PROGRAM
 
@@ -84,7 +83,7 @@ def instances(
             own.mkdir()
             options = {**SETTINGS, "DATABASE_URL": url, **settings}
             processes = stack.enter_context(ExitStack())
-            instance = Instance(_free_port(), own, options, workers, processes)
+            instance = Instance(free_port(), own, options, workers, processes)
             stack.callback(_end, instance)
             instance.start()
             started.append(instance)
@@ -102,7 +101,7 @@ def shipped_nginx(
 ) -> Iterator[tuple[str, ssl.SSLContext]]:
     """Run nginx with `deploy/nginx.conf`, in which only addresses and files are replaced."""
     assert PROGRAM is not None, "nginx is not installed: apt-get install nginx-light"
-    own, port, plain = folder / "nginx", _free_port(), _free_port()
+    own, port, plain = folder / "nginx", free_port(), free_port()
     own.mkdir()
     certificate, key = _self_signed(own)
     text = (ROOT / "deploy" / "nginx.conf").read_text()
@@ -178,9 +177,3 @@ def compare_writes(url: str, report: LoadReport) -> Writes:
             stored.setdefault(title, []).append(id)
     lost = sum(id not in stored.get(title, ()) for title, id in report.acknowledged.items())
     return Writes(lost, sum(len(ids) > 1 for ids in stored.values()))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import eventually
+from tests.commands import eventually, free_port
 
 # Debian installs it into a folder that is not on the PATH of ordinary users.
 PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -43,7 +43,7 @@ def nginx(upstream: str, locations: str) -> Iterator[str]:
         assert not os.environ.get("CI"), "nginx is not installed"
         pytest.skip("nginx is not installed")
     with tempfile.TemporaryDirectory(prefix="trellis-nginx-") as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         configuration = folder / "nginx.conf"
         configuration.write_text(
             CONFIGURATION.format(folder=folder, upstream=upstream, port=port, locations=locations)
@@ -68,9 +68,3 @@ def _is_up(process: "subprocess.Popen[bytes]", url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import psycopg
 
 from backend.dev import embedded_host as host
 from backend.dev.embedded_server import binaries
-from tests.commands import eventually
+from tests.commands import eventually, free_port
 from tests.databases import upgrade
 
 SETTINGS = {
@@ -108,7 +107,7 @@ def primary_and_standby() -> Iterator[tuple[PostgresServer, PostgresServer]]:
         for name in ("primary", "standby"):
             data = folder / name
             host.make_private(data)
-            servers.append(PostgresServer(data, programs, _free_port()))
+            servers.append(PostgresServer(data, programs, free_port()))
             stack.callback(servers[-1].end)
         primary, standby = servers
         _run(
@@ -131,9 +130,3 @@ def _run(*command: Any) -> None:
         command, capture_output=True, text=True, check=False, **host.surroundings()
     )
     assert done.returncode == 0, done.stderr
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import create_server
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +24,7 @@ from psycopg.sql import SQL, Identifier
 from backend.db.schema.migrations import alembic_config
 from backend.dev.embedded_host import recorded_pid
 from backend.dev.embedded_server import EmbeddedServer, data_folder, embedded_server, server_url
+from tests.commands import free_port
 from tests.contract import check_problem
 
 pytestmark = pytest.mark.slow
@@ -58,12 +58,6 @@ def url(folder: Path) -> str:
 def migrate(url: str) -> None:
     with alembic_config(url) as config:
         command.upgrade(config, "head")
-
-
-def free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as made:
-        port: int = made.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from backend.server.bounds import Bounds
 from backend.server.config import Config
 from backend.server.protocol import Protocol
 from backend.server.server import Server
-from tests.commands import Running, eventually, fetch, running
+from tests.commands import Running, eventually, fetch, free_port, running
 from tests.processes import worker_pids
 
 HALF_SENT = (
@@ -29,12 +29,6 @@ HALF_SENT += b'content-length: 100\r\n\r\n{"email": '
 
 def port_of(serve: Running) -> int:
     return int(serve.url.rpartition(":")[2])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-    return port
 
 
 def connects(port: int) -> bool:
