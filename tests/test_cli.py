@@ -109,7 +109,7 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     assert lines[0].split("  ")[0] == "MODULE"
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
     assert rows["items"][1:] == [
-        "audit, storage, users",
+        "audit, storage_quotas, users",
         "5",
         "items",
         "items:read|write|delete|admin",

@@ -52,7 +52,7 @@ def test_a_module_and_an_arrow_that_the_layout_lacks_are_named() -> None:
     page = layout.replaced(README, layout.render([*others, replace(items, depends_on=("users",))]))
     assert layout.differences(page, layout.render(MODULES)) == [
         'README.md lacks:     health["<b>health</b><br/>Liveness and readiness of a<br/>process"]',
-        "README.md lacks:     items --> audit & storage & users",
+        "README.md lacks:     items --> audit & storage_quotas & users",
         "README.md has an obsolete line:     items --> users",
     ]
 

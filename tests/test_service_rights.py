@@ -167,7 +167,7 @@ CASES: dict[str, Case] = {
     "roles.update_role": Case(
         with_values(name="admin", changes=RoleUpdate(description=None), features=FEATURES), ROLES
     ),
-    "storage.update_usage": Case(with_user(new=("Milk",)), EVERYTHING),
+    "storage_quotas.update_usage": Case(with_user(new=("Milk",)), EVERYTHING),
     "users.add_user": Case(with_values(email="new@example.com"), EVERYTHING),
     "users.create_user": Case(
         with_values(

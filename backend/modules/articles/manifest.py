@@ -8,7 +8,7 @@ _OWN = ("read", "write", "publish", "delete")
 module = Module(
     router=router,
     seed=seed,
-    depends_on=("audit", "storage", "users"),
+    depends_on=("audit", "storage_quotas", "users"),
     features=(
         Feature(
             "articles",

@@ -20,7 +20,7 @@ from backend.modules.articles.exceptions import (
     ArticleWithoutContentError,
 )
 from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleUpdate
-from backend.modules.storage.exceptions import StorageQuotaExceededError
+from backend.modules.storage_quotas.exceptions import StorageQuotaExceededError
 
 router = Router(prefix="/articles", tags=["articles"])
 MayWrite = Annotated[Principal, require("articles:write")]

@@ -28,7 +28,7 @@ from backend.modules.articles.exceptions import (
 from backend.modules.articles.models import Article
 from backend.modules.articles.schemas import ArticleCreate, ArticleOut, ArticleUpdate
 from backend.modules.audit import service as audit
-from backend.modules.storage import service as storage
+from backend.modules.storage_quotas import service as quotas
 from backend.modules.users import service as users
 from backend.modules.users.schemas import Author
 
@@ -66,7 +66,7 @@ async def create_article(
 ) -> ArticleOut:
     """Create a draft whose author is the caller."""
     by.must("articles:write")
-    await storage.update_usage(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
+    await quotas.update_usage(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
     article = Article(title=new.title, content=new.content, author_id=by.user_id)
     article.updated_at = article.created_at
     session.add(article)
@@ -85,7 +85,7 @@ async def update_article(
         setattr(article, name, value)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
-    await storage.update_usage(
+    await quotas.update_usage(
         context, session, SYSTEM, article.author_id, old=old, new=_texts(article)
     )
     saved = await _saved(session, article)
@@ -99,7 +99,7 @@ async def delete_article(
 ) -> None:
     by.must("articles:delete")
     article = await _own(session, by, article_id)
-    await storage.update_usage(context, session, SYSTEM, article.author_id, old=_texts(article))
+    await quotas.update_usage(context, session, SYSTEM, article.author_id, old=_texts(article))
     await session.delete(article)
     await session.flush()
     gone = {"author_id": article.author_id, "status": article.status}
@@ -175,7 +175,7 @@ async def _saved(session: AsyncSession, article: Article) -> ArticleOut:
     return _to_schema(article.model_dump(exclude={"search"}), authors)
 
 
-def _texts(article: Article) -> storage.Texts:
+def _texts(article: Article) -> quotas.Texts:
     return article.title, article.content
 
 

@@ -6,7 +6,7 @@ from backend.modules.items.seed import seed
 module = Module(
     router=router,
     seed=seed,
-    depends_on=("audit", "storage", "users"),
+    depends_on=("audit", "storage_quotas", "users"),
     features=(
         Feature(
             "items",

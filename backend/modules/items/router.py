@@ -14,7 +14,7 @@ from backend.core.schemas import Id
 from backend.modules.items import queries, service
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
-from backend.modules.storage.exceptions import StorageQuotaExceededError
+from backend.modules.storage_quotas.exceptions import StorageQuotaExceededError
 
 router = Router(prefix="/items", tags=["items"])
 MayRead = Annotated[Principal, require("items:read")]

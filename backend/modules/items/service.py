@@ -16,7 +16,7 @@ from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.models import Item
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
-from backend.modules.storage import service as storage
+from backend.modules.storage_quotas import service as quotas
 
 ADMIN = "items:admin"
 LONG = ("description",)
@@ -47,7 +47,7 @@ async def create_item(
     """Create an item that the caller owns."""
     by.must("items:write")
     texts = new.title, new.description
-    await storage.update_usage(context, session, SYSTEM, by.user_id, new=texts)
+    await quotas.update_usage(context, session, SYSTEM, by.user_id, new=texts)
     now = utc_now()
     item = ItemOut(
         id=uuid7(),
@@ -72,7 +72,7 @@ async def update_item(
     old = _texts(item)
     for name, value in sent.items():
         setattr(item, name, value)
-    await storage.update_usage(context, session, SYSTEM, item.owner_id, old=old, new=_texts(item))
+    await quotas.update_usage(context, session, SYSTEM, item.owner_id, old=old, new=_texts(item))
     await session.flush()
     if changed and item.owner_id != by.user_id:
         await audit.record(
@@ -88,7 +88,7 @@ async def update_item(
 async def delete_item(context: Context, session: AsyncSession, by: Caller, item_id: UUID) -> None:
     by.must("items:delete")
     item = await _locked(session, by, item_id)
-    await storage.update_usage(context, session, SYSTEM, item.owner_id, old=_texts(item))
+    await quotas.update_usage(context, session, SYSTEM, item.owner_id, old=_texts(item))
     await session.delete(item)
     await session.flush()
     await audit.record(
@@ -111,5 +111,5 @@ def _sees(by: Caller, owner_id: UUID) -> bool:
     return owner_id == by.user_id or by.may(ADMIN)
 
 
-def _texts(item: Item) -> storage.Texts:
+def _texts(item: Item) -> quotas.Texts:
     return item.title, item.description

@@ -14,9 +14,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
 from backend.core.principal import System
-from backend.modules.storage.exceptions import StorageQuotaExceededError
-from backend.modules.storage.models import StoredBytes
-from backend.modules.storage.settings import StorageSettings
+from backend.modules.storage_quotas.exceptions import StorageQuotaExceededError
+from backend.modules.storage_quotas.models import StoredBytes
+from backend.modules.storage_quotas.settings import QuotaSettings
 
 Texts = Sequence[str | None]
 # Smaller texts are not counted, which saves a statement; the rest of a row takes as much.
@@ -62,7 +62,7 @@ async def update_usage(
     change = _counted(new) - _counted(old)
     if not change:
         return
-    quota = context.settings_of(StorageSettings).storage_quota_per_user
+    quota = context.settings_of(QuotaSettings).storage_quota_per_user
     values = {"user_id": user_id, "change": change, "quota": quota}
     counted = await (await session.connection()).execute(_COUNT, values)
     if counted.first() is None:

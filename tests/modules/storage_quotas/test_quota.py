@@ -13,7 +13,7 @@ from alembic import command
 from backend.core.context import Context
 from backend.db.base import uuid7
 from backend.db.schema.migrations import alembic_config
-from backend.modules.storage.settings import StorageSettings
+from backend.modules.storage_quotas.settings import QuotaSettings
 from tests import databases
 from tests.actors import Actor
 from tests.sessions import execute
@@ -33,8 +33,8 @@ SELECT (SELECT coalesce(sum(bytes), 0)::integer FROM stored_bytes) AS counted, (
 
 @pytest.fixture
 async def context(context: Context) -> Context:
-    small = StorageSettings(_env_file=None, storage_quota_per_user=QUOTA)
-    return replace(context, module_settings={**context.module_settings, StorageSettings: small})
+    small = QuotaSettings(_env_file=None, storage_quota_per_user=QUOTA)
+    return replace(context, module_settings={**context.module_settings, QuotaSettings: small})
 
 
 async def stored(url: str) -> int:

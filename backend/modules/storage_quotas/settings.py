@@ -3,7 +3,7 @@ from pydantic import Field
 from backend.core.settings import SettingsBase
 
 
-class StorageSettings(SettingsBase):
+class QuotaSettings(SettingsBase):
     storage_quota_per_user: int = Field(
         100 * 1024 * 1024,
         ge=1024 * 1024,
