@@ -177,6 +177,7 @@ CASES: dict[str, Case] = {
     ),
     "users.delete_user": Case(with_user(confirm=never_called), USERS),
     "users.end_sessions": Case(with_user(), USERS),
+    "users.export_users": Case(with_values(query=None)),
     "users.find_account": Case(with_values(name="owner@example.com"), EVERYTHING),
     "users.get_account": Case(with_user(), EVERYTHING),
     "users.get_user": Case(with_user()),
@@ -189,6 +190,7 @@ CASES: dict[str, Case] = {
     "users.update_user": Case(
         with_user(changes=UserUpdate(full_name="Eve"), confirm=never_called), USERS
     ),
+    "users.user_statistics": Case(with_values(days=1)),
     "users.verify_email": Case(with_user(email="eve@example.com"), EVERYTHING),
 }
 OWN = "Concerns the principal's own account only."
@@ -200,11 +202,15 @@ OPEN: dict[str, str] = {
     "accounts.request_link": "Answers alike for every address.",
     "accounts.reset_password": "The mailed token is the credential.",
     "accounts.verify_email": "The mailed token is the credential.",
+    "articles.export_articles": OWN,
     "articles.get_article": "Published articles are public.",
     "articles.list_articles": "Published articles are public.",
     "audit.changes_of": PURE,
+    "audit.export_events": OWN,
+    "audit.keep_events": PURE,
     "audit.record": "A service records what it does for its caller.",
     "audit.record_all": "A service records what it does for its caller.",
+    "auth.export_sessions": OWN,
     "auth.list_sessions": OWN,
     "auth.log_out": "The session or its refresh token is the credential.",
     "auth.log_out_everywhere": OWN,
@@ -225,6 +231,7 @@ OPEN: dict[str, str] = {
     "users.check_password": "The password is the credential.",
     "users.count_mailed_link": "Counts what the client does.",
     "users.delete_me": OWN,
+    "users.export_me": OWN,
     "users.get_me": OWN,
     "users.hash_new_password": PURE,
     "users.new_account_errors": PURE,

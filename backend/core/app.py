@@ -32,6 +32,7 @@ from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
 from backend.core.module import Module
+from backend.core.personal_data import personal_data_of
 from backend.core.registry import prefix_of, probe_paths
 from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
@@ -86,6 +87,7 @@ def create_context(
         authenticate=next((m.authenticate for m in modules if m.authenticate), always_anonymous),
         on_refusal=next((m.on_refusal for m in modules if m.on_refusal), ignore_refusal),
         subscribers=handlers_by_event(item for module in modules for item in module.subscribers),
+        personal_data=personal_data_of(modules),
         limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
         checks=checks,
         probe_paths=probe_paths(modules),
@@ -154,7 +156,7 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         docs.mount_documentation(app)
     security = next((module.security for module in modules if module.security), None)
     app.openapi = cache(  # type: ignore[method-assign]  # FastAPI's hook
-        lambda: openapi_document(app, security)
+        lambda: openapi_document(app, security, personal_data_of(modules))
     )
     install_error_handlers(app)
     _add_middleware(app, context)

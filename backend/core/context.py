@@ -1,10 +1,12 @@
 """The context: settings, database, keys and state of one application."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
+from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
@@ -13,6 +15,7 @@ from backend.core.principal import Principal
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
 from backend.db.database import Database
+from backend.db.query_runner import Query, QueryRunner
 from backend.db.read_limits import PerCallerLimiter
 from backend.ratelimit.limiter import RateLimiter
 
@@ -24,6 +27,8 @@ ReadinessCheck = Callable[["Context"], Awaitable[None]]
 RefusalObserver = Callable[[Request], Awaitable[None]]
 WriteMarker = Callable[[AsyncSession, Principal], Awaitable[None]]
 EventHandler = Callable[["Context", AsyncSession, Any], Awaitable[None]]
+Eraser = Callable[["Context", AsyncSession, UUID], Awaitable[None]]
+ExportPages = AsyncIterator[Sequence[BaseModel]]
 T = TypeVar("T")
 
 
@@ -37,6 +42,36 @@ async def always_anonymous(_: Request) -> None:
 
 async def ignore_refusal(_: Request) -> None:
     """The default observer of refusals."""
+
+
+@dataclass(frozen=True)
+class ExportPart:
+    """A part of the export of a user's data: rows of `schema`, or with `single` one object.
+
+    `read` yields the rows that belong to the principal, in pages that fit into memory.
+    """
+
+    schema: type[BaseModel]
+    read: Callable[["Context", QueryRunner, Principal], ExportPages]
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of a user's rows by name, counted by one query whose parameter `owner` is the id."""
+
+    names: tuple[str, ...]
+    query: Query
+    owner: str
+
+
+@dataclass(frozen=True)
+class PersonalData:
+    """What the modules declare about the data of users; see `core.personal_data`."""
+
+    export: Mapping[str, ExportPart] = field(default_factory=dict)
+    statistics: Sequence[Counts] = ()
+    erasers: Sequence[Eraser] = ()
 
 
 @dataclass
@@ -53,7 +88,8 @@ class Context:
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
-    handlers of each class of events. `limits` is None where limits are off. `large_pages` admits
+    handlers of each class of events. `personal_data` exports, counts and erases what modules hold
+    about a user. `limits` is None where limits are off. `large_pages` admits
     those whose rows are in memory at once. Requests whose path begins with one of `probe_paths`
     watch the server.
     """
@@ -66,6 +102,7 @@ class Context:
     authenticate: Authenticator = always_anonymous
     on_refusal: RefusalObserver = ignore_refusal
     subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
+    personal_data: PersonalData = field(default_factory=PersonalData)
     limits: RateLimiter | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     probe_paths: tuple[str, ...] = ()

@@ -131,7 +131,7 @@ class MethodNotAllowedError(AppError):
 class NotAcceptableError(AppError):
     status = 406
     code = "NOT_ACCEPTABLE"
-    detail = "The response would be JSON, which the Accept header excludes."
+    detail = "The Accept header excludes every media type of the response."
 
 
 class ConflictError(AppError):

@@ -1,8 +1,8 @@
 """Declaration of lists by modules, and reading of their pages."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar, cast
 
@@ -34,10 +34,13 @@ __all__ = [
     "ResourceList",
     "created_filters",
     "list_spec",
+    "read_all",
     "read_page",
     "select_fields",
 ]
 
+# Rows of a batch of `read_all`; rendering them takes a few milliseconds.
+BATCH = 500
 T = TypeVar("T", bound=BaseModel)
 S = TypeVar("S", bound=Schema)
 
@@ -168,3 +171,23 @@ async def read_page(
     """Read a page with the rows in the list's schema; see `fetch_page`."""
     page = await fetch_page(reader, spec, query, **scopes)
     return Page.from_rows(page, spec.schema.from_row)
+
+
+async def read_all(
+    reader: QueryRunner, spec: ListSpec, query: ListQuery, **scopes: Any
+) -> AsyncIterator[list[Row]]:
+    """Yield all rows from `query.cursor` on, in batches of at most `BATCH`; see `fetch_page`.
+
+    Each batch is a statement of its own, so that a slow consumer holds neither a connection nor a
+    snapshot. Rows that exist all the time are read exactly once if their sort keys do not change;
+    with the newest first, rows that are added meanwhile are not read.
+    """
+    sort = query.sort or (spec.default_sort,)
+    query = replace(query, limit=BATCH, offset=0, sort=sort, total=False)
+    while True:
+        page = await fetch_page(reader, spec, query, **scopes)
+        if page.rows:
+            yield page.rows
+        if page.next_cursor is None:
+            return
+        query = replace(query, cursor=page.next_cursor)

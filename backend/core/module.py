@@ -7,11 +7,15 @@ from random import Random
 from typing import Any
 
 from fastapi import APIRouter
+from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import (
     Authenticator,
     Context,
+    Counts,
+    Eraser,
+    ExportPart,
     ReadinessCheck,
     RefusalObserver,
     WriteMarker,
@@ -63,6 +67,13 @@ class Module:
     on_refusal    called for every `PermissionDeniedError`, before the response; at most one
                   module sets it
     subscribers   handlers of events that modules in `depends_on` publish; see `core.events`
+    users_table   the table of users; at most one module sets it
+    export        what the module holds about a user, as named parts of the user's export; `{}` if
+                  it is nothing that concerns them; see `core.personal_data`
+    erase         removes what the module holds about a user, in the transaction that deletes the
+                  account and before its row is deleted; `by_cascade` if foreign keys remove it.
+                  Modules whose tables refer to users declare both.
+    statistics    numbers of a user's rows, as members of the user's statistics
     seed          creates example rows for development, owned by these users, from these random
                   numbers; returns how many
     """
@@ -84,4 +95,8 @@ class Module:
     jobs: tuple[Job, ...] = ()
     on_refusal: RefusalObserver | None = None
     subscribers: tuple[Subscriber, ...] = ()
+    users_table: type[SQLModel] | None = None
+    export: Mapping[str, ExportPart] | None = None
+    erase: Eraser | None = None
+    statistics: Counts | None = None
     seed: Seed | None = None

@@ -16,6 +16,7 @@ from backend.core.events import publisher_of
 from backend.core.features import Feature
 from backend.core.http.route_checks import route_problems
 from backend.core.module import Module
+from backend.core.personal_data import personal_data_problems
 
 API_PREFIX = "/api/v1"
 # Fields of the manifest that at most one module may set, and their purpose for the error message.
@@ -24,6 +25,7 @@ SINGLE = {
     "on_refusal": "observe refusals",
     "security": "describe credentials",
     "built_in_roles": "declare built-in roles",
+    "users_table": "own the table of users",
 }
 
 
@@ -97,6 +99,8 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
     _check_jobs(result)
     _check_features(result)
     _check_routes(result)
+    for problem in personal_data_problems(result):
+        raise RegistryError(problem)
     return result
 
 

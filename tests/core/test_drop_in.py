@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -30,6 +31,8 @@ FILES = {
     "manifest": """
 from backend.core.module import Module
 from backend.core.features import Feature
+from backend.core.personal_data import by_cascade, counts, owned
+from backend.modules.notes import queries
 from backend.modules.notes.router import router
 from backend.modules.notes.settings import NoteSettings
 
@@ -45,6 +48,9 @@ module = Module(
         ),
     ),
     settings=NoteSettings,
+    export={"notes": owned(queries.NOTES, "author")},
+    erase=by_cascade,
+    statistics=counts(queries.NOTES, "author", notes=None),
 )
 """,
     "settings": """
@@ -349,6 +355,24 @@ async def test_others_use_it_as_their_roles_say(actor: ActorFactory, app: FastAP
     assert (await editor.get(NOTES)).status_code == 403
     async with Client(app) as nobody:
         assert (await nobody.get(NOTES)).status_code == 401
+
+
+async def test_its_rows_are_exported_counted_and_erased(
+    actor: ActorFactory, app: FastAPI, url: str
+) -> None:
+    fred, gina = await actor("fred"), await actor("gina")
+    notes = [(await each.post(NOTES, json={"text": "Milk"})).json() for each in (fred, gina)]
+    exported = (await fred.get("/api/v1/users/me/export")).json()
+    assert exported["notes"] == notes[:1]
+    assert (await fred.get("/api/v1/users/me/statistics")).json()["notes"] == 1
+    schemas = app.openapi()["components"]["schemas"]
+    assert schemas["AccountExport"]["properties"]["notes"]["items"]["$ref"].endswith("/NoteOut")
+    assert "notes" in schemas["AccountStatistics"]["required"]
+    assert (await fred.delete("/api/v1/users/me")).status_code == 204
+    with psycopg.connect(url) as connection:
+        left = connection.execute("SELECT author_id FROM notes WHERE text = 'Milk'").fetchall()
+    assert (gina.id,) in left
+    assert (fred.id,) not in left
 
 
 async def test_what_was_there_before_works_on(actor: ActorFactory) -> None:

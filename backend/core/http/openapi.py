@@ -12,10 +12,12 @@ from pydantic import BaseModel
 
 from backend.core import errors
 from backend.core.authorization import SAFE_METHODS, Policy, policies
+from backend.core.context import PersonalData
 from backend.core.errors import AppError, error_responses
 from backend.core.http.json_schemas import standardise_schemas
 from backend.core.limits import RateLimitedError
 from backend.core.module import SecuritySchemes
+from backend.core.personal_data import contributed_schemas
 from backend.core.problems import Problem
 
 PROBLEM_MEDIA = "application/problem+json"
@@ -35,7 +37,9 @@ def operation_id(route: APIRoute) -> str:
     return f"{route.tags[0]}-{route.name}" if route.tags else route.name
 
 
-def openapi_document(app: FastAPI, security: SecuritySchemes | None) -> dict[str, Any]:
+def openapi_document(
+    app: FastAPI, security: SecuritySchemes | None, personal_data: PersonalData
+) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -47,6 +51,11 @@ def openapi_document(app: FastAPI, security: SecuritySchemes | None) -> dict[str
     schemas = components.setdefault("schemas", {})
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**schema.pop("$defs"), "Problem": schema}
+    for model in contributed_schemas(personal_data):
+        described = model.model_json_schema(
+            mode="serialization", ref_template="#/components/schemas/{model}"
+        )
+        schemas.update({**described.pop("$defs", {}), **schemas, model.__name__: described})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["securitySchemes"] = deepcopy(dict(security.schemes)) if security else {}

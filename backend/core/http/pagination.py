@@ -112,7 +112,7 @@ class ResourceParameters:
         self.query_parameters = frozenset(self.model.model_fields)
 
     async def __call__(self, request: Request) -> FieldSelection:
-        return FieldSelection(_validated(self.model, request)["fields"])
+        return FieldSelection(validated_query(self.model, request)["fields"])
 
 
 class ListParameters:
@@ -145,7 +145,7 @@ class ListParameters:
         self.query_parameters = frozenset(self.model.model_fields)
 
     async def __call__(self, request: Request) -> PageRequest:
-        values = _validated(self.model, request)
+        values = validated_query(self.model, request)
         if "cursor" in request.query_params and "offset" in request.query_params:
             raise _query_error("offset", "exclusive", "Not together with `cursor`.")
         return list_query(
@@ -211,7 +211,8 @@ def _sort_parameter(spec: ListSpec) -> Any:
     return Annotated[tuple[str, ...], BeforeValidator(parse)], field
 
 
-def _validated(model: type[BaseModel], request: Request) -> dict[str, Any]:
+def validated_query(model: type[BaseModel], request: Request) -> dict[str, Any]:
+    """Return the query parameters by name; raise `RequestValidationError` if one is invalid."""
     try:
         return dict(model.model_validate(dict(request.query_params)))
     except ValidationError as error:

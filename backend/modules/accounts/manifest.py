@@ -1,6 +1,7 @@
 from backend.core.events import on
 from backend.core.module import Module
-from backend.modules.accounts import subscribers
+from backend.core.personal_data import by_cascade, owned
+from backend.modules.accounts import queries, subscribers
 from backend.modules.accounts.jobs import (
     MAIL_LINK,
     MAIL_NOTICE,
@@ -22,6 +23,8 @@ module = Module(
     depends_on=("audit", "auth", "mail", "users"),
     settings=AccountSettings,
     jobs=(MAIL_LINK, MAIL_NOTICE, MAIL_PASSWORD_NOTICE, PURGE_TOKENS),
+    export={"mailed_links": owned(queries.MAILED_LINKS, "user")},
+    erase=by_cascade,
     subscribers=(
         on(PasswordChanged, subscribers.notify_owner),
         on(EmailChangeRequested, subscribers.mail_change_link),

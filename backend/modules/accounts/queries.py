@@ -3,8 +3,10 @@
 from sqlalchemy import bindparam, func, select
 from sqlmodel import col
 
+from backend.core.lists import list_spec
 from backend.db.query_runner import Query
 from backend.modules.accounts.models import MailedToken
+from backend.modules.accounts.schemas import MailedLinkOut
 
 # A token that no job has mailed is not live.
 LIVE = Query(
@@ -14,4 +16,7 @@ LIVE = Query(
         col(MailedToken.expires_at) > func.now(),
         col(MailedToken.mailed_at).is_not(None),
     )
+)
+MAILED_LINKS = list_spec(
+    MailedToken, MailedLinkOut, scopes={"user": lambda user: col(MailedToken.user_id) == user}
 )

@@ -1,6 +1,10 @@
+from backend.core.context import ExportPart
 from backend.core.features import Feature
 from backend.core.module import Module
+from backend.core.personal_data import by_cascade
+from backend.modules.articles import queries, service
 from backend.modules.articles.router import router
+from backend.modules.articles.schemas import ArticleOut
 from backend.modules.articles.seed import seed
 
 _OWN = ("read", "write", "publish", "delete")
@@ -8,6 +12,9 @@ _OWN = ("read", "write", "publish", "delete")
 module = Module(
     router=router,
     seed=seed,
+    export={"articles": ExportPart(ArticleOut, service.export_articles)},
+    erase=by_cascade,
+    statistics=queries.STATISTICS,
     depends_on=("audit", "storage_quotas", "users"),
     features=(
         Feature(

@@ -9,6 +9,7 @@ from sqlalchemy import BindParameter, ColumnElement, Double, bindparam, cast, fu
 from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
+from backend.core.personal_data import counts
 from backend.db.lists.pages import Filter, Search
 from backend.db.query_runner import Query
 from backend.modules.articles.models import Article
@@ -57,7 +58,7 @@ ARTICLES = list_spec(
         "status": Filter(Status, lambda status: col(Article.status) == status, "In this state."),
         "author_id": Filter(UUID, lambda author: col(Article.author_id) == author, "By this user."),
     },
-    scopes={"visible_to": _visible_to},
+    scopes={"visible_to": _visible_to, "author": lambda author: col(Article.author_id) == author},
     indexed=("author_id",),
     search=Search(
         lambda words: col(Article.search).op("@@")(_tsquery(words)),
@@ -66,4 +67,10 @@ ARTICLES = list_spec(
         description='Words of title and content; "a phrase", `or` and `-without` work.',
     ),
     large={"content": MAX_CONTENT},
+)
+STATISTICS = counts(
+    ARTICLES,
+    "author",
+    articles=None,
+    articles_published=col(Article.status) == "published",
 )

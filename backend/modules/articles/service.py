@@ -10,9 +10,10 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.context import Context
+from backend.core.context import Context, ExportPages
 from backend.core.errors import PermissionDeniedError
-from backend.core.lists import Page
+from backend.core.lists import Page, read_all
+from backend.core.personal_data import export_query
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
@@ -59,6 +60,15 @@ async def get_article(reader: QueryRunner, by: Caller | None, article_id: UUID) 
     if not authors:
         raise ArticleNotFoundError
     return _to_schema(row, authors)
+
+
+async def export_articles(context: Context, reader: QueryRunner, by: Principal) -> ExportPages:
+    """Yield the articles of the caller, in all states."""
+    query = export_query(context)
+    async for rows in read_all(reader, queries.ARTICLES, query, author=by.user_id):
+        authors = await users.authors(reader, [by.user_id])
+        # Without an author, the account and its articles were deleted meanwhile.
+        yield [_to_schema(row, authors) for row in rows if authors]
 
 
 async def create_article(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from sqlalchemy import SQLColumnExpression
+from sqlalchemy import SQLColumnExpression, and_
 from sqlmodel import col
 
 from backend.addresses.ip_addresses import plain_address
@@ -61,6 +61,12 @@ EVENTS = ResourceList(
         "occurred_after": _IN_TIME["created_after"],
         "occurred_before": _IN_TIME["created_before"],
         **_IN_TIME,
+    },
+    scopes={
+        "by": lambda user: col(AuditEvent.actor_id) == user,
+        "about": lambda user: and_(
+            col(AuditEvent.target_type) == "user", col(AuditEvent.target_id) == user
+        ),
     },
     indexed=("id", "actor_id", "action", "target_id", "ip", "request_id"),
 )

@@ -12,12 +12,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.client_info import client_info
-from backend.core.context import Context
-from backend.core.lists import ListQuery, Page, read_page
-from backend.core.principal import Caller
+from backend.core.context import Context, ExportPages
+from backend.core.lists import ListQuery, Page, read_all, read_page
+from backend.core.personal_data import export_query
+from backend.core.principal import Caller, Principal
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
-from backend.db.query_runner import QueryRunner
+from backend.db.query_runner import QueryRunner, Row
 from backend.modules.audit import queries
 from backend.modules.audit.digests import signing_keys
 from backend.modules.audit.models import AuditEvent, AuditWaiting
@@ -29,6 +30,8 @@ __all__ = [
     "Outcome",
     "VerificationResult",
     "changes_of",
+    "export_events",
+    "keep_events",
     "list_events",
     "record",
     "record_all",
@@ -171,6 +174,31 @@ def _is_long(value: Any) -> bool:
 async def list_events(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[AuditEventOut]:
     by.must("audit:read")
     return await read_page(reader, queries.EVENTS, query)
+
+
+async def export_events(context: Context, reader: QueryRunner, by: Principal) -> ExportPages:
+    """Yield what the principal did, then what others did to their account.
+
+    Events lack the data of other people: who acted and from where, unless it was the principal, and
+    the changes of anything but the principal's account.
+    """
+    query = export_query(context)
+    async for rows in read_all(reader, queries.EVENTS, query, by=by.user_id):
+        yield [_own_event(row, by) for row in rows]
+    async for rows in read_all(reader, queries.EVENTS, query, about=str(by.user_id)):
+        yield [_own_event(row, by) for row in rows if row["actor_id"] != by.user_id]
+
+
+def _own_event(row: Row, by: Principal) -> AuditEventOut:
+    if row["actor_id"] != by.user_id:
+        row = {**row, "actor_id": None, "ip": None, "user_agent": None, "request_id": None}
+    if (row["target_type"], row["target_id"]) != ("user", str(by.user_id)):
+        row = {**row, "changes": None}
+    return AuditEventOut.from_row(row)
+
+
+async def keep_events(_context: Context, _session: AsyncSession, _user_id: UUID) -> None:
+    """Keep the events of a deleted account, which contain its bare id, until retention ends."""
 
 
 async def verify(

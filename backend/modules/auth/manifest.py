@@ -1,9 +1,12 @@
+from backend.core.context import ExportPart
 from backend.core.events import on
 from backend.core.module import Module
-from backend.modules.auth import subscribers
+from backend.core.personal_data import by_cascade
+from backend.modules.auth import queries, service, subscribers
 from backend.modules.auth.authentication import authenticate, mark_write
 from backend.modules.auth.jobs import PURGE_SESSIONS
 from backend.modules.auth.router import router
+from backend.modules.auth.schemas import SessionOut
 from backend.modules.auth.security_schemes import SECURITY
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.users.events import (
@@ -21,6 +24,9 @@ module = Module(
     mark_write=mark_write,
     security=SECURITY,
     jobs=(PURGE_SESSIONS,),
+    export={"sessions": ExportPart(SessionOut, service.export_sessions)},
+    erase=by_cascade,
+    statistics=queries.STATISTICS,
     subscribers=(
         on(PasswordChanged, subscribers.end_other_sessions),
         on(SessionsRevoked, subscribers.end_all_sessions),

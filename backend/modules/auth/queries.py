@@ -5,6 +5,7 @@ from sqlalchemy.types import Interval
 from sqlmodel import col
 
 from backend.core.lists import ResourceList
+from backend.core.personal_data import counts
 from backend.db.query_runner import Query
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.schemas import SessionOut
@@ -81,3 +82,4 @@ SESSIONS = ResourceList(
     },
     scopes={"user_id": lambda user: col(UserSession.user_id) == user},
 )
+STATISTICS = counts(SESSIONS, "user_id", sessions=None)

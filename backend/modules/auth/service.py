@@ -9,10 +9,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
 from backend.core.client_info import ClientInfo
-from backend.core.context import Context
+from backend.core.context import Context, ExportPages
 from backend.core.errors import AppError
 from backend.core.limits import RateLimitedError, Rule
-from backend.core.lists import Page
+from backend.core.lists import Page, read_all
+from backend.core.personal_data import export_query
 from backend.core.principal import SYSTEM, Principal, System
 from backend.db.base import utc_now, uuid7
 from backend.db.lists.pages import ListQuery, fetch_page
@@ -164,11 +165,14 @@ async def _end_surplus_sessions(session: AsyncSession, user_id: UUID, kept: int)
 async def list_sessions(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[SessionOut]:
     """Return a page of the principal's own sessions that have not ended."""
     page = await fetch_page(reader, queries.SESSIONS, query, user_id=by.user_id)
+    return Page.from_rows(page, lambda row: _to_schema(row, by))
 
-    def to_schema(row: Row) -> SessionOut:
-        return SessionOut.from_row({**row, "current": row["id"] == by.session_id})
 
-    return Page.from_rows(page, to_schema)
+async def export_sessions(context: Context, reader: QueryRunner, by: Principal) -> ExportPages:
+    """Yield the principal's own sessions that have not ended."""
+    query = export_query(context)
+    async for rows in read_all(reader, queries.SESSIONS, query, user_id=by.user_id):
+        yield [_to_schema(row, by) for row in rows]
 
 
 async def end_session(context: Context, by: Principal, session_id: UUID) -> None:
@@ -243,3 +247,7 @@ async def _end_by_refresh_token(
     )
     user_id = rows.first()
     return user_id is not None and await _end_session(session, user_id, token.session_id)
+
+
+def _to_schema(row: Row, by: Principal) -> SessionOut:
+    return SessionOut.from_row({**row, "current": row["id"] == by.session_id})

@@ -1,11 +1,16 @@
 from backend.core.features import Feature
 from backend.core.module import Module
+from backend.core.personal_data import by_cascade, owned
+from backend.modules.items import queries
 from backend.modules.items.router import router
 from backend.modules.items.seed import seed
 
 module = Module(
     router=router,
     seed=seed,
+    export={"items": owned(queries.ITEMS, "owner")},
+    erase=by_cascade,
+    statistics=queries.STATISTICS,
     depends_on=("audit", "storage_quotas", "users"),
     features=(
         Feature(

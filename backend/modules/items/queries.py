@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, or_
 from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
+from backend.core.personal_data import counts
 from backend.db.lists.pages import Filter, Search, containing
 from backend.db.query_runner import Query
 from backend.modules.items.models import Item
@@ -30,3 +31,4 @@ ITEMS = list_spec(
     ),
     large={"description": MAX_DESCRIPTION},
 )
+STATISTICS = counts(ITEMS, "owner", items=None)

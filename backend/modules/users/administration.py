@@ -16,6 +16,7 @@ from backend.core.errors import InvalidInputError, PermissionDeniedError
 from backend.core.events import publish
 from backend.core.features import ADMIN_ROLE
 from backend.core.limits import RateLimitedError, Rule
+from backend.core.personal_data import erase_user
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now
 from backend.modules.roles import service as roles_service
@@ -183,7 +184,7 @@ async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
 async def delete_user(
     context: Context, session: AsyncSession, by: Caller, user_id: UUID, *, confirm: Confirm
 ) -> None:
-    """Delete the account and, by foreign keys, everything that belongs to it.
+    """Delete the account and everything that belongs to it, in all modules.
 
     `confirm` raises if `by` has lost a permission meanwhile. It is not called if `by` deletes their
     own account.
@@ -202,6 +203,7 @@ async def delete_me(context: Context, session: AsyncSession, by: Principal) -> N
 async def _delete(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
     user, roles = await lock_manageable_user(session, by, user_id)
     await ensure_admin_remains(session, user, roles)
+    await erase_user(context, session, user_id)
     await session.delete(user)
     await session.flush()
     await record(session, "user.delete", user_id, {"roles": roles}, {}, actor_id=by.user_id)

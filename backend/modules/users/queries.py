@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    Date,
     Select,
     Subquery,
     Text,
@@ -100,6 +101,19 @@ ACCOUNT_BY_NAME = Query(
             col(User.username_key) == bindparam("key"),
         )
     )
+)
+COUNTS = Query(
+    select(
+        func.count().label("total"),
+        func.count().filter(col(User.is_active)).label("active"),
+        func.count().filter(col(User.is_verified)).label("verified"),
+    ).select_from(User)
+)
+_date = cast(func.timezone("UTC", col(User.created_at)), Date)
+NEW_PER_DAY = Query(
+    select(_date.label("date"), func.count().label("count"))
+    .where(col(User.created_at) >= bindparam("since"))
+    .group_by(_date)
 )
 ACCOUNT = Query(_ACCOUNT.where(col(User.id) == bindparam("id")))
 

@@ -14,7 +14,7 @@ from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id
 from backend.modules.roles.exceptions import UnknownRoleError
-from backend.modules.users import dependencies, queries, service
+from backend.modules.users import dependencies, queries, reports, service
 from backend.modules.users.exceptions import (
     CurrentPasswordWrongError,
     EmailAlreadyExistsError,
@@ -47,7 +47,10 @@ _CHANGES_ME = error_responses(
 )
 
 
-# `/users/me` must come before `/users/{id}`, which would match it as well.
+# `/users/me` and the reports must come before `/users/{id}`, which would match them as well.
+router.include_router(reports.router)
+
+
 @router.get("/me", tags=["users"])
 async def read_me(by: CurrentPrincipal, context: CurrentContext, response: Response) -> MeOut:
     """The caller's own account."""

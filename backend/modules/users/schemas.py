@@ -1,6 +1,7 @@
 import hashlib
 import unicodedata
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -66,6 +67,21 @@ class MeOut(UserOut):
     pending_email: str | None = Field(
         description="The new `email`, until it is verified.",
         json_schema_extra={"format": "idn-email"},
+    )
+
+
+class NewUsers(Schema):
+    date: date
+    count: int
+
+
+class UserStatistics(Schema):
+    total: int
+    active: int = Field(description="Accounts that are enabled.")
+    verified: int = Field(description="Accounts whose address is verified.")
+    new_per_day: list[NewUsers] = Field(
+        description="Accounts created on each of the last `days` days in UTC, today included and "
+        "last. Deleted accounts do not count."
     )
 
 

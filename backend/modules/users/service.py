@@ -1,6 +1,7 @@
 """Use cases of accounts. They check the permissions of `by` and publish events of `events.py`."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -8,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import Subquery
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.context import Context
+from backend.core.context import Context, ExportPages
 from backend.core.errors import InvalidTokenError
 from backend.core.events import publish
-from backend.core.lists import Page
+from backend.core.lists import Page, read_all
 from backend.core.principal import Caller, Principal, System
+from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner, RowReader
 from backend.modules.users import queries
@@ -42,7 +44,15 @@ from backend.modules.users.password_attempts import (
     store_password,
 )
 from backend.modules.users.passwords import hash_new_password, new_account_errors, password_errors
-from backend.modules.users.schemas import NO_PASSWORD, Account, Author, MeOut, UserOut
+from backend.modules.users.schemas import (
+    NO_PASSWORD,
+    Account,
+    Author,
+    MeOut,
+    NewUsers,
+    UserOut,
+    UserStatistics,
+)
 from backend.modules.users.settings import RegistrationMode, UserSettings
 
 # Functions that other files of this module define.
@@ -93,10 +103,39 @@ async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
     return MeOut.from_row({**row, "avatar_url": None})
 
 
+async def export_me(_: Context, reader: QueryRunner, by: Principal) -> ExportPages:
+    """Yield the principal's account."""
+    yield [await get_me(reader, by)]
+
+
 async def list_users(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[UserOut]:
     by.must("users:read")
     page = await fetch_page(reader, queries.USERS, query)
     return Page.from_rows(page, _row_to_schema)
+
+
+async def export_users(
+    reader: QueryRunner, by: Caller, query: ListQuery
+) -> AsyncIterator[list[UserOut]]:
+    """Yield all accounts that match, in batches."""
+    by.must("users:read")
+    async for rows in read_all(reader, queries.USERS, query):
+        yield [_row_to_schema(row) for row in rows]
+
+
+async def user_statistics(reader: QueryRunner, by: Principal, days: int) -> UserStatistics:
+    """Count accounts, and those created on each of the last `days` days in UTC, today included."""
+    by.must("users:read")
+    today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - timedelta(days=days - 1)
+    # Counting reads the whole table.
+    async with reader.expensive(by.user_id) as run:
+        (counted,) = await run(queries.COUNTS)
+        rows = await run(queries.NEW_PER_DAY, since=since)
+    new = {row["date"]: row["count"] for row in rows}
+    dates = [since.date() + timedelta(days=day) for day in range(days)]
+    per_day = [NewUsers(date=date, count=new.get(date, 0)) for date in dates]
+    return UserStatistics(**counted, new_per_day=per_day)
 
 
 async def authors(reader: RowReader, ids: Collection[UUID]) -> dict[UUID, Author]:

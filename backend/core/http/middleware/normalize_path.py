@@ -7,7 +7,7 @@ from backend.core.problems import problem_response
 
 
 class NormalizePathMiddleware:
-    """Removes trailing slashes from paths, and processes HEAD as GET.
+    """Removes trailing slashes from paths, and processes HEAD as GET up to the first byte.
 
     A redirect would take a round trip, and its host would come from the client's Host header.
     """
@@ -31,9 +31,16 @@ class NormalizePathMiddleware:
             await self.app(scope, receive, send)
             return
 
+        ended = False
+
         async def send_head(message: Message) -> None:
+            nonlocal ended
+            if ended:
+                return
             if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
+                # Then a stream receives the disconnect and stops.
+                ended = True
+                message = {**message, "body": b"", "more_body": False}
             await send(message)
 
         # A copy, because the server must see HEAD; otherwise it would expect a body.
