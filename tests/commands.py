@@ -153,8 +153,8 @@ class Running:
 def running(
     *arguments: str, folder: Path, project: Path = ROOT, **settings: Any
 ) -> Iterator[Running]:
-    log = folder / f"log-{time.monotonic_ns()}"
     """Run a command during the block, which has to stop it; kill it at the end if it fails."""
+    log = folder / f"log-{time.monotonic_ns()}"
     # Below nohup or a background shell these signals are ignored; the command must not inherit it.
     before = {name: signal.signal(name, signal.SIG_DFL) for name in (signal.SIGHUP, signal.SIGINT)}
     with log.open("wb") as output, Path(os.devnull).open() as nothing:
@@ -169,6 +169,9 @@ def running(
         # The resource tracker of multiprocessing ends shortly after the workers.
         eventually(lambda: not command.children())
         assert "Traceback" not in command.output, command.output
+    except AssertionError as error:
+        error.add_note(f"The output of the command:\n{command.output}")
+        raise
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -18,6 +18,8 @@ import pytest
 from backend.addresses.host_names import admission
 from backend.cli.dev import hosts, origins
 from backend.core.settings import Settings
+from backend.dev.embedded_host import locked
+from backend.dev.embedded_server import data_folder
 from tests.commands import (
     ROOT,
     Running,
@@ -124,6 +126,30 @@ def test_stops_while_it_is_starting(used: Path, tmp_path: Path, moment: str) -> 
         dev.kill(signal.SIGINT, group=True)
         assert dev.wait() == 0
         assert "Error" not in dev.output
+
+
+@pytest.mark.slow
+def test_interrupt_of_the_first_start_leaves_nothing_behind(tmp_path: Path, data: Path) -> None:
+    home = data_folder(data / "postgres")
+    settings: dict[str, Any] = {"DATA_DIR": data, "PYTHONWARNINGS": "ignore::ResourceWarning"}
+    with running("dev", "--port", "0", folder=tmp_path, **settings) as dev:
+        eventually(lambda: any(home.glob("data.part-*/PG_VERSION")))
+        dev.kill(signal.SIGINT, group=True)
+        assert dev.wait() == 0
+        assert dev.output.split() == ["Database"]
+    assert not list(home.glob("data*"))
+
+
+@pytest.mark.slow
+def test_stops_while_another_command_starts_the_database(used: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"DATA_DIR": used, "PYTHONWARNINGS": "ignore::ResourceWarning"}
+    with (
+        locked(data_folder(used / "postgres") / "start.lock"),
+        running("dev", "--port", "0", folder=tmp_path, **settings) as dev,
+    ):
+        dev.wait_for("Database")
+        dev.kill(signal.SIGTERM)
+        assert dev.wait() == 0
 
 
 @pytest.mark.slow

@@ -3,10 +3,14 @@
 Each command imports its dependencies itself, which keeps `backend --help` fast.
 """
 
+import signal
 import sys
 
 
 def main() -> None:
+    # Until the handlers are installed, Ctrl-C ends the process without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from backend.cli.terminal import exit_on_signals
 
     exit_on_signals()

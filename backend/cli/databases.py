@@ -55,9 +55,10 @@ def reachable_database(
         return
     require_writable(settings.data_dir)
     with ExitStack() as stack:
-        # An interrupt between starting the server and registering it would leave it running.
-        with deferred_signals():
-            server = stack.enter_context(embedded_server(embedded_folder(settings)))
+        server = embedded_server(embedded_folder(settings))
+        # Registered first, because a signal may arrive between its start and any later statement.
+        stack.push(server)
+        server.__enter__()
         try:
             yield ReachableDatabase(server.url, reach(server.url), server)
         finally:

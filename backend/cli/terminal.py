@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from backend.dev.lifeline import STOP_SIGNALS
+from backend.dev.stop_signals import STOP_SIGNALS
 
 
 class CommandError(Exception):
@@ -76,8 +76,9 @@ def deferred_signals() -> Iterator[None]:
     finally:
         for each, handler in handlers.items():
             signal.signal(each, handler)
-    if arrived:
-        signal.raise_signal(arrived[0])
+        # Also if the block failed: Ctrl-C may have ended a program that it needed.
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def name_of_signal(number: int) -> str:

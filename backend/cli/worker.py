@@ -24,7 +24,7 @@ from backend.core.registry import RegistryError
 from backend.core.settings import Settings, SettingsError
 from backend.db.schema.history import HistoryError
 from backend.dev import lifeline
-from backend.dev.lifeline import STOP_SIGNALS
+from backend.dev.stop_signals import STOP_SIGNALS
 from backend.worker.job_execution import WorkerConfig
 from backend.worker.supervisor import work
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from backend.dev.stop_signals import run_to_end
+
 if sys.platform != "win32":  # where `binaries` finds nothing, and nothing else is reached
     import fcntl
     import pwd
@@ -46,7 +48,7 @@ def major_version(programs: Path) -> int:
     """Return 18 for the programs of PostgreSQL 18.4; `EmbeddedError` if they do not run."""
     program = programs / "postgres"
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        done = run_to_end([program, "--version"])
         words = done.stdout or complaint(done.stderr)
     except OSError as error:
         words = str(error.strerror)
@@ -208,7 +210,7 @@ def serves(pid: int, data: Path) -> bool:
             return False
         return program.endswith(b"postgres") and name in arguments
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
-    output = subprocess.run(command, capture_output=True, check=False).stdout
+    output = subprocess.run(command, capture_output=True, check=False, process_group=0).stdout
     return b"postgres -D " + name + b" " in output
 
 

@@ -13,13 +13,14 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 import psycopg
 
 from backend.dev import embedded_host as host
 from backend.dev.embedded_host import CURE, EmbeddedError, binaries, data_folder
+from backend.dev.stop_signals import blocked_signals, run_to_end
 
 __all__ = [
     "EmbeddedError",
@@ -57,7 +58,8 @@ def embedded_server(
     `fast` is for tests: a crash of the machine may lose everything. `programs` is a folder with
     the programs of another PostgreSQL (15 or newer) than the installed wheel's newest. Who joins a
     running server takes it as it is. Turn SIGTERM into SystemExit, or it ends the command without
-    stopping.
+    stopping. A stop signal that raises may arrive at any moment, provided that `__exit__` is
+    registered before `__enter__` is called and that further signals are ignored.
     """
     return EmbeddedServer(folder, fast=fast, programs=programs)
 
@@ -83,19 +85,20 @@ class EmbeddedServer:
         self._log = self.folder / "postgres.log"
         self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._users: BinaryIO | None = None  # open while this process uses the server
 
     def __enter__(self) -> Self:
         with host.explained(self.folder):
             host.make_home(self.folder)
-            self._users = (self.folder / "users.lock").open("ab")
         try:
             with host.explained(self.folder), host.locked(self.folder / "start.lock"):
+                self._users = (self.folder / "users.lock").open("ab")
                 host.share(self._users)
                 self._serve()
         except StillStartingError:
             # A longer recovery continues, and the next start joins it.
             self._disown()
-            self._users.close()
+            self._forget_users()
             raise
         except BaseException:
             self._leave()
@@ -118,16 +121,23 @@ class EmbeddedServer:
             return self._serve()
 
     def _leave(self) -> None:
-        with self._users:
-            try:
-                with host.locked(self.folder / "start.lock"):
-                    if host.last_to_share(self._users):
-                        self._stop()
-            except OSError:
-                if not self.folder.exists():  # removed while in use, so nobody can join any more
+        if self._users is None:
+            return
+        try:
+            with host.locked(self.folder / "start.lock"):
+                if host.last_to_share(self._users):
                     self._stop()
-            finally:
-                self._disown()
+        except OSError:
+            if not self.folder.exists():  # removed while in use, so nobody can join any more
+                self._stop()
+        finally:
+            self._disown()
+        self._forget_users()
+
+    def _forget_users(self) -> None:
+        if self._users is not None:
+            self._users.close()
+            self._users = None
 
     def _disown(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -203,28 +213,27 @@ class EmbeddedServer:
         self._log.touch(mode=0o600)  # statements that fail are logged with their values
         with self._log.open("ab") as log:
             self._log_start = log.tell()
-            # In a session of its own, Ctrl-C in the terminal does not reach it.
-            self._process = subprocess.Popen(
-                [programs / "postgres", "-D", self._data, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **host.surroundings(),
-            )
+            with blocked_signals():  # PostgreSQL unblocks them
+                # In a session of its own, Ctrl-C in the terminal does not reach it.
+                self._process = subprocess.Popen(
+                    [programs / "postgres", "-D", self._data, *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    **host.surroundings(),
+                )
 
     def _initialise(self, programs: Path, locale: tuple[str, ...]) -> None:
         part = Path(tempfile.mkdtemp(prefix="data.part-", dir=self.folder))
         host.make_private(part)
-        options = (*locale, "--no-sync") if self._fast else locale
-        done = subprocess.run(
-            [programs / "initdb", "-D", part, "-U", "postgres", "-A", "trust", *options],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            **host.surroundings(),
-        )
+        options: list[str | Path] = ["-D", part, "-U", "postgres", "-A", "trust", *locale]
+        options += ["--no-sync"] if self._fast else []
+        try:
+            done = run_to_end([programs / "initdb", *options], **host.surroundings())
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         if done.returncode:
             shutil.rmtree(part, ignore_errors=True)
             words = host.complaint(done.stderr)

@@ -1,6 +1,5 @@
 """Detection of changes in the code and in the file of settings."""
 
-import signal
 import threading
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Self
 from watchfiles import Change, watch
 
 import backend
-from backend.dev.lifeline import STOP_SIGNALS
+from backend.dev.stop_signals import blocked_signals
 
 PACKAGE = Path(backend.__file__).parent
 SETTINGS = Path(".env")
@@ -33,12 +32,9 @@ class FileWatcher:
         self._stopping = threading.Event()
         self._is_watched = True
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        # The thread inherits the mask: signals must reach the main thread, which may block them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
+        # Signals must reach the main thread, which may block them.
+        with blocked_signals():
             self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._watching.wait(START_SECONDS)
         self._seen = _times()
         self._settings_seen = _time(SETTINGS)

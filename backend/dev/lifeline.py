@@ -11,7 +11,8 @@ import sys
 import threading
 from contextlib import suppress
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from backend.dev.stop_signals import STOP_SIGNALS
+
 # Seconds that running requests and jobs have when a child stops.
 DEV_PATIENCE = 2
 READY = b"ready"

@@ -2,14 +2,14 @@
 
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from backend.dev.lifeline import DEV_PATIENCE, LONGEST_REASON, READY, STOP_SIGNALS
+from backend.dev.lifeline import DEV_PATIENCE, LONGEST_REASON, READY
+from backend.dev.stop_signals import blocked_signals
 
 
 class Child:
@@ -70,15 +70,10 @@ class Child:
         self._lifeline, child_end = socket.socketpair()
         passed = [child_end.fileno(), *(each.fileno() for each in self._sockets)]
         command = [sys.executable, "-m", self._module, *map(str, passed)]
-        # A signal during the start would leave a process without an owner. The child inherits the
-        # mask and removes it once it handles the signals.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
+        # The child unblocks the signals once it handles them.
+        with child_end, blocked_signals():
             # Without a session of its own, because breakpoint() needs the terminal.
             self._process = subprocess.Popen(command, env=self._environment, pass_fds=passed)
-        finally:
-            child_end.close()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         if self._lifeline is not None:

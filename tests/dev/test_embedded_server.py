@@ -387,6 +387,15 @@ def test_interrupt_of_one_command_spares_the_others(folder: Path) -> None:
     assert stopped(folder)
 
 
+def test_interrupt_of_the_first_start_leaves_nothing_behind(empty_folder: Path) -> None:
+    home = data_folder(empty_folder)
+    with command(empty_folder) as process:
+        eventually(lambda: any(home.glob("data.part-*/PG_VERSION")))
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+    assert not list(home.glob("data*"))
+
+
 @pytest.mark.parametrize("pause", [0, 0.003, 0.01])
 def test_second_interrupt_leaves_nothing_that_cannot_be_healed(folder: Path, pause: float) -> None:
     with command(folder) as process:
