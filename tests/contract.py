@@ -36,6 +36,10 @@ def check_contract(app: FastAPI, response: httpx.Response) -> None:
         assert "content-type" not in response.headers
     if response.status_code == 201:
         assert response.headers["location"].startswith("/")
+    if "etag" in response.headers:
+        assert response.headers["vary"].startswith("Authorization, Cookie")
+    elif response.request.url.path.startswith("/api"):
+        assert response.headers["cache-control"] == "no-store"
     if response.status_code >= 400 and response.request.method != "HEAD":
         check_problem(response)
     check_documented(app, response)

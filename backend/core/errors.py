@@ -140,6 +140,12 @@ class ConflictError(AppError):
     detail = "Another resource has this value, or the resource was changed meanwhile."
 
 
+class PreconditionFailedError(AppError):
+    status = 412
+    code = "PRECONDITION_FAILED"
+    detail = "The resource is not as If-Match or If-None-Match require. Load it again."
+
+
 class PayloadTooLargeError(AppError):
     status = 413
     code = "PAYLOAD_TOO_LARGE"

@@ -14,7 +14,10 @@ from backend.core import errors
 from backend.core.authorization import SAFE_METHODS, Policy, policies
 from backend.core.context import PersonalData
 from backend.core.errors import AppError, error_responses
+from backend.core.http.documented_headers import describe_headers
 from backend.core.http.json_schemas import standardise_schemas
+from backend.core.http.resources import resources_of
+from backend.core.http.routing import Route
 from backend.core.limits import RateLimitedError
 from backend.core.module import SecuritySchemes
 from backend.core.personal_data import contributed_schemas
@@ -59,11 +62,15 @@ def openapi_document(
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["securitySchemes"] = deepcopy(dict(security.schemes)) if security else {}
-    for context in iter_route_contexts(app.routes):
+    contexts = list(iter_route_contexts(app.routes))
+    resources = resources_of((str(each.path_format), each.original_route) for each in contexts)
+    for context in contexts:
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
                 _complete(operation, context.original_route, schemas, security)
+                if isinstance(context.original_route, Route):
+                    describe_headers(operation, context, context.original_route, resources)
     standardise_schemas(document)
     return document
 

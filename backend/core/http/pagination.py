@@ -20,22 +20,12 @@ from backend.core.client_info import client_address
 from backend.core.context import context_of
 from backend.core.lists import Boolean, Integer, Page, ResourceList
 from backend.core.principal import Principal
-from backend.core.schemas import Id, Trimmed
+from backend.core.schemas import Id, Schema, Trimmed
 from backend.db.lists.pages import MAX_WORDS, ListQuery, ListSpec
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
 MAX_SEARCH = 100_000  # longer than any URL
-
-
-@dataclass(frozen=True)
-class FieldSelection:
-    """The members of a resource in the response; None means all."""
-
-    fields: set[str] | None
-
-    def render(self, resource: BaseModel) -> Response:
-        return json_response(resource, self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +53,9 @@ class PageRequest(ListQuery):
         return f"{self.request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"
 
 
-def json_response(model: BaseModel, included: Any = None, *, status_code: int = 200) -> Response:
+def json_response(model: BaseModel, included: Any = None) -> Response:
     """Return the model as JSON without validation; `included` is pydantic's `include`."""
-    return Response(
-        model.model_dump_json(include=included),
-        status_code=status_code,
-        media_type="application/json",
-    )
+    return Response(model.model_dump_json(include=included), media_type="application/json")
 
 
 def list_query(
@@ -105,14 +91,18 @@ def list_query(
 
 
 class ResourceParameters:
-    """A dependency of routes of one resource: parses `fields`."""
+    """A dependency of routes of one resource: parses `fields`; None means all members."""
 
-    def __init__(self, schema: type[BaseModel]) -> None:
+    def __init__(self, schema: type[Schema]) -> None:
+        self.schema = schema
         self.model = create_model(f"{schema.__name__}Query", fields=_fields_parameter(schema))
         self.query_parameters = frozenset(self.model.model_fields)
 
-    async def __call__(self, request: Request) -> FieldSelection:
-        return FieldSelection(validated_query(self.model, request)["fields"])
+    async def __call__(self, request: Request) -> set[str] | None:
+        if not request.scope["query_string"]:
+            return None
+        fields: set[str] | None = validated_query(self.model, request)["fields"]
+        return fields
 
 
 class ListParameters:

@@ -1,4 +1,4 @@
-"""Responses from the schemas that handlers return, with `fields`, `Link` and `Location`.
+"""Responses from the schemas that handlers return, with `fields`, `ETag`, `Link` and `Location`.
 
 The type checker ensures that handlers return their annotation, so nothing is validated again.
 """
@@ -6,23 +6,38 @@ The type checker ensures that handlers return their annotation, so nothing is va
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import wraps
+from http import HTTPStatus
 from string import Formatter
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Depends, params
 from pydantic import BaseModel
-from starlette.requests import Request
 from starlette.responses import Response
 
-from backend.core.http.pagination import ListParameters, ResourceParameters, json_response
+from backend.core.client_info import current_scope
+from backend.core.http.pagination import ListParameters, ResourceParameters
 from backend.core.lists import Page
+from backend.core.preconditions import are_unchecked, is_not_modified, tag_of
 from backend.core.schemas import Schema
 
 Endpoint = Callable[..., Awaitable[Any]]
-# Parameters that are added to a handler's own.
-_SELECTION, _REQUEST = "field_selection", "own_request"
+JSON = "application/json"
+# The parameter that is added to those of a handler.
+_SELECTION = "selected_fields"
+_VARY = b"vary", b"Authorization, Cookie"
+_PRIVATE = b"cache-control", b"private, no-cache"
+
+
+class UncheckedPreconditionsError(Exception):
+    """The service of a route ignores If-Match, so that a stale change would be stored."""
+
+    def __init__(self, handler: str) -> None:
+        super().__init__(
+            f"{handler} ignores If-Match: its service must await "
+            "backend.core.preconditions.check_preconditions where it has locked the row."
+        )
 
 
 def rendered(
@@ -30,6 +45,8 @@ def rendered(
     path: str,
     methods: Collection[str],
     *,
+    is_tagged: Callable[[type], bool],
+    must_check: Callable[[], bool],
     status_code: int | None = None,
     location: str | None = None,
     selects_fields: bool = True,
@@ -37,19 +54,23 @@ def rendered(
     """Return the endpoint of a route as a function that returns a response.
 
     A page contains the selected fields, and a `Link` to the next page. A resource returned by GET
-    contains the selected fields if `selects_fields`. `location` is the path of a created resource,
-    such as `/notes/{id}`, relative to the prefix of the route's `path`; its parameters are members
-    of the result. All other endpoints are returned unchanged, for FastAPI to render.
+    contains the selected fields if `selects_fields`, and has an `ETag`, like results of other
+    methods that `is_tagged` accepts. `location` is the path of a created resource, such as
+    `/notes/{id}`, relative to the prefix of the route's `path`; its parameters are members of the
+    result. If `must_check()`, the endpoint has to check the preconditions of its request. FastAPI
+    renders all other results.
     """
     if not inspect.iscoroutinefunction(endpoint):
         return endpoint
     signature = inspect.signature(endpoint, eval_str=True)
     result, parameters = signature.return_annotation, signature.parameters
     response = _parameter_of_type(Response, parameters.values())
-    if location is not None:
-        _check_location(endpoint, location, result)
-        return _located(endpoint, signature, response, status_code or 201, path, location)
-    if "GET" not in methods or not (isinstance(result, type) and issubclass(result, Schema)):
+    if "GET" not in methods:
+        if location is not None:
+            _check_location(endpoint, location, result)
+        place = None if location is None else _Location(path, location)
+        return _changing(endpoint, status_code or 200, response, place, is_tagged, must_check)
+    if not (isinstance(result, type) and issubclass(result, Schema)):
         return endpoint
     if issubclass(result, Page):
         query = next((item.name for item in parameters.values() if _is_list_query(item)), None)
@@ -71,42 +92,57 @@ def _selected(
 ) -> Endpoint:
     @wraps(endpoint)
     async def respond(**values: Any) -> Response:
-        selection = values.pop(_SELECTION)
+        fields = values.pop(_SELECTION)
         resource = await endpoint(**values)
-        return _finished(selection.render(resource), values, response)
+        whole = resource.model_dump_json().encode()
+        tag = tag_of(whole)
+        if is_not_modified(tag):
+            return _tagged(_finished(Response(status_code=304), values, response), tag)
+        body = whole if fields is None else resource.model_dump_json(include=fields)
+        return _tagged(_finished(Response(body, media_type=JSON), values, response), tag)
 
     selection = Annotated[Any, Depends(ResourceParameters(schema))]
     return _with_parameter(respond, signature, _SELECTION, selection)
 
 
-def _located(
-    endpoint: Endpoint,
-    signature: inspect.Signature,
-    response: str | None,
-    status_code: int,
-    path: str,
-    location: str,
-) -> Endpoint:
-    members, segments = _members(location), path.count("/")
-    request = _parameter_of_type(Request, signature.parameters.values())
+class _Location(NamedTuple):
+    """The path of created resources, below the prefix that the route's `path` has in requests."""
 
-    @wraps(endpoint)
-    async def respond(**values: Any) -> Response:
-        scope = (values.pop(_REQUEST) if request is None else values[request]).scope
-        result = await endpoint(**values)
-        if isinstance(result, Response):
-            return result
-        created = json_response(result, status_code=status_code)
-        filled = {name: _segment(getattr(result, name)) for name in members}
+    path: str
+    template: str
+
+    def of(self, resource: Schema) -> bytes:
+        scope = current_scope.get()
+        assert scope is not None
+        members = {name: _segment(getattr(resource, name)) for name in _members(self.template)}
         # The router is mounted below a prefix, such as /api/v1.
-        prefix = quote(scope["path"].rsplit("/", segments)[0], safe="/:@!$&'()*+,;=~")
-        address = prefix + location.format_map(filled)
-        created.raw_headers.append((b"location", address.encode("latin-1")))
-        return _finished(created, values, response)
+        prefix = quote(scope["path"].rsplit("/", self.path.count("/"))[0], safe="/:@!$&'()*+,;=~")
+        return (prefix + self.template.format_map(members)).encode("latin-1")
 
-    if request is not None:
-        return respond
-    return _with_parameter(respond, signature, _REQUEST, Request)
+
+def _changing(
+    endpoint: Endpoint,
+    status_code: int,
+    response: str | None,
+    location: _Location | None,
+    is_tagged: Callable[[type], bool],
+    must_check: Callable[[], bool],
+) -> Endpoint:
+    @wraps(endpoint)
+    async def respond(**values: Any) -> Any:
+        result = await endpoint(**values)
+        if are_unchecked() and must_check():
+            # Before the commit, so that nothing is changed.
+            raise UncheckedPreconditionsError(endpoint.__name__)
+        if not isinstance(result, Schema) or not (location or is_tagged(type(result))):
+            return result
+        body = result.model_dump_json().encode()
+        changed = Response(body, status_code, media_type=JSON)
+        if location is not None:
+            changed.raw_headers.append((b"location", location.of(result)))
+        return _tagged(_finished(changed, values, response), tag_of(body))
+
+    return respond
 
 
 def _segment(value: object) -> str:
@@ -120,7 +156,16 @@ def _finished(result: Response, values: Mapping[str, Any], response: str | None)
     if response is not None:
         given = values[response]
         result.raw_headers.extend(given.raw_headers)
-        result.status_code = given.status_code or result.status_code
+        if given.status_code and result.status_code != HTTPStatus.NOT_MODIFIED:
+            result.status_code = given.status_code
+    return result
+
+
+def _tagged(result: Response, tag: bytes) -> Response:
+    """Add the headers of a resource; a handler may have set another `Cache-Control`."""
+    result.raw_headers += [(b"etag", tag), _VARY]
+    if "cache-control" not in result.headers:
+        result.raw_headers.append(_PRIVATE)
     return result
 
 

@@ -6,6 +6,7 @@ query parameters and the content type. Then it parses the body strictly.
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from backend.core.http.request_checks import (
     query_parameters,
     ranges_of,
 )
+from backend.core.http.resources import Resources, resources_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
@@ -49,6 +51,8 @@ class Route(APIRoute):
     """A route that applies its policy and checks the request before FastAPI processes it."""
 
     def __init__(self, *arguments: Any, max_body_size: int | None = None, **options: Any) -> None:
+        # The path template of the resources that it creates; the router sets it.
+        self.location: str | None = None
         # Not passed on, because the 413 of FastAPI's own check is not a problem document.
         self._body_limit = max_body_size or MAX_BODY_BYTES
         super().__init__(*arguments, **options)
@@ -116,8 +120,9 @@ class Router(APIRouter):
     """An `APIRouter` whose routes follow the HTTP contract. The registry requires it.
 
     Handlers return schemas, which the router renders as responses. GET routes of one resource have
-    the parameter `fields`, unless `selects_fields` is False. With `development_only`, the routes do
-    not exist in staging and production.
+    the parameter `fields` and an `ETag`, unless `selects_fields` is False; other routes that return
+    the same schema have the `ETag` too. With `development_only`, the routes do not exist in staging
+    and production.
     """
 
     def __init__(
@@ -165,15 +170,31 @@ class Router(APIRouter):
             # By default, FastAPI declares `application/json` for an empty response.
             options["response_class"] = Response
         options["max_body_size"] = options.get("max_body_size") or self._body_limit
+        if callable(location):
+            location = self._path_of(location)
+        full_path, methods = self.prefix + path, options.get("methods") or ["GET"]
+        status_code = options.get("status_code")
         respond = rendered(
             endpoint,
-            self.prefix + path,
-            options.get("methods") or ["GET"],
-            status_code=options.get("status_code"),
-            location=self._path_of(location) if callable(location) else location,
+            full_path,
+            methods,
+            is_tagged=lambda result: result in self.resources.schemas,
+            must_check=lambda: self.resources.are_changed_by(full_path, methods, status_code),
+            status_code=status_code,
+            location=location,
             selects_fields=self._selects_fields,
         )
         super().add_api_route(path, respond, **options)
+        route = self.routes[-1]
+        assert isinstance(route, Route)
+        route.location = location
+
+    @cached_property
+    def resources(self) -> Resources:
+        """The single resources of this router, once it has all its routes."""
+        return resources_of(
+            (route.path_format, route) for route in self.routes if isinstance(route, Route)
+        )
 
     def _path_of(self, endpoint: Callable[..., Any]) -> str:
         for route in self.routes:

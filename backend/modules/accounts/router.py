@@ -41,8 +41,11 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
         ),
     },
 )
-async def register(context: CurrentContext, new: Registration) -> UserOut | Response:
+async def register(
+    context: CurrentContext, response: Response, new: Registration
+) -> UserOut | Response:
     """Create an account, which is mailed a link to verify its address. Nobody is signed in."""
+    response.headers["Cache-Control"] = "no-store"
     user = await service.register(context, new)
     return user or JSONResponse(REGISTERED.model_dump(), 202)
 

@@ -14,6 +14,7 @@ from backend.core.context import Context, ExportPages
 from backend.core.errors import PermissionDeniedError
 from backend.core.lists import Page, read_all
 from backend.core.personal_data import export_query
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now
 from backend.db.lists.pages import ListQuery, fetch_page
@@ -152,6 +153,7 @@ async def _own(session: AsyncSession, by: Caller, article_id: UUID) -> Article:
         raise ArticleNotFoundError
     if article.author_id != by.user_id and not _is_admin(by):
         raise PermissionDeniedError
+    await check_preconditions(lambda: _stored(session, article))
     return article
 
 
@@ -181,6 +183,10 @@ async def _record(
 
 async def _saved(session: AsyncSession, article: Article) -> ArticleOut:
     await session.flush()
+    return await _stored(session, article)
+
+
+async def _stored(session: AsyncSession, article: Article) -> ArticleOut:
     authors = await users.authors(SessionReader(session), [article.author_id])
     return _to_schema(article.model_dump(exclude={"search"}), authors)
 

@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import PermissionDeniedError
 from backend.core.lists import ListQuery, Page, read_page
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.db.base import utc_now, uuid7
 from backend.db.query_runner import QueryRunner
@@ -82,7 +83,7 @@ async def update_item(
             actor_id=by.user_id,
             changes=changed,
         )
-    return ItemOut.from_row(item.model_dump())
+    return _to_schema(item)
 
 
 async def delete_item(context: Context, session: AsyncSession, by: Caller, item_id: UUID) -> None:
@@ -104,11 +105,16 @@ async def _locked(session: AsyncSession, by: Caller, item_id: UUID) -> Item:
     item = await session.get(Item, item_id, with_for_update=True)
     if item is None or not _sees(by, item.owner_id):
         raise ItemNotFoundError
+    await check_preconditions(lambda: _to_schema(item))
     return item
 
 
 def _sees(by: Caller, owner_id: UUID) -> bool:
     return owner_id == by.user_id or by.may(ADMIN)
+
+
+def _to_schema(item: Item) -> ItemOut:
+    return ItemOut.from_row(item.model_dump())
 
 
 def _texts(item: Item) -> quotas.Texts:

@@ -1,10 +1,12 @@
 """Use cases of jobs, for operators: list them, and retry those that failed."""
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context, NotReadyError
 from backend.core.lists import ListQuery, Page, read_page
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import Caller, System
 from backend.db.query_runner import QueryRunner
 from backend.modules.jobs import queries
@@ -44,9 +46,14 @@ async def retry_job(session: AsyncSession, by: Caller, job_id: int) -> JobOut:
     status = (await connection.execute(_STATUS, {"id": job_id})).scalar_one_or_none()
     if status is None:
         raise JobNotFoundError
+    await check_preconditions(lambda: _stored(connection, job_id))
     if status != "failed":
         raise JobNotFailedError
     await connection.execute(_RETRY, {"id": job_id})
+    return await _stored(connection, job_id)
+
+
+async def _stored(connection: AsyncConnection, job_id: int) -> JobOut:
     found = (await connection.execute(queries.JOB_BY_ID, {"id": job_id})).mappings().one()
     return JobOut.from_row(dict(found))
 

@@ -17,6 +17,7 @@ from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
 from backend.core.features import ADMIN_ROLE, Feature
 from backend.core.lists import Page, read_page
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import Caller
 from backend.db.lists.pages import ListQuery, fetch_page
 from backend.db.query_runner import QueryRunner
@@ -132,7 +133,7 @@ async def create_role(
     except IntegrityError:
         raise RoleAlreadyExistsError from None
     await _record(session, by, "role.create", role.name, {}, _snapshot(role))
-    return RoleOut.from_row(role.model_dump())
+    return _to_schema(role)
 
 
 async def update_role(
@@ -156,7 +157,7 @@ async def update_role(
         setattr(role, member, value)
     await session.flush()
     await _record(session, by, "role.update", name, before, _snapshot(role))
-    return RoleOut.from_row(role.model_dump())
+    return _to_schema(role)
 
 
 async def delete_role(session: AsyncSession, by: Caller, name: str) -> None:
@@ -190,6 +191,7 @@ async def _locked(session: AsyncSession, by: Caller, name: str) -> Role:
         raise RoleNotFoundError
     if not by.may_all(set(found.permissions)):
         raise PermissionDeniedError
+    await check_preconditions(lambda: _to_schema(found))
     return found
 
 
@@ -198,6 +200,10 @@ def _check_grantable(sent: Sequence[str], known: set[str], by: Caller) -> None:
         raise UnknownPermissionError(unknown)
     if not by.may_all(set(sent)):
         raise PermissionDeniedError
+
+
+def _to_schema(role: Role) -> RoleOut:
+    return RoleOut.from_row(role.model_dump())
 
 
 def _snapshot(role: Role) -> dict[str, object]:

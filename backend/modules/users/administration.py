@@ -27,11 +27,12 @@ from backend.modules.users.changes import (
     lock_manageable_user,
     record,
     store_changes,
+    to_own_schema,
     to_schema,
 )
 from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UserInvited
 from backend.modules.users.exceptions import InvitationRefusedError, OwnEmailError
-from backend.modules.users.models import UserRole
+from backend.modules.users.models import User, UserRole
 from backend.modules.users.password_attempts import get_account, lock_account
 from backend.modules.users.passwords import hash_new_password, password_errors
 from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, UserOut, UserUpdate
@@ -190,24 +191,27 @@ async def delete_user(
     own account.
     """
     by.must("users:delete")
-    await _delete(context, session, by, user_id)
+    account = await lock_manageable_user(session, by, user_id)
+    await _delete(context, session, by, *account)
     if user_id != by.user_id:
         await confirm()
 
 
 async def delete_me(context: Context, session: AsyncSession, by: Principal) -> None:
     """Delete the principal's own account, like `delete_user`."""
-    await _delete(context, session, by, by.user_id)
+    account = await lock_manageable_user(session, by, by.user_id, current=to_own_schema)
+    await _delete(context, session, by, *account)
 
 
-async def _delete(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
-    user, roles = await lock_manageable_user(session, by, user_id)
+async def _delete(
+    context: Context, session: AsyncSession, by: Caller, user: User, roles: list[str]
+) -> None:
     await ensure_admin_remains(session, user, roles)
-    await erase_user(context, session, user_id)
+    await erase_user(context, session, user.id)
     await session.delete(user)
     await session.flush()
-    await record(session, "user.delete", user_id, {"roles": roles}, {}, actor_id=by.user_id)
-    await publish(context, session, UserDeleted(user_id))
+    await record(session, "user.delete", user.id, {"roles": roles}, {}, actor_id=by.user_id)
+    await publish(context, session, UserDeleted(user.id))
 
 
 async def set_roles(

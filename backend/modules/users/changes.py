@@ -3,7 +3,7 @@
 At least one active administrator with a password always remains.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.features import ADMIN_ROLE
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, System
 from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
@@ -27,7 +28,7 @@ from backend.modules.users.exceptions import (
 )
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.passwords import USABLE
-from backend.modules.users.schemas import DEFAULT_ROLE, UserOut
+from backend.modules.users.schemas import DEFAULT_ROLE, MeOut, UserOut
 
 # An arbitrary number that no other advisory lock of this application uses.
 _ADMINS_LOCK = 7_265_313
@@ -50,11 +51,16 @@ async def lock_user(session: AsyncSession, user_id: UUID) -> tuple[User, list[st
 
 
 async def lock_manageable_user(
-    session: AsyncSession, by: Caller, user_id: UUID
+    session: AsyncSession,
+    by: Caller,
+    user_id: UUID,
+    *,
+    current: Callable[[User, list[str]], UserOut] | None = None,
 ) -> tuple[User, list[str]]:
     """Lock like `lock_user`; raise `PermissionDeniedError` unless `by` may manage the account.
 
-    To manage another account, `by` needs every permission of that account.
+    To manage another account, `by` needs every permission of that account. The preconditions of
+    the request are checked against `current`, by default `to_schema`.
     """
     try:
         user, roles = await lock_user(session, user_id)
@@ -65,6 +71,7 @@ async def lock_manageable_user(
         raise
     if user_id != by.user_id:
         await ensure_within_own_permissions(session, by, roles)
+    await check_preconditions(lambda: (current or to_schema)(user, roles))
     return user, roles
 
 
@@ -151,6 +158,10 @@ def to_schema(user: User, roles: list[str]) -> UserOut:
         **user.model_dump(include=UserOut.model_fields.keys() - {"roles", "avatar_url"}),
         roles=roles,
     )
+
+
+def to_own_schema(user: User, roles: list[str]) -> MeOut:
+    return MeOut(**to_schema(user, roles).model_dump(), pending_email=user.pending_email)
 
 
 async def store_changes(

@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 
 from pydantic import MISSING
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
 from backend.core.context import Context
 from backend.core.errors import FieldError, InvalidInputError, InvalidTokenError
 from backend.core.events import publish
 from backend.core.limits import RateLimitedError, Rule
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Principal
+from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
-from backend.modules.users.changes import lock_user, store_changes
+from backend.modules.users import queries
+from backend.modules.users.changes import lock_user, store_changes, to_own_schema
 from backend.modules.users.events import (
     EmailChangeCancelled,
     EmailChangeRequested,
@@ -38,8 +42,18 @@ _UNCHANGED = FieldError(
 )
 
 
+async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
+    row = await reader.first(queries.ME, id=by.user_id)
+    if row is None:
+        # The account and its sessions were deleted after the request began.
+        raise InvalidTokenError
+    return MeOut.from_row({**row, "avatar_url": None})
+
+
 async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> MeOut:
     """Change the fields that were sent. A new address is pending until it is verified."""
+    # Before the checks of the address, and once more when the account is locked.
+    await check_preconditions(lambda: get_me(context.database.primary, by))
     wanted = None if changes.email is MISSING else changes.email
     confirmed = None
     if wanted is not None and wanted != (await own_account(context, by)).email:
@@ -52,9 +66,10 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
         if account is None:
             # The account was deleted after the request began.
             raise InvalidTokenError
+        user, roles = await lock_user(session, by.user_id)
+        await check_preconditions(lambda: to_own_schema(user, roles))
         if confirmed is not None and confirmed.password_hash != account.password_hash:
             raise CurrentPasswordWrongError
-        user, roles = await lock_user(session, by.user_id)
         if wanted == account.email:
             user.pending_email = None
             await publish(context, session, EmailChangeCancelled(by.user_id))
@@ -64,8 +79,8 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
             requested = EmailChangeRequested(by.user_id, wanted, account.email, is_repeated)
             await session.flush()
             await publish(context, session, requested)
-        changed = await store_changes(session, by, user, roles, values)
-    return MeOut(**changed.model_dump(), pending_email=user.pending_email)
+        await store_changes(session, by, user, roles, values)
+    return to_own_schema(user, roles)
 
 
 async def _confirm_current_password(
@@ -105,6 +120,7 @@ async def password_change_errors(
 
 async def change_password(context: Context, by: Principal, change: PasswordChange) -> None:
     """Change the principal's password, which ends their other sessions."""
+    await check_preconditions(lambda: get_me(context.database.primary, by))
     # An unacceptable new password is refused before any hashing.
     if errors := await password_change_errors(context, by, change.model_dump()):
         raise InvalidInputError(errors=errors)
@@ -118,6 +134,7 @@ async def change_password(context: Context, by: Principal, change: PasswordChang
         field="new_password",
     )
     async with context.database.transaction() as session:
+        await check_preconditions(lambda: _locked_me(session, by))
         if not await holds_password(session, account):
             raise CurrentPasswordWrongError
         await store_password(session, by.user_id, new_hash)
@@ -126,3 +143,7 @@ async def change_password(context: Context, by: Principal, change: PasswordChang
         await audit.record(
             session, "auth.password_change", target=("user", by.user_id), actor_id=by.user_id
         )
+
+
+async def _locked_me(session: AsyncSession, by: Principal) -> MeOut:
+    return to_own_schema(*await lock_user(session, by.user_id))

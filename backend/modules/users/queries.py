@@ -32,7 +32,8 @@ from backend.modules.users.schemas import UserOut
 _roles = func.array(
     select(col(UserRole.role_name))
     .where(col(UserRole.user_id) == col(User.id))
-    .order_by(col(UserRole.role_name))
+    # By code point, as in Python: the order is part of the entity tag.
+    .order_by(col(UserRole.role_name).collate("C"))
     .correlate(User)
     .scalar_subquery()
 )

@@ -10,7 +10,6 @@ from sqlalchemy import Subquery
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context, ExportPages
-from backend.core.errors import InvalidTokenError
 from backend.core.events import publish
 from backend.core.lists import Page, read_all
 from backend.core.principal import Caller, Principal, System
@@ -32,7 +31,12 @@ from backend.modules.users.changes import add_user, lock_user, record, unique_na
 from backend.modules.users.events import EmailChangeCancelled, EmailChanged, PasswordChanged
 from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.imports import ImportReport, import_users
-from backend.modules.users.own_account import change_password, password_change_errors, update_me
+from backend.modules.users.own_account import (
+    change_password,
+    get_me,
+    password_change_errors,
+    update_me,
+)
 from backend.modules.users.password_attempts import (
     PASSWORD_ATTEMPTS,
     attempt_target,
@@ -48,7 +52,6 @@ from backend.modules.users.schemas import (
     NO_PASSWORD,
     Account,
     Author,
-    MeOut,
     NewUsers,
     UserOut,
     UserStatistics,
@@ -72,6 +75,7 @@ __all__ = [
     "end_sessions",
     "find_account",
     "get_account",
+    "get_me",
     "hash_new_password",
     "import_users",
     "invite_user",
@@ -93,14 +97,6 @@ async def get_user(reader: QueryRunner, by: Caller, user_id: UUID) -> UserOut:
     if row is None:
         raise UserNotFoundError
     return _row_to_schema(row)
-
-
-async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
-    row = await reader.first(queries.ME, id=by.user_id)
-    if row is None:
-        # The account and its sessions were deleted after the request began.
-        raise InvalidTokenError
-    return MeOut.from_row({**row, "avatar_url": None})
 
 
 async def export_me(_: Context, reader: QueryRunner, by: Principal) -> ExportPages:

@@ -1,0 +1,55 @@
+"""The OpenAPI description of headers: entity tags, preconditions and `Location`."""
+
+from typing import Any
+
+from fastapi.routing import RouteContext
+
+from backend.core.errors import PreconditionFailedError, error_responses
+from backend.core.http.resources import Resources, resource_of
+from backend.core.http.routing import Route
+
+_TAG = {"description": "The tag of the whole resource.", "schema": {"type": "string"}}
+_LOCATION = {
+    "description": "The path of what was created.",
+    "schema": {"type": "string", "format": "uri-reference"},
+}
+
+
+def describe_headers(
+    operation: dict[str, Any], context: RouteContext, route: Route, resources: Resources
+) -> None:
+    """Add the headers of requests and responses, and the responses 304 and 412."""
+    headers: dict[str, Any] = {}
+    path, methods = str(context.path_format), route.methods or set()
+    if resource_of(route):
+        operation["responses"]["304"] = {
+            "description": "Not Modified: the tag is in If-None-Match.",
+            "headers": {"ETag": _TAG},
+        }
+        text = "Tags of representations that the client has: 304 if the current one is among them."
+        _add_parameter(operation, "If-None-Match", text)
+    elif resources.are_changed_by(path, methods, route.status_code):
+        text = "Tags of the resource, or `*`: 412 without any change if it has none of them."
+        _add_parameter(operation, "If-Match", text)
+        operation["responses"] |= {
+            str(status): response
+            for status, response in error_responses(PreconditionFailedError).items()
+        }
+    if route.location:
+        headers["Location"] = _LOCATION
+    if route.location or resource_of(route) or route.response_model in resources.schemas:
+        headers["ETag"] = _TAG
+    if headers:
+        response = operation["responses"][str(route.status_code or 200)]
+        response["headers"] = {**response.get("headers", {}), **headers}
+
+
+def _add_parameter(operation: dict[str, Any], name: str, description: str) -> None:
+    parameter = {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string"},
+    }
+    operation.setdefault("parameters", []).append(parameter)

@@ -1,0 +1,86 @@
+"""Entity tags, and the preconditions of the current request (RFC 9110, sections 8.8.3 and 13).
+
+A service checks the preconditions of a change where it has locked the row and checked the rights,
+before it looks at the row's state:
+
+    await check_preconditions(lambda: NoteOut.from_row(note.model_dump()))
+"""
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import blake2b
+from inspect import isawaitable
+
+from starlette.types import Scope
+
+from backend.core.client_info import current_scope
+from backend.core.errors import PreconditionFailedError
+from backend.core.schemas import Schema
+
+IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
+_CHECKED = "preconditions_checked"
+_TAG = rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(_TAG)
+_LIST = re.compile(rb"[ \t,]*" + _TAG + rb"(?:[ \t]*,[ \t,]*" + _TAG + rb")*[ \t,]*")
+
+
+def tag_of(representation: bytes) -> bytes:
+    """Return the strong entity tag of the JSON of a whole resource."""
+    return b'"%s"' % urlsafe_b64encode(blake2b(representation, digest_size=18).digest())
+
+
+async def check_preconditions(current: Callable[[], Schema | Awaitable[Schema]]) -> None:
+    """Raise `PreconditionFailedError` if the request's If-Match or If-None-Match fails.
+
+    `current` returns the resource before the change, as GET would. It is called only if the
+    request has one of these headers. Outside a request, such as in a job, nothing is checked.
+    """
+    scope = current_scope.get()
+    if scope is None or not _has_preconditions(scope):
+        return
+    scope[_CHECKED] = True
+    resource = current()
+    if isawaitable(resource):
+        resource = await resource
+    tag = tag_of(resource.model_dump_json().encode())
+    match, none_match = _lines(scope, IF_MATCH), _lines(scope, IF_NONE_MATCH)
+    if match and not _matches(match, tag, weak=False):
+        raise PreconditionFailedError
+    # Malformed ones are refused: the client does not want this change unconditionally.
+    if none_match and _matches(none_match, tag, weak=True) is not False:
+        raise PreconditionFailedError
+
+
+def are_unchecked() -> bool:
+    """Return whether the request has preconditions that nothing has checked."""
+    scope = current_scope.get()
+    return scope is not None and _CHECKED not in scope and _has_preconditions(scope)
+
+
+def is_not_modified(tag: bytes) -> bool:
+    """Return whether the client of this GET request has the resource with this tag already."""
+    scope = current_scope.get()
+    if scope is None or not _has_preconditions(scope):
+        return False
+    lines = _lines(scope, IF_NONE_MATCH)
+    return bool(lines) and _matches(lines, tag, weak=True) is True
+
+
+def _has_preconditions(scope: Scope) -> bool:
+    return any(name in (IF_MATCH, IF_NONE_MATCH) for name, _ in scope["headers"])
+
+
+def _lines(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for key, value in scope["headers"] if key == name]
+
+
+def _matches(lines: Sequence[bytes], tag: bytes, *, weak: bool) -> bool | None:
+    """Return whether one of the listed tags is `tag`; None if the list is malformed."""
+    listed = b",".join(lines).strip()
+    if listed == b"*":
+        return True
+    if not _LIST.fullmatch(listed):
+        return None
+    tags = _TAGS.findall(listed)
+    return tag in ([each.removeprefix(b"W/") for each in tags] if weak else tags)
