@@ -1,13 +1,23 @@
 """Deleting an account deletes its data."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import func, select, text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.core.context import Context
+from backend.core.context import Context, Eraser, PersonalData
+from backend.core.module import Module
+from backend.core.personal_data import personal_data_of
+from backend.core.principal import Principal
+from backend.modules.users import service as users
+from backend.modules.users.models import User
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 
 USERS = "/api/v1/users"
@@ -28,6 +38,85 @@ async def rows_of(database_url: str, user_id: object) -> dict[str, int]:
             assert counted is not None
             found[table] = counted[0]
     return found
+
+
+def mentions_of(database_url: str, user_id: object) -> set[str]:
+    """Return the tables of the application with this id in a column of ids, texts or JSON."""
+    with psycopg.connect(database_url) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND data_type IN"
+            " ('uuid', 'text', 'character varying', 'jsonb')"
+        ).fetchall()
+        return {
+            table
+            for table, column in columns
+            if connection.execute(
+                sql.SQL("SELECT FROM {} WHERE {}::text LIKE %s LIMIT 1").format(
+                    sql.Identifier(table), sql.Identifier(column)
+                ),
+                [f"%{user_id}%"],
+            ).rowcount
+        }
+
+
+async def test_afterwards_only_the_audit_record_knows_the_id(
+    ada: Actor, bob: Actor, database_url: str
+) -> None:
+    for actor in (ada, bob):
+        article = await possessions(actor)
+        await actor.patch(article, json={"content": "Long. " * 100})
+        change = {"email": f"new-{actor.email}", "current_password": PASSWORD}
+        assert (await actor.patch(f"{USERS}/me", json=change)).status_code == 200
+    before = mentions_of(database_url, ada.id)
+    assert before >= {"users", "user_roles", "sessions", "items", "articles", "mailed_tokens"}
+    assert (await ada.delete(f"{USERS}/me")).status_code == 204
+    assert mentions_of(database_url, ada.id) == {"audit_events"}
+    assert mentions_of(database_url, bob.id) == before
+
+
+async def delete_me(context: Context, actor: Actor) -> None:
+    async with context.database.transaction() as session:
+        by = Principal(actor.id, actor.session_id, frozenset())
+        await users.delete_me(context, session, by)
+
+
+async def test_erasers_run_before_the_row_is_deleted_dependents_first(
+    context: Context, ada: Actor
+) -> None:
+    calls: list[str] = []
+
+    def eraser(name: str) -> Eraser:
+        async def erase(_: Context, session: AsyncSession, user_id: UUID) -> None:
+            assert user_id == ada.id
+            assert await session.scalar(select(func.count()).select_from(User)) == 1
+            calls.append(name)
+
+        return erase
+
+    modules = [Module(name=name, erase=eraser(name)) for name in ("first", "second")]
+    erasing = replace(context, personal_data=personal_data_of(modules))
+    await delete_me(erasing, ada)
+    assert calls == ["second", "first"]
+
+
+async def test_an_eraser_that_fails_keeps_everything(
+    context: Context, ada: Actor, database_url: str
+) -> None:
+    await possessions(ada)
+    before = await rows_of(database_url, ada.id)
+
+    async def erase_items(_: Context, session: AsyncSession, user_id: UUID) -> None:
+        await (await session.connection()).execute(text("DELETE FROM items"))
+
+    async def fail(_: Context, _session: AsyncSession, _user_id: UUID) -> None:
+        raise RuntimeError("the module has a defect")
+
+    failing = replace(context, personal_data=PersonalData(erasers=[erase_items, fail]))
+    with pytest.raises(RuntimeError):
+        await delete_me(failing, ada)
+    assert await rows_of(database_url, ada.id) == before
+    assert (await ada.get(f"{USERS}/me")).status_code == 200
 
 
 async def possessions(actor: Actor) -> str:
