@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import AppError, PermissionDeniedError
 from backend.core.principal import Principal, System
-from backend.db.lists.pages import ListQuery
+from backend.db.lists.specs import ListQuery
 from backend.modules.accounts import service as accounts
 from backend.modules.accounts.exceptions import RegistrationClosedError
 from backend.modules.articles.exceptions import ArticleNotFoundError

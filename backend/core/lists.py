@@ -13,16 +13,8 @@ from sqlalchemy import SQLColumnExpression
 from sqlmodel import SQLModel
 
 from backend.core.schemas import Schema
-from backend.db.lists.pages import (
-    Column,
-    Condition,
-    Filter,
-    ListQuery,
-    ListSpec,
-    RowPage,
-    Search,
-    fetch_page,
-)
+from backend.db.lists.pages import RowPage, fetch_page
+from backend.db.lists.specs import Column, Filter, ListQuery, ListSpec, Scope, Search
 from backend.db.query_runner import QueryRunner, Row
 
 __all__ = [
@@ -95,18 +87,19 @@ def list_spec(
     model: type[SQLModel],
     schema: type[S],
     *,
-    without: Collection[str] = (),
+    computed: Mapping[str, Collection[str]] | None = None,
     sorts: Iterable[Column] | Mapping[str, Column] | None = None,
     default_sort: str = "-created_at",
     filters: Mapping[str, Filter] | None = None,
-    scopes: Mapping[str, Condition] | None = None,
+    scopes: Mapping[str, Scope] | None = None,
     search: Search | None = None,
     large: Mapping[str, int] | None = None,
-    indexed: Collection[str] = (),
+    unindexed: Mapping[str, str] | None = None,
+    small: str = "",
 ) -> ResourceList[S]:
     """Declare a list of a table's rows; `ListSpec` explains the other arguments.
 
-    The columns are the schema's fields, apart from those in `without`, which the service adds.
+    The columns are the schema's fields, apart from those in `computed`, which the service adds.
     The table's primary key, of one column, breaks ties. A table with `created_at` can be filtered
     by it, and without `sorts` is sorted by it.
     """
@@ -117,7 +110,7 @@ def list_spec(
     return ResourceList(
         name=str(model.__tablename__),
         schema=schema,
-        statement=select_fields(model, schema, without=without),
+        statement=select_fields(model, schema, without=computed or ()),
         key=getattr(model, key.name),
         sorts=sorts if isinstance(sorts, Mapping) else {_name(item): item for item in sorts},
         default_sort=default_sort,
@@ -128,7 +121,9 @@ def list_spec(
         scopes=scopes or {},
         search=search,
         large=large or {},
-        indexed=indexed,
+        computed=computed or {},
+        unindexed=unindexed or {},
+        small=small,
     )
 
 
@@ -148,7 +143,7 @@ def select_fields(
     if unknown := [name for name in names if name not in columns]:
         raise TypeError(
             f"{schema.__name__} has fields that are not columns of {model.__name__}: "
-            f"{', '.join(unknown)}. Name them in `without`, and add them in the service."
+            f"{', '.join(unknown)}. Name them in `computed`, and add them in the service."
         )
     return sa.select(*(getattr(model, name) for name in names))
 

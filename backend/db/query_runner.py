@@ -88,7 +88,9 @@ class QueryRunner:
         self._gate = FairSemaphore(size, timeouts.pool)
         self._share = PerCallerLimiter(max(1, size // PART), timeouts.pool)
         brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
-        self._begin_expensive = brief.beginning().encode()
+        # A prepared statement may get a plan that suits most values, but not the rare ones.
+        custom = "SET LOCAL plan_cache_mode = force_custom_plan"
+        self._begin_expensive = f"{brief.beginning()}; {custom}".encode()
         self._idle: list[psycopg.AsyncCursor[Row]] = []
         # Connections that were idle all the time since `close_unused`.
         self._unused = 0

@@ -33,17 +33,11 @@ from sqlalchemy import (
 from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import InvalidCursorError
-from backend.db.lists import pages as lists
+from backend.db.lists import statements
 from backend.db.lists.cursors import decode_cursor, encode_cursor
-from backend.db.lists.pages import (
-    Filter,
-    ListQuery,
-    ListSpec,
-    RowPage,
-    Search,
-    containing,
-    fetch_page,
-)
+from backend.db.lists.pages import RowPage, fetch_page
+from backend.db.lists.specs import Filter, ListQuery, ListSpec, Search, containing
+from backend.db.lists.statements import page_statement
 from backend.db.query_runner import QueryRunner
 from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
@@ -472,12 +466,12 @@ async def test_statements_are_compiled_once(shelf: Shelf) -> None:
         )
 
     await ask(0)
-    shapes, counts = lists._compiled_page.cache_info(), lists._count.cache_info()
+    shapes, counts = statements._whole.cache_info(), statements.count_statement.cache_info()
     for number in range(1, 9):
         await ask(number)
-    assert lists._compiled_page.cache_info().misses == shapes.misses
-    assert lists._count.cache_info().misses == counts.misses
-    assert lists._compiled_page.cache_info().hits == shapes.hits + 16
+    assert statements._whole.cache_info().misses == shapes.misses
+    assert statements.count_statement.cache_info().misses == counts.misses
+    assert statements._whole.cache_info().hits == shapes.hits + 16
 
 
 OURS = [
@@ -491,8 +485,9 @@ OURS = [
 @pytest.mark.parametrize("down", ["", "-"])
 def test_sorts_of_ours_are_compared_as_rows(listing: ListSpec, sort: str, down: str) -> None:
     """Sorts that cannot be NULL are compared as rows, which an index can serve."""
-    shape = lists._compiled_page(listing, (), (down + sort,), (False, False), (), bounded=False)
-    first = lists._compiled_page(listing, (), (down + sort,), None, (), bounded=False)
+    order = (down + sort,)
+    shape = page_statement(listing, (), order, (False, False), None, bounded=False)
+    first = page_statement(listing, (), order, None, None, bounded=False)
     assert shape.query.sql.count(" IS NULL") == first.query.sql.count(" IS NULL")
     assert ") < (" in shape.query.sql or ") > (" in shape.query.sql
 
@@ -509,7 +504,7 @@ async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, gene
     shelf.connection.execute("ANALYZE things")
     middle = shelf.connection.execute("SELECT made_at, id FROM things WHERE size = 10000")
     made_at, key = middle.fetchone() or (None, None)
-    shape = lists._compiled_page(LISTING, (), (sort,), (False, False), (), bounded=False)
+    shape = page_statement(LISTING, (), (sort,), (False, False), None, bounded=False)
     values = {"after_0": made_at, "after_1": key, "page_limit": 21, "page_offset": 0}
     with shelf.connection.transaction():
         shelf.connection.execute(f"SET LOCAL plan_cache_mode = {generic}".encode())

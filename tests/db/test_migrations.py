@@ -293,5 +293,5 @@ def test_every_foreign_key_is_served_by_an_index(database_url: str) -> None:
     """Without an index, deleting a row scans every table that references it."""
     with connected(database_url) as connection:
         assert connection.execute(UNSERVED).fetchall() == []
-        connection.execute("DROP INDEX ix_items_owner_id_created_at_id")
-        assert connection.execute(UNSERVED).fetchall() == [("fk_items_owner_id_users",)]
+        connection.execute("DROP INDEX ix_user_roles_role_name")
+        assert connection.execute(UNSERVED).fetchall() == [("fk_user_roles_role_name_roles",)]

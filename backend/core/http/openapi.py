@@ -199,12 +199,12 @@ def _parameters(model: type[BaseModel], schemas: dict[str, Any]) -> list[dict[st
             schema["anyOf"] = options
         elif options:
             schema = {**options[0], **schema}
-        if schema.get("type") != "array" and "items" in schema:
-            # Several values in one string, separated by commas.
-            del schema["items"]
         if isinstance(default := described.get("default"), bool | int):
             schema["default"] = default
         description = schema.pop("description", "")
         parameter = {"name": name, "in": "query", "description": description, "schema": schema}
+        if schema.get("type") == "array":
+            # Separated by commas; a parameter must not be repeated.
+            parameter |= {"style": "form", "explode": False}
         parameters.append(parameter)
     return parameters

@@ -1,6 +1,6 @@
 """Query parameters of lists and resources, and their responses with `fields` and `Link`."""
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from backend.core.context import context_of
 from backend.core.lists import Boolean, Integer, Page, ResourceList
 from backend.core.principal import Principal
 from backend.core.schemas import Id, Schema, Trimmed
-from backend.db.lists.pages import MAX_WORDS, ListQuery, ListSpec
+from backend.db.lists.specs import MAX_WORDS, ListQuery, ListSpec
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
@@ -109,7 +109,7 @@ class ListParameters:
     """A dependency of routes of lists: parses the parameters of `spec`."""
 
     def __init__(self, spec: ListSpec, schema: type[BaseModel]) -> None:
-        self.filters = tuple(spec.filters)
+        self.spec = spec
         parameters: dict[str, Any] = {
             "limit": (
                 Integer,
@@ -146,7 +146,7 @@ class ListParameters:
             sort=values["sort"],
             total=values["total"],
             q=values.get("q"),
-            filters={name: values[name] for name in self.filters if values[name] is not None},
+            filters={name: values[name] for name in self.spec.filters if values[name] is not None},
             fields=values["fields"],
         )
 
@@ -178,8 +178,11 @@ def _fields_parameter(schema: type[BaseModel]) -> Any:
             raise PydanticCustomError("unknown_field", "Contains a member that does not exist.")
         return set(names)
 
-    described = f"Only these members, comma separated: {', '.join(known)}."
-    field = Field(None, description=described, json_schema_extra={"type": "string"})
+    field = Field(
+        None,
+        description="Only these members, comma separated.",
+        json_schema_extra=_comma_separated(known),
+    )
     return Annotated[set[str] | None, BeforeValidator(parse)], field
 
 
@@ -193,12 +196,23 @@ def _sort_parameter(spec: ListSpec) -> Any:
             )
         return tuple(terms)
 
-    described = f"Fields, `-` for descending: {', '.join(spec.sorts)}. Default "
-    described += f"`{spec.default_sort}`" + (
+    described = "Fields, the most significant first, comma separated; `-` for descending. Each "
+    described += f"field once. Default `{spec.default_sort}`" + (
         "; with `q` the best match first." if spec.search and spec.search.rank else "."
     )
-    field = Field((), description=described, json_schema_extra={"type": "string"})
+    terms = [sign + name for name in spec.sorts for sign in ("", "-")]
+    field = Field((), description=described, json_schema_extra=_comma_separated(terms))
     return Annotated[tuple[str, ...], BeforeValidator(parse)], field
+
+
+def _comma_separated(names: Iterable[str]) -> dict[str, Any]:
+    """Return the JSON Schema of a list of these names, which is one value in a query."""
+    return {
+        "type": "array",
+        "items": {"type": "string", "enum": list(names)},
+        "minItems": 1,
+        "uniqueItems": True,
+    }
 
 
 def validated_query(model: type[BaseModel], request: Request) -> dict[str, Any]:

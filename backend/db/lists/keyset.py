@@ -7,6 +7,7 @@ from sqlalchemy import (
     BindParameter,
     Cast,
     Column,
+    ColumnClause,
     ColumnElement,
     FromClause,
     Join,
@@ -81,6 +82,8 @@ def is_nullable(expression: ColumnElement[Any], statement: Select[*tuple[Any, ..
         match part:
             case Column():
                 return part.nullable or part.table in absent
+            case ColumnClause(is_literal=True):
+                return part.name.upper() == "NULL"
             case BindParameter():
                 return part.value is None
             case Cast() | TypeCoerce():

@@ -4,11 +4,11 @@ The database sums up sizes, which it knows without reading the texts, so texts b
 never loaded.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import ColumnElement, Integer, Select, case, func, literal_column, null, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, case, func, literal_column, or_, select
 
 from backend.db.query_runner import Row
 
@@ -19,21 +19,10 @@ ROW_BYTES = 1024
 CHARACTER_BYTES = 6
 
 
-def may_exceed(large: Mapping[str, int], limit: int) -> bool:
+def may_exceed(large: Collection[int], limit: int) -> bool:
     """Return whether `limit` rows with texts of these maximal lengths may have too many bytes."""
-    row = ROW_BYTES + CHARACTER_BYTES * sum(large.values())
+    row = ROW_BYTES + CHARACTER_BYTES * sum(large)
     return bool(large) and limit > 1 and limit * row > PAGE_BYTES
-
-
-def without(
-    statement: Select[*tuple[Any, ...]], omitted: Collection[str]
-) -> Select[*tuple[Any, ...]]:
-    """Return the statement with NULL for these columns."""
-    columns = [
-        null().cast(each.type).label(each.key) if each.key in omitted else each
-        for each in statement.selected_columns
-    ]
-    return statement.with_only_columns(*columns, maintain_column_froms=True)
 
 
 def bounded(

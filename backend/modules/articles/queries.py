@@ -1,28 +1,45 @@
 """Reads of articles, as constant statements."""
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, Double, bindparam, cast, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Double,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
 from backend.core.personal_data import counts
-from backend.db.lists.pages import Filter, Search
+from backend.db.lists.specs import Filter, Search
 from backend.db.query_runner import Query
-from backend.modules.articles.models import Article
+from backend.modules.articles.models import NEVER, Article
 from backend.modules.articles.schemas import MAX_CONTENT, ArticleOut, Status
 
-# Articles that were never published sort as if published before all others.
-NEVER = datetime(1, 1, 1, tzinfo=UTC)
+# As in its indexes, which no parameter matches.
+_PUBLISHED_AT = func.coalesce(col(Article.published_at), literal_column(NEVER))
 # PostgreSQL fails on more than 32 signs that exclude nothing.
 _LONE_MINUS = re.compile(r'(?<!\w)-(?![\w"])')
 
 
-def _visible_to(caller: BindParameter[Any]) -> ColumnElement[bool]:
-    return or_(col(Article.status) == "published", col(Article.author_id) == caller)
+# A literal, because a parameter does not match the condition of a partial index.
+_PUBLISHED: ColumnElement[str] = literal_column("'published'")
+
+
+def _published(_: BindParameter[Any]) -> ColumnElement[bool]:
+    return col(Article.status) == _PUBLISHED
+
+
+def _own_unpublished(author: BindParameter[Any]) -> ColumnElement[bool]:
+    return and_(col(Article.author_id) == author, col(Article.status) != _PUBLISHED)
 
 
 def _searchable(q: str) -> str:
@@ -47,19 +64,22 @@ ARTICLE = Query(
 ARTICLES = list_spec(
     Article,
     ArticleOut,
-    without=("author",),
+    computed={"author": ("author_id",)},
     sorts={
         "created_at": col(Article.created_at),
         "updated_at": col(Article.updated_at),
-        "published_at": func.coalesce(col(Article.published_at), NEVER),
+        "published_at": _PUBLISHED_AT,
         "title": col(Article.title),
     },
     filters={
         "status": Filter(Status, lambda status: col(Article.status) == status, "In this state."),
         "author_id": Filter(UUID, lambda author: col(Article.author_id) == author, "By this user."),
     },
-    scopes={"visible_to": _visible_to, "author": lambda author: col(Article.author_id) == author},
-    indexed=("author_id",),
+    scopes={
+        "published": _published,
+        "author": lambda author: col(Article.author_id) == author,
+        "visible_to": (_published, _own_unpublished),
+    },
     search=Search(
         lambda words: col(Article.search).op("@@")(_tsquery(words)),
         rank=_rank,

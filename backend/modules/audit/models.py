@@ -20,7 +20,10 @@ class AuditEvent(Base, Identified, table=True):
         Index("ix_audit_events_action_occurred_at_id", "action", "occurred_at", "id"),
         Index("ix_audit_events_target_id_occurred_at_id", "target_id", "occurred_at", "id"),
         Index("ix_audit_events_ip_occurred_at_id", "ip", "occurred_at", "id"),
-        Index("ix_audit_events_request_id", "request_id"),
+        Index("ix_audit_events_request_id_occurred_at_id", "request_id", "occurred_at", "id"),
+        Index("ix_audit_events_outcome_occurred_at_id", "outcome", "occurred_at", "id"),
+        Index("ix_audit_events_target_type_occurred_at_id", "target_type", "occurred_at", "id"),
+        Index("ix_audit_events_user_agent_occurred_at_id", "user_agent", "occurred_at", "id"),
     )
 
     occurred_at: datetime = Field(default_factory=utc_now)

@@ -11,7 +11,7 @@ from sqlmodel import col
 from backend.addresses.ip_addresses import plain_address
 from backend.core.lists import ResourceList, created_filters, select_fields
 from backend.core.schemas import is_uuid
-from backend.db.lists.pages import Filter
+from backend.db.lists.specs import Filter
 from backend.modules.audit.models import AuditEvent
 from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
 
@@ -68,5 +68,4 @@ EVENTS = ResourceList(
             col(AuditEvent.target_type) == "user", col(AuditEvent.target_id) == user
         ),
     },
-    indexed=("id", "actor_id", "action", "target_id", "ip", "request_id"),
 )

@@ -81,5 +81,7 @@ SESSIONS = ResourceList(
         "last_used_at": col(UserSession.last_used_at),
     },
     scopes={"user_id": lambda user: col(UserSession.user_id) == user},
+    computed={"current": ("id",)},
+    small="An account has at most MAX_SESSIONS_PER_USER sessions, found by its id.",
 )
 STATISTICS = counts(SESSIONS, "user_id", sessions=None)

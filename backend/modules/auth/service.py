@@ -16,7 +16,8 @@ from backend.core.lists import Page, read_all
 from backend.core.personal_data import export_query
 from backend.core.principal import SYSTEM, Principal, System
 from backend.db.base import utc_now, uuid7
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.lists.pages import fetch_page
+from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import QueryRunner, Row
 from backend.modules.audit import service as audit
 from backend.modules.auth import queries

@@ -7,7 +7,7 @@ from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
 from backend.core.personal_data import counts
-from backend.db.lists.pages import Filter, Search, containing
+from backend.db.lists.specs import Filter, Search, containing
 from backend.db.query_runner import Query
 from backend.modules.items.models import Item
 from backend.modules.items.schemas import MAX_DESCRIPTION, ItemOut
@@ -22,7 +22,6 @@ ITEMS = list_spec(
             UUID, lambda owner: col(Item.owner_id) == owner, "Others' need `items:admin`."
         ),
     },
-    indexed=("owner_id",),
     scopes={"owner": lambda owner: col(Item.owner_id) == owner},
     search=Search(
         lambda part: or_(col(Item.title).ilike(part), col(Item.description).ilike(part)),

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.core.lists import ResourceList
-from backend.db.lists.pages import Filter
+from backend.db.lists.specs import Filter
 from backend.db.query_runner import Query
 from backend.modules.jobs.schemas import JobOut, Status
 
@@ -71,6 +71,11 @@ JOBS = ResourceList(
             "Of this name, such as `mail.send`.",
         ),
     },
+    unindexed=dict.fromkeys(
+        ("attempts", "status", "name"),
+        "Each job would write the index, several times in its short life, and the list is read "
+        "rarely: jobs that succeed are deleted, so it contains those that wait or have failed.",
+    ),
 )
 LIVE_WORKER = Query(
     select(literal(1).label("one"))

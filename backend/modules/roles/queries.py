@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col
 
 from backend.core.lists import Boolean, ResourceList, list_spec, select_fields
-from backend.db.lists.pages import Filter, Search, containing
+from backend.db.lists.specs import Filter, Search, containing
 from backend.db.query_runner import Query
 from backend.modules.roles.models import Role
 from backend.modules.roles.schemas import FeatureOut, RoleOut
@@ -26,6 +26,7 @@ ROLES = list_spec(
         prepare=containing,
         description="Part of the name or description.",
     ),
+    small="Roles are created one by one, by administrators.",
 )
 
 # Permissions are declared in code. Passed to PostgreSQL as a value, they are a list like all
@@ -44,4 +45,5 @@ PERMISSIONS = ResourceList(
     default_sort="feature",
     # Where the rows come from, and no condition.
     scopes={"declared": lambda _: true()},
+    small="Permissions are declared in code.",
 )

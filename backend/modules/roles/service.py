@@ -19,7 +19,8 @@ from backend.core.features import ADMIN_ROLE, Feature
 from backend.core.lists import Page, read_page
 from backend.core.preconditions import check_preconditions
 from backend.core.principal import Caller
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.lists.pages import fetch_page
+from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
 from backend.modules.roles import queries

@@ -20,6 +20,8 @@ class User(Base, Identified, Timestamped, table=True):
         Index("ix_users_username_key", "username_key", unique=True),
         Index("ix_users_created_at_id", "created_at", "id"),
         Index("ix_users_updated_at_id", "updated_at", "id"),
+        Index("ix_users_is_active_created_at_id", "is_active", "created_at", "id"),
+        Index("ix_users_is_verified_created_at_id", "is_verified", "created_at", "id"),
         Index("ix_users_by_username", text("coalesce(username_key, '')"), "id"),
     )
 

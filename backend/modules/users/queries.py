@@ -13,6 +13,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal_column,
     or_,
     select,
 )
@@ -23,7 +24,7 @@ from sqlmodel import col
 from backend.addresses.account_names import name_key
 from backend.core.lists import Boolean, ResourceList, created_filters
 from backend.core.schemas import Trimmed
-from backend.db.lists.pages import Filter, Search, containing
+from backend.db.lists.specs import Filter, Search, containing
 from backend.db.query_runner import Query
 from backend.modules.roles.service import grants
 from backend.modules.users.models import User, UserRole
@@ -133,6 +134,8 @@ def _matches(patterns: BindParameter[Any]) -> ColumnElement[bool]:
     )
 
 
+# As in its index, which no parameter matches.
+_USERNAME = func.coalesce(col(User.username_key), literal_column("''"))
 USERS = ResourceList(
     schema=UserOut,
     name="users",
@@ -142,7 +145,7 @@ USERS = ResourceList(
         "created_at": col(User.created_at),
         "updated_at": col(User.updated_at),
         "email": col(User.email_key),
-        "username": func.coalesce(col(User.username_key), ""),
+        "username": _USERNAME,
     },
     filters={
         "is_active": Filter(
@@ -167,4 +170,8 @@ USERS = ResourceList(
         prepare=_patterns,
         description="Part of the e-mail address, username or full name.",
     ),
+    unindexed={
+        "role": "The members of a role are in another table than the time of creation: they are "
+        "either sorted, if they are few, or met on a walk through all users."
+    },
 )

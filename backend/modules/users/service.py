@@ -14,7 +14,8 @@ from backend.core.events import publish
 from backend.core.lists import Page, read_all
 from backend.core.principal import Caller, Principal, System
 from backend.db.base import utc_now
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.lists.pages import fetch_page
+from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import QueryRunner, RowReader
 from backend.modules.users import queries
 from backend.modules.users.administration import (

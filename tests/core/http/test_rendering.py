@@ -14,7 +14,7 @@ from backend.core.http.routing import Router
 from backend.core.lists import Page, list_spec, select_fields
 from backend.core.module import Module
 from backend.core.schemas import Schema
-from backend.db.lists.pages import ListQuery
+from backend.db.lists.specs import ListQuery
 from backend.modules.items.models import Item
 from backend.modules.items.schemas import ItemOut
 from tests.applications import make_app, make_context

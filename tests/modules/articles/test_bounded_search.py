@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from backend.core.context import Context
-from backend.db.lists.pages import MAX_CHARACTERS, MAX_WORDS, first_words
 from backend.db.lists.ranking import RANKED_ROWS
+from backend.db.lists.specs import MAX_CHARACTERS, MAX_WORDS, first_words
 from tests.actors import Actor, Client
 from tests.pages import walk
 
