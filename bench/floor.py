@@ -25,7 +25,8 @@ from backend.core.settings import load_settings
 from backend.db.base import utc_now, uuid7
 from backend.db.connections import Timeouts
 from backend.db.lists.cursors import encode_cursor
-from backend.db.lists.pages import ListQuery, fetch_page
+from backend.db.lists.pages import fetch_page
+from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import Query, QueryRunner, Row
 from backend.modules.auth.queries import IDENTITY
 from backend.modules.auth.settings import AuthSettings

@@ -23,6 +23,12 @@ await runStory("hey-api", {
   me: async () => answer(await api.usersReadMe()),
   createItem: async (body) => answer(await api.itemsCreateItem({ body })),
   listItems: async () => answer(await api.itemsListItems()),
+  listTitles: async (limit) =>
+    answer(
+      await api.itemsListItems({ query: { fields: ["id", "title"], sort: ["-title"], limit } }),
+    ),
+  readTitle: async (id) =>
+    answer(await api.itemsReadItem({ path: { id }, query: { fields: ["id", "title"] } })),
   signOut: async () => answer(await api.authLogout()),
   use: (accessToken) => {
     token = accessToken;

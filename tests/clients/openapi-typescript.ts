@@ -2,7 +2,11 @@ import createClient from "openapi-fetch";
 import type { paths } from "./generated/api";
 import { type Answer, runStory } from "./story";
 
-const client = createClient<paths>({ baseUrl: process.env.API_URL });
+const client = createClient<paths>({
+  baseUrl: process.env.API_URL,
+  // By default the client repeats the parameter for each name of a list, which the server refuses.
+  querySerializer: { array: { style: "form", explode: false } },
+});
 let token: string | undefined;
 client.use({
   onRequest({ request }) {
@@ -25,6 +29,18 @@ await runStory("openapi-typescript", {
   me: async () => answer(await client.GET("/api/v1/users/me")),
   createItem: async (body) => answer(await client.POST("/api/v1/items", { body })),
   listItems: async () => answer(await client.GET("/api/v1/items")),
+  listTitles: async (limit) =>
+    answer(
+      await client.GET("/api/v1/items", {
+        params: { query: { fields: ["id", "title"], sort: ["-title"], limit } },
+      }),
+    ),
+  readTitle: async (id) =>
+    answer(
+      await client.GET("/api/v1/items/{id}", {
+        params: { path: { id }, query: { fields: ["id", "title"] } },
+      }),
+    ),
   signOut: async () => answer(await client.POST("/api/v1/auth/logout")),
   use: (accessToken) => {
     token = accessToken;

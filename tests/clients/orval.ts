@@ -15,6 +15,12 @@ await runStory("orval", {
   me: async () => answer(await api.usersReadMe(undefined, signedIn())),
   createItem: async (body) => answer(await api.itemsCreateItem(body, signedIn())),
   listItems: async () => answer(await api.itemsListItems(undefined, signedIn())),
+  listTitles: async (limit) =>
+    answer(
+      await api.itemsListItems({ fields: ["id", "title"], sort: ["-title"], limit }, signedIn()),
+    ),
+  readTitle: async (id) =>
+    answer(await api.itemsReadItem(id, { fields: ["id", "title"] }, signedIn())),
   signOut: async () => answer(await api.authLogout(undefined, signedIn())),
   use: (accessToken) => {
     token = accessToken;

@@ -11,6 +11,10 @@ export interface Api {
   me(): Promise<Answer>;
   createItem(item: { title: string }): Promise<Answer>;
   listItems(): Promise<Answer>;
+  /** Id and title of each item, sorted by title from Z to A. */
+  listTitles(limit: number): Promise<Answer>;
+  /** Id and title of one item. */
+  readTitle(id: string): Promise<Answer>;
   signOut(): Promise<Answer>;
   /** Send this access token from now on. */
   use(accessToken: string): void;
@@ -41,6 +45,15 @@ export async function runStory(name: string, api: Api): Promise<void> {
   const items = await api.listItems();
   const titles = (items.body as { data: { title: string }[] }).data.map((item) => item.title);
   assert.deepEqual(titles, ["Tea"]);
+
+  const { id } = made.body as { id: string };
+  const more = (await api.createItem({ title: "Coffee" })).body as { id: string };
+  const narrow = await api.listTitles(5);
+  assert.deepEqual((narrow.body as { data: unknown }).data, [
+    { id, title: "Tea" },
+    { id: more.id, title: "Coffee" },
+  ]);
+  assert.deepEqual((await api.readTitle(id)).body, { id, title: "Tea" });
 
   assert.equal((await api.signOut()).status, 204);
   const over = await api.me();

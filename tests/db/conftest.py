@@ -1,6 +1,10 @@
-"""Fixtures: databases for tests that change schemas, hold locks and end connections."""
+"""Fixtures: databases for tests that change schemas, hold locks and end connections; a shelf."""
 
 import pytest
+
+from tests.db.shelf import shelf, shelf_url
+
+__all__ = ["shelf", "shelf_url"]
 
 
 @pytest.fixture

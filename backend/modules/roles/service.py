@@ -21,7 +21,7 @@ from backend.core.preconditions import check_preconditions
 from backend.core.principal import Caller
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
-from backend.db.query_runner import QueryRunner
+from backend.db.query_runner import QueryRunner, Row
 from backend.modules.audit import service as audit
 from backend.modules.roles import queries
 from backend.modules.roles.built_in_roles import declared_permissions, sync
@@ -101,7 +101,12 @@ async def list_permissions(
         ]
     declared = json.dumps([each.model_dump() for each in by_name.values()])
     page = await fetch_page(reader, queries.PERMISSIONS, query, declared=declared)
-    return Page.from_rows(page, FeatureOut.model_validate)
+    return Page.from_rows(page, _feature)
+
+
+def _feature(row: Row) -> FeatureOut:
+    actions = [ActionOut.from_row(action) for action in row["actions"] or ()]
+    return FeatureOut.from_row({**row, "actions": actions})
 
 
 async def list_roles(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[RoleOut]:

@@ -222,6 +222,17 @@ def test_errors_follow_from_the_shape(key: tuple[str, str], operation: Operation
     if "cursor" in parameters:
         assert {"limit", "offset", "sort", "fields", "total"} <= parameters
         assert "INVALID_CURSOR" in codes(operation, 400)
+    for each in operation.get("parameters", ()):
+        if each["name"] in ("sort", "fields"):
+            # One value, of names that a generated client knows.
+            assert (each["style"], each["explode"], each["schema"]["type"]) == (
+                "form",
+                False,
+                "array",
+            )
+            assert each["schema"]["uniqueItems"]
+            assert each["schema"]["minItems"] == 1
+            assert each["schema"]["items"]["enum"]
     if "{" in path:
         assert any(code.endswith("NOT_FOUND") for code in codes(operation, 404))
     if "requestBody" in operation:
@@ -244,3 +255,43 @@ def test_requests_refuse_and_answers_allow_unknown_members() -> None:
         if "$ref" in schema:
             schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
             assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("/items", "sort", ["created_at", "updated_at", "title"]),
+        ("/users", "sort", ["created_at", "updated_at", "email", "username"]),
+        ("/articles", "sort", ["created_at", "updated_at", "published_at", "title"]),
+        ("/audit-events", "sort", ["occurred_at"]),
+        ("/roles", "sort", ["name", "created_at", "updated_at"]),
+        ("/permissions", "sort", ["feature"]),
+        ("/auth/sessions", "sort", ["created_at", "last_used_at"]),
+        ("/jobs", "sort", ["created_at", "attempts"]),
+        ("/articles", "status", ["draft", "published", "archived"]),
+        ("/audit-events", "outcome", ["success", "failure", "denied"]),
+        ("/jobs", "status", ["waiting", "running", "failed", "done"]),
+        ("/permissions", "fields", ["feature", "description", "actions"]),
+        ("/roles/{name}", "fields", ["name", "description", "permissions", "built_in"]),
+    ],
+)
+def test_names_and_states_are_enums(path: str, name: str, expected: list[str]) -> None:
+    parameters = OPERATIONS["GET", f"/api/v1{path}"]["parameters"]
+    (schema,) = [each["schema"] for each in parameters if each["name"] == name]
+    if name == "sort":
+        expected = [sign + field for field in expected for sign in ("", "-")]
+    found = schema["items"]["enum"] if schema["type"] == "array" else schema["enum"]
+    assert found[: len(expected)] == expected
+    assert len(found) == len(expected) or path == "/roles/{name}"
+
+
+def test_fields_are_the_members_of_the_resource() -> None:
+    for (method, path), operation in OPERATIONS.items():
+        for each in operation.get("parameters", ()):
+            if method == "GET" and each["name"] == "fields":
+                reference = operation["responses"]["200"]["content"]["application/json"]["schema"]
+                schema = DOCUMENT["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+                if "next_cursor" in schema["properties"]:
+                    item = schema["properties"]["data"]["items"]["$ref"].rpartition("/")[2]
+                    schema = DOCUMENT["components"]["schemas"][item]
+                assert each["schema"]["items"]["enum"] == list(schema["properties"]), path
