@@ -30,7 +30,7 @@ from backend.core.module import Module
 from backend.core.principal import Principal
 from backend.core.schemas import Schema
 from backend.db.base import Base
-from backend.db.lists.pages import ListSpec
+from backend.db.lists.specs import ListSpec
 from backend.db.query_runner import Query, QueryRunner
 
 # Columns of these names refer to users, even without a foreign key.
