@@ -1,6 +1,6 @@
-"""Standard JSON Schema keywords in the OpenAPI document, in place of pydantic's."""
+"""JSON Schemas of the OpenAPI document, in standard keywords instead of pydantic's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _STANDARD = {
@@ -19,6 +19,16 @@ def standardise_schemas(document: dict[str, Any]) -> None:
     """Replace pydantic's names of limits by the standard keywords in the whole document."""
     for schema in _schemas(document):
         _standardise(schema)
+
+
+def list_of_names(names: Iterable[str]) -> dict[str, Any]:
+    """Return the schema of a list of some of these names, each once."""
+    return {
+        "type": "array",
+        "items": {"type": "string", "enum": list(names)},
+        "minItems": 1,
+        "uniqueItems": True,
+    }
 
 
 def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

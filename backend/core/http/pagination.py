@@ -1,6 +1,6 @@
 """Query parameters of lists and resources, and their responses with `fields` and `Link`."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import context_of
+from backend.core.http.json_schemas import list_of_names
 from backend.core.lists import Boolean, Integer, Page, ResourceList
 from backend.core.principal import Principal
 from backend.core.schemas import Id, Schema, Trimmed
@@ -181,7 +182,7 @@ def _fields_parameter(schema: type[BaseModel]) -> Any:
     field = Field(
         None,
         description="Only these members, comma separated.",
-        json_schema_extra=_comma_separated(known),
+        json_schema_extra=list_of_names(known),
     )
     return Annotated[set[str] | None, BeforeValidator(parse)], field
 
@@ -201,18 +202,8 @@ def _sort_parameter(spec: ListSpec) -> Any:
         "; with `q` the best match first." if spec.search and spec.search.rank else "."
     )
     terms = [sign + name for name in spec.sorts for sign in ("", "-")]
-    field = Field((), description=described, json_schema_extra=_comma_separated(terms))
+    field = Field((), description=described, json_schema_extra=list_of_names(terms))
     return Annotated[tuple[str, ...], BeforeValidator(parse)], field
-
-
-def _comma_separated(names: Iterable[str]) -> dict[str, Any]:
-    """Return the JSON Schema of a list of these names, which is one value in a query."""
-    return {
-        "type": "array",
-        "items": {"type": "string", "enum": list(names)},
-        "minItems": 1,
-        "uniqueItems": True,
-    }
 
 
 def validated_query(model: type[BaseModel], request: Request) -> dict[str, Any]:
