@@ -178,7 +178,9 @@ async def read_all(
     with the newest first, rows that are added meanwhile are not read.
     """
     sort = query.sort or (spec.default_sort,)
-    query = replace(query, limit=BATCH, offset=0, sort=sort, total=False)
+    # The number of connections limits the batches in memory. A place would be held until the
+    # handler returns, which a stream outlives.
+    query = replace(query, limit=BATCH, offset=0, sort=sort, total=False, acquire_place=None)
     while True:
         page = await fetch_page(reader, spec, query, **scopes)
         if page.rows:

@@ -102,13 +102,15 @@ async def read_statistics(context: Context, reader: QueryRunner, by: Principal) 
 
 async def read_export(context: Context, reader: QueryRunner, by: Principal) -> AsyncIterator[bytes]:
     """Yield a JSON object with the principal's data, piece by piece."""
-    before = b"{"
+    opening = b"{"
     for name, part in context.personal_data.export.items():
-        yield before + f'"{name}":'.encode()
-        before = b","
+        # The name waits for the first rows: errors in reading them come before the first piece.
+        before = opening + f'"{name}":'.encode()
         async for piece in _rendered(part, part.read(context, reader, by)):
-            yield piece
-    yield b"}" if before == b"," else b"{}"
+            yield before + piece
+            before = b""
+        opening = b","
+    yield b"}" if opening == b"," else b"{}"
 
 
 async def _rendered(part: ExportPart, pages: ExportPages) -> AsyncIterator[bytes]:

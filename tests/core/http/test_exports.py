@@ -5,20 +5,26 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
 
 import httpx
+import psycopg
 import pytest
 from starlette.responses import Response
 
 from backend.core.authorization import public
+from backend.core.context import LARGE_PAGES
 from backend.core.errors import ServiceUnavailableError
+from backend.core.http.dependencies import Reader
 from backend.core.http.exports import EXPORT, Format, ListExport, attachment, export_parameters
 from backend.core.http.routing import Router
-from backend.core.lists import ListQuery
+from backend.core.lists import ListQuery, read_all
 from backend.core.module import Module
 from backend.core.schemas import Schema
 from backend.modules.items.queries import ITEMS
+from backend.modules.items.schemas import ItemOut
+from tests.actors import Actor
 from tests.applications import make_app, make_context
 from tests.servers import serving
 
@@ -73,16 +79,33 @@ async def listed(export: Annotated[ListExport, export_parameters(ITEMS)]) -> Res
     return await export.respond(batches())
 
 
+@router.get("/items", dependencies=[public], **EXPORT)
+async def items(
+    export: Annotated[ListExport, export_parameters(ITEMS)], reader: Reader
+) -> Response:
+    async def batches() -> AsyncIterator[list[ItemOut]]:
+        async for rows in read_all(reader, ITEMS, export.query):
+            yield [ItemOut.from_row(row) for row in rows]
+
+    return await export.respond(batches())
+
+
 MODULE = Module(name="files", router=router)
 
 
-@pytest.fixture
-async def url(database_url: str) -> AsyncIterator[str]:
-    made = make_context(database_url, (MODULE,), request_timeout=LIMIT)
+@asynccontextmanager
+async def files(database_url: str, **settings: Any) -> AsyncIterator[str]:
+    made = make_context(database_url, (MODULE,), **settings)
     made.state.started = True
     async with serving(make_app(made, (MODULE,))) as served:
         yield f"{served}/api/v1/files"
     await made.database.close()
+
+
+@pytest.fixture
+async def url(database_url: str) -> AsyncIterator[str]:
+    async with files(database_url) as served:
+        yield served
 
 
 async def file_of(kind: Format, *batches: list[Cell]) -> str:
@@ -136,6 +159,26 @@ async def test_ndjson_has_one_object_per_line() -> None:
     assert rows[0] == {"text": "=a\nb", "flag": True, "names": []}
 
 
+async def test_lists_that_may_have_long_texts_are_exported_whole(
+    url: str, ada: Actor, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO items (id, title, description, owner_id, created_at, updated_at)"
+            " SELECT gen_random_uuid(), i, 'long', %s,"
+            " now() - i * interval '1 s', now() FROM generate_series(1, 600) AS i",
+            [ada.id],
+        )
+    async with httpx.AsyncClient(timeout=60) as client:
+        # More at once than pages that may be large.
+        responses = await asyncio.gather(
+            *(client.get(f"{url}/items?format=ndjson") for _ in range(LARGE_PAGES + 1))
+        )
+    for response in responses:
+        titles = [json.loads(line)["title"] for line in response.text.splitlines()]
+        assert titles == [str(number) for number in range(1, 601)]
+
+
 async def test_an_error_before_the_first_byte_is_an_error_response(url: str) -> None:
     async with httpx.AsyncClient() as client:
         response = await client.get(f"{url}/early-error")
@@ -150,8 +193,9 @@ async def test_a_later_error_breaks_the_connection(url: str) -> None:
             await client.get(f"{url}/late-error")
 
 
-async def test_the_time_limit_of_requests_does_not_end_a_file(url: str) -> None:
-    async with httpx.AsyncClient() as client:
+async def test_the_time_limit_of_requests_does_not_end_a_file(database_url: str) -> None:
+    limited = files(database_url, request_timeout=LIMIT)
+    async with limited as url, httpx.AsyncClient() as client:
         response = await client.get(f"{url}/long")
     assert response.text == "0\r\n1\r\n2\r\n3\r\n"
 

@@ -115,5 +115,17 @@ async def test_links_are_listed_without_their_tokens(ada: Actor, database_url: s
         assert f'{member}":' not in response.text
 
 
+async def test_an_account_that_is_deleted_meanwhile_has_no_export(
+    ada: Actor, database_url: str, statements: Statements
+) -> None:
+    def delete() -> None:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DELETE FROM users WHERE id = %s", [ada.id])
+
+    statements.before("pending_email", delete)
+    response = await ada.get(EXPORT)
+    assert (response.status_code, response.json()["error"]) == (401, "INVALID_TOKEN")
+
+
 async def test_it_takes_only_ones_own_sign_in(client: Client) -> None:
     assert (await client.get(EXPORT)).status_code == 401
