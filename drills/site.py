@@ -151,11 +151,15 @@ def _self_signed(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def sign_in(url: str, verify: ssl.SSLContext | bool = True) -> str:
-    """Register an account for the load and sign in; return the access token."""
+def sign_in(url: str, verify: ssl.SSLContext | bool = True, *, address: str = "192.0.2.1") -> str:
+    """Register an account for the load and sign in; return the access token.
+
+    `address` is that of the client, if `url` is that of an instance.
+    """
     email = f"drill-{os.urandom(4).hex()}@example.com"
     body = {"email": email, "password": PASSWORD}
-    with httpx.Client(base_url=f"{url}/api/v1", verify=verify) as client:
+    headers = {"X-Forwarded-For": address}
+    with httpx.Client(base_url=f"{url}/api/v1", headers=headers, verify=verify) as client:
         client.post("/auth/register", json=body).raise_for_status()
         token: str = client.post("/auth/login", json=body).raise_for_status().json()["access_token"]
     return token

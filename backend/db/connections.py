@@ -1,11 +1,9 @@
-"""Connections: time limits, opening, fair queueing, detection of closed ones."""
+"""Connections: time limits, opening, detection of closed ones."""
 
 import asyncio
 import re
 import select
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +12,7 @@ from psycopg import waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from backend.db.errors import DatabaseUnavailableError, EncodingError, PoolerError
+from backend.db.errors import EncodingError, PoolerError
 
 # Interval at which the server checks during a statement whether its client is still connected.
 CHECK_SECONDS = 1
@@ -179,61 +177,6 @@ class Connection(psycopg.AsyncConnection[Any]):
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
             raise
-
-
-class FairSemaphore:
-    """A semaphore with `size` places, granted in order of arrival, with a limited wait.
-
-    SQLAlchemy's pool queue is not fair: with 32 clients on 10 connections, some wait for more
-    than a second while others are served repeatedly.
-    """
-
-    def __init__(self, size: int, wait: float, resource: str = "database connection") -> None:
-        self._free = size
-        self._wait = wait
-        self._resource = resource
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def acquire(self) -> None:
-        """Wait for a place; raise `DatabaseUnavailableError` if none is free in time."""
-        if self._free:
-            self._free -= 1
-            return
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
-        self._waiting.append(waiter)
-        # A plain timer costs a third of `asyncio.timeout`.
-        timer = loop.call_later(self._wait, self._time_out, waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            # The place was granted, but this task was cancelled before it resumed.
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.release()
-            raise
-        finally:
-            timer.cancel()
-
-    def release(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._free += 1
-
-    def _time_out(self, waiter: "asyncio.Future[None]") -> None:
-        if not waiter.done():
-            message = f"no {self._resource} was free within {self._wait:g} s"
-            waiter.set_exception(DatabaseUnavailableError(message))
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        await self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
 
 def is_dead(pgconn: psycopg.pq.abc.PGconn) -> bool:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, event, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.connections import FairSemaphore, Timeouts, is_dead
+from backend.db.connections import Timeouts, is_dead
 from backend.db.errors import CommitAndRaise, DatabaseUnavailableError
+from backend.db.fair_semaphore import FairSemaphore
 from backend.db.query_runner import QueryRunner
 from backend.db.replica import ReplicaRunner
 from backend.db.transaction_pool import TransactionPool

@@ -16,6 +16,10 @@ class DatabaseUnavailableError(Exception):
     """The database is down, starting, or still busy after the configured wait: retry later."""
 
 
+class OverloadedError(DatabaseUnavailableError):
+    """So many requests wait for a connection that another one would wait too long."""
+
+
 class TooManyReadsError(Exception):
     """A caller exceeds its limit of concurrent expensive reads."""
 

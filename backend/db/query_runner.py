@@ -14,8 +14,9 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.coalescer import Coalescer
-from backend.db.connections import REMEDY, FairSemaphore, Timeouts, is_dead
+from backend.db.connections import REMEDY, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
+from backend.db.fair_semaphore import FairSemaphore
 from backend.db.read_limits import PART, PerCallerLimiter
 
 Row = dict[str, Any]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from backend.db.connections import FairSemaphore
 from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
+from backend.db.fair_semaphore import FairSemaphore
 
 # One of every `PART` connections, and at least one, is available to expensive reads.
 PART = 5
@@ -43,7 +43,7 @@ class PerCallerLimiter:
         Raise `TooManyReadsError` if this caller has too many reads or waits too long for its
         own; raise `DatabaseUnavailableError` if other callers' reads leave no place in time.
         """
-        state = self._callers.setdefault(caller, _Caller(FairSemaphore(1, self._wait)))
+        state = self._callers.setdefault(caller, _Caller(FairSemaphore(1, self._wait, sheds=False)))
         if state.reads >= PER_CALLER:
             raise TooManyReadsError
         state.reads += 1

@@ -21,6 +21,7 @@ from backend.db.errors import (
     PoolerError,
     is_unavailable,
 )
+from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Query, QueryRunner, Row
 
 log = structlog.get_logger()
@@ -124,6 +125,8 @@ class ReplicaRunner(QueryRunner):
 
     async def watch(self) -> None:
         """Check the replica each `CHECK_SECONDS` until cancelled."""
+        # Under overload the checks must not fail.
+        urgent.set(True)
         try:
             while True:
                 await self._check()

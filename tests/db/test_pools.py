@@ -22,9 +22,10 @@ from backend.core.errors import ConflictError, error_responses
 from backend.core.http.dependencies import Reader, Session
 from backend.core.http.routing import Router
 from backend.core.module import Module
-from backend.db.connections import FairSemaphore, Timeouts
+from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError, is_unavailable
+from backend.db.fair_semaphore import FairSemaphore
 from backend.db.query_runner import Query
 from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole

@@ -557,7 +557,7 @@ async def test_requests_cancelled_while_they_wait_for_a_connection(
             for number in range(6)
         ]
         gate = narrow.database._gate
-        await until(lambda: len(gate._waiting) == 6)
+        await until(lambda: len(gate._others) == 6)
         for task in tasks[::2]:
             task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)

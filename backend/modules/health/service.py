@@ -7,8 +7,10 @@ from functools import cache
 from sqlalchemy import func, select
 
 from backend.core.context import Context, NotReadyError, ReadinessCheck
+from backend.db.coalescer import Coalescer
 from backend.db.connections import MARK, REMEDY
 from backend.db.errors import EncodingError, PoolerError
+from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Query
 from backend.db.schema.history import HistoryError
 from backend.db.schema.migrations import current_revision, revisions
@@ -29,10 +31,26 @@ POOLED = f"DATABASE_URL leads to a pooler that keeps no session: {REMEDY}."
 
 
 async def readiness(context: Context) -> Readiness:
-    """Run all checks concurrently.
+    """Run all checks, once for concurrent calls.
 
     A failed check of this module makes the status `error`, one of another module only `degraded`.
     """
+    result, _ = await context.get_or_create(_shared_readiness).load(None)
+    return result
+
+
+def _shared_readiness(context: Context) -> Coalescer[None, Readiness]:
+    async def send(_: object) -> dict[None, Readiness]:
+        # Otherwise overload would look like an outage of the database, and load balancers would
+        # send the requests of this process to the others. Sharing keeps a flood of health checks
+        # from overtaking everything else.
+        urgent.set(True)
+        return {None: await _readiness(context)}
+
+    return Coalescer(send)
+
+
+async def _readiness(context: Context) -> Readiness:
     own: dict[str, ReadinessCheck] = {
         "database": _database,
         "migrations": _migrations,

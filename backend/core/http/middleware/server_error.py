@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.core.errors import AppError, InternalError, ServiceUnavailableError
 from backend.core.problems import problem_response
 from backend.db.database import Deadline, deadline
+from backend.db.fair_semaphore import admitted
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ class ServerErrorMiddleware:
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(self.seconds)
         token = deadline.set(Deadline(limit, asyncio.current_task()))
+        admitted.set(set())
 
         async def receive_unlimited() -> Message:
             if limit.expired():

@@ -1,0 +1,148 @@
+"""Semaphores refuse new requests while the queue is too long, and nobody else."""
+
+import asyncio
+
+import pytest
+
+from backend.db.errors import OverloadedError
+from backend.db.fair_semaphore import (
+    BURST_PART,
+    MEAN_ROUNDS,
+    OVERLOAD_PART,
+    Congestion,
+    FairSemaphore,
+    admitted,
+    urgent,
+)
+
+SIZE, WAIT = 4, 5.0
+
+
+def busy(*, interval: float, seconds: float, start: float = 1000.0) -> tuple[Congestion, float]:
+    """Return a queue in which a place has become free every `interval`, and the time now."""
+    congestion, now = Congestion(SIZE, WAIT), start
+    congestion.begin(now)
+    while now < start + seconds:
+        now += interval
+        congestion.grant(now)
+    return congestion, now
+
+
+def longest(congestion: Congestion, now: float) -> int:
+    """Return the length of the queue at which the next request is refused."""
+    return next(count for count in range(100_000) if congestion.refuses(count, now))
+
+
+def test_a_burst_may_wait_for_most_of_the_maximal_wait() -> None:
+    congestion, now = busy(interval=0.01, seconds=WAIT / 2)
+    assert longest(congestion, now) == pytest.approx(BURST_PART * WAIT / 0.01, rel=0.1)
+
+
+def test_a_queue_that_lasts_is_kept_short() -> None:
+    congestion, now = busy(interval=0.01, seconds=WAIT + 1)
+    assert longest(congestion, now) == pytest.approx(OVERLOAD_PART * WAIT / 0.01, rel=0.1)
+    # The length follows the speed of the database.
+    for _ in range(10 * MEAN_ROUNDS * SIZE):
+        now += 0.05
+        congestion.grant(now)
+    assert longest(congestion, now) == pytest.approx(OVERLOAD_PART * WAIT / 0.05, rel=0.15)
+
+
+def test_one_request_may_always_wait_for_each_place() -> None:
+    congestion, now = busy(interval=2, seconds=100)
+    assert longest(congestion, now) == SIZE
+
+
+def test_the_first_intervals_refuse_nobody() -> None:
+    congestion, now = busy(interval=0.5, seconds=1)
+    assert not congestion.refuses(1000, now)
+
+
+def test_a_queue_that_has_ended_is_forgotten() -> None:
+    congestion, now = busy(interval=0.5, seconds=60)
+    assert congestion.refuses(SIZE, now)
+    congestion.begin(now)
+    assert not congestion.refuses(1000, now)
+
+
+def test_a_stall_is_no_overload() -> None:
+    """A migration that waits for its lock stops all statements on a table for up to 4 seconds."""
+    congestion, now = busy(interval=0.01, seconds=0.5)
+    assert not congestion.refuses(300, now + 4)
+    # All places become free at once, then the queue proceeds as before.
+    for number in range(100):
+        congestion.grant(now + 4 + max(0, number - SIZE) * 0.01)
+        assert not congestion.refuses(300 - number, now + 4 + max(0, number - SIZE) * 0.01)
+
+
+def test_a_stall_for_longer_than_the_maximal_wait_refuses_at_once() -> None:
+    congestion, now = busy(interval=0.01, seconds=0.5)
+    assert congestion.refuses(SIZE, now + WAIT + 0.1)
+    assert not congestion.refuses(SIZE - 1, now + WAIT + 0.1)
+
+
+class Crowd:
+    """A semaphore of one place that is used by others, so overloaded that it refuses requests."""
+
+    def __init__(self, *, sheds: bool = True) -> None:
+        self.semaphore = FairSemaphore(1, 0.2, sheds=sheds)
+        self.order: list[str] = []
+
+    async def gather(self) -> list[asyncio.Task[None]]:
+        await self.semaphore.acquire()
+        waiting = [asyncio.create_task(self.use(f"waiting {each}")) for each in range(3)]
+        await asyncio.sleep(0)
+        now = asyncio.get_running_loop().time()
+        # As if nobody had got the place for longer than anybody may wait for it.
+        self.semaphore._congestion.begin(now - 1)
+        return waiting
+
+    async def use(self, name: str) -> None:
+        async with self.semaphore.place():
+            self.order.append(name)
+
+    async def check(self) -> None:
+        """The health check of an instance."""
+        urgent.set(True)
+        await self.use("check")
+
+    async def go_on(self) -> None:
+        """The second read of a request that has waited for its first one."""
+        admitted.set({self.semaphore})
+        await self.use("second")
+
+
+async def test_new_requests_are_refused_at_once_and_others_go_first() -> None:
+    crowd = Crowd()
+    waiting = await crowd.gather()
+    with pytest.raises(OverloadedError):
+        await crowd.use("new")
+    others = [asyncio.create_task(crowd.go_on()), asyncio.create_task(crowd.check())]
+    await asyncio.sleep(0)
+    crowd.semaphore.release()
+    await asyncio.gather(*waiting, *others)
+    assert crowd.order == ["second", "check", "waiting 0", "waiting 1", "waiting 2"]
+    await crowd.use("new")
+
+
+async def test_who_waits_for_the_first_time_is_known_the_next_time() -> None:
+    semaphore = FairSemaphore(1, 10)
+    admitted.set(set())
+    await semaphore.acquire()
+    # Without a queue nothing is recorded.
+    assert admitted.get() == set()
+    second = asyncio.create_task(semaphore.acquire())
+    await asyncio.sleep(0)
+    assert admitted.get() == {semaphore}
+    semaphore.release()
+    await second
+
+
+async def test_the_reads_of_one_caller_may_always_wait_for_each_other() -> None:
+    crowd = Crowd(sheds=False)
+    waiting = await crowd.gather()
+    late = asyncio.create_task(crowd.use("late"))
+    await asyncio.sleep(0)
+    crowd.semaphore.release()
+    await asyncio.gather(*waiting, late)
+    assert crowd.order[-1] == "late"
