@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from drills.failover import failover, replica_loss
 from drills.load import LoadReport
+from drills.overload import overload
+from drills.redis import redis_loss
 from drills.rolling import rolling
 from drills.site import Writes
 
@@ -43,6 +45,14 @@ DRILLS = {
         lambda folder: failover(folder, rate=80, seconds=15, synchronous=False),
         may_fail=True,
         may_lose=True,
+    ),
+    "redis": Drill(
+        "the Redis of two instances is killed, started empty and frozen; no request fails",
+        lambda folder: redis_loss(folder, rate=80, seconds=10),
+    ),
+    "overload": Drill(
+        "five times the requests that the connections serve; goodput stays, the rest gets 503",
+        lambda folder: overload(folder, step_seconds=5, seconds=30, fresh_seconds=10, least=0.8),
     ),
 }
 

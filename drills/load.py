@@ -55,7 +55,7 @@ class LoadReport:
         return len({int(moment) for moment in self.failed_at})
 
     def lines(self) -> list[str]:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self.failures.most_common())
+        kinds = ", ".join(f"{count} {kind}" for kind, count in (+self.failures).most_common())
         return [
             f"requests            {self.requests}",
             f"failed              {self.failed()}{f' ({kinds})' if kinds else ''}",

@@ -33,21 +33,32 @@ class Watch:
     )
     memory: list[int] = field(default_factory=list)
 
+    def failed(self) -> int:
+        return sum(status != 200 for probes in self.probes.values() for status, _ in probes)
+
 
 def overload(
-    folder: Path, *, step_seconds: float, seconds: float, fresh_seconds: float
+    folder: Path,
+    *,
+    step_seconds: float,
+    seconds: float,
+    fresh_seconds: float,
+    first_rate: float = FIRST_RATE,
+    users: int = USERS,
+    least: float = 0,
 ) -> tuple[LoadReport, Writes]:
     """Find the capacity by a ramp, offer `FACTOR` times as much, then half of it.
 
-    A rate counts after its first `fresh_seconds`, in which a burst may still be queued.
+    The first `fresh_seconds` of the overload do not count, because requests still wait as in a
+    burst. Goodput below `least` of the capacity is a failure.
     """
     with (
         database(folder) as url,
         delayed(url, REPLY_SECONDS) as slow,
         instances(folder, slow, count=1, DATABASE_POOL_SIZE=POOL_SIZE) as (instance,),
     ):
-        tokens = tuple(sign_in(instance.url) for _ in range(USERS))
-        best = _capacity(instance, tokens, step_seconds)
+        tokens = tuple(sign_in(instance.url) for _ in range(users))
+        best = _capacity(instance, tokens, first_rate, step_seconds)
         before = _memory(instance)
         with _watched(instance) as watch:
             report = _offer(instance, tokens, FACTOR * best, seconds)
@@ -63,12 +74,15 @@ def overload(
             f"afterwards          {_afterwards(afterwards)}",
         ]
         report.failures += afterwards.failures
+        report.failures["health"] = watch.failed()
+        report.failures["too little goodput"] = int(goodput < least * best)
+        report.acknowledged |= afterwards.acknowledged
         return report, compare_writes(url, report)
 
 
-def _capacity(instance: Instance, tokens: tuple[str, ...], seconds: float) -> float:
+def _capacity(instance: Instance, tokens: tuple[str, ...], rate: float, seconds: float) -> float:
     """Return the best goodput of rates that grow until more of them does not help."""
-    best, rate = 0.0, FIRST_RATE
+    best = 0.0
     while True:
         report = _offer(instance, tokens, rate, seconds)
         goodput = _successes([each for each in report.outcomes if each.at <= seconds]) / seconds

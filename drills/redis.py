@@ -49,7 +49,7 @@ def redis_loss(folder: Path, *, rate: float, seconds: float) -> tuple[LoadReport
     ):
         changes = _changes(redis)
         tokens = [
-            sign_in(backends[0].url, address=f"198.51.100.{number}")
+            sign_in(backends[0].url, trusted, address=f"198.51.100.{number}")
             for number in range(CALLERS + len(changes))
         ]
         first, *others = tokens[:CALLERS]

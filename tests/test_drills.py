@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from drills.failover import failover, replica_loss
+from drills.overload import overload
+from drills.redis import redis_loss
 from drills.rolling import rolling
 from tests.nginx_servers import PROGRAM
 
@@ -36,3 +38,19 @@ def test_no_request_fails_while_the_replica_is_away(tmp_path: Path) -> None:
     report, writes = replica_loss(tmp_path, rate=30, seconds=3)
     assert report.requests > 100
     assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.failures
+
+
+def test_no_request_fails_while_redis_is_killed_emptied_and_frozen(tmp_path: Path) -> None:
+    requires_nginx()
+    report, writes = redis_loss(tmp_path, rate=20, seconds=1.2)
+    assert report.requests > 100
+    assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.lines()
+
+
+def test_requests_beyond_the_capacity_are_refused_and_health_checks_are_not(tmp_path: Path) -> None:
+    report, writes = overload(
+        tmp_path, step_seconds=1, seconds=8, fresh_seconds=6, first_rate=18, users=2
+    )
+    refused = sum(each.status == 503 for each in report.outcomes)
+    assert 0 < refused < report.requests, report.lines()
+    assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.lines()
