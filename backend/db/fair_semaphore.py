@@ -1,7 +1,7 @@
 """Fair queues for database connections, which refuse requests at once while they are too long."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -17,9 +17,13 @@ STALL_SECONDS, STALL_HOLDS = 1.0, 4
 # The mean interval is that of the latest `MEAN_ROUNDS` holds of each place.
 MEAN_ROUNDS = 8
 
-# The semaphores that the current request has waited for. It is not refused there again and goes
-# before new requests: refusing it would waste the work that is done, and it may hold other places.
-admitted: ContextVar[set["FairSemaphore"] | None] = ContextVar("admitted", default=None)
+# How often a request goes before new ones. An export reads many pages, and must not hold a place
+# all the time.
+TURNS = 8
+# How often the current request has waited for each semaphore. After the first time it is not
+# refused there, and goes before new requests `TURNS` times: refusing it would waste the work that
+# is done, and it may hold other places.
+admitted: ContextVar[Counter["FairSemaphore"] | None] = ContextVar("admitted", default=None)
 # Whether the current task is a health check, which goes before new requests and is not refused.
 urgent: ContextVar[bool] = ContextVar("urgent", default=False)
 
@@ -126,17 +130,18 @@ class FairSemaphore:
         """Put `waiter` into a queue, or raise `OverloadedError`."""
         while self._others and self._others[0].done():
             self._others.popleft()
-        semaphores = admitted.get()
-        if urgent.get() or (semaphores and self in semaphores):
+        waits = admitted.get()
+        earlier = 0 if waits is None else waits[self]
+        if urgent.get() or 0 < earlier <= TURNS:
             self._first.append(waiter)
-            return
-        if not self._others:
-            self._congestion.begin(now)
-        elif self._sheds and self._congestion.refuses(len(self._others), now):
-            raise OverloadedError(f"too many requests wait for a {self._resource}")
-        if semaphores is not None:
-            semaphores.add(self)
-        self._others.append(waiter)
+        else:
+            if not self._others:
+                self._congestion.begin(now)
+            elif self._sheds and not earlier and self._congestion.refuses(len(self._others), now):
+                raise OverloadedError(f"too many requests wait for a {self._resource}")
+            self._others.append(waiter)
+        if waits is not None:
+            waits[self] += 1
 
     def _time_out(self, waiter: "asyncio.Future[None]") -> None:
         if not waiter.done():

@@ -1,14 +1,16 @@
-"""Semaphores refuse new requests while the queue is too long, and nobody else."""
+"""Semaphores are fair, and refuse new requests while the queue is too long."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
-from backend.db.errors import OverloadedError
+from backend.db.errors import DatabaseUnavailableError, OverloadedError
 from backend.db.fair_semaphore import (
     BURST_PART,
     MEAN_ROUNDS,
     OVERLOAD_PART,
+    TURNS,
     Congestion,
     FairSemaphore,
     admitted,
@@ -16,6 +18,78 @@ from backend.db.fair_semaphore import (
 )
 
 SIZE, WAIT = 4, 5.0
+
+
+async def test_gate_serves_in_the_order_of_arrival() -> None:
+    gate = FairSemaphore(2, wait=10)
+    order: list[int] = []
+    inside = most = 0
+
+    async def visit(number: int) -> None:
+        nonlocal inside, most
+        async with gate.place():
+            order.append(number)
+            inside += 1
+            most = max(most, inside)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            inside -= 1
+
+    # A new call queues behind those already waiting.
+    visits = [visit(number) for number in range(32)]
+    await asyncio.gather(*visits)
+    assert order == list(range(32))
+    assert most == 2
+
+
+async def test_gate_lets_nobody_overtake_who_waits() -> None:
+    gate = FairSemaphore(1, wait=10)
+    order: list[str] = []
+
+    async def greedy() -> None:
+        for _ in range(10):
+            async with gate.place():
+                order.append("greedy")
+                await asyncio.sleep(0)
+
+    async def modest() -> None:
+        async with gate.place():
+            order.append("modest")
+
+    await asyncio.gather(greedy(), modest(), modest())
+    assert order[:4] == ["greedy", "modest", "modest", "greedy"]
+
+
+async def test_gate_waits_only_so_long() -> None:
+    gate = FairSemaphore(1, wait=0.05)
+    await gate.acquire()
+    with pytest.raises(DatabaseUnavailableError, match=r"free within 0\.05 s"):
+        await gate.acquire()
+    gate.release()
+    await gate.acquire()
+
+
+@pytest.mark.parametrize("wait", [0.05, 10])
+async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
+    """A wait may be cancelled at any step, also when its place has just been granted."""
+    gate = FairSemaphore(1, wait=wait)
+    for steps in range(6):
+        await gate.acquire()
+        waiting = [asyncio.create_task(gate.acquire()) for _ in range(3)]
+        await asyncio.sleep(0)
+        gate.release()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        for result in ended:
+            if result is None:
+                gate.release()
+        async with asyncio.timeout(1):
+            await gate.acquire()
+        assert gate._free == 0
+        gate.release()
 
 
 def busy(*, interval: float, seconds: float, start: float = 1000.0) -> tuple[Congestion, float]:
@@ -106,10 +180,10 @@ class Crowd:
         urgent.set(True)
         await self.use("check")
 
-    async def go_on(self) -> None:
-        """The second read of a request that has waited for its first one."""
-        admitted.set({self.semaphore})
-        await self.use("second")
+    async def go_on(self, waits: int) -> None:
+        """One more read of a request that has waited for earlier ones."""
+        admitted.set(Counter({self.semaphore: waits}))
+        await self.use(f"read {waits + 1}")
 
 
 async def test_new_requests_are_refused_at_once_and_others_go_first() -> None:
@@ -117,23 +191,29 @@ async def test_new_requests_are_refused_at_once_and_others_go_first() -> None:
     waiting = await crowd.gather()
     with pytest.raises(OverloadedError):
         await crowd.use("new")
-    others = [asyncio.create_task(crowd.go_on()), asyncio.create_task(crowd.check())]
+    others = [
+        asyncio.create_task(each)
+        for each in (crowd.go_on(TURNS + 1), crowd.go_on(1), crowd.check())
+    ]
     await asyncio.sleep(0)
     crowd.semaphore.release()
     await asyncio.gather(*waiting, *others)
-    assert crowd.order == ["second", "check", "waiting 0", "waiting 1", "waiting 2"]
+    # An export of many pages is not refused, but takes turns with new requests.
+    waited = [f"waiting {each}" for each in range(3)]
+    assert crowd.order == ["read 2", "check", *waited, f"read {TURNS + 2}"]
     await crowd.use("new")
 
 
 async def test_who_waits_for_the_first_time_is_known_the_next_time() -> None:
     semaphore = FairSemaphore(1, 10)
-    admitted.set(set())
+    waits = Counter[FairSemaphore]()
+    admitted.set(waits)
     await semaphore.acquire()
     # Without a queue nothing is recorded.
-    assert admitted.get() == set()
+    assert not waits
     second = asyncio.create_task(semaphore.acquire())
     await asyncio.sleep(0)
-    assert admitted.get() == {semaphore}
+    assert waits == {semaphore: 1}
     semaphore.release()
     await second
 

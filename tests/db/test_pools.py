@@ -24,8 +24,7 @@ from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.db.connections import Timeouts
 from backend.db.database import Database
-from backend.db.errors import DatabaseUnavailableError, is_unavailable
-from backend.db.fair_semaphore import FairSemaphore
+from backend.db.errors import is_unavailable
 from backend.db.query_runner import Query
 from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
@@ -108,81 +107,6 @@ async def until(condition: Callable[[], bool]) -> None:
 def asks_to_come_again(answer: httpx.Response) -> bool:
     """Return whether this is the 503 problem; `Retry-After` is checked on every response."""
     return answer.status_code == 503 and answer.json()["error"] == "SERVICE_UNAVAILABLE"
-
-
-# The semaphore
-
-
-async def test_gate_serves_in_the_order_of_arrival() -> None:
-    gate = FairSemaphore(2, wait=10)
-    order: list[int] = []
-    inside = most = 0
-
-    async def visit(number: int) -> None:
-        nonlocal inside, most
-        async with gate.place():
-            order.append(number)
-            inside += 1
-            most = max(most, inside)
-            for _ in range(3):
-                await asyncio.sleep(0)
-            inside -= 1
-
-    # A new call queues behind those already waiting.
-    visits = [visit(number) for number in range(32)]
-    await asyncio.gather(*visits)
-    assert order == list(range(32))
-    assert most == 2
-
-
-async def test_gate_lets_nobody_overtake_who_waits() -> None:
-    gate = FairSemaphore(1, wait=10)
-    order: list[str] = []
-
-    async def greedy() -> None:
-        for _ in range(10):
-            async with gate.place():
-                order.append("greedy")
-                await asyncio.sleep(0)
-
-    async def modest() -> None:
-        async with gate.place():
-            order.append("modest")
-
-    await asyncio.gather(greedy(), modest(), modest())
-    assert order[:4] == ["greedy", "modest", "modest", "greedy"]
-
-
-async def test_gate_waits_only_so_long() -> None:
-    gate = FairSemaphore(1, wait=0.05)
-    await gate.acquire()
-    with pytest.raises(DatabaseUnavailableError, match=r"free within 0\.05 s"):
-        await gate.acquire()
-    gate.release()
-    await gate.acquire()
-
-
-@pytest.mark.parametrize("wait", [0.05, 10])
-async def test_gate_loses_no_place_to_who_stops_waiting(wait: float) -> None:
-    """A wait may be cancelled at any step, also when its place has just been granted."""
-    gate = FairSemaphore(1, wait=wait)
-    for steps in range(6):
-        await gate.acquire()
-        waiting = [asyncio.create_task(gate.acquire()) for _ in range(3)]
-        await asyncio.sleep(0)
-        gate.release()
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        for task in waiting:
-            task.cancel()
-        ended = await asyncio.gather(*waiting, return_exceptions=True)
-        for result in ended:
-            if result is None:
-                gate.release()
-        async with asyncio.timeout(1):
-            await gate.acquire()
-        assert gate._free == 0
-        gate.release()
 
 
 # Timeouts

@@ -1,6 +1,7 @@
 """The time limit of a request, and the handler of errors that nothing else handles."""
 
 import asyncio
+from collections import Counter
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +35,7 @@ class ServerErrorMiddleware:
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(self.seconds)
         token = deadline.set(Deadline(limit, asyncio.current_task()))
-        admitted.set(set())
+        admitted.set(Counter())
 
         async def receive_unlimited() -> Message:
             if limit.expired():
