@@ -38,6 +38,7 @@ def header() -> str:
         project["dependencies"],
         project["optional-dependencies"],
         tables["dependency-groups"],
+        tables["tool"]["uv"],
     ]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return f"# Written by `make lock` for dependencies {digest[:16]}\n"
