@@ -62,7 +62,9 @@ class Route(APIRoute):
         policy = next(iter(policies(self.dependant)), Policy("signed in"))
         parameters = frozenset(query_parameters(self.dependant))
         body = self.body_field
-        offered = JSON_RANGES | ranges_of(self._response_types())
+        declared = frozenset(self._response_types())
+        offered = JSON_RANGES | ranges_of(declared)
+        returns_any_type = "*/*" in declared
         may_have_content = bool((self.methods or set()) - {"GET", "HEAD"})
         media_types = self._media_types()
         form = None
@@ -74,7 +76,7 @@ class Route(APIRoute):
         async def admit_then_handle(request: Request) -> Response:
             await policy.authorize(request)
             accept = ",".join(request.headers.getlist("accept"))
-            if accept and accept != "*/*" and not accepts(accept, offered):
+            if accept and accept != "*/*" and not (returns_any_type or accepts(accept, offered)):
                 raise NotAcceptableError
             if request.scope["query_string"]:
                 check_query(request, parameters)

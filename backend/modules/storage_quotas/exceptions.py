@@ -5,6 +5,6 @@ class StorageQuotaExceededError(AppError):
     status = 422
     code = "STORAGE_QUOTA_EXCEEDED"
     detail = (
-        "The texts of this user would exceed the storage quota of an account: "
+        "The texts and files of this user would exceed the storage quota of an account: "
         "delete or shorten some first."
     )

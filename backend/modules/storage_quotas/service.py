@@ -58,8 +58,15 @@ async def update_usage(
     `StorageQuotaExceededError` if the texts grow and the user then exceeds the quota; concurrent
     writes can exceed it by one row each. Small texts take no statement.
     """
-    by.must_be_system()
     change = _counted(new) - _counted(old)
+    await update_bytes(context, session, by, user_id, change)
+
+
+async def update_bytes(
+    context: Context, session: AsyncSession, by: System, user_id: UUID, change: int
+) -> None:
+    """Add `change` to the bytes of this user, like `update_usage`."""
+    by.must_be_system()
     if not change:
         return
     quota = context.settings_of(QuotaSettings).storage_quota_per_user

@@ -7,6 +7,6 @@ class QuotaSettings(SettingsBase):
     storage_quota_per_user: int = Field(
         100 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Maximal bytes of the texts of a user's items and articles; beyond it, 422. "
-        "Rows with at most 256 bytes do not count.",
+        description="Maximal bytes of the texts of a user's items and articles and of their files; "
+        "beyond it, 422. Texts of at most 256 bytes do not count.",
     )

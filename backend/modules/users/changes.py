@@ -19,6 +19,7 @@ from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, System
 from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
+from backend.modules.files import service as files
 from backend.modules.roles import service as roles_service
 from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
@@ -34,7 +35,7 @@ from backend.modules.users.schemas import DEFAULT_ROLE, MeOut, UserOut
 _ADMINS_LOCK = 7_265_313
 # Audit events never change, and deleted users have a right to erasure: events hold no values of
 # these fields.
-_PERSONAL = ("email", "username", "full_name")
+_PERSONAL = ("email", "username", "full_name", "avatar_key")
 _TAKEN = {
     "ix_users_email_key": EmailAlreadyExistsError,
     "ix_users_username_key": UsernameAlreadyExistsError,
@@ -157,6 +158,7 @@ def to_schema(user: User, roles: list[str]) -> UserOut:
     return UserOut(
         **user.model_dump(include=UserOut.model_fields.keys() - {"roles", "avatar_url"}),
         roles=roles,
+        avatar_url=user.avatar_key and files.PUBLIC_PATH + user.avatar_key,
     )
 
 

@@ -12,7 +12,7 @@ from backend.modules.users.startup import create_first_admin
 
 module = Module(
     router=router,
-    depends_on=("audit", "roles"),
+    depends_on=("audit", "files", "roles", "storage_quotas"),
     features=(
         Feature(
             "users",

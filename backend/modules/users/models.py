@@ -37,6 +37,8 @@ class User(Base, Identified, Timestamped, table=True):
     is_verified: bool = False
     # The requested `email`, until the owner verifies it by a mailed link.
     pending_email: str | None = Field(default=None, max_length=254)
+    # A public file.
+    avatar_key: str | None = Field(default=None, max_length=43)
     # Set when the account is disabled, so that enabling it again does not revive old sessions.
     sessions_valid_after: datetime = LONG_AGO
 

@@ -1,6 +1,7 @@
 """Use cases of owners: changing their own account and password."""
 
 from collections.abc import Mapping
+from typing import BinaryIO
 
 from pydantic import MISSING
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,8 +15,15 @@ from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Principal
 from backend.db.query_runner import QueryRunner
 from backend.modules.audit import service as audit
+from backend.modules.files import service as files
+from backend.modules.files.schemas import Upload
 from backend.modules.users import queries
-from backend.modules.users.changes import lock_user, store_changes, to_own_schema
+from backend.modules.users.changes import (
+    lock_manageable_user,
+    lock_user,
+    store_changes,
+    to_own_schema,
+)
 from backend.modules.users.events import (
     EmailChangeCancelled,
     EmailChangeRequested,
@@ -31,10 +39,17 @@ from backend.modules.users.password_attempts import (
     store_password,
 )
 from backend.modules.users.passwords import hash_new_password, password_errors
-from backend.modules.users.schemas import Account, AccountUpdate, MeOut, PasswordChange
+from backend.modules.users.schemas import (
+    AVATAR_BYTES,
+    Account,
+    AccountUpdate,
+    MeOut,
+    PasswordChange,
+)
 from backend.modules.users.settings import UserSettings
 
 PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")
+AVATAR_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 # Requested changes of address per account.
 EMAIL_CHANGES = Rule(5, 3600)
 _UNCHANGED = FieldError(
@@ -47,7 +62,7 @@ async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
     if row is None:
         # The account and its sessions were deleted after the request began.
         raise InvalidTokenError
-    return MeOut.from_row({**row, "avatar_url": None})
+    return MeOut.from_row(row)
 
 
 async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> MeOut:
@@ -80,6 +95,44 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
             await session.flush()
             await publish(context, session, requested)
         await store_changes(session, by, user, roles, values)
+    return to_own_schema(user, roles)
+
+
+async def replace_avatar(context: Context, by: Principal, image: BinaryIO) -> MeOut:
+    """Set the principal's avatar: a PNG, JPEG or WebP of at most `AVATAR_BYTES`."""
+    # Before the image is stored, and once more when the account is locked.
+    await check_preconditions(lambda: get_me(context.database.primary, by))
+    async with (
+        files.uploaded(
+            context,
+            SYSTEM,
+            image,
+            max_bytes=AVATAR_BYTES,
+            accepts=AVATAR_TYPES,
+            is_public=True,
+        ) as upload,
+        context.database.transaction() as session,
+    ):
+        return await _change_avatar(context, session, by, upload)
+
+
+async def delete_avatar(context: Context, by: Principal) -> None:
+    """Remove the principal's avatar, if there is one."""
+    async with context.database.transaction() as session:
+        await _change_avatar(context, session, by, None)
+
+
+async def _change_avatar(
+    context: Context, session: AsyncSession, by: Principal, upload: Upload | None
+) -> MeOut:
+    user, roles = await lock_manageable_user(session, by, by.user_id)
+    await check_preconditions(lambda: to_own_schema(user, roles))
+    key = None
+    if user.avatar_key is not None:
+        await files.delete(context, session, SYSTEM, user.avatar_key)
+    if upload is not None:
+        key = await files.add(context, session, SYSTEM, upload, owner_id=by.user_id)
+    await store_changes(session, by, user, roles, {"avatar_key": key})
     return to_own_schema(user, roles)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -26,6 +27,7 @@ from backend.core.lists import Boolean, ResourceList, created_filters
 from backend.core.schemas import Trimmed
 from backend.db.lists.specs import Filter, Search, containing
 from backend.db.query_runner import Query
+from backend.modules.files import service as files
 from backend.modules.roles.service import grants
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.schemas import UserOut
@@ -38,6 +40,8 @@ _roles = func.array(
     .correlate(User)
     .scalar_subquery()
 )
+# Null without an avatar.
+_avatar_url = literal(files.PUBLIC_PATH) + col(User.avatar_key)
 _USER = select(
     col(User.id),
     col(User.email),
@@ -46,6 +50,7 @@ _USER = select(
     col(User.is_active),
     col(User.is_verified),
     _roles.label("roles"),
+    _avatar_url.label("avatar_url"),
     col(User.created_at),
     col(User.updated_at),
 )

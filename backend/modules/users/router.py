@@ -1,7 +1,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Request, Response, UploadFile
 
 from backend.core.authorization import CurrentPrincipal, reauthorize, require
 from backend.core.errors import PermissionDeniedError, error_responses
@@ -13,7 +13,9 @@ from backend.core.limits import RateLimitedError
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.core.schemas import Id
+from backend.modules.files.exceptions import ImageTooLargeError, ImageUnreadableError
 from backend.modules.roles.exceptions import UnknownRoleError
+from backend.modules.storage_quotas.exceptions import StorageQuotaExceededError
 from backend.modules.users import dependencies, queries, reports, service
 from backend.modules.users.exceptions import (
     CurrentPasswordWrongError,
@@ -23,6 +25,7 @@ from backend.modules.users.exceptions import (
     UserNotFoundError,
 )
 from backend.modules.users.schemas import (
+    AVATAR_BYTES,
     AccountUpdate,
     MeOut,
     PasswordChange,
@@ -39,6 +42,8 @@ MayWrite = Annotated[Principal, require("users:write")]
 MayDelete = Annotated[Principal, require("users:delete")]
 MayAdminister = Annotated[Principal, require("users:admin")]
 UserQuery = Annotated[ListQuery, list_parameters(queries.USERS)]
+# Boundaries and headers of a form with one file.
+MULTIPART_OVERHEAD = 16 * 1024
 _CHANGES_ME = error_responses(
     UsernameAlreadyExistsError,
     EmailAlreadyExistsError,
@@ -105,6 +110,26 @@ async def change_password(
 ) -> None:
     """Replace the caller's password. Their other sessions end, and a notice is mailed to them."""
     await service.change_password(context, by, change)
+
+
+@router.put(
+    "/me/avatar",
+    tags=["users"],
+    max_body_size=AVATAR_BYTES + MULTIPART_OVERHEAD,
+    responses=error_responses(ImageUnreadableError, ImageTooLargeError, StorageQuotaExceededError),
+)
+async def replace_avatar(by: CurrentPrincipal, context: CurrentContext, file: UploadFile) -> MeOut:
+    """Set the caller's picture: PNG, JPEG or WebP, at most 2 MiB and 25 million pixels.
+
+    The bytes decide about the type. Metadata in the image, such as its location, stay in it.
+    """
+    return await service.replace_avatar(context, by, file.file)
+
+
+@router.delete("/me/avatar", tags=["users"], status_code=204)
+async def delete_avatar(by: CurrentPrincipal, context: CurrentContext) -> None:
+    """Remove the caller's picture, if there is one."""
+    await service.delete_avatar(context, by)
 
 
 @router.get("", tags=["users"])

@@ -5,12 +5,14 @@ from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import MISSING, BeforeValidator, Field, StringConstraints
+from pydantic import MISSING, BeforeValidator, Field, PlainSerializer, StringConstraints
 
+from backend.core.http.public_paths import public_path
 from backend.core.http.strict_json import JSONRefusedError, loads
 from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
+AVATAR_BYTES = 2 * 1024 * 1024
 # The role of accounts that are created without roles.
 DEFAULT_ROLE = "member"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -50,6 +52,10 @@ NewPassword = Annotated[
 ]
 
 
+# Statements return the path without the prefix of a proxy, which is added for clients.
+AvatarPath = Annotated[str, PlainSerializer(public_path, return_type=str, when_used="json")]
+
+
 class UserOut(Schema):
     id: UUID
     email: str = Field(examples=["ada@example.com"], json_schema_extra={"format": "idn-email"})
@@ -58,7 +64,11 @@ class UserOut(Schema):
     is_active: bool
     is_verified: bool
     roles: list[str] = Field(examples=[["member"]])
-    avatar_url: str | None = None
+    avatar_url: AvatarPath | None = Field(
+        description="The address of the picture, relative to this server. It changes with the "
+        "picture, and needs no sign-in.",
+        examples=["/files/hG5vVd1s2m0cQx4J8YtKp7Zr9LwBnEaUfCiRoTdSgHk"],
+    )
     created_at: Timestamp
     updated_at: Timestamp
 

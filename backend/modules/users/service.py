@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Subquery
@@ -34,8 +33,10 @@ from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.imports import ImportReport, import_users
 from backend.modules.users.own_account import (
     change_password,
+    delete_avatar,
     get_me,
     password_change_errors,
+    replace_avatar,
     update_me,
 )
 from backend.modules.users.password_attempts import (
@@ -71,6 +72,7 @@ __all__ = [
     "check_password",
     "count_mailed_link",
     "create_user",
+    "delete_avatar",
     "delete_me",
     "delete_user",
     "end_sessions",
@@ -84,6 +86,7 @@ __all__ = [
     "new_account_errors",
     "password_change_errors",
     "password_errors",
+    "replace_avatar",
     "set_roles",
     "update_me",
     "update_user",
@@ -97,7 +100,7 @@ async def get_user(reader: QueryRunner, by: Caller, user_id: UUID) -> UserOut:
     row = await reader.first(queries.USER, id=user_id)
     if row is None:
         raise UserNotFoundError
-    return _row_to_schema(row)
+    return UserOut.from_row(row)
 
 
 async def export_me(_: Context, reader: QueryRunner, by: Principal) -> ExportPages:
@@ -108,7 +111,7 @@ async def export_me(_: Context, reader: QueryRunner, by: Principal) -> ExportPag
 async def list_users(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[UserOut]:
     by.must("users:read")
     page = await fetch_page(reader, queries.USERS, query)
-    return Page.from_rows(page, _row_to_schema)
+    return Page.from_rows(page, UserOut.from_row)
 
 
 async def export_users(
@@ -117,7 +120,7 @@ async def export_users(
     """Yield all accounts that match, in batches."""
     by.must("users:read")
     async for rows in read_all(reader, queries.USERS, query):
-        yield [_row_to_schema(row) for row in rows]
+        yield [UserOut.from_row(row) for row in rows]
 
 
 async def user_statistics(reader: QueryRunner, by: Principal, days: int) -> UserStatistics:
@@ -199,7 +202,3 @@ async def reset_password(
     await verify_email(context, session, by, user_id)
     await clear_failed_attempts(context, session, user_id)
     await publish(context, session, PasswordChanged(user_id, keep_session=None))
-
-
-def _row_to_schema(row: dict[str, Any]) -> UserOut:
-    return UserOut.from_row({**row, "avatar_url": None})

@@ -56,7 +56,7 @@ def foreign(context: Context, ada: Actor) -> dict[str, str]:
     }
     assert issuer.issued(jwt.encode(body, key, "HS256", headers=headers))
     made["type"] = jwt.encode(body, key, "HS256", headers=headers | {"typ": "JWT"})
-    made["unsigned"] = jwt.encode(body, None, "none", headers=headers)
+    made["unsigned"] = jwt.encode(body, "", "none", headers=headers)
     made["cut"] = ada.token[:-2]
     return made
 
