@@ -25,6 +25,7 @@ from tests.databases import (  # pytest finds its hooks by name, here
 )
 from tests.secret_leaks import DETECTOR, DetectingHandler, keys_of
 from tests.statements import statements
+from tests.storages import shared_s3, storage_url
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -63,7 +64,9 @@ __all__ = [
     "pytest_configure",
     "pytest_configure_node",
     "pytest_unconfigure",
+    "shared_s3",
     "statements",
+    "storage_url",
 ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from types import ModuleType
 from typing import Any, get_origin
 from uuid import UUID, uuid4
@@ -26,6 +27,7 @@ from backend.modules.accounts.exceptions import RegistrationClosedError
 from backend.modules.articles.exceptions import ArticleNotFoundError
 from backend.modules.articles.schemas import ArticleCreate, ArticleUpdate
 from backend.modules.auth.exceptions import SessionNotFoundError
+from backend.modules.files.schemas import Upload
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.schemas import ItemCreate, ItemUpdate
 from backend.modules.roles.schemas import RoleCreate, RoleUpdate
@@ -59,6 +61,7 @@ class Case:
     missing: type[AppError] | None = None
 
 
+UPLOAD = Upload("k" * 43, "text/plain", 1, None, is_public=False)
 FEATURES = tuple(feature for module in MODULES for feature in module.features)
 EVERYTHING = frozenset(permission for feature in FEATURES for permission in feature.permissions)
 # The permissions of a user who may manage accounts, but has fewer than the owner.
@@ -70,6 +73,15 @@ def with_user(**more: Any) -> Arguments:
 
     async def arguments(place: Place) -> Mapping[str, Any]:
         return {"user_id": place.owner.id, **more}
+
+    return arguments
+
+
+def with_user_as_owner(**more: Any) -> Arguments:
+    """Return arguments of a call that names the owner of a new row."""
+
+    async def arguments(place: Place) -> Mapping[str, Any]:
+        return {"owner_id": place.owner.id, **more}
 
     return arguments
 
@@ -141,6 +153,10 @@ CASES: dict[str, Case] = {
     "audit.verify": Case(with_values()),
     "auth.end_session": Case(session_of_owner, EVERYTHING, SessionNotFoundError),
     "auth.end_sessions": Case(with_user(), EVERYTHING),
+    "files.add": Case(with_user_as_owner(upload=UPLOAD), EVERYTHING),
+    "files.delete": Case(with_values(key="k" * 43), EVERYTHING),
+    "files.signed_url": Case(with_values(key="k" * 43), EVERYTHING),
+    "files.uploaded": Case(with_values(content=BytesIO(b"x")), EVERYTHING),
     "items.create_item": Case(with_values(new=ItemCreate(title="Milk"))),
     "items.delete_item": Case(with_item(), MEMBER, ItemNotFoundError),
     "items.get_item": Case(with_item(), MEMBER, ItemNotFoundError),
@@ -168,6 +184,7 @@ CASES: dict[str, Case] = {
         with_values(name="admin", changes=RoleUpdate(description=None), features=FEATURES), ROLES
     ),
     "storage_quotas.update_usage": Case(with_user(new=("Milk",)), EVERYTHING),
+    "storage_quotas.update_bytes": Case(with_user(change=1), EVERYTHING),
     "users.add_user": Case(with_values(email="new@example.com"), EVERYTHING),
     "users.create_user": Case(
         with_values(
@@ -217,6 +234,9 @@ OPEN: dict[str, str] = {
     "auth.needs_verified_email": PURE,
     "auth.refresh": "The refresh token is the credential.",
     "auth.sign_in": "The password is the credential.",
+    "files.check_storage": "Readiness checks have no caller.",
+    "files.find_file": "The key of a public file, or the signature of a link, is the credential.",
+    "files.read_file": "Takes a file that `find_file` has returned.",
     "health.readiness": "Probes are anonymous.",
     "jobs.check_worker": "Readiness checks have no caller.",
     "mail.empty_mailbox": "The mailbox exists in development only.",
@@ -232,6 +252,7 @@ OPEN: dict[str, str] = {
     "users.count_mailed_link": "Counts what the client does.",
     "users.delete_me": OWN,
     "users.export_me": OWN,
+    "users.delete_avatar": OWN,
     "users.get_me": OWN,
     "users.hash_new_password": PURE,
     "users.new_account_errors": PURE,
@@ -239,6 +260,7 @@ OPEN: dict[str, str] = {
     "users.password_errors": PURE,
     "users.permission_set": PURE,
     "users.registration_mode": PURE,
+    "users.replace_avatar": OWN,
     "users.update_me": OWN,
 }
 

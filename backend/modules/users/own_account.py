@@ -19,7 +19,6 @@ from backend.modules.files import service as files
 from backend.modules.files.schemas import Upload
 from backend.modules.users import queries
 from backend.modules.users.changes import (
-    lock_manageable_user,
     lock_user,
     store_changes,
     to_own_schema,
@@ -29,7 +28,11 @@ from backend.modules.users.events import (
     EmailChangeRequested,
     PasswordChanged,
 )
-from backend.modules.users.exceptions import CurrentPasswordWrongError, EmailAlreadyExistsError
+from backend.modules.users.exceptions import (
+    CurrentPasswordWrongError,
+    EmailAlreadyExistsError,
+    UserNotFoundError,
+)
 from backend.modules.users.password_attempts import (
     confirm_password,
     find_account,
@@ -125,7 +128,11 @@ async def delete_avatar(context: Context, by: Principal) -> None:
 async def _change_avatar(
     context: Context, session: AsyncSession, by: Principal, upload: Upload | None
 ) -> MeOut:
-    user, roles = await lock_manageable_user(session, by, by.user_id)
+    try:
+        user, roles = await lock_user(session, by.user_id)
+    except UserNotFoundError:
+        # The account was deleted after the request began.
+        raise InvalidTokenError from None
     await check_preconditions(lambda: to_own_schema(user, roles))
     key = None
     if user.avatar_key is not None:
