@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from backend.core.context import Context
 from backend.core.errors import AppError
 from backend.core.principal import SYSTEM
+from backend.core.settings import SettingsBase
 from backend.modules.files import service as files
 from backend.modules.files.settings import FileSettings
 from backend.modules.files.storage import storage_of
@@ -24,6 +25,7 @@ from tests.jobs import run_jobs
 from tests.sessions import execute
 from tests.storages import S3Server, s3_server
 
+Kinds = dict[type[SettingsBase], SettingsBase]
 BYTES = bytes(range(256)) * 8
 SCRIPTS = [
     b"<!doctype html><script>document.title = 'ran'</script>",
@@ -34,7 +36,7 @@ SCRIPTS = [
 
 def stored_at(context: Context, url: str) -> Context:
     settings = FileSettings(_env_file=None, storage_url=SecretStr(url))
-    kinds = {**context.module_settings, FileSettings: settings}
+    kinds: Kinds = {**context.module_settings, FileSettings: settings}
     return replace(context, module_settings=kinds, _single={})
 
 

@@ -1,5 +1,6 @@
 """Sizes of images, and images that are damaged."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ from backend.modules.files.content_types import content_type_of
 from backend.modules.files.images import check_image
 from tests.images import jpeg, png, webp
 
-MAKERS = {
+MAKERS: dict[str, Callable[[int, int], bytes]] = {
     "png": png,
     "jpeg": jpeg,
     "extended webp": webp,
@@ -27,7 +28,7 @@ def outcome(content: bytes) -> str | None:
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-def test_pixels_are_counted(make: partial[bytes]) -> None:
+def test_pixels_are_counted(make: Callable[[int, int], bytes]) -> None:
     assert outcome(make(2, 3)) is None
     assert outcome(make(5000, 5000)) is None
     assert outcome(make(5001, 5000)) == "IMAGE_TOO_LARGE"
@@ -37,7 +38,7 @@ def test_pixels_are_counted(make: partial[bytes]) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-def test_every_cut_is_noticed(make: partial[bytes]) -> None:
+def test_every_cut_is_noticed(make: Callable[[int, int], bytes]) -> None:
     whole = make(2, 3)
     found = {outcome(whole[:length]) for length in range(12, len(whole))}
     assert found == {"IMAGE_UNREADABLE"}

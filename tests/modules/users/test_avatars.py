@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from backend.core.context import Context
+from backend.core.settings import SettingsBase
 from backend.modules.files.jobs import sweep
 from backend.modules.files.settings import FileSettings
 from backend.modules.files.storage import storage_of
@@ -31,7 +32,7 @@ LIMIT = 2 * 1024 * 1024
 async def context(context: Context, storage_url: str) -> Context:
     settings = FileSettings(_env_file=None, storage_url=SecretStr(storage_url))
     quota = QuotaSettings(_env_file=None, storage_quota_per_user=3 * 1024 * 1024)
-    kinds = {FileSettings: settings, QuotaSettings: quota}
+    kinds: dict[type[SettingsBase], SettingsBase] = {FileSettings: settings, QuotaSettings: quota}
     return replace(context, module_settings={**context.module_settings, **kinds})
 
 
