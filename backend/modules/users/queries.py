@@ -7,13 +7,13 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     Select,
+    String,
     Subquery,
     Text,
     bindparam,
     cast,
     exists,
     func,
-    literal,
     literal_column,
     or_,
     select,
@@ -41,7 +41,7 @@ _roles = func.array(
     .scalar_subquery()
 )
 # Null without an avatar.
-_avatar_url = literal(files.PUBLIC_PATH) + col(User.avatar_key)
+_avatar_url = literal_column(f"'{files.PUBLIC_PATH}'", String) + col(User.avatar_key)
 _USER = select(
     col(User.id),
     col(User.email),
