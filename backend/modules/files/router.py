@@ -1,4 +1,6 @@
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Query, Request, Response
 
 from backend.core.authorization import credentials_ignored
 from backend.core.errors import NotFoundError, ServiceUnavailableError, error_responses
@@ -22,8 +24,8 @@ async def download_file(
     key: str,
     request: Request,
     context: CurrentContext,
-    expires: str | None = None,
-    signature: str | None = None,
+    expires: Annotated[str | None, Query(description="A part of a signed link.")] = None,
+    signature: Annotated[str | None, Query(description="A part of a signed link.")] = None,
 ) -> Response:
     """A public file, or by a signed link a private one; `Range` asks for a part of it.
 

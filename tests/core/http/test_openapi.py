@@ -185,7 +185,10 @@ def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Ope
 
 
 # The media types of responses that are files.
-FILES = {("GET", "/api/v1/users/export"): {"text/csv", "application/x-ndjson"}}
+FILES = {
+    ("GET", "/api/v1/users/export"): {"text/csv", "application/x-ndjson"},
+    ("GET", "/files/{key}"): {"*/*"},
+}
 
 
 @each_operation
