@@ -123,6 +123,7 @@ INTERNALS = (
     Internal("sqlalchemy", "sqlalchemy.pool:Pool._do_get", POOL),
     Internal("sqlalchemy", "sqlalchemy.pool:Pool._do_return_conn", POOL),
     Internal("sqlalchemy", "sqlalchemy.util.concurrency:greenlet_spawn", POOL),
+    Internal("cashews", "cashews.backends.redis:Redis._client", "integrations/values/redis.py"),
     Internal("alembic", "alembic.autogenerate.render:_repr_type", "db/schema/rendering.py"),
     Internal("pydantic", "pydantic:BaseModel.__pydantic_fields__", "core/schemas.py"),
     Internal("pydantic", "pydantic:BaseModel.__pydantic_fields_set__", "core/schemas.py"),

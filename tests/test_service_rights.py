@@ -124,6 +124,11 @@ def with_article(*, published: bool = False, **more: Any) -> Arguments:
     return arguments
 
 
+async def author_of_a_published_article(place: Place) -> Mapping[str, Any]:
+    await PUBLISHED(place)
+    return {"author_id": place.owner.id}
+
+
 def permitted(role: str) -> frozenset[str]:
     """Return the permissions that a built-in role has at first."""
     return frozenset(
@@ -144,6 +149,7 @@ CASES: dict[str, Case] = {
     "articles.archive_article": Case(PUBLISHED, MEMBER),
     "articles.create_article": Case(with_values(new=ArticleCreate(title="On milk"))),
     "articles.delete_article": Case(DRAFT, MEMBER, ArticleNotFoundError),
+    "articles.drop_articles_of": Case(author_of_a_published_article, EVERYTHING),
     "articles.publish_article": Case(DRAFT, MEMBER, ArticleNotFoundError),
     "articles.unpublish_article": Case(PUBLISHED, MEMBER),
     "articles.update_article": Case(

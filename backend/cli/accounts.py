@@ -95,4 +95,4 @@ async def _create(context: Context, account: Registration) -> None:
         message = error.errors[0].message.rstrip(".")
         raise CommandError(f"The password is refused ({message}): try another.") from None
     finally:
-        await context.database.close()
+        await context.close()

@@ -63,7 +63,7 @@ async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verifi
             "The connection to the database was lost: run this again when it is available."
         ) from None
     finally:
-        await context.database.close()
+        await context.close()
 
 
 def _summary(result: audit.VerificationResult) -> str:

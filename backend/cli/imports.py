@@ -67,7 +67,7 @@ async def _import(
             "locked one of these addresses: run this again."
         ) from None
     finally:
-        await context.database.close()
+        await context.close()
 
 
 async def import_file(

@@ -17,6 +17,7 @@ from backend.core.settings import Settings
 from backend.db.base import Base
 from backend.db.connections import Timeouts
 from backend.db.database import Database
+from backend.db.temporary import PostgresTemporary
 
 
 def modules() -> None:
@@ -84,11 +85,13 @@ def openapi(output: Path | None) -> None:
 
 def blueprint() -> FastAPI:
     """Return an application for inspection only, with default settings and without a database."""
+    # Connections would open on first use only.
+    database = Database("postgresql://", size=1, timeouts=Timeouts(pool=1, statement=1))
     context = Context(
         settings=Settings.model_construct(),
         module_settings={},
-        # Connections would open on first use only.
-        database=Database("postgresql://", size=1, timeouts=Timeouts(pool=1, statement=1)),
+        database=database,
+        temporary=PostgresTemporary(database.primary),
         secret_keys=(b"",),
     )
     return create_app(context, discover())

@@ -80,7 +80,7 @@ async def _seed(context: Context, modules: Sequence[Module]) -> dict[str, int]:
     except (EmailAlreadyExistsError, UsernameAlreadyExistsError):
         raise CommandError("The database has example data already. Nothing was changed.") from None
     finally:
-        await context.database.close()
+        await context.close()
 
 
 async def _person(session: AsyncSession, number: int, password_hash: str) -> Principal:

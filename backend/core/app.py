@@ -36,6 +36,7 @@ from backend.core.personal_data import personal_data_of
 from backend.core.registry import prefix_of, probe_paths
 from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
+from backend.core.stores import make_cache, make_temporary, using_cache
 from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import EncodingError, PoolerError, driver_error, is_unavailable
@@ -65,14 +66,17 @@ def create_context(
         replica_max_lag=settings.replica_max_lag,
         before_commit=_write_marker(modules) if replica else None,
         size=settings.database_pool_size // 2,
-        timeouts=Timeouts(
-            pool=settings.database_pool_timeout,
-            statement=settings.database_statement_timeout,
-            expensive_read=settings.database_expensive_read_timeout,
-            pooled=settings.database_pooler == "transaction",
-        ),
+        timeouts=_timeouts(settings),
     )
     keys = secret_keys(settings)
+    try:
+        limits = _limiter(settings, derive_key(keys[0], "limits"), database.primary)
+        response_cache = make_cache(settings, derive_key(keys[0], "cache"))
+        temporary = make_temporary(settings, database.primary)
+    except ValueError:
+        raise SettingsError(
+            ["REDIS_URL: must be like redis://user:password@host:6379/0, with known options."]
+        ) from None
     checks = {name: check for module in modules for name, check in module.readiness.items()}
     if settings.redis_url is not None:
         checks["redis"] = redis_check(settings.redis_url)
@@ -82,15 +86,26 @@ def create_context(
         settings=settings,
         module_settings=loaded,
         database=database,
+        temporary=temporary,
         secret_keys=keys,
         features=tuple(feature for module in modules for feature in module.features),
         authenticate=next((m.authenticate for m in modules if m.authenticate), always_anonymous),
         on_refusal=next((m.on_refusal for m in modules if m.on_refusal), ignore_refusal),
         subscribers=handlers_by_event(item for module in modules for item in module.subscribers),
         personal_data=personal_data_of(modules),
-        limits=_limiter(settings, derive_key(keys[0], "limits"), database.primary),
+        limits=limits,
+        cache=response_cache,
         checks=checks,
         probe_paths=probe_paths(modules),
+    )
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        pool=settings.database_pool_timeout,
+        statement=settings.database_statement_timeout,
+        expensive_read=settings.database_expensive_read_timeout,
+        pooled=settings.database_pooler == "transaction",
     )
 
 
@@ -113,18 +128,13 @@ async def _check_replica(context: Context) -> None:
 def _limiter(settings: Settings, secret: bytes, reader: QueryRunner) -> RateLimiter | None:
     if not settings.rate_limit_enabled:
         return None
-    try:
-        return make_limiter(
-            settings.limit_storage,
-            parse_rules(settings.rate_limit_default),
-            secret=secret,
-            reader=reader,
-            redis_url=settings.redis_url,
-        )
-    except ValueError:
-        raise SettingsError(
-            ["REDIS_URL: must be like redis://user:password@host:6379/0, with known options."]
-        ) from None
+    return make_limiter(
+        settings.limit_storage,
+        parse_rules(settings.rate_limit_default),
+        secret=secret,
+        reader=reader,
+        redis_url=settings.redis_url,
+    )
 
 
 def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
@@ -204,10 +214,11 @@ def _ignores_credentials(route: Any) -> bool:
 async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[None]:
     """Start the modules; at the end of the block close their resources and the database."""
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(context.database.close)
-        if context.limits is not None:
-            stack.push_async_callback(context.limits.close)
+        stack.push_async_callback(context.close)
         await stack.enter_async_context(context.database.maintained())
+        await stack.enter_async_context(
+            using_cache(context.cache, context.settings, context.database)
+        )
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))

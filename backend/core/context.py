@@ -12,11 +12,13 @@ from starlette.requests import Request
 
 from backend.core.features import Feature
 from backend.core.principal import Principal
+from backend.core.response_cache import ResponseCache
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
 from backend.db.database import Database
 from backend.db.query_runner import Query, QueryRunner
 from backend.db.read_limits import PerCallerLimiter
+from backend.integrations.values import TemporaryStore
 from backend.ratelimit.limiter import RateLimiter
 
 # Pages of up to 2 MiB; rendering one takes several times that much memory.
@@ -89,14 +91,15 @@ class Context:
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
     handlers of each class of events. `personal_data` exports, counts and erases what modules hold
-    about a user. `limits` is None where limits are off. `large_pages` admits
-    those whose rows are in memory at once. Requests whose path begins with one of `probe_paths`
-    watch the server.
+    about a user. `limits` and `cache` are None where they are off; `temporary` stores values for
+    all processes. `large_pages` admits those whose rows are in memory at once. Requests whose path
+    begins with one of `probe_paths` watch the server.
     """
 
     settings: Settings
     module_settings: Mapping[type[SettingsBase], SettingsBase]
     database: Database
+    temporary: TemporaryStore
     secret_keys: tuple[bytes, ...]
     features: tuple[Feature, ...] = ()
     authenticate: Authenticator = always_anonymous
@@ -104,6 +107,7 @@ class Context:
     subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
     personal_data: PersonalData = field(default_factory=PersonalData)
     limits: RateLimiter | None = None
+    cache: ResponseCache | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     probe_paths: tuple[str, ...] = ()
     state: State = field(default_factory=State)
@@ -122,6 +126,15 @@ class Context:
             return cast(T, self._single[make])
         except KeyError:
             return cast(T, self._single.setdefault(make, make(self)))
+
+    async def close(self) -> None:
+        """Close the connections of all stores."""
+        if self.cache is not None:
+            await self.cache.close()
+        if self.limits is not None:
+            await self.limits.close()
+        await self.temporary.close()
+        await self.database.close()
 
     def is_probe(self, path: str) -> bool:
         """Return whether requests for this path monitor the server."""

@@ -28,6 +28,7 @@ from backend.ratelimit.rules import Storage, parse_rules
 
 Environment = Literal["development", "test", "staging", "production"]
 Pooler = Literal["session", "transaction"]
+CacheStorage = Literal["none", "memory", "redis"]
 LOCAL: frozenset[Environment] = frozenset({"development", "test"})
 SECRET_KEY_BYTES = 32
 
@@ -123,8 +124,8 @@ class Settings(SettingsBase):
     )
     redis_url: RedisURL | None = Field(
         None,
-        description="Redis for counting requests: `redis://user:password@host:6379/0`, `rediss://` "
-        "for TLS, or `unix://`.",
+        description="Redis for counts of requests, cached responses and temporary values: "
+        "`redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix://`.",
     )
     secret_key: SecretStr | None = Field(
         None,
@@ -188,6 +189,12 @@ class Settings(SettingsBase):
         "Unset: redis with REDIS_URL, else memory for a single worker in development and test, "
         "else postgres.",
     )
+    cache_storage: CacheStorage | None = Field(
+        None,
+        description="Storage of cached responses to anonymous callers: none, memory (of each "
+        "process) or redis. Unset: redis with REDIS_URL, else none in development and test, else "
+        "memory.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level to log."
     )
@@ -211,6 +218,7 @@ class Settings(SettingsBase):
         "log_level",
         "log_format",
         "rate_limit_storage",
+        "cache_storage",
         "database_pooler",
         mode="before",
     )
@@ -233,9 +241,9 @@ class Settings(SettingsBase):
         parse_rules(value)
         return value
 
-    @field_validator("rate_limit_storage")
+    @field_validator("rate_limit_storage", "cache_storage")
     @classmethod
-    def _has_redis(cls, value: Storage | None, others: ValidationInfo) -> Storage | None:
+    def _has_redis(cls, value: str | None, others: ValidationInfo) -> str | None:
         if value == "redis" and others.data.get("redis_url", "unusable") is None:
             raise ValueError("redis needs a REDIS_URL")
         return value
@@ -275,6 +283,15 @@ class Settings(SettingsBase):
         if self.redis_url is not None:
             return "redis"
         return "memory" if self.is_local else "postgres"
+
+    @property
+    def response_storage(self) -> CacheStorage:
+        """The storage of cached responses."""
+        if self.cache_storage is not None:
+            return self.cache_storage
+        if self.redis_url is not None:
+            return "redis"
+        return "none" if self.is_local else "memory"
 
     @property
     def drain_seconds(self) -> float:

@@ -46,6 +46,16 @@ class Query:
         return {**self._defaults, **values}
 
 
+class Statement(Query):
+    """A statement in SQL that returns rows, such as `INSERT ... RETURNING`."""
+
+    __slots__ = ()
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self._defaults = {}
+
+
 class RowReader(Protocol):
     """Runs queries: a `QueryRunner`, or a `SessionReader` for reads of a transaction."""
 

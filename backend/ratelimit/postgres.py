@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.errors import DatabaseUnavailableError
-from backend.db.query_runner import Query, QueryRunner
+from backend.db.query_runner import QueryRunner, Statement
 
 Table = Literal["quotas", "guesses"]
 # Expired rows are removed while counting, from one of 256 parts of the table after each 50 keys. At
@@ -35,16 +35,6 @@ class Count(NamedTuple):
     passed: int
     used: Sequence[int]
     waits: Sequence[int]
-
-
-class Statement(Query):
-    """A statement in SQL that is not a SELECT."""
-
-    __slots__ = ()
-
-    def __init__(self, sql: str) -> None:
-        self.sql = sql
-        self._defaults = {}
 
 
 class PostgresCounts:

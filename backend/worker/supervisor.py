@@ -63,7 +63,7 @@ async def work(
     _check_crons(modules)
     _silence_libraries()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(context.database.close)
+        stack.push_async_callback(context.close)
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))

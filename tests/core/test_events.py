@@ -31,7 +31,11 @@ LISTENERS = {
         "accounts.end_links_and_notify",
     ],
     "users.UserInvited": ["accounts.mail_invitation"],
-    "users.UserDeleted": ["auth.clear_own_cookies"],
+    "users.ProfileChanged": ["articles.drop_articles_of_changed_author"],
+    "users.UserDeleted": [
+        "auth.clear_own_cookies",
+        "articles.drop_articles_of_deleted_author",
+    ],
 }
 
 

@@ -32,6 +32,7 @@ from backend.core.authorization import CurrentPrincipal, credentials_ignored, pu
 from backend.core.module import Module
 from backend.core.features import Feature
 from backend.core.principal import Principal
+from backend.core.http.caching import cached
 from backend.core.http.routing import Router
 
 router = Router(prefix="/{name}")
@@ -263,6 +264,21 @@ def test_two_policies(package: Package, routes: str) -> None:
     assert package.refusal().endswith(
         " /notes: it has more than one access policy; take exactly one of "
         "backend.core.authorization's."
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "method"),
+    [
+        ("credentials_ignored", "get"),
+        ("public", "post"),
+    ],
+)
+def test_only_public_reads_are_cached(package: Package, policy: str, method: str) -> None:
+    package.routes("notes", route("", policy=f"{policy}, cached('notes')", method=method))
+    assert package.refusal() == (
+        f"Module 'notes', {method.upper()} /notes: its responses cannot be cached; `cached` is for "
+        "GET routes that take an OptionalPrincipal, or are `public`."
     )
 
 

@@ -41,17 +41,19 @@ with alembic_config(sys.argv[1]) as config:
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, contype::text FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
-AND conrelid::regclass::text !~ '^(alembic_version|procrastinate_|rate_limit_)'
+AND conrelid::regclass::text !~ '^(alembic_version|procrastinate_|rate_limit_|temporary_values)'
 """
 INDEXES = """
 SELECT tablename, indexname FROM pg_indexes
-WHERE schemaname = 'public' AND tablename !~ '^(alembic_version|procrastinate_|rate_limit_)'
+WHERE schemaname = 'public'
+AND tablename !~ '^(alembic_version|procrastinate_|rate_limit_|temporary_values)'
 """
 KINDS = {"p": "pk", "f": "fk", "u": "uq", "c": "ck"}
 # Foreign keys without an index that begins with their columns, in any order.
 UNSERVED = """
 SELECT conname FROM pg_constraint
-WHERE contype = 'f' AND conrelid::regclass::text !~ '^(procrastinate_|rate_limit_)' AND NOT EXISTS (
+WHERE contype = 'f'
+AND conrelid::regclass::text !~ '^(procrastinate_|rate_limit_|temporary_values)' AND NOT EXISTS (
     SELECT FROM pg_index WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
     AND (indkey::int2[])[0:cardinality(conkey) - 1] @> conkey
 )
@@ -99,7 +101,7 @@ def tables(url: str) -> set[str]:
     """Return the names of the tables that models describe, and of Alembic's own."""
     found = (
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        " AND tablename !~ '^(procrastinate_|rate_limit_)'"
+        " AND tablename !~ '^(procrastinate_|rate_limit_|temporary_values)'"
     )
     with connected(url) as connection:
         return {name for (name,) in connection.execute(found)}

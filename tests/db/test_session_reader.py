@@ -43,6 +43,8 @@ async def test_a_write_reads_in_its_own_transaction(context: Context, ada: Actor
         author = await session.get_one(User, ada.id)
         author.full_name = "Countess of Lovelace"
         await session.flush()
-        published = await articles.publish_article(session, SYSTEM, UUID(made.json()["id"]))
+        published = await articles.publish_article(
+            context, session, SYSTEM, UUID(made.json()["id"])
+        )
     # Another connection would not have seen the name yet.
     assert published.author.full_name == "Countess of Lovelace"

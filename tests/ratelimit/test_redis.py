@@ -40,9 +40,7 @@ async def limited(app: FastAPI, database_url: str, redis: RedisServer) -> AsyncI
     made.state.started = True
     app.state.context = made
     yield made
-    assert made.limits is not None
-    await made.limits.close()
-    await made.database.close()
+    await made.close()
 
 
 async def statuses(client: Client, times: int) -> list[int]:
@@ -90,9 +88,7 @@ async def test_counts_are_shared(
     keys = redis.command("KEYS", "*")
     assert "trellis:limits:" in keys
     assert "127.0.0.1" not in keys
-    assert other.limits is not None
-    await other.limits.close()
-    await other.database.close()
+    await other.close()
 
 
 @pytest.mark.slow
@@ -190,4 +186,4 @@ def test_other_ways_to_a_redis(url: str) -> None:
 async def test_nothing_is_imported_or_checked_without_a_redis(database_url: str) -> None:
     context = make_context(database_url, rate_limit_enabled=True)
     assert "redis" not in context.checks
-    await context.database.close()
+    await context.close()

@@ -23,7 +23,8 @@ async def _reader(request: Request) -> QueryRunner:
     database = context_of(request).database
     principal: Principal | None = request.scope["principal"]
     # The replica may lack recent writes of this session, and a write must not depend on old rows.
-    if request.method != "GET" or (principal and principal.wrote_recently):
+    is_current = principal.wrote_recently if principal else "reads_primary" in request.scope
+    if is_current or request.method != "GET":
         return database.primary
     return database.replica
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from fastapi.routing import APIRoute, RouteContext
 
 from backend.core.authorization import policies
+from backend.core.http.caching import declaration_of
 from backend.core.http.routing import Route
 
 
@@ -61,6 +62,12 @@ def _problem(route: RouteContext, permissions: Collection[str]) -> str | None:
     permission = declared[0].permission
     if permission is not None and permission not in permissions:
         return f"no module declares the permission '{permission}'."
+    is_public = declared[0].kind == "public" and original.methods == {"GET"}
+    if declaration_of(original.dependant) is not None and not is_public:
+        return (
+            "its responses cannot be cached; `cached` is for GET routes that take an "
+            "OptionalPrincipal, or are `public`."
+        )
     return None
 
 

@@ -23,6 +23,7 @@ from backend.core.authorization import Policy, policies
 from backend.core.errors import NotAcceptableError
 from backend.core.http.bodies import MAX_BODY_BYTES, BodyRequest
 from backend.core.http.body_checks import body_check_of, further_errors
+from backend.core.http.caching import caching, declaration_of
 from backend.core.http.forms import (
     FORM_TYPES,
     MULTIPART,
@@ -59,6 +60,9 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        cached = declaration_of(self.dependant)
+        if cached is not None:
+            handle = caching(cached, handle)
         policy = next(iter(policies(self.dependant)), Policy("signed in"))
         parameters = frozenset(query_parameters(self.dependant))
         body = self.body_field

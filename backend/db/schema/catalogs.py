@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 # Name prefixes of tables, functions and types that migrations create and no model declares.
-UNDESCRIBED = ("alembic_version", "procrastinate_", "rate_limit_")
+UNDESCRIBED = ("alembic_version", "procrastinate_", "rate_limit_", "temporary_values")
 # SQLAlchemy supports these only partly, so they are compared only if a model declares them.
 OPTIONAL_KINDS = ("view", "function", "trigger")
 

@@ -1,4 +1,5 @@
 from backend.core.context import ExportPart
+from backend.core.events import on
 from backend.core.features import Feature
 from backend.core.module import Module
 from backend.core.personal_data import by_cascade
@@ -6,6 +7,11 @@ from backend.modules.articles import queries, service
 from backend.modules.articles.router import router
 from backend.modules.articles.schemas import ArticleOut
 from backend.modules.articles.seed import seed
+from backend.modules.articles.subscribers import (
+    drop_articles_of_changed_author,
+    drop_articles_of_deleted_author,
+)
+from backend.modules.users.events import ProfileChanged, UserDeleted
 
 _OWN = ("read", "write", "publish", "delete")
 
@@ -15,6 +21,10 @@ module = Module(
     export={"articles": ExportPart(ArticleOut, service.export_articles)},
     erase=by_cascade,
     statistics=queries.STATISTICS,
+    subscribers=(
+        on(ProfileChanged, drop_articles_of_changed_author),
+        on(UserDeleted, drop_articles_of_deleted_author),
+    ),
     depends_on=("audit", "storage_quotas", "users"),
     features=(
         Feature(

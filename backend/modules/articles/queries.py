@@ -61,6 +61,11 @@ ARTICLE = Query(
         col(Article.id) == bindparam("id")
     )
 )
+PUBLISHED_BY = Query(
+    select(col(Article.id))
+    .where(col(Article.author_id) == bindparam("author"), col(Article.status) == "published")
+    .limit(1)
+)
 ARTICLES = list_spec(
     Article,
     ArticleOut,

@@ -5,6 +5,7 @@ from fastapi import Request
 from backend.core.authorization import OptionalPrincipal, require
 from backend.core.context import context_of
 from backend.core.errors import error_responses
+from backend.core.http.caching import cached
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
@@ -26,10 +27,12 @@ router = Router(prefix="/articles", tags=["articles"])
 MayWrite = Annotated[Principal, require("articles:write")]
 MayPublish = Annotated[Principal, require("articles:publish")]
 MayDelete = Annotated[Principal, require("articles:delete")]
+# Searches and further pages have too many variants to be cached.
+CACHED = ("limit", "sort", "fields", "status", "author_id")
 ArticleQuery = Annotated[ListQuery, list_parameters(queries.ARTICLES)]
 
 
-@router.get("")
+@router.get("", dependencies=[cached("articles", parameters=CACHED)])
 async def list_articles(
     by: OptionalPrincipal, reader: Reader, query: ArticleQuery
 ) -> Page[ArticleOut]:
@@ -37,7 +40,11 @@ async def list_articles(
     return await service.list_articles(reader, by, query)
 
 
-@router.get("/{id}", responses=error_responses(ArticleNotFoundError))
+@router.get(
+    "/{id}",
+    responses=error_responses(ArticleNotFoundError),
+    dependencies=[cached("articles:{id}", "articles:authors", parameters=("fields",))],
+)
 async def read_article(id: Id, by: OptionalPrincipal, reader: Reader) -> ArticleOut:
     """One article."""
     return await service.get_article(reader, by, id)
@@ -81,22 +88,28 @@ async def delete_article(id: Id, by: MayDelete, context: CurrentContext, session
         ArticleNotFoundError, ArticleAlreadyPublishedError, ArticleWithoutContentError
     ),
 )
-async def publish_article(id: Id, by: MayPublish, session: Session) -> ArticleOut:
+async def publish_article(
+    id: Id, by: MayPublish, context: CurrentContext, session: Session
+) -> ArticleOut:
     """Show a draft or an archived article to everybody."""
-    return await service.publish_article(session, by, id)
+    return await service.publish_article(context, session, by, id)
 
 
 @router.post(
     "/{id}/unpublish", responses=error_responses(ArticleNotFoundError, ArticleNotPublishedError)
 )
-async def unpublish_article(id: Id, by: MayPublish, session: Session) -> ArticleOut:
+async def unpublish_article(
+    id: Id, by: MayPublish, context: CurrentContext, session: Session
+) -> ArticleOut:
     """Make a published article a draft again."""
-    return await service.unpublish_article(session, by, id)
+    return await service.unpublish_article(context, session, by, id)
 
 
 @router.post(
     "/{id}/archive", responses=error_responses(ArticleNotFoundError, ArticleAlreadyArchivedError)
 )
-async def archive_article(id: Id, by: MayPublish, session: Session) -> ArticleOut:
+async def archive_article(
+    id: Id, by: MayPublish, context: CurrentContext, session: Session
+) -> ArticleOut:
     """Take an article out of sight without deleting it."""
-    return await service.archive_article(session, by, id)
+    return await service.archive_article(context, session, by, id)

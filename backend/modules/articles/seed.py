@@ -39,7 +39,7 @@ async def seed(
         new = ArticleCreate(title=f"{random.choice(FORMS)} {subject}", content=content)
         article = await service.create_article(context, session, by, new)
         if by.may("articles:publish") and random.random() < 0.8:
-            await service.publish_article(session, by, article.id)
+            await service.publish_article(context, session, by, article.id)
             if random.random() < 0.1:
-                await service.archive_article(session, by, article.id)
+                await service.archive_article(context, session, by, article.id)
     return ARTICLES

@@ -10,12 +10,13 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.cache import drop_cached
 from backend.core.context import Context, ExportPages
 from backend.core.errors import PermissionDeniedError
 from backend.core.lists import Page, read_all
 from backend.core.personal_data import export_query
 from backend.core.preconditions import check_preconditions
-from backend.core.principal import SYSTEM, Caller, Principal
+from backend.core.principal import SYSTEM, Caller, Principal, System
 from backend.db.base import utc_now
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
@@ -103,6 +104,8 @@ async def update_article(
         context, session, SYSTEM, article.author_id, old=old, new=_texts(article)
     )
     saved = await _saved(session, article)
+    if article.status == "published":
+        await _drop_cached(context, session, article)
     if changed and article.author_id != by.user_id:
         await _record(session, by, "article.update", article_id, changed)
     return saved
@@ -116,11 +119,24 @@ async def delete_article(
     await quotas.update_usage(context, session, SYSTEM, article.author_id, old=_texts(article))
     await session.delete(article)
     await session.flush()
+    if article.status == "published":
+        await _drop_cached(context, session, article)
     gone = {"author_id": article.author_id, "status": article.status}
     await _record(session, by, "article.delete", article_id, audit.changes_of(gone, {}))
 
 
-async def publish_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
+async def drop_articles_of(
+    context: Context, session: AsyncSession, by: System, author_id: UUID
+) -> None:
+    """Drop all cached articles if this user has published one. For trusted callers."""
+    by.must_be_system()
+    if await SessionReader(session).first(queries.PUBLISHED_BY, author=author_id):
+        await drop_cached(context, session, "articles", "articles:authors")
+
+
+async def publish_article(
+    context: Context, session: AsyncSession, by: Caller, article_id: UUID
+) -> ArticleOut:
     """Publish a draft or an archived article."""
     by.must("articles:publish")
     article = await _own(session, by, article_id)
@@ -128,25 +144,29 @@ async def publish_article(session: AsyncSession, by: Caller, article_id: UUID) -
         raise ArticleAlreadyPublishedError
     if article.content is None:
         raise ArticleWithoutContentError
-    return await _moved(session, by, article, "publish", "published", utc_now())
+    return await _moved(context, session, by, article, "publish", "published", utc_now())
 
 
-async def unpublish_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
+async def unpublish_article(
+    context: Context, session: AsyncSession, by: Caller, article_id: UUID
+) -> ArticleOut:
     """Make a published article a draft again and clear `published_at`."""
     by.must("articles:publish")
     article = await _own(session, by, article_id)
     if article.status != "published":
         raise ArticleNotPublishedError
-    return await _moved(session, by, article, "unpublish", "draft", None)
+    return await _moved(context, session, by, article, "unpublish", "draft", None)
 
 
-async def archive_article(session: AsyncSession, by: Caller, article_id: UUID) -> ArticleOut:
+async def archive_article(
+    context: Context, session: AsyncSession, by: Caller, article_id: UUID
+) -> ArticleOut:
     """Archive an article and keep `published_at`."""
     by.must("articles:publish")
     article = await _own(session, by, article_id)
     if article.status == "archived":
         raise ArticleAlreadyArchivedError
-    return await _moved(session, by, article, "archive", "archived", article.published_at)
+    return await _moved(context, session, by, article, "archive", "archived", article.published_at)
 
 
 async def _own(session: AsyncSession, by: Caller, article_id: UUID) -> Article:
@@ -161,6 +181,7 @@ async def _own(session: AsyncSession, by: Caller, article_id: UUID) -> Article:
 
 
 async def _moved(
+    context: Context,
     session: AsyncSession,
     by: Caller,
     article: Article,
@@ -171,10 +192,17 @@ async def _moved(
     """Change the state of an article, and record the change."""
     before = {"status": article.status, "published_at": article.published_at}
     changes = audit.changes_of(before, {"status": status, "published_at": published_at})
+    if "published" in (article.status, status):
+        await _drop_cached(context, session, article)
     article.status, article.published_at = status, published_at
     saved = await _saved(session, article)
     await _record(session, by, f"article.{action}", article.id, changes)
     return saved
+
+
+async def _drop_cached(context: Context, session: AsyncSession, article: Article) -> None:
+    """Drop the cached responses that contain this article, published before or after a change."""
+    await drop_cached(context, session, "articles", f"articles:{article.id}")
 
 
 async def _record(

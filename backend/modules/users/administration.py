@@ -117,7 +117,7 @@ async def update_user(
             await _count_invitation(context, by)
     async with context.database.transaction() as session:
         before = await lock_account(session, SYSTEM, user_id=user_id)
-        user = await _change(session, by, user_id, changes.model_dump())
+        user = await _change(context, session, by, user_id, changes.model_dump())
         if before is not None:
             await _publish_changes(context, session, before, user)
         await confirm()
@@ -125,7 +125,7 @@ async def update_user(
 
 
 async def _change(
-    session: AsyncSession, by: Caller, user_id: UUID, values: dict[str, Any]
+    context: Context, session: AsyncSession, by: Caller, user_id: UUID, values: dict[str, Any]
 ) -> UserOut:
     user, roles = await lock_manageable_user(session, by, user_id)
     changes_email = values.get("email", user.email) != user.email
@@ -145,7 +145,7 @@ async def _change(
     if changes_email:
         values.setdefault("is_verified", False)
         user.pending_email = None
-    return await store_changes(session, by, user, roles, values)
+    return await store_changes(context, session, by, user, roles, values)
 
 
 async def _publish_changes(

@@ -13,7 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.context import Context
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
+from backend.core.events import publish
 from backend.core.features import ADMIN_ROLE
 from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, System
@@ -21,6 +23,7 @@ from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
 from backend.modules.files import service as files
 from backend.modules.roles import service as roles_service
+from backend.modules.users.events import ProfileChanged
 from backend.modules.users.exceptions import (
     EmailAlreadyExistsError,
     LastAdminError,
@@ -36,6 +39,8 @@ _ADMINS_LOCK = 7_265_313
 # Audit events never change, and deleted users have a right to erasure: events hold no values of
 # these fields.
 _PERSONAL = ("email", "username", "full_name", "avatar_key")
+# Fields whose change publishes `ProfileChanged`.
+_PROFILE = ("username", "full_name", "is_active")
 _TAKEN = {
     "ix_users_email_key": EmailAlreadyExistsError,
     "ix_users_username_key": UsernameAlreadyExistsError,
@@ -167,14 +172,21 @@ def to_own_schema(user: User, roles: list[str]) -> MeOut:
 
 
 async def store_changes(
-    session: AsyncSession, by: Caller, user: User, roles: list[str], values: dict[str, Any]
+    context: Context,
+    session: AsyncSession,
+    by: Caller,
+    user: User,
+    roles: list[str],
+    values: dict[str, Any],
 ) -> UserOut:
-    """Store and record these fields of the account, which is locked."""
+    """Store and record these fields of the account, which is locked; publish `ProfileChanged`."""
     before = {name: getattr(user, name) for name in values}
     async with unique_names(session):
         for name, value in values.items():
             setattr(user, name, value)
     await record(session, "user.update", user.id, before, values, actor_id=by.user_id)
+    if any(name in _PROFILE and before[name] != value for name, value in values.items()):
+        await publish(context, session, ProfileChanged(user.id))
     return to_schema(user, roles)
 
 

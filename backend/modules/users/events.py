@@ -58,6 +58,13 @@ class EmailChanged(Event):
 
 
 @dataclass(frozen=True)
+class ProfileChanged(Event):
+    """The username, the full name or `is_active` of the account has changed."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True)
 class UserInvited(Event):
     """An account without a password needs a mailed link that sets its first one."""
 

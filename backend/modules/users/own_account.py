@@ -97,7 +97,7 @@ async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> 
             requested = EmailChangeRequested(by.user_id, wanted, account.email, is_repeated)
             await session.flush()
             await publish(context, session, requested)
-        await store_changes(session, by, user, roles, values)
+        await store_changes(context, session, by, user, roles, values)
     return to_own_schema(user, roles)
 
 
@@ -139,7 +139,7 @@ async def _change_avatar(
         await files.delete(context, session, SYSTEM, user.avatar_key)
     if upload is not None:
         key = await files.add(context, session, SYSTEM, upload, owner_id=by.user_id)
-    await store_changes(session, by, user, roles, {"avatar_key": key})
+    await store_changes(context, session, by, user, roles, {"avatar_key": key})
     return to_own_schema(user, roles)
 
 
