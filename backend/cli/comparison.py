@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.cli.databases import reachable_database
-from backend.cli.schema import core_settings, move, require_newest
+from backend.cli.lock_check import is_needed, upgrade_observed
+from backend.cli.schema import core_settings, position, require_newest
 from backend.cli.terminal import CommandError, say
 from backend.core.registry import discover
 from backend.db.schema.migrations import connected, revisions
-from backend.dev.embedded_server import embedded_server
+from backend.dev.embedded_server import EmbeddedError, binaries, embedded_server
 
 if TYPE_CHECKING:
     from backend.db.schema.drift import Drift
@@ -29,15 +30,32 @@ def check() -> None:
     revisions()  # reports a broken history before a server is started
     settings = core_settings()
     if settings.database_url is not None:
+        _check_locks()
         with reachable_database(settings) as place:
             head = require_newest(place.url)
             _require_same(drift(place.url), "the database")
         say(f"The schema of the database matches the code; it is at {head}.")
         return
     with _temporary_server() as url:
-        newest = move(url, "head")
+        upgrade_observed(url)
+        newest = position(url)
         _require_same(drift(url), "the migrations")
     say(f"The migrations up to {newest} make exactly the tables of the code.")
+
+
+def _check_locks() -> None:
+    if not is_needed():
+        return
+    try:
+        binaries()
+    except EmbeddedError:
+        say(
+            "The locks of the migrations are not checked here: that runs them on the embedded "
+            "PostgreSQL, which is a part of the development installation only."
+        )
+        return
+    with _temporary_server() as url:
+        upgrade_observed(url)
 
 
 def drift(url: str) -> "Drift":

@@ -1,5 +1,7 @@
 """Generated migrations can be applied, reverted and applied again."""
 
+import itertools
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,16 +10,19 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Text, text
 from sqlalchemy.dialects import postgresql as pg
 
 from backend.cli.comparison import drift
+from backend.cli.lock_check import upgrade_observed
 from backend.cli.revision import _left_over, _write
 from backend.cli.schema import move
 from backend.cli.terminal import CommandError
 from backend.db.base import NAMING_CONVENTION, Base
 from backend.db.schema import migrations
-from backend.db.schema.migrations import FOLDER, newest_revision
+from backend.db.schema.migrations import FOLDER, alembic_config, newest_revision
 
 Part = Callable[[], Any]
 Shape = Sequence[Part]
@@ -280,4 +285,163 @@ def test_what_is_not_generated_is_told(
         "gadgets_0.double: the generated expression is id * 2 in the migrations and id * 3 in the "
         "models."
     )
+    assert history.exists()
+
+
+SAFE: dict[str, tuple[Shape, Shape]] = {
+    "index": ((any_("name"),), (any_("name"), index("name"))),
+    "unique index": ((any_("name"),), (any_("name"), index("name", unique=True))),
+    "columns of an index": ((any_("x"), any_("y"), index("x")), (any_("x"), any_("y"), index("y"))),
+    "index of a new column": ((any_("x"),), (any_("x"), any_("name", index=True))),
+    "unique constraint": (
+        (any_("name"),),
+        (any_("name"), lambda: sa.UniqueConstraint("name", postgresql_nulls_not_distinct=True)),
+    ),
+    "columns of a unique constraint": (
+        (any_("x"), any_("y"), lambda: sa.UniqueConstraint("x", name="uq_gadgets")),
+        (any_("x"), any_("y"), lambda: sa.UniqueConstraint("y", "x", name="uq_gadgets")),
+    ),
+    "not null": (
+        (any_("name", sa.String(50)),),
+        (any_("name", sa.String(60), nullable=False, server_default="x"),),
+    ),
+    "foreign key": ((any_("owner_id", sa.Uuid),), (owner(),)),
+    "foreign key of a new column": ((any_("x"),), (any_("x"), owner(), index("owner_id"))),
+    "enum with a new table": ((any_("x"),), (any_("x"), column("a", "b"), index("mood"))),
+    **{
+        name: STEPS[name]
+        for name in (
+            "member that the same migration uses",
+            "check",
+            "check added",
+            "check of an enum as text",
+            "column of an enum as text",
+            "predicate",
+            "order of an index",
+            "operators of an index",
+            "what a foreign key does",
+            "deferrable",
+            "type, default and comment",
+        )
+    },
+}
+
+
+def gadgets(number: int) -> Identifier:
+    return Identifier(f"gadgets_{number}")
+
+
+class StoppedError(Exception):
+    pass
+
+
+def interrupt(url: str, statement: int, revision: str = "head") -> bool:
+    """Upgrade or downgrade, fail before the nth statement, and return whether there was one."""
+    numbers = itertools.count(1)
+
+    def fail(*_: object) -> None:
+        if next(numbers) == statement:
+            raise StoppedError
+
+    with alembic_config(url) as config:
+        sa.event.listen(config.attributes["connection"], "before_cursor_execute", fail)
+        try:
+            (command.upgrade if revision == "head" else command.downgrade)(config, revision)
+        except StoppedError:
+            return True
+    return False
+
+
+@pytest.mark.slow
+def test_generated_migration_locks_nothing_for_long(
+    own_database_url: str, history: Path, declare: Callable[..., None]
+) -> None:
+    """`backend db check` accepts it, and it can run again after a failure between statements."""
+    url = own_database_url
+    before, after = zip(*SAFE.values(), strict=True)
+    declare(*before)
+    write(url, "before")
+    move(url, "head")
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in range(len(SAFE)):
+            connection.execute(SQL("INSERT INTO {} (id) VALUES (2)").format(gadgets(number)))
+        filled = SQL("UPDATE {} SET name = 'x'").format(gadgets([*SAFE].index("not null")))
+        connection.execute(filled)
+    declare(*after)
+    script = write(url, "after")
+    assert script.count("postgresql_concurrently=True") > 10
+    assert script.count("VALIDATE CONSTRAINT") > 5
+    statements = range(2, 1000, 13)
+    assert sum(itertools.takewhile(bool, (interrupt(url, each) for each in statements))) > 5
+    assert described_drift(url) == "", script
+    declare(*before)
+    back = (interrupt(url, each, "-1") for each in statements)
+    assert sum(itertools.takewhile(bool, back)) > 3
+    assert described_drift(url) == "", script
+    upgrade_observed(url)
+    declare(*after)
+    assert described_drift(url) == "", script
+    assert history.exists()
+
+
+def test_an_index_that_is_left_invalid_is_built_again(
+    own_database_url: str, history: Path, declare: Callable[..., None]
+) -> None:
+    url = own_database_url
+    declare([any_("name")])
+    write(url, "before")
+    move(url, "head")
+    declare([any_("name"), index("name", unique=True)])
+    write(url, "after")
+    invalid = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO gadgets_0 VALUES (1, 'a'), (2, 'a')")
+        with pytest.raises(CommandError, match="could not create unique index"):
+            move(url, "head")
+        assert connection.execute(invalid).fetchall() == [("ix_gadgets_0",)]
+        connection.execute("UPDATE gadgets_0 SET name = 'b' WHERE id = 2")
+        move(url, "head")
+        assert connection.execute(invalid).fetchall() == []
+    assert described_drift(url) == ""
+    assert history.exists()
+
+
+UNSAFE: dict[str, tuple[Shape, Shape, str]] = {
+    "type": ((any_("x", Integer),), (any_("x", sa.BigInteger),), "This may rewrite the table"),
+    "dropped column": ((any_("x"), any_("y")), (any_("x"),), "The former release still uses it"),
+    "required column": (
+        (any_("x"),),
+        (any_("x"), any_("y", nullable=False)),
+        "The former release inserts rows without it",
+    ),
+    "volatile default": (
+        (any_("x"),),
+        (any_("x"), any_("y", sa.Uuid, server_default=text("gen_random_uuid()"))),
+        "This may rewrite the table",
+    ),
+}
+
+
+def test_what_cannot_be_safe_is_told(
+    own_database_url: str, history: Path, declare: Callable[..., None]
+) -> None:
+    """The migration says it in a comment, and `backend db check` refuses it."""
+    url = own_database_url
+    declare(*(before for before, _, _ in UNSAFE.values()))
+    write(url, "before")
+    move(url, "head")
+    declare(*(after for _, after, _ in UNSAFE.values()))
+    upgrade, _, downgrade = write(url, "after").partition("def downgrade")
+    for _, _, comment in UNSAFE.values():
+        assert f"# {comment}" in upgrade
+        assert f"# {comment}" not in downgrade
+    with pytest.raises(CommandError) as refused:
+        upgrade_observed(url)
+    told = re.findall(r'unsafe = \{"(.+?)": "\.\.\."\}', str(refused.value))
+    assert sorted(told) == [
+        "gadgets_1.y is dropped",
+        "gadgets_2.y is required",
+        "rewrite of gadgets_0",
+        "rewrite of gadgets_3",
+    ]
     assert history.exists()

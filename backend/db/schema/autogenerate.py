@@ -9,37 +9,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from alembic.autogenerate.api import AutogenContext
-from alembic.autogenerate.render import (
-    renderers,
-)
 from alembic.operations import ops
 
 from backend.db.schema.catalogs import OPTIONAL_KINDS, Attributes, Catalog, Key, quoted
 from backend.db.schema.drift import Difference, Drift
-from backend.db.schema.rendering import escaped
+from backend.db.schema.safe_operations import safe
+from backend.db.schema.steps import (
+    AutocommitOp,
+    CommentOp,
+    create_constraint,
+    create_index,
+    drop_index,
+    execute,
+)
 
 _REPLACEABLE = ("CHECK constraint", "exclusion constraint", "foreign key", "unique constraint")
 
-
-class AddMembersOp(ops.MigrateOperation):
-    """`ALTER TYPE ... ADD VALUE` statements, committed immediately.
-
-    Until that commit, nothing else in the migration can use the new members. The statements are
-    idempotent, because a later failure of the migration does not roll them back.
-    """
-
-    def __init__(self, statements: Sequence[str]) -> None:
-        self.statements = statements
-
-
-@renderers.dispatch_for(AddMembersOp)
-def _render_add_members(_: AutogenContext, op: AddMembersOp) -> list[str]:
-    return [
-        "with op.get_context().autocommit_block():",
-        *(f"op.execute({statement!r})" for statement in op.statements),
-        None,  # type: ignore[list-item]  # Alembic's printer ends the block at an empty line
-    ]
+_RECREATED = "This rewrites tables under a lock: `backend db check` tells the safe sequence."
 
 
 def complete(script: ops.MigrationScript, drift: Drift) -> None:
@@ -52,7 +38,10 @@ def complete(script: ops.MigrationScript, drift: Drift) -> None:
     ):
         keys = [each.key for each in drift.differences]
         steps = _Steps(source, target, container, keys)
-        container.ops[:] = [*steps.first(), *container.ops, *steps.last()]
+        operations = [*steps.first(), *container.ops, *steps.last()]
+        existing = {key.name for key in source if key.kind == "table" and key in target}
+        forward = container is script.upgrade_ops
+        container.ops[:] = safe(operations, existing, forward=forward)
 
 
 def is_written(difference: Difference) -> bool:
@@ -85,27 +74,43 @@ class _Steps:
         yield from self._add_members()
         for key in self.keys:
             if key.kind == "enum type" and key not in self.source:
-                yield _execute(_create_type(key.name, self.target[key]))
+                yield execute(_create_type(key.name, self.target[key]))
         for key in self.keys:
-            if key in self.source and self._is_ours(key):
-                yield _execute(_drop(key))
+            if key in self.source and self._is_ours(key) and not self._is_replaced(key):
+                is_index = key.kind == "index"
+                yield AutocommitOp(drop_index(key.name)) if is_index else execute(_drop(key))
         for key in self.keys:
             if self._is_recreated(key):
-                yield from map(_execute, self._recreate(key))
+                yield CommentOp(_RECREATED)
+                yield from map(execute, self._recreate(key))
 
     def last(self) -> Iterator[ops.MigrateOperation]:
         for key in self.keys:
             if key in self._typed:
-                yield from map(_execute, _retype(key, self.source[key], self.target[key]))
+                yield CommentOp(_RECREATED)
+                yield from map(execute, _retype(key, self.source[key], self.target[key]))
         for key in self.keys:
             if key in self.target and self._is_ours(key):
-                yield _execute(_create(key, self.target[key]["definition"]))
+                definition = self.target[key]["definition"]
+                if key.kind == "index":
+                    yield create_index(key.name, definition, replaces=self._is_replaced(key))
+                else:
+                    yield from create_constraint(key, definition)
         for key in self.keys:
             if key.kind == "enum type" and key not in self.target:
-                yield _execute(f"DROP TYPE {quoted(key.name)}")
+                yield execute(f"DROP TYPE IF EXISTS {quoted(key.name)}")
 
     def _is_ours(self, key: Key) -> bool:
         return key.kind in (*_REPLACEABLE, "index") and key.name not in self._named
+
+    def _is_replaced(self, key: Key) -> bool:
+        """Return whether the former object can stay until its replacement is complete."""
+        if key not in self.source or key not in self.target:
+            return False
+        return not any(
+            (each.kind == "column" and each.owner == key.owner) or self._is_recreated(each)
+            for each in self.keys
+        )
 
     def _is_recreated(self, key: Key) -> bool:
         if key.kind != "enum type" or key not in self.source or key not in self.target:
@@ -118,7 +123,8 @@ class _Steps:
                 added = _added(_members(self.source[key]), _members(self.target[key]))
                 if added:
                     alter = f"ALTER TYPE {quoted(key.name)} ADD VALUE IF NOT EXISTS"
-                    yield AddMembersOp([escaped(f"{alter} {each}") for each in added])
+                    # Until they are committed, nothing else in the migration can use them.
+                    yield AutocommitOp(*(execute(f"{alter} {each}") for each in added))
 
     def _recreate(self, enum: Key) -> Iterator[str]:
         """Replace an enum type, because members cannot be removed or reordered in place."""
@@ -195,10 +201,6 @@ def _name(op: ops.MigrateOperation) -> str | None:
 def _mentions(attributes: Attributes, enum: Key) -> bool:
     literal = rf"::{re.escape(quoted(enum.name))}(?!\w)"
     return re.search(literal, attributes.get("definition", "")) is not None
-
-
-def _execute(statement: str) -> ops.MigrateOperation:
-    return ops.ExecuteSQLOp(escaped(statement))
 
 
 def _members(attributes: Attributes) -> list[str]:
