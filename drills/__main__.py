@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from drills.failover import failover, replica_loss
 from drills.load import LoadReport
+from drills.migrations import migrations
 from drills.overload import overload
 from drills.redis import redis_loss
 from drills.rolling import rolling
@@ -53,6 +54,15 @@ DRILLS = {
     "overload": Drill(
         "five times the requests that the connections serve; goodput stays, the rest gets 503",
         lambda folder: overload(folder, step_seconds=5, seconds=30, fresh_seconds=10, least=0.8),
+    ),
+    "migrations": Drill(
+        "each kind of safe migration on 2 million rows; no request fails",
+        lambda folder: migrations(folder, rows=2_000_000, rate=100),
+    ),
+    "migrations-unsafe": Drill(
+        "the same with an index that locks the table, which blocks writes",
+        lambda folder: migrations(folder, rows=2_000_000, rate=100, unsafe=True),
+        may_fail=True,
     ),
 }
 

@@ -224,7 +224,7 @@ def test_refused_migration_is_explained(tmp_path: Path, empty_url: str) -> None:
         connection.execute("CREATE TABLE roles ()")
     said = refusal("db", "upgrade", folder=tmp_path, DATABASE_URL=empty_url)
     assert said == (
-        'The migration was refused and rolled back (relation "roles" already exists): '
+        'The migration was refused (relation "roles" already exists): '
         "correct it, or the data it depends on, and run it again."
     )
 

@@ -183,7 +183,7 @@ def test_migration_that_fails_is_explained(project: Path, url: str) -> None:
     file.write_text(text)
     said = refusal("db", "upgrade", **here)
     assert re.fullmatch(
-        rf"The migration {file.name} has failed and was rolled back \(NameError: name 'nothing' is "
+        rf"The migration {file.name} has failed \(NameError: name 'nothing' is "
         r"not defined, line \d+\): correct it\.",
         said,
     )

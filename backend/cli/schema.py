@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from backend.cli.databases import reachable_database
+from backend.cli.lock_waits import with_patience
 from backend.cli.terminal import CommandError, say
 from backend.core.settings import Settings, load_settings
 from backend.db.errors import DatabaseUnavailableError, MigrationRefusedError
@@ -66,10 +67,13 @@ def bring_to_head(url: str) -> str:
 def move(url: str, revision: str, *, down: bool = False) -> str | None:
     """Upgrade or downgrade to a revision; return the revision of the schema afterwards."""
     from alembic import command
+    from sqlalchemy import text
 
     revisions()  # reports a broken history better than Alembic does
     with translated_errors(url, revision), alembic_config(url) as config:
-        (command.downgrade if down else command.upgrade)(config, revision)
+        pid = config.attributes["connection"].scalar(text("SELECT pg_backend_pid()"))
+        step = command.downgrade if down else command.upgrade
+        with_patience(url, pid, lambda: step(config, revision))
     return position(url)
 
 
@@ -103,7 +107,7 @@ def translated_errors(url: str, revision: str | None = None) -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise CommandError(
-            f"The migration was refused and rolled back ({reason}): "
+            f"The migration was refused ({reason}): "
             "correct it, or the data it depends on, and run it again."
         ) from error
     except AlembicError as error:
@@ -121,11 +125,7 @@ def _failed_migration(error: Exception) -> str | None:
         file = Path(frame.filename)
         if file.parent.name == "versions" and file.parent.parent.name == FOLDER.name:
             words = "".join(traceback.format_exception_only(error)).strip().partition("\n")[0]
-            happened = (
-                "cannot be imported"
-                if frame.name == "<module>"
-                else "has failed and was rolled back"
-            )
+            happened = "cannot be imported" if frame.name == "<module>" else "has failed"
             return (
                 f"The migration {file.name} {happened} ({words}, line {frame.lineno}): correct it."
             )

@@ -249,8 +249,9 @@ ALLOWED = {
         'op.execute("ALTER TABLE items ADD COLUMN x uuid REFERENCES users (id)")'
     ),
     "rows after the lock": (
-        'op.add_column("items", sa.Column("x", sa.Text()), if_not_exists=True)\n    '
-        f'{BLOCK}op.execute("UPDATE items SET x = title")'
+        'op.add_column("items", sa.Column("x", sa.Text()), if_not_exists=True)'
+        "\n    with op.get_context().autocommit_block():"
+        '\n        op.execute("UPDATE items SET x = title")'
     ),
     "one row under a lock": """op.add_column("roles", sa.Column("x", sa.Text()))
     op.execute("INSERT INTO permissions VALUES ('x')")""",

@@ -53,8 +53,8 @@ _WORK = {
         "rewrites {0}",
         (
             "`op.add_column` with a nullable column, or a constant as `server_default`, does "
-            f"not rewrite: fill it in batches (`{_BLOCK}`), let a release write both columns, and drop "
-            "the old one in a later release"
+            f"not rewrite: fill it in batches (`{_BLOCK}`), let a release write both columns, and "
+            "drop the old one in a later release"
         ),
     ),
     "rows": (

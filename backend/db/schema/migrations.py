@@ -9,11 +9,11 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Connection, NullPool, column, create_engine, select, table, text
+from sqlalchemy import Connection, NullPool, column, create_engine, event, select, table, text
 
 from backend.db.errors import DatabaseUnavailableError
 from backend.db.query_runner import Query, QueryRunner
@@ -28,6 +28,9 @@ _CURRENT = Query(select(column("version_num")).select_from(table("alembic_versio
 _LOCK = 7_265_311
 # A migration of large tables takes minutes. The lock is released if its session ends.
 _LOCK_TIMEOUT_SECONDS = 600.0
+# At 100 requests a second, 100 of them wait for a migration that waits for a second.
+_WAIT = "1s"
+_PATIENT_WAIT = "10min"
 
 
 def revisions() -> tuple[str | None, frozenset[str]]:
@@ -77,6 +80,7 @@ def alembic_config(url: str) -> Iterator["Config"]:
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     with connected(url) as connection:
         _acquire_lock(connection)
+        event.listen(connection, "before_cursor_execute", _limit_wait)
         config.attributes["connection"] = connection
         yield config
 
@@ -92,12 +96,18 @@ def _acquire_lock(connection: Connection) -> None:
                 "another process is migrating: try again when it is done"
             )
         time.sleep(0.1)
-    # All requests queue behind a migration that waits for a table lock, so that wait is short. The
-    # statements themselves have no limit: the role's limits are meant for requests.
+    # The statements themselves have no limit: the role's limits are meant for requests.
     connection.execute(
-        text(
-            "SET lock_timeout = '4s'; SET statement_timeout = 0;"
-            " SET idle_in_transaction_session_timeout = 0"
-        )
+        text("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     )
     connection.commit()
+
+
+def _limit_wait(_c: object, cursor: "psycopg.Cursor[Any]", statement: str, *_: object) -> None:
+    """Set the time that the next statement may wait for each of its locks.
+
+    All requests for a table queue behind a statement that waits for a lock on it, except for
+    concurrent ones, which wait for older transactions and would have to start again.
+    """
+    is_patient = "CONCURRENTLY" in statement.upper()
+    cursor.execute(f"SET lock_timeout = '{_PATIENT_WAIT if is_patient else _WAIT}'".encode())
