@@ -56,12 +56,12 @@ DRILLS = {
         lambda folder: overload(folder, step_seconds=5, seconds=30, fresh_seconds=10, least=0.8),
     ),
     "migrations": Drill(
-        "each kind of safe migration on 2 million rows; no request fails",
-        lambda folder: migrations(folder, rows=2_000_000, rate=100),
+        "each kind of safe migration on 500,000 rows; no request fails",
+        lambda folder: migrations(folder, rows=500_000, rate=100),
     ),
     "migrations-unsafe": Drill(
         "the same with an index that locks the table, which blocks writes",
-        lambda folder: migrations(folder, rows=2_000_000, rate=100, unsafe=True),
+        lambda folder: migrations(folder, rows=500_000, rate=100, unsafe=True),
         may_fail=True,
     ),
 }

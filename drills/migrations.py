@@ -112,7 +112,7 @@ def _fill(url: str, rows: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO items (id, title, description, owner_id, created_at, updated_at)"
-            " SELECT gen_random_uuid(), 'row ' || n, 'the text of row ' || n, users.id, now(), now()"
+            " SELECT gen_random_uuid(), 'row ' || n, 'text of row ' || n, users.id, now(), now()"
             " FROM users, generate_series(1, %s) AS n",
             [rows],
         )

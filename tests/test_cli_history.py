@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,55 @@ def test_check_needs_the_right_to_create_a_schema(tmp_path: Path, url: str) -> N
         "The models cannot be compared with this database (permission denied for database "
     )
     assert "GRANT CREATE ON DATABASE" in said
+
+
+INDEX = """
+import sqlalchemy as sa
+from alembic import op
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.drop_index("ix_x", "items", if_exists=True, postgresql_concurrently=True)
+        op.create_index("ix_x", "items", ["title"], postgresql_concurrently=True)
+
+
+def downgrade() -> None: ...
+"""
+
+
+@pytest.mark.slow
+def test_check_refuses_a_migration_that_locks(project: Path, url: str) -> None:
+    """With DATABASE_URL too, before the migration has been applied."""
+    upgrade = INDEX.replace(", postgresql_concurrently=True", "")
+    text = migration(NEXT, HEAD).partition("def upgrade")[0] + upgrade
+    (project / "migrations" / "versions" / f"{NEXT}_b.py").write_text(text)
+    for database in (url, None):
+        said = refusal("db", "check", folder=project, project=project, DATABASE_URL=database)
+        first, dropped, *more = said.splitlines()
+        assert first.startswith("Migrations that disturb the release that serves")
+        assert dropped.startswith(f"{NEXT}_b.py, line ")
+        assert 'unsafe = {"index on items": "..."}' in dropped
+        assert more == []
+
+
+@pytest.mark.slow
+def test_check_says_that_it_cannot_observe_locks_without_the_embedded_server(
+    project: Path, url: str
+) -> None:
+    host = project / "backend" / "dev" / "embedded_host.py"
+    host.write_text(re.sub(r"WHEELS = .+", 'WHEELS = ("nothing_of_the_kind",)', host.read_text()))
+    said = output_of("db", "check", folder=project, project=project, DATABASE_URL=url)
+    assert said.startswith("The locks of the migrations are not checked here: ")
+    assert said.endswith(f"matches the code; it is at {HEAD}.\n")
+
+
+@pytest.mark.slow
+def test_several_upgrades_at_once_build_an_index_concurrently(project: Path, url: str) -> None:
+    """The index waits for all transactions; upgrades that wait for their turn have none open."""
+    text = migration(NEXT, HEAD).partition("def upgrade")[0] + INDEX
+    (project / "migrations" / "versions" / f"{NEXT}_b.py").write_text(text)
+    here: dict[str, Any] = {"folder": project, "project": project, "DATABASE_URL": url}
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(output_of, "db", "upgrade", **here) for _ in range(3)]
+        assert {run.result() for run in runs} == {f"The schema is at {NEXT}.\n"}

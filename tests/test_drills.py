@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from drills.failover import failover, replica_loss
+from drills.migrations import migrations
 from drills.overload import overload
 from drills.redis import redis_loss
 from drills.rolling import rolling
@@ -54,3 +55,9 @@ def test_requests_beyond_the_capacity_are_refused_and_health_checks_are_not(tmp_
     refused = sum(each.status == 503 for each in report.outcomes)
     assert 0 < refused < report.requests, report.lines()
     assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.lines()
+
+
+def test_no_request_fails_while_tables_in_use_are_migrated(tmp_path: Path) -> None:
+    report, writes = migrations(tmp_path, rows=20_000, rate=30)
+    assert report.requests > 100
+    assert (report.failed(), writes.lost, writes.doubled) == (0, 0, 0), report.failures

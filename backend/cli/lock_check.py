@@ -26,7 +26,7 @@ def is_needed() -> bool:
 
 
 def upgrade_observed(url: str) -> None:
-    """Run all migrations on an empty database; raise `CommandError` for those that block."""
+    """Run the missing migrations; raise `CommandError` for those that block."""
     refusals = list(_refusals(url))
     if refusals:
         raise CommandError("\n".join([EXPLANATION, *refusals]))
@@ -39,7 +39,7 @@ def _refusals(url: str) -> Iterator[str]:
 
     from backend.db.schema.locks import observed
 
-    if UNCHECKED in revisions()[1]:
+    if position(url) is None and UNCHECKED in revisions()[1]:
         move(url, UNCHECKED)
     with translated_errors(url), alembic_config(url) as config:
         connection = config.attributes["connection"]

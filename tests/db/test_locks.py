@@ -17,6 +17,7 @@ from backend.db.base import Base
 from backend.db.schema import migrations
 from backend.db.schema.locks import observed
 from backend.db.schema.migrations import FOLDER, connected, newest_revision
+from drills.migrations import SAFE, write_samples
 
 HEAD = """
 import sqlalchemy as sa
@@ -321,3 +322,14 @@ def test_a_migration_that_an_interruption_leaves_unusable_is_refused(check: Chec
     {BLOCK}op.create_index("ix_x", "items", ["x"], postgresql_concurrently=True)""")
     assert '(column "x" of relation "items" already exists)' in str(refused.value)
     assert "if_not_exists=True" in str(refused.value)
+
+
+@pytest.mark.slow
+def test_the_samples_of_the_drill_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_database_url: str
+) -> None:
+    copy = tmp_path / "migrations"
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    write_samples(copy / "versions", SAFE)
+    monkeypatch.setattr(migrations, "FOLDER", copy)
+    upgrade_observed(own_database_url)
