@@ -126,7 +126,8 @@ def upgrade(
 ) -> None:
     """Migrate to the newest or another revision.
 
-    Safe to run several times at once: one process migrates, the others wait for it.
+    Safe to run several times at once: one process migrates, the others wait for it. If a table
+    is locked, it tries again for about two minutes, and names the process that is in the way.
     """
     from backend.cli.schema import upgrade
 
@@ -148,11 +149,12 @@ def downgrade(
 
 @db.command()
 def check() -> None:
-    """Report differences between the migrations and the code.
+    """Report differences between the migrations and the code, and migrations that lock tables.
 
     Compares the tables in the code with the database of DATABASE_URL. Without DATABASE_URL it
-    runs all migrations on a temporary empty database, which also tests the migrations.
-    Exit code 1 with the differences, if there are any.
+    runs all migrations on a temporary empty database, which also tests the migrations. On such a
+    database it also observes what each migration locks, and refuses those that would disturb the
+    release that serves. Exit code 1 with the differences and refusals, if there are any.
     """
     from backend.cli.comparison import check
 
