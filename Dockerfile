@@ -17,6 +17,14 @@ RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock \
     && python -m compileall -q backend migrations
 
 FROM python:3.13-slim
+# pg_dump and pg_restore, which must not be older than the server; Debian's may be. The script adds
+# PostgreSQL's own repository, whose key is in the package.
+ARG POSTGRES_CLIENT=18
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates postgresql-common \
+    && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+    && apt-get install --yes --no-install-recommends postgresql-client-${POSTGRES_CLIENT} \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin trellis \
     && install --directory --owner=trellis /data
 WORKDIR /app

@@ -227,7 +227,7 @@ def test_programs_that_are_too_old_are_refused() -> None:
     from backend.cli.terminal import CommandError
 
     assert postgres_programs.program("pg_dump", 15).name == "pg_dump"
-    with pytest.raises(CommandError, match="older than the server \\(99\\)"):
+    with pytest.raises(CommandError, match="older than the server or the backup \\(99\\)"):
         postgres_programs.program("pg_dump", 99)
     with pytest.raises(CommandError, match="pg_nothing is not installed"):
         postgres_programs.program("pg_nothing", 15)

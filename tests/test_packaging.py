@@ -143,6 +143,21 @@ class TestDocker:
         lines = (ROOT / ".dockerignore").read_text().splitlines()
         assert {line[1:] for line in lines if line.startswith("!")} == set(self.copied())
 
+    def test_the_image_has_the_client_programs_of_the_server(self) -> None:
+        image, compose = ((ROOT / name).read_text() for name in ("Dockerfile", "compose.yaml"))
+        (client,) = re.findall(r"^ARG POSTGRES_CLIENT=(\d+)$", image, re.MULTILINE)
+        (server,) = re.findall(r"image: postgres:(\d+)$", compose, re.MULTILINE)
+        assert client == server
+        document = (ROOT / "docs" / "operations.md").read_text()
+        assert f"`postgresql-client-{client}`" in document
+
+    def test_compose_documents_backup_and_restore(self) -> None:
+        text = (ROOT / "compose.yaml").read_text()
+        found = re.findall(r"^# +backend db (\w+)((?: --\w+)*) /backups/\S+$", text, re.MULTILINE)
+        assert found == [("backup", ""), ("restore", " --force")]
+        # With dependencies, `run` would migrate before the backup.
+        assert text.count('--rm --no-deps --user "$(id -u)" --volume "$PWD:/backups" api') == 2
+
     def test_image_and_compose_run_commands_that_exist(self) -> None:
         text = (ROOT / "Dockerfile").read_text() + (ROOT / "compose.yaml").read_text()
         found = re.findall(r'\["backend", "(\w+)"(?:, "(\w+)")?', text)

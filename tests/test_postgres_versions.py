@@ -14,7 +14,12 @@ from backend.dev.embedded_server import binaries
 from tests import databases
 
 ROOT = Path(__file__).parents[1]
-FILES = ("tests/db", "tests/test_full_pass.py", "tests/test_encodings.py")
+FILES = (
+    "tests/db",
+    "tests/test_full_pass.py",
+    "tests/test_encodings.py",
+    "tests/test_cli_backup.py",
+)
 
 
 def exact_version(programs: Path) -> str:

@@ -24,7 +24,7 @@ import typer
 from psycopg.sql import SQL, Identifier
 
 from backend.cli.databases import reachable_database
-from backend.cli.postgres_programs import connection, program
+from backend.cli.postgres_programs import connection, major, program
 from backend.cli.schema import core_settings, require_migrated
 from backend.cli.terminal import CommandError, say
 
@@ -51,6 +51,7 @@ class Manifest:
     rows          number of rows by table
     dump_bytes    size of the dump
     dump_sha256   its SHA-256, in hexadecimal
+    pg_dump       major version of the program; older ones of pg_restore cannot read the dump
     """
 
     format: int
@@ -61,6 +62,7 @@ class Manifest:
     rows: dict[str, int]
     dump_bytes: int
     dump_sha256: str
+    pg_dump: int = 0
 
 
 def run(path: Path) -> None:
@@ -107,6 +109,7 @@ def _write(url: str, revision: str, path: Path) -> Manifest:
         assert row is not None
         tables = [name for (name,) in snapshot.execute(_TABLES)]
         server = snapshot.info.server_version // 10_000
+        dumper = program("pg_dump", server)
         # Readable by its owner only: it contains personal data.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with (
@@ -114,7 +117,7 @@ def _write(url: str, revision: str, path: Path) -> Manifest:
             os.fdopen(descriptor, "wb") as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
         ):
-            size, digest = _dump(url, server, row[0], len(tables), archive)
+            size, digest = _dump(dumper, url, row[0], len(tables), archive)
             manifest = Manifest(
                 format=FORMAT,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,6 +127,7 @@ def _write(url: str, revision: str, path: Path) -> Manifest:
                 rows={name: _count(snapshot, name) for name in tables},
                 dump_bytes=size,
                 dump_sha256=digest,
+                pg_dump=major(dumper),
             )
             archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
             archive.close()
@@ -139,12 +143,12 @@ def _count(connection_: psycopg.Connection, table: str) -> int:
 
 
 def _dump(
-    url: str, server: int, snapshot: str, tables: int, archive: zipfile.ZipFile
+    dumper: Path, url: str, snapshot: str, tables: int, archive: zipfile.ZipFile
 ) -> tuple[int, str]:
     """Write the dump into the archive; return its size and SHA-256."""
     target, environment = connection(url)
     command: list[str | Path] = [
-        *(program("pg_dump", server), "--format=custom", "--compress=6", "--verbose"),
+        *(dumper, "--format=custom", "--compress=6", "--verbose"),
         *("--no-owner", "--no-privileges", "--no-unlogged-table-data", "--no-password"),
         *(f"--snapshot={snapshot}", "--schema=public", f"--dbname={target}"),
     ]

