@@ -22,7 +22,10 @@ def _yield_to_requests() -> None:
     # A hash takes a quarter of a second of processor time; at equal priority it would delay the
     # event loop. Only Linux has priorities per thread.
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        thread = threading.get_native_id()
+        # Relative: an ordinary user may not return to 5 from the 10 of `nice`.
+        lower = min(os.getpriority(os.PRIO_PROCESS, thread) + 5, 19)
+        os.setpriority(os.PRIO_PROCESS, thread, lower)
 
 
 class HashingThreads:
