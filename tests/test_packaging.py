@@ -195,6 +195,28 @@ class TestEnvironment:
         names = {n for n in re.findall(r"\b([A-Z_]{3,})=", text) if not n.startswith("PYTHON")}
         assert names - {"PATH", "POSTGRES_CLIENT"} <= setting_names
 
+    def test_the_environment_of_systemd_is_read_by_a_shell(
+        self, setting_names: set[str], tmp_path: Path
+    ) -> None:
+        document = (ROOT / "docs" / "operations.md").read_text()
+        (block,) = re.findall(r"```sh\n(ENVIRONMENT=.+?)```", document, re.DOTALL)
+        file = tmp_path / "environment"
+        file.write_text(block)
+        done = subprocess.run(
+            ["sh", "-c", f"set -a; . {file}; env -0"],
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        values = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+        written = {line.partition("=")[0] for line in block.splitlines()}
+        assert done.stderr == ""
+        assert written <= setting_names & values.keys()
+        assert values["EMAIL_FROM"] == "Trellis <no-reply@example.com>"
+        # systemd reads no comment behind a value.
+        assert "#" not in block
+
     def test_example_names_only_settings(self, setting_names: set[str]) -> None:
         text = (ROOT / ".env.example").read_text()
         names = set(re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE))
