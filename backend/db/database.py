@@ -73,6 +73,7 @@ class Database:
             # Parameters contain personal data, which must not reach logged errors.
             hide_parameters=True,
         )
+        cast(TransactionPool, self._engine.pool).gate = self._gate
         event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
         event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
         if timeouts.pooled:
@@ -89,28 +90,28 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Commit on a clean exit, roll back on an exception; then run `after_commit` callbacks.
 
-        An exception marked `CommitAndRaise` commits as well, and is raised again.
+        The first statement takes a connection. An exception marked `CommitAndRaise` commits as
+        well, and is raised again.
         """
-        async with self._gate.place():
-            session = AsyncSession(self._engine, expire_on_commit=False)
-            refusal: CommitAndRaise | None = None
+        session = AsyncSession(self._engine, expire_on_commit=False)
+        refusal: CommitAndRaise | None = None
+        try:
             try:
-                try:
-                    yield session
-                except Exception as error:
-                    if not isinstance(error, CommitAndRaise):
-                        raise
-                    refusal = error
-                if self._before_commit is not None and session.in_transaction():
-                    await self._before_commit(session)
-                await _commit(session)
-            except BaseException:
-                # Completes even when cancelled, so the connection returns to the pool.
-                await session.__aexit__(None, None, None)
-                raise
-            # The commit has returned the connection to the pool, so closing does no I/O. The
-            # asynchronous `close` would cost a task and a greenlet.
-            session.sync_session.close()
+                yield session
+            except Exception as error:
+                if not isinstance(error, CommitAndRaise):
+                    raise
+                refusal = error
+            if self._before_commit is not None and session.in_transaction():
+                await self._before_commit(session)
+            await _commit(session)
+        except BaseException:
+            # Completes even when cancelled, so the connection returns to the pool.
+            await session.__aexit__(None, None, None)
+            raise
+        # The commit has returned the connection to the pool, so closing does no I/O. The
+        # asynchronous `close` would cost a task and a greenlet.
+        session.sync_session.close()
         for callback in session.info.pop(_AFTER_COMMIT, ()):
             await callback()
         if isinstance(refusal, Exception):

@@ -115,7 +115,10 @@ def asks_to_come_again(answer: httpx.Response) -> bool:
 async def test_no_free_connection_is_503(make_database: MakeDatabase, use: Use, ada: Actor) -> None:
     database = make_database()
     use(database)
-    async with database.transaction(), asyncio.timeout(5):
+    async with database.transaction() as session, asyncio.timeout(5):
+        # Before its first statement, a transaction holds no connection.
+        assert (await ada.post("/api/v1/items", json={"title": "Tea"})).status_code == 201
+        await session.connection()
         assert asks_to_come_again(await ada.post("/api/v1/items", json={"title": "Milk"}))
         # Reads have connections of their own.
         assert (await ada.get("/api/v1/items")).status_code == 200

@@ -551,7 +551,8 @@ async def test_request_cancelled_while_it_waits_for_a_lock(
 async def test_requests_cancelled_while_they_wait_for_a_connection(
     db: psycopg.Connection, ada: Actor, narrow: Context
 ) -> None:
-    async with narrow.database.transaction():
+    async with narrow.database.transaction() as session:
+        await session.connection()
         tasks = [
             asyncio.ensure_future(ada.post("/api/v1/items", json={"title": str(number)}))
             for number in range(6)
