@@ -234,6 +234,8 @@ OPEN: dict[str, str] = {
     "audit.record": "A service records what it does for its caller.",
     "audit.record_all": "A service records what it does for its caller.",
     "auth.export_sessions": OWN,
+    "repeated_requests.erase": "Core calls it when an account is deleted.",
+    "repeated_requests.keep_response": "Core calls it with a response that the caller gets.",
     "auth.list_sessions": OWN,
     "auth.log_out": "The session or its refresh token is the credential.",
     "auth.log_out_everywhere": OWN,
@@ -374,6 +376,8 @@ async def test_permissions_that_do_not_suffice_are_refused(name: str, place: Pla
 
 async def test_registration_that_is_closed_is_closed_for_modules(database_url: str) -> None:
     context = make_context(database_url, registration_mode="closed")
-    with pytest.raises(RegistrationClosedError):
-        await accounts.register(context, Registration(email="new@example.com", password=PASSWORD))
+    new = Registration(email="new@example.com", password=PASSWORD)
+    async with context.database.transaction() as session:
+        with pytest.raises(RegistrationClosedError):
+            await accounts.register(context, session, new)
     await context.database.close()

@@ -96,6 +96,7 @@ def create_context(
         limits=limits,
         cache=response_cache,
         checks=checks,
+        response_store=next((m.response_store for m in modules if m.response_store), None),
         probe_paths=probe_paths(modules),
     )
 

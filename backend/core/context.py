@@ -15,6 +15,7 @@ from backend.core.principal import Principal
 from backend.core.response_cache import ResponseCache
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
+from backend.core.stored_responses import ResponseStore
 from backend.db.database import Database
 from backend.db.query_runner import Query, QueryRunner
 from backend.db.read_limits import PerCallerLimiter
@@ -90,10 +91,11 @@ class Context:
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
-    handlers of each class of events. `personal_data` exports, counts and erases what modules hold
-    about a user. `limits` and `cache` are None where they are off; `temporary` stores values for
-    all processes. `large_pages` admits those whose rows are in memory at once. Requests whose path
-    begins with one of `probe_paths` watch the server.
+    handlers of each class of events. `response_store` keeps the responses of requests that may be
+    repeated. `personal_data` exports, counts and erases what modules hold about a user. `limits`
+    and `cache` are None where they are off; `temporary` stores values for all processes.
+    `large_pages` admits those whose rows are in memory at once. Requests whose path begins with one
+    of `probe_paths` watch the server.
     """
 
     settings: Settings
@@ -109,6 +111,7 @@ class Context:
     limits: RateLimiter | None = None
     cache: ResponseCache | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
+    response_store: ResponseStore | None = None
     probe_paths: tuple[str, ...] = ()
     state: State = field(default_factory=State)
     large_pages: PerCallerLimiter = field(

@@ -146,6 +146,19 @@ class PreconditionFailedError(AppError):
     detail = "The resource is not as If-Match or If-None-Match require. Load it again."
 
 
+class IdempotencyInProgressError(AppError):
+    status = 409
+    code = "IDEMPOTENCY_IN_PROGRESS"
+    detail = "Another request with this Idempotency-Key is in progress. Repeat this one shortly."
+    default_headers: ClassVar = {"Retry-After": "1"}
+
+
+class IdempotencyKeyReusedError(AppError):
+    status = 422
+    code = "IDEMPOTENCY_KEY_REUSED"
+    detail = "This Idempotency-Key belongs to a request with another body. Use a new one."
+
+
 class PayloadTooLargeError(AppError):
     status = 413
     code = "PAYLOAD_TOO_LARGE"

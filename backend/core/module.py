@@ -25,6 +25,7 @@ from backend.core.features import Feature
 from backend.core.jobs import Job
 from backend.core.principal import Principal
 from backend.core.settings import SettingsBase
+from backend.core.stored_responses import ResponseStore
 
 Seed = Callable[[Context, AsyncSession, Random, Sequence[Principal]], Awaitable[int]]
 
@@ -61,6 +62,8 @@ class Module:
     authenticate  returns the caller, or None without credentials; at most one module sets it
     mark_write    records that the session of a signed-in caller has written, in the same
                   transaction, so that its next reads use the primary; called only with a replica
+    response_store  keeps the responses of requests with an Idempotency-Key; at most one module
+                  sets it
     security      the OpenAPI description of these credentials; at most one module sets it
     built_in_roles  descriptions by name; at most one module sets them
     jobs          jobs, enqueued by the module or run on a schedule
@@ -90,6 +93,7 @@ class Module:
     probes: bool = False
     authenticate: Authenticator | None = None
     mark_write: WriteMarker | None = None
+    response_store: ResponseStore | None = None
     security: SecuritySchemes | None = None
     built_in_roles: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[Job, ...] = ()

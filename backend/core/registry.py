@@ -23,6 +23,7 @@ API_PREFIX = "/api/v1"
 SINGLE = {
     "authenticate": "authenticate",
     "on_refusal": "observe refusals",
+    "response_store": "store responses",
     "security": "describe credentials",
     "built_in_roles": "declare built-in roles",
     "users_table": "own the table of users",

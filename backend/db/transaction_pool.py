@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 
-from backend.db.connections import FairSemaphore
+from backend.db.fair_semaphore import FairSemaphore
 
 # SQLAlchemy names a pool's logger after its class. Its own pools log warnings and errors only.
 logging.getLogger(__name__).setLevel(logging.WARNING)

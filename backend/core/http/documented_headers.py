@@ -1,14 +1,19 @@
-"""The OpenAPI description of headers: entity tags, preconditions and `Location`."""
+"""The OpenAPI description of headers: tags, preconditions, `Location` and `Idempotency-Key`."""
 
 from typing import Any
 
 from fastapi.routing import RouteContext
 
 from backend.core.errors import PreconditionFailedError, error_responses
+from backend.core.http.idempotency import KEY_PATTERN
 from backend.core.http.resources import Resources, resource_of
 from backend.core.http.routing import Route
 
 _TAG = {"description": "The tag of the whole resource.", "schema": {"type": "string"}}
+_REPLAYED = {
+    "description": "`true` if this is the stored response of an earlier request.",
+    "schema": {"const": "true"},
+}
 _LOCATION = {
     "description": "The path of what was created.",
     "schema": {"type": "string", "format": "uri-reference"},
@@ -40,16 +45,27 @@ def describe_headers(
     if route.location or resource_of(route) or route.response_model in resources.schemas:
         headers["ETag"] = _TAG
     if headers:
-        response = operation["responses"][str(route.status_code or 200)]
-        response["headers"] = {**response.get("headers", {}), **headers}
+        _add_headers(operation["responses"][str(route.status_code or 200)], headers)
+    if route.idempotent:
+        text = "Makes a repetition safe: it gets the response of the first request for 24 hours."
+        _add_parameter(operation, "Idempotency-Key", text, pattern=KEY_PATTERN)
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                _add_headers(response, {"Idempotency-Replayed": _REPLAYED})
 
 
-def _add_parameter(operation: dict[str, Any], name: str, description: str) -> None:
+def _add_headers(response: dict[str, Any], headers: dict[str, Any]) -> None:
+    response["headers"] = {**response.get("headers", {}), **headers}
+
+
+def _add_parameter(
+    operation: dict[str, Any], name: str, description: str, **constraints: str
+) -> None:
     parameter = {
         "name": name,
         "in": "header",
         "required": False,
         "description": description,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **constraints},
     }
     operation.setdefault("parameters", []).append(parameter)

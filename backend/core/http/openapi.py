@@ -178,6 +178,8 @@ def _usual_errors(
             errors.UnsupportedMediaTypeError,
             errors.ServiceUnavailableError,
         ]
+    if isinstance(route, Route) and route.idempotent:
+        usual += [errors.IdempotencyInProgressError, errors.IdempotencyKeyReusedError]
     usual.append(errors.InvalidInputError)
     return list(dict.fromkeys(usual))
 

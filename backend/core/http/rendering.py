@@ -5,7 +5,8 @@ The type checker ensures that handlers return their annotation, so nothing is va
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from http import HTTPStatus
 from string import Formatter
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -14,9 +15,12 @@ from uuid import UUID
 
 from fastapi import Depends, params
 from pydantic import BaseModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.core.client_info import current_scope
+from backend.core.http.idempotency import has_key, respond_once
 from backend.core.http.pagination import ListParameters, ResourceParameters
 from backend.core.lists import Page
 from backend.core.preconditions import are_unchecked, is_not_modified, tag_of
@@ -24,8 +28,8 @@ from backend.core.schemas import Schema
 
 Endpoint = Callable[..., Awaitable[Any]]
 JSON = "application/json"
-# The parameter that is added to those of a handler.
-_SELECTION = "selected_fields"
+# Parameters that are added to those of a handler.
+_SELECTION, _REQUEST = "selected_fields", "own_request"
 _VARY = b"vary", b"Authorization, Cookie"
 _PRIVATE = b"cache-control", b"private, no-cache"
 
@@ -49,6 +53,7 @@ def rendered(
     must_check: Callable[[], bool],
     status_code: int | None = None,
     location: str | None = None,
+    idempotent: bool = False,
     selects_fields: bool = True,
 ) -> Endpoint:
     """Return the endpoint of a route as a function that returns a response.
@@ -57,8 +62,9 @@ def rendered(
     contains the selected fields if `selects_fields`, and has an `ETag`, like results of other
     methods that `is_tagged` accepts. `location` is the path of a created resource, such as
     `/notes/{id}`, relative to the prefix of the route's `path`; its parameters are members of the
-    result. If `must_check()`, the endpoint has to check the preconditions of its request. FastAPI
-    renders all other results.
+    result. If `must_check()`, the endpoint has to check the preconditions of its request. If
+    `idempotent`, responses are stored for requests with an `Idempotency-Key`. FastAPI renders all
+    other results.
     """
     if not inspect.iscoroutinefunction(endpoint):
         return endpoint
@@ -69,7 +75,10 @@ def rendered(
         if location is not None:
             _check_location(endpoint, location, result)
         place = None if location is None else _Location(path, location)
-        return _changing(endpoint, status_code or 200, response, place, is_tagged, must_check)
+        change = _Change(status_code or 200, response, place, is_tagged, must_check)
+        if idempotent:
+            return _idempotent(endpoint, signature, change)
+        return _changing(endpoint, change)
     if not (isinstance(result, type) and issubclass(result, Schema)):
         return endpoint
     if issubclass(result, Page):
@@ -120,29 +129,68 @@ class _Location(NamedTuple):
         return (prefix + self.template.format_map(members)).encode("latin-1")
 
 
-def _changing(
-    endpoint: Endpoint,
-    status_code: int,
-    response: str | None,
-    location: _Location | None,
-    is_tagged: Callable[[type], bool],
-    must_check: Callable[[], bool],
-) -> Endpoint:
-    @wraps(endpoint)
-    async def respond(**values: Any) -> Any:
+@dataclass(frozen=True)
+class _Change:
+    """How the results of a route other than GET become responses."""
+
+    status_code: int
+    response: str | None
+    location: _Location | None
+    is_tagged: Callable[[type], bool]
+    must_check: Callable[[], bool]
+
+    async def run(self, endpoint: Endpoint, values: Mapping[str, Any]) -> Any:
+        """Return a response, or a result that FastAPI renders."""
         result = await endpoint(**values)
-        if are_unchecked() and must_check():
+        if are_unchecked() and self.must_check():
             # Before the commit, so that nothing is changed.
             raise UncheckedPreconditionsError(endpoint.__name__)
-        if not isinstance(result, Schema) or not (location or is_tagged(type(result))):
+        if not isinstance(result, Schema) or not (self.location or self.is_tagged(type(result))):
             return result
         body = result.model_dump_json().encode()
-        changed = Response(body, status_code, media_type=JSON)
-        if location is not None:
-            changed.raw_headers.append((b"location", location.of(result)))
-        return _tagged(_finished(changed, values, response), tag_of(body))
+        changed = Response(body, self.status_code, media_type=JSON)
+        if self.location is not None:
+            changed.raw_headers.append((b"location", self.location.of(result)))
+        return _tagged(_finished(changed, values, self.response), tag_of(body))
+
+    async def run_to_response(self, endpoint: Endpoint, values: Mapping[str, Any]) -> Response:
+        result = await self.run(endpoint, values)
+        if isinstance(result, Response):
+            return result
+        body = None if result is None else result.model_dump_json()
+        rendered = Response(body, self.status_code, media_type=None if body is None else JSON)
+        return _finished(rendered, values, self.response)
+
+
+def _changing(endpoint: Endpoint, change: _Change) -> Endpoint:
+    @wraps(endpoint)
+    async def respond(**values: Any) -> Any:
+        return await change.run(endpoint, values)
 
     return respond
+
+
+def _idempotent(endpoint: Endpoint, signature: inspect.Signature, change: _Change) -> Endpoint:
+    parameters = signature.parameters.values()
+    session = _parameter_of_type(AsyncSession, parameters)
+    if session is None:
+        raise TypeError(
+            f"{endpoint.__name__} has no parameter of the type Session, in whose transaction "
+            "responses are stored: add one, or pass idempotent=False."
+        )
+    request = _parameter_of_type(Request, parameters) or _REQUEST
+
+    @wraps(endpoint)
+    async def respond(**values: Any) -> Any:
+        sent: Request = values.pop(request) if request == _REQUEST else values[request]
+        if not has_key(sent):
+            return await change.run(endpoint, values)
+        run = partial(change.run_to_response, endpoint, values)
+        return await respond_once(sent, values[session], run)
+
+    if request != _REQUEST:
+        return respond
+    return _with_parameter(respond, signature, _REQUEST, Request)
 
 
 def _segment(value: object) -> str:
@@ -181,12 +229,13 @@ def _with_parameter(
 
 
 def _parameter_of_type(kind: type, parameters: Collection[inspect.Parameter]) -> str | None:
-    names = (
-        parameter.name
-        for parameter in parameters
-        if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, kind)
-    )
-    return next(names, None)
+    for parameter in parameters:
+        annotation = parameter.annotation
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        if isinstance(annotation, type) and issubclass(annotation, kind):
+            return parameter.name
+    return None
 
 
 def _is_list_query(parameter: inspect.Parameter) -> bool:

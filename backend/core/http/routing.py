@@ -52,8 +52,10 @@ class Route(APIRoute):
     """A route that applies its policy and checks the request before FastAPI processes it."""
 
     def __init__(self, *arguments: Any, max_body_size: int | None = None, **options: Any) -> None:
-        # The path template of the resources that it creates; the router sets it.
+        # The path template of the resources that it creates, and whether it takes an
+        # Idempotency-Key. The router sets them.
         self.location: str | None = None
+        self.idempotent = False
         # Not passed on, because the 413 of FastAPI's own check is not a problem document.
         self._body_limit = max_body_size or MAX_BODY_BYTES
         super().__init__(*arguments, **options)
@@ -150,16 +152,26 @@ class Router(APIRouter):
         path: str,
         *,
         location: Callable[..., Awaitable[Any]] | str | None = None,
+        idempotent: bool | None = None,
         **options: Any,
     ) -> Callable[[F], F]:
         """FastAPI's `post`, with the `Location` of the created resource.
 
         `location` is the handler in this router that reads the resource, or the path of one in
         another module, such as `/notes/{id}`. The path's parameters are members of the result.
+        With `idempotent`, by default if there is a `location`, a request may be repeated with an
+        `Idempotency-Key`; its response is stored in the transaction of the handler's `Session`.
         """
 
         def add(endpoint: F) -> F:
-            self.add_api_route(path, endpoint, methods=["POST"], location=location, **options)
+            self.add_api_route(
+                path,
+                endpoint,
+                methods=["POST"],
+                location=location,
+                idempotent=location is not None if idempotent is None else idempotent,
+                **options,
+            )
             return endpoint
 
         return add
@@ -170,6 +182,7 @@ class Router(APIRouter):
         endpoint: Callable[..., Any],
         *,
         location: Callable[..., Awaitable[Any]] | str | None = None,
+        idempotent: bool = False,
         **options: Any,
     ) -> None:
         if options.get("status_code") == HTTPStatus.NO_CONTENT:
@@ -188,12 +201,13 @@ class Router(APIRouter):
             must_check=lambda: self.resources.are_changed_by(full_path, methods, status_code),
             status_code=status_code,
             location=location,
+            idempotent=idempotent,
             selects_fields=self._selects_fields,
         )
         super().add_api_route(path, respond, **options)
         route = self.routes[-1]
         assert isinstance(route, Route)
-        route.location = location
+        route.location, route.idempotent = location, idempotent
 
     @cached_property
     def resources(self) -> Resources:

@@ -4,7 +4,7 @@ from fastapi.responses import JSONResponse
 from backend.core.authorization import credentials_ignored, public
 from backend.core.errors import error_responses
 from backend.core.http.body_checks import also_checks
-from backend.core.http.dependencies import CurrentContext
+from backend.core.http.dependencies import CurrentContext, Session
 from backend.core.http.routing import Router
 from backend.core.limits import RateLimitedError
 from backend.modules.accounts import dependencies, service
@@ -42,11 +42,11 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
     },
 )
 async def register(
-    context: CurrentContext, response: Response, new: Registration
+    context: CurrentContext, session: Session, response: Response, new: Registration
 ) -> UserOut | Response:
     """Create an account, which is mailed a link to verify its address. Nobody is signed in."""
     response.headers["Cache-Control"] = "no-store"
-    user = await service.register(context, new)
+    user = await service.register(context, session, new)
     return user or JSONResponse(REGISTERED.model_dump(), 202)
 
 

@@ -57,7 +57,7 @@ async def _count_invitation(context: Context, by: Caller) -> None:
 
 
 async def create_user(
-    context: Context, by: Caller, new: UserCreate, *, confirm: Confirm
+    context: Context, session: AsyncSession, by: Caller, new: UserCreate, *, confirm: Confirm
 ) -> UserOut:
     """Create an account for another person, with a password or by an invitation mail.
 
@@ -72,18 +72,18 @@ async def create_user(
     if new.password is None:
         await _count_invitation(context, by)
     else:
+        # Before the first statement, so that no connection waits for the hash.
         password_hash = await _hash_password_of(context, new, new.password)
-    async with context.database.transaction() as session:
-        if new.roles is not MISSING:
-            await ensure_within_own_permissions(session, by, new.roles)
-        elif password_hash is not None:
-            # The caller chose the password, so they can sign in to the account.
-            await ensure_within_own_permissions(session, by, (DEFAULT_ROLE,))
-        values = new.model_dump(exclude={"password"})
-        user = await add_user(session, SYSTEM, password_hash=password_hash, **values)
-        if password_hash is None:
-            await publish(context, session, UserInvited(user.id, user.email))
-        await confirm()
+    if new.roles is not MISSING:
+        await ensure_within_own_permissions(session, by, new.roles)
+    elif password_hash is not None:
+        # The caller chose the password, so they can sign in to the account.
+        await ensure_within_own_permissions(session, by, (DEFAULT_ROLE,))
+    values = new.model_dump(exclude={"password"})
+    user = await add_user(session, SYSTEM, password_hash=password_hash, **values)
+    if password_hash is None:
+        await publish(context, session, UserInvited(user.id, user.email))
+    await confirm()
     return user
 
 

@@ -159,10 +159,11 @@ async def read_user(id: Id, by: CurrentPrincipal, reader: Reader) -> UserOut:
     ),
 )
 async def create_user(
-    by: MayWrite, request: Request, context: CurrentContext, new: UserCreate
+    by: MayWrite, request: Request, context: CurrentContext, session: Session, new: UserCreate
 ) -> UserOut:
     """Create an account for somebody else. Without a password, an invitation is mailed."""
-    return await service.create_user(context, by, new, confirm=partial(reauthorize, request))
+    confirm = partial(reauthorize, request)
+    return await service.create_user(context, session, by, new, confirm=confirm)
 
 
 @router.patch(

@@ -22,6 +22,7 @@ from backend.core.schemas import Schema
 from backend.modules.roles.models import Role
 from tests.actors import BASE_URL, PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context
+from tests.images import png
 from tests.statements import Statements
 
 API = "/api/v1"
@@ -93,6 +94,8 @@ CHANGES: dict[str, tuple[Resource, Mapping[str, Any] | None]] = {
     "PUT /users/me": (me, {"full_name": "Ada"}),
     "DELETE /users/me": (me, None),
     "PUT /users/me/password": (me, {"current_password": PASSWORD, "new_password": "long enough"}),
+    "PUT /users/me/avatar": (me, {"files": {"file": png()}}),
+    "DELETE /users/me/avatar": (me, None),
     "PATCH /roles/{name}": (ROLE, {"description": "Reads."}),
     "DELETE /roles/{name}": (ROLE, None),
     "POST /jobs/{id}/retry": (failed_job, None),
@@ -119,7 +122,8 @@ async def send(actor: Actor, change: str, path: str, **headers: str) -> httpx.Re
     action = template.rpartition("}")[2] if "}" in template else template[len("/users/me") :]
     body = CHANGES[change][1]
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await actor.client.request(method, f"{path}{action}", json=body, headers=sent)
+    content = body if body and "files" in body else {"json": body}
+    return await actor.client.request(method, f"{path}{action}", headers=sent, **content)
 
 
 def test_the_tables_of_this_file_are_complete(app: FastAPI) -> None:
@@ -414,7 +418,7 @@ async def change_cup(title: str, session: Session) -> Cup:
     return Cup(title=title)
 
 
-@forgetful.post("/{title}/parts", status_code=201, location="/cups/{title}")
+@forgetful.post("/{title}/parts", status_code=201, location="/cups/{title}", idempotent=False)
 async def add_part(title: str) -> Cup:
     return Cup(title=title)
 

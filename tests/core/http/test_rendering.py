@@ -51,12 +51,18 @@ async def read_cup(name: str, size: int, response: Response) -> Cup:
     return Cup(name=name, size=size)
 
 
-@router.post("", status_code=201, location=read_cup)
+@router.post("", status_code=201, location=read_cup, idempotent=False)
 async def create_cup(new: Cup) -> Cup:
     return new
 
 
-@router.post("/saucers", status_code=201, location="/saucers/{name}", response_model=Cup)
+@router.post(
+    "/saucers",
+    status_code=201,
+    location="/saucers/{name}",
+    idempotent=False,
+    response_model=Cup,
+)
 async def create_saucer(request: Request, response: Response) -> Cup | Response:
     response.set_cookie("saucer", "1")
     return CUP if request.url.query == "" else Response(status_code=202)
@@ -175,6 +181,7 @@ async def returns_a_title() -> Title:
             list_cups,
             "list_cups is not a handler of this router, or is defined below.",
         ),
+        (returns_a_title, "/cups/{title}", "returns_a_title has no parameter of the type Session"),
     ],
 )
 def test_a_location_that_cannot_be_is_refused_at_definition(

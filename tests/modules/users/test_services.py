@@ -23,7 +23,8 @@ async def still_may() -> None:
 
 async def invited(context: Context, by: Caller = SYSTEM) -> UUID:
     new = UserCreate(email="new@example.com")
-    return (await users.create_user(context, by, new, confirm=still_may)).id
+    async with context.database.transaction() as session:
+        return (await users.create_user(context, session, by, new, confirm=still_may)).id
 
 
 async def events(url: str, user_id: UUID) -> list[tuple[str, Any]]:

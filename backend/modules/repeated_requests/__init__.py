@@ -1,0 +1,1 @@
+"""The stored responses of requests that clients may repeat."""

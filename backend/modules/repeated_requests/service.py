@@ -1,0 +1,43 @@
+"""Storing, finding and erasing of responses."""
+
+from dataclasses import asdict
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.core.context import Context
+from backend.core.stored_responses import KEPT_HOURS, ResponseStore, StoredResponse
+from backend.db.query_runner import Query
+from backend.modules.repeated_requests.models import StoredResponseRow
+
+_COLUMNS = tuple(getattr(StoredResponseRow, name) for name in StoredResponse.__dataclass_fields__)
+_FIND = Query(
+    select(*_COLUMNS).where(
+        col(StoredResponseRow.id) == bindparam("id"),
+        # now() is the start of a transaction that may have waited.
+        col(StoredResponseRow.expires_at) > func.clock_timestamp(),
+    )
+)
+_EXPIRY = func.clock_timestamp() + text(f"interval '{KEPT_HOURS} hours'")
+_INSERT = insert(StoredResponseRow).values(expires_at=_EXPIRY)
+# The row in the way has expired: the request has looked for it after it got the lock.
+_KEEP = _INSERT.on_conflict_do_update(
+    index_elements=["id"],
+    set_={name: _INSERT.excluded[name] for name in StoredResponseRow.model_fields if name != "id"},
+)
+
+
+async def keep_response(session: AsyncSession, response: StoredResponse) -> None:
+    """Store a response in this transaction, in place of an expired one."""
+    await session.exec(_KEEP, params=asdict(response))
+
+
+async def erase(_context: Context, session: AsyncSession, user_id: UUID) -> None:
+    """Delete the responses to the user's requests."""
+    await session.exec(delete(StoredResponseRow).where(col(StoredResponseRow.user_id) == user_id))
+
+
+RESPONSES = ResponseStore(_FIND, keep_response)
