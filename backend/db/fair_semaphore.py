@@ -1,10 +1,12 @@
 """Fair queues for database connections, which refuse requests at once while they are too long."""
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 from backend.db.errors import DatabaseUnavailableError, OverloadedError
 
@@ -16,6 +18,10 @@ BURST_PART, OVERLOAD_PART = 0.8, 0.1
 STALL_SECONDS, STALL_HOLDS = 1.0, 4
 # The mean interval is that of the latest `MEAN_ROUNDS` holds of each place.
 MEAN_ROUNDS = 8
+
+# Above this share of its time, the thread of the event loop is the bottleneck.
+BUSY_SHARE, SAMPLE_SECONDS = 0.85, 0.5
+_SCHEDULED = Path("/proc/thread-self/schedstat")
 
 # How often a request goes before new ones. An export reads many pages, and must not hold a place
 # all the time.
@@ -72,6 +78,33 @@ class Congestion:
         return waiting * self._interval > part * self._wait
 
 
+class ThreadUse:
+    """Tells whether the current thread has no time left, from samples while requests wait.
+
+    Then refusals free nothing: each takes a good part of the time of a response.
+    """
+
+    def __init__(self) -> None:
+        self._at = self._busy = 0.0
+        self._exhausted = False
+
+    def exhausted(self, now: float) -> bool:
+        if (elapsed := now - self._at) > SAMPLE_SECONDS:
+            busy = busy_seconds()
+            self._exhausted = busy - self._busy > BUSY_SHARE * elapsed
+            self._at, self._busy = now, busy
+        return self._exhausted
+
+
+def busy_seconds() -> float:
+    """Return for how long this thread has run or, on Linux, waited for a processor."""
+    try:
+        ran, waited = _SCHEDULED.read_text().split()[:2]
+    except (OSError, ValueError):
+        return time.thread_time()
+    return (int(ran) + int(waited)) / 1e9
+
+
 class FairSemaphore:
     """A semaphore with `size` places, granted in order of arrival, with a limited wait.
 
@@ -97,6 +130,7 @@ class FairSemaphore:
         self._others: deque[asyncio.Future[None]] = deque()
         self._sheds = sheds
         self._congestion = Congestion(size, wait)
+        self._thread = ThreadUse()
 
     async def acquire(self) -> None:
         """Wait for a place; raise `DatabaseUnavailableError` if none is free in time."""
@@ -130,6 +164,7 @@ class FairSemaphore:
         """Put `waiter` into a queue, or raise `OverloadedError`."""
         while self._others and self._others[0].done():
             self._others.popleft()
+        exhausted = self._thread.exhausted(now)
         waits = admitted.get()
         earlier = 0 if waits is None else waits[self]
         if urgent.get() or 0 < earlier <= TURNS:
@@ -137,7 +172,11 @@ class FairSemaphore:
         else:
             if not self._others:
                 self._congestion.begin(now)
-            elif self._sheds and not earlier and self._congestion.refuses(len(self._others), now):
+            elif (
+                self._sheds
+                and not (earlier or exhausted)
+                and self._congestion.refuses(len(self._others), now)
+            ):
                 raise OverloadedError(f"too many requests wait for a {self._resource}")
             self._others.append(waiter)
         if waits is not None:

@@ -1,19 +1,24 @@
 """Semaphores are fair, and refuse new requests while the queue is too long."""
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
 
+from backend.db import fair_semaphore
 from backend.db.errors import DatabaseUnavailableError, OverloadedError
 from backend.db.fair_semaphore import (
     BURST_PART,
     MEAN_ROUNDS,
     OVERLOAD_PART,
+    SAMPLE_SECONDS,
     TURNS,
     Congestion,
     FairSemaphore,
+    ThreadUse,
     admitted,
+    busy_seconds,
     urgent,
 )
 
@@ -153,6 +158,26 @@ def test_a_stall_for_longer_than_the_maximal_wait_refuses_at_once() -> None:
     congestion, now = busy(interval=0.01, seconds=0.5)
     assert congestion.refuses(SIZE, now + WAIT + 0.1)
     assert not congestion.refuses(SIZE - 1, now + WAIT + 0.1)
+
+
+def test_a_busy_thread_is_exhausted_and_an_idle_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, found = ThreadUse(), False
+    now, busy = 1000.0, busy_seconds()
+    for share, expected in ((0.5, False), (0.95, True), (1.0, True), (0.3, False)):
+        # The first sample compares with the start of the clock.
+        for _ in range(2):
+            now, busy = now + SAMPLE_SECONDS + 0.1, busy + share * (SAMPLE_SECONDS + 0.1)
+            monkeypatch.setattr(fair_semaphore, "busy_seconds", lambda seconds=busy: seconds)
+            found = used.exhausted(now)
+        assert found == expected
+        assert used.exhausted(now + SAMPLE_SECONDS / 2) == expected
+
+
+def test_the_time_of_a_thread_is_that_in_which_it_computes() -> None:
+    before, started = busy_seconds(), time.thread_time()
+    while time.thread_time() < started + 0.05:
+        pass
+    assert busy_seconds() - before > 0.04
 
 
 class Crowd:
