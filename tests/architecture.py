@@ -42,7 +42,7 @@ FILES = {
     *("__init__", "manifest", "router", "service", "schemas", "models", "exceptions"),
     *("dependencies", "settings", "jobs", "events", "queries", "startup", "subscribers", "seed"),
 }
-MAX_PRIVATE_FILES = 7
+MAX_PRIVATE_FILES = 8
 PUBLIC = {"service", "schemas", "exceptions", "events"}
 # Files outside of the modules may also import settings and manifests.
 PUBLIC_TO_ROOTS = PUBLIC | {"settings", "manifest"}

@@ -4,7 +4,7 @@ A job is stored exactly if the change is. `backend worker` runs it at least once
 idempotent. Arguments should be ids only, because readers of the job list see them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +17,9 @@ QUEUE = "default"
 CLOCK = "clock"
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
-    "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(:queue, :name, 0, NULL, NULL,"
-    " CAST(:arguments AS jsonb), CAST(:run_at AS timestamptz))::procrastinate_job_to_defer_v1])"
+    "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, :name, 0, NULL, NULL, each,"
+    " CAST(:run_at AS timestamptz))::procrastinate_job_to_defer_v1"
+    " FROM unnest(CAST(:arguments AS jsonb[])) AS each))"
 )
 
 
@@ -45,10 +46,21 @@ async def enqueue(
     session: AsyncSession, job: Job, *, run_at: datetime | None = None, **arguments: str | int
 ) -> None:
     """Enqueue `job` in this session's transaction, to run after its commit and after `run_at`."""
+    await enqueue_all(session, job, [arguments], run_at=run_at)
+
+
+async def enqueue_all(
+    session: AsyncSession,
+    job: Job,
+    arguments: Iterable[Mapping[str, str | int]],
+    *,
+    run_at: datetime | None = None,
+) -> None:
+    """Enqueue `job` once for each of these arguments, in one statement; see `enqueue`."""
     values = {
         "queue": QUEUE,
         "name": job.name,
-        "arguments": orjson.dumps(arguments).decode(),
+        "arguments": [orjson.dumps(each).decode() for each in arguments],
         "run_at": run_at,
     }
     await (await session.connection()).execute(_DEFER, values)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -22,6 +22,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from backend.addresses.email_addresses import normal_email
 
+MAX_BULK = 1000  # resources in one request
+T = TypeVar("T", bound=BaseModel)
 _STRICT_TYPES = {"bool", "float", "int", "str"}
 
 
@@ -74,6 +76,12 @@ class Schema(BaseModel):
         object.__setattr__(instance, "__pydantic_extra__", None)
         object.__setattr__(instance, "__pydantic_private__", None)
         return instance
+
+
+class Bulk(Schema, Generic[T]):
+    """Resources that are created together, all of them or none; the response has their order."""
+
+    data: list[T] = Field(min_length=1, max_length=MAX_BULK)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ LISTENERS = {
         "auth.end_sessions_of_former_owner",
         "accounts.end_links_and_notify",
     ],
-    "users.UserInvited": ["accounts.mail_invitation"],
+    "users.UsersInvited": ["accounts.mail_invitations"],
     "users.ProfileChanged": ["articles.drop_articles_of_changed_author"],
     "users.UserDeleted": [
         "auth.clear_own_cookies",

@@ -16,6 +16,7 @@ from backend.core.http import strict_json
 from backend.core.http.forms import Form, read_form
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_BULK_BYTES = 16 * 1024 * 1024
 # The limit of all bodies in memory, not counting the first bytes of each; otherwise a thousand
 # connections could use a gigabyte. One client has a quarter, so that it cannot exclude others.
 MAX_HELD_BYTES = 64 * 1024 * 1024

@@ -1,12 +1,13 @@
 """Links and notices: storing their rows and enqueueing the jobs that mail them."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.jobs import enqueue
+from backend.core.jobs import enqueue, enqueue_all
 from backend.modules.accounts import tokens
 from backend.modules.accounts.jobs import MAIL_LINK, MAIL_NOTICE
 from backend.modules.accounts.tokens import Notice, Purpose
@@ -29,13 +30,25 @@ async def mail_link(
     """
     token = tokens.make(context, purpose, email)
     token.user_id, token.former_email, token.registration = user_id, former_email, registration
-    if purpose == "invitation":
-        token.password_digest = NO_PASSWORD
     session.add(token)
     await session.flush()
     if former_email is not None:
         await enqueue(session, MAIL_NOTICE, token_id=str(token.id))
     await enqueue(session, MAIL_LINK, token_id=str(token.id))
+
+
+async def mail_invitations(
+    session: AsyncSession, context: Context, emails: Mapping[UUID, str]
+) -> None:
+    """Store a token and enqueue a mail for each account, all of them in one round trip each."""
+    invited = []
+    for user_id, email in emails.items():
+        token = tokens.make(context, "invitation", email)
+        token.user_id, token.password_digest = user_id, NO_PASSWORD
+        invited.append(token)
+    session.add_all(invited)
+    await session.flush()
+    await enqueue_all(session, MAIL_LINK, [{"token_id": str(token.id)} for token in invited])
 
 
 async def mail_notice(

@@ -15,7 +15,7 @@ from backend.modules.users.events import (
     EmailChanged,
     EmailChangeRequested,
     PasswordChanged,
-    UserInvited,
+    UsersInvited,
 )
 
 module = Module(
@@ -30,6 +30,6 @@ module = Module(
         on(EmailChangeRequested, subscribers.mail_change_link),
         on(EmailChangeCancelled, subscribers.end_change_links),
         on(EmailChanged, subscribers.end_links_and_notify),
-        on(UserInvited, subscribers.mail_invitation),
+        on(UsersInvited, subscribers.mail_invitations),
     ),
 )

@@ -12,7 +12,7 @@ from backend.modules.users.events import (
     EmailChanged,
     EmailChangeRequested,
     PasswordChanged,
-    UserInvited,
+    UsersInvited,
 )
 
 
@@ -55,5 +55,5 @@ async def end_links_and_notify(
             await links.mail_notice(session, context, "moved_to", event.email, event.user_id)
 
 
-async def mail_invitation(context: Context, session: AsyncSession, event: UserInvited) -> None:
-    await links.mail_link(session, context, "invitation", event.email, user_id=event.user_id)
+async def mail_invitations(context: Context, session: AsyncSession, event: UsersInvited) -> None:
+    await links.mail_invitations(session, context, event.emails)

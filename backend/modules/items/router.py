@@ -5,12 +5,13 @@ from fastapi import Request
 from backend.core.authorization import require
 from backend.core.context import context_of
 from backend.core.errors import error_responses
+from backend.core.http.bodies import MAX_BULK_BYTES
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.core.schemas import Id
+from backend.core.schemas import Bulk, Id
 from backend.modules.items import queries, service
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.schemas import ItemCreate, ItemOut, ItemUpdate
@@ -44,6 +45,19 @@ async def read_item(id: Id, by: MayRead, reader: Reader) -> ItemOut:
 async def create_item(by: MayWrite, request: Request, session: Session, new: ItemCreate) -> ItemOut:
     """Make an item of one's own."""
     return await service.create_item(context_of(request), session, by, new)
+
+
+@router.post(
+    "/bulk",
+    status_code=201,
+    max_body_size=MAX_BULK_BYTES,
+    responses=error_responses(StorageQuotaExceededError),
+)
+async def create_items(
+    by: MayWrite, context: CurrentContext, session: Session, new: Bulk[ItemCreate]
+) -> Bulk[ItemOut]:
+    """Make up to 1000 items of one's own: all of them, or none."""
+    return await service.create_items(context, session, by, new.data)
 
 
 @router.patch("/{id}", responses=error_responses(ItemNotFoundError, StorageQuotaExceededError))

@@ -4,7 +4,7 @@ A service calls `update_usage` before each change of a row that can be large, in
 the change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 from uuid import UUID
 
@@ -60,6 +60,13 @@ async def update_usage(
     """
     change = _counted(new) - _counted(old)
     await update_bytes(context, session, by, user_id, change)
+
+
+async def add_rows(
+    context: Context, session: AsyncSession, by: System, user_id: UUID, rows: Iterable[Texts]
+) -> None:
+    """Count the texts of several new rows of this user, like `update_usage`."""
+    await update_bytes(context, session, by, user_id, sum(map(_counted, rows)))
 
 
 async def update_bytes(

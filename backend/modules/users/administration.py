@@ -30,7 +30,7 @@ from backend.modules.users.changes import (
     to_own_schema,
     to_schema,
 )
-from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UserInvited
+from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UsersInvited
 from backend.modules.users.exceptions import InvitationRefusedError, OwnEmailError
 from backend.modules.users.models import User, UserRole
 from backend.modules.users.password_attempts import get_account, lock_account
@@ -48,7 +48,8 @@ async def count_mailed_link(context: Context) -> None:
     await limits.hit_address(context, "mailed links", client_info().ip, MAILED_LINKS)
 
 
-async def _count_invitation(context: Context, by: Caller) -> None:
+async def count_invitation(context: Context, by: Caller) -> None:
+    """Count a request to invite for the client and for `by`, like `count_mailed_link`."""
     await count_mailed_link(context)
     if by.user_id is not None:
         result = await limits.hit_cached(context, f"invitations by {by.user_id}", MAILED_LINKS)
@@ -70,7 +71,7 @@ async def create_user(
         by.must("users:admin")
     password_hash = None
     if new.password is None:
-        await _count_invitation(context, by)
+        await count_invitation(context, by)
     else:
         # Before the first statement, so that no connection waits for the hash.
         password_hash = await _hash_password_of(context, new, new.password)
@@ -82,7 +83,7 @@ async def create_user(
     values = new.model_dump(exclude={"password"})
     user = await add_user(session, SYSTEM, password_hash=password_hash, **values)
     if password_hash is None:
-        await publish(context, session, UserInvited(user.id, user.email))
+        await publish(context, session, UsersInvited({user.id: user.email}))
     await confirm()
     return user
 
@@ -114,7 +115,7 @@ async def update_user(
         known = await get_account(context.database.primary, SYSTEM, user_id)
         email, is_active = wanted.get("email", known.email), wanted.get("is_active", True)
         if _needs_invitation(known, email=email, is_active=is_active):
-            await _count_invitation(context, by)
+            await count_invitation(context, by)
     async with context.database.transaction() as session:
         before = await lock_account(session, SYSTEM, user_id=user_id)
         user = await _change(context, session, by, user_id, changes.model_dump())
@@ -158,7 +159,7 @@ async def _publish_changes(
         )
         await publish(context, session, moved)
     if is_invited:
-        await publish(context, session, UserInvited(user.id, user.email))
+        await publish(context, session, UsersInvited({user.id: user.email}))
 
 
 def _needs_invitation(before: Account, *, email: str, is_active: bool) -> bool:
@@ -173,13 +174,13 @@ async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
     `RateLimitedError`.
     """
     by.must("users:write")
-    await _count_invitation(context, by)
+    await count_invitation(context, by)
     async with context.database.transaction() as session:
         user, _ = await lock_manageable_user(session, by, user_id)
         if user.password_hash is not None or not user.is_active:
             raise InvitationRefusedError
         await record(session, "user.invite", user_id, {}, {}, actor_id=by.user_id)
-        await publish(context, session, UserInvited(user_id, user.email))
+        await publish(context, session, UsersInvited({user_id: user.email}))
 
 
 async def delete_user(

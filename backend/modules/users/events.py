@@ -1,5 +1,6 @@
 """Events of changed accounts, for subscribers in the transaction of the change."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -65,11 +66,13 @@ class ProfileChanged(Event):
 
 
 @dataclass(frozen=True)
-class UserInvited(Event):
-    """An account without a password needs a mailed link that sets its first one."""
+class UsersInvited(Event):
+    """Accounts without passwords need mailed links that set their first ones.
 
-    user_id: UUID
-    email: str
+    `emails` are the addresses by user id.
+    """
+
+    emails: Mapping[UUID, str]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from fastapi import Request, Response, UploadFile
 
 from backend.core.authorization import CurrentPrincipal, reauthorize, require
 from backend.core.errors import PermissionDeniedError, error_responses
+from backend.core.http.bodies import MAX_BULK_BYTES
 from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
@@ -12,7 +13,7 @@ from backend.core.http.routing import Router
 from backend.core.limits import RateLimitedError
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.core.schemas import Id
+from backend.core.schemas import Bulk, Id
 from backend.modules.files.exceptions import ImageTooLargeError, ImageUnreadableError
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.storage_quotas.exceptions import StorageQuotaExceededError
@@ -27,6 +28,7 @@ from backend.modules.users.exceptions import (
 from backend.modules.users.schemas import (
     AVATAR_BYTES,
     AccountUpdate,
+    InvitedUser,
     MeOut,
     PasswordChange,
     RolesUpdate,
@@ -164,6 +166,27 @@ async def create_user(
     """Create an account for somebody else. Without a password, an invitation is mailed."""
     confirm = partial(reauthorize, request)
     return await service.create_user(context, session, by, new, confirm=confirm)
+
+
+@router.post(
+    "/bulk",
+    tags=["users"],
+    status_code=201,
+    max_body_size=MAX_BULK_BYTES,
+    responses=error_responses(
+        EmailAlreadyExistsError, UsernameAlreadyExistsError, RateLimitedError
+    ),
+)
+async def create_users(
+    by: MayWrite,
+    request: Request,
+    context: CurrentContext,
+    session: Session,
+    new: Bulk[InvitedUser],
+) -> Bulk[UserOut]:
+    """Create up to 1000 accounts for others, or none of them. Invitations are mailed."""
+    confirm = partial(reauthorize, request)
+    return await service.create_users(context, session, by, new.data, confirm=confirm)
 
 
 @router.patch(

@@ -125,6 +125,19 @@ class UserCreate(Registration):
     )
 
 
+class InvitedUser(Schema):
+    """An account without a password, which is mailed an invitation to choose one."""
+
+    email: Email
+    username: Username | None = None
+    full_name: FullName | None = None
+    is_active: bool = True
+    is_verified: bool = False
+    roles: list[str] | MISSING = Field(
+        MISSING, description="Needs `users:admin`. Default: `member`.", max_length=50
+    )
+
+
 class MeUpdate(Schema):
     username: Username | None | MISSING = MISSING
     full_name: FullName | None | MISSING = MISSING

@@ -27,6 +27,7 @@ from backend.modules.users.administration import (
     set_roles,
     update_user,
 )
+from backend.modules.users.bulk import create_users
 from backend.modules.users.changes import add_user, lock_user, record, unique_names
 from backend.modules.users.events import EmailChangeCancelled, EmailChanged, PasswordChanged
 from backend.modules.users.exceptions import UserNotFoundError
@@ -72,6 +73,7 @@ __all__ = [
     "check_password",
     "count_mailed_link",
     "create_user",
+    "create_users",
     "delete_avatar",
     "delete_me",
     "delete_user",

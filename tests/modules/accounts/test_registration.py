@@ -9,7 +9,7 @@ from backend.core.context import Context
 from backend.core.events import publish
 from backend.core.principal import SYSTEM
 from backend.modules.users import service as users
-from backend.modules.users.events import UserInvited
+from backend.modules.users.events import UsersInvited
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import (
     FORGOT,
@@ -75,7 +75,7 @@ async def test_an_account_that_is_rolled_back_is_mailed_nothing(
     async def make_and_break() -> None:
         async with context.database.transaction() as session:
             user = await users.add_user(session, SYSTEM, email="new@example.com")
-            await publish(context, session, UserInvited(user.id, user.email))
+            await publish(context, session, UsersInvited({user.id: user.email}))
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
