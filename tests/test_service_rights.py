@@ -31,7 +31,7 @@ from backend.modules.files.schemas import Upload
 from backend.modules.items.exceptions import ItemNotFoundError
 from backend.modules.items.schemas import ItemCreate, ItemUpdate
 from backend.modules.roles.schemas import RoleCreate, RoleUpdate
-from backend.modules.users.schemas import Registration, UserCreate, UserUpdate
+from backend.modules.users.schemas import InvitedUser, Registration, UserCreate, UserUpdate
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.applications import MODULES, make_context
 
@@ -164,6 +164,7 @@ CASES: dict[str, Case] = {
     "files.signed_url": Case(with_values(key="k" * 43), EVERYTHING),
     "files.uploaded": Case(with_values(content=BytesIO(b"x")), EVERYTHING),
     "items.create_item": Case(with_values(new=ItemCreate(title="Milk"))),
+    "items.create_items": Case(with_values(new=[ItemCreate(title="Milk")])),
     "items.delete_item": Case(with_item(), MEMBER, ItemNotFoundError),
     "items.get_item": Case(with_item(), MEMBER, ItemNotFoundError),
     "items.list_items": Case(with_values(query=ListQuery(b"", filters={"owner_id": None})), MEMBER),
@@ -189,12 +190,20 @@ CASES: dict[str, Case] = {
     "roles.update_role": Case(
         with_values(name="admin", changes=RoleUpdate(description=None), features=FEATURES), ROLES
     ),
+    "storage_quotas.add_rows": Case(with_user(rows=[("Milk",)]), EVERYTHING),
+    "storage_quotas.update_bytes": Case(with_user(change=1), EVERYTHING),
     "storage_quotas.update_usage": Case(with_user(new=("Milk",)), EVERYTHING),
     "storage_quotas.update_bytes": Case(with_user(change=1), EVERYTHING),
     "users.add_user": Case(with_values(email="new@example.com"), EVERYTHING),
     "users.create_user": Case(
         with_values(
             new=UserCreate(email="new@example.com", password=PASSWORD), confirm=never_called
+        ),
+        USERS,
+    ),
+    "users.create_users": Case(
+        with_values(
+            new=[InvitedUser(email="new@example.com", roles=["admin"])], confirm=never_called
         ),
         USERS,
     ),

@@ -159,9 +159,11 @@ class Router(APIRouter):
 
         `location` is the handler in this router that reads the resource, or the path of one in
         another module, such as `/notes/{id}`. The path's parameters are members of the result.
-        With `idempotent`, by default if there is a `location`, a request may be repeated with an
+        With `idempotent`, by default if the status is 201, a request may be repeated with an
         `Idempotency-Key`; its response is stored in the transaction of the handler's `Session`.
         """
+
+        creates = options.get("status_code") == HTTPStatus.CREATED
 
         def add(endpoint: F) -> F:
             self.add_api_route(
@@ -169,7 +171,7 @@ class Router(APIRouter):
                 endpoint,
                 methods=["POST"],
                 location=location,
-                idempotent=location is not None if idempotent is None else idempotent,
+                idempotent=creates if idempotent is None else idempotent,
                 **options,
             )
             return endpoint

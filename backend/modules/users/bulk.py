@@ -121,7 +121,8 @@ async def create_users(
     if any(user.roles is not MISSING for user in new):
         by.must("users:admin")
     await count_invitation(context, by)
-    await ensure_within_own_permissions(session, by, sorted(requested))
+    known = await roles_service.lock_existing(session, SYSTEM, requested)
+    await ensure_within_own_permissions(session, by, sorted(known))
     stored = await store_users(session, [_without_password(user) for user in new], moment=utc_now())
     if stored.errors:
         raise _refusal(stored.errors)

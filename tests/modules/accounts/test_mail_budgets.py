@@ -367,3 +367,11 @@ async def test_what_nobody_has_mailed_yet_opens_nothing(post: Post, context: Con
 )
 def test_the_mailbox_of_an_address(email: str, mailbox: str | None) -> None:
     assert shared_mailbox(email) == mailbox
+
+
+async def test_users_created_in_bulk_count_as_one_link(post: Post, admin: Actor) -> None:
+    for number in range(MAILED_LINKS.limit):
+        rows = [{"email": f"a{number}-{row}@example.com"} for row in range(2)]
+        assert (await admin.post(f"{USERS}/bulk", json={"data": rows})).status_code == 201
+    refused = await admin.post(f"{USERS}/bulk", json={"data": [{"email": SUE}]})
+    assert refused.status_code == 429

@@ -76,6 +76,15 @@ async def test_items_and_articles_share_a_quota(ada: Actor, bob: Actor, database
     await stored(database_url)
 
 
+async def test_rows_created_in_bulk_count_each(ada: Actor, database_url: str) -> None:
+    rows = [{"title": "a", "description": "x" * 9_999}, {"title": "a", "description": "x"}] * 52
+    assert not refused(await ada.post(f"{ITEMS}/bulk", json={"data": rows}))
+    before = await stored(database_url)
+    assert before == 520_000
+    assert refused(await ada.post(f"{ITEMS}/bulk", json={"data": rows[:1] * 53}))
+    assert await stored(database_url) == before
+
+
 async def test_changes_count(ada: Actor, admin: Actor, database_url: str) -> None:
     first, second = [f"{ARTICLES}/{(await write(ada, 480_000)).json()['id']}" for _ in "ab"]
     item = (await ada.post(ITEMS, json={"title": "a", "description": "x" * 9_000})).json()

@@ -1,0 +1,137 @@
+"""Users are created in bulk and invited: all of them, or none."""
+
+from typing import Any
+
+import pytest
+
+from backend.core.context import Context
+from backend.modules.roles.models import Role
+from tests.actors import PASSWORD, Actor, ActorFactory
+from tests.modules.accounts.post import OWN, Post, token_of
+from tests.statements import Statements
+
+BULK = "/api/v1/users/bulk"
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [
+        {"email": f"u{number}@example.com", "username": f"user{number}"} for number in range(count)
+    ]
+
+
+def errors_of(answer: Any) -> list[tuple[str, str]]:
+    return [(error["field"], error["code"]) for error in answer.json()["errors"]]
+
+
+async def total(admin: Actor) -> int:
+    answer = await admin.get("/api/v1/users", params={"total": "true"})
+    count: int = answer.json()["total"]
+    return count
+
+
+async def test_users_are_created_in_order_and_invited(post: Post, admin: Actor) -> None:
+    sent = [*rows(3), {"email": "Grace@Example.com", "roles": ["viewer"], "full_name": "Grace"}]
+    answer = await admin.post(BULK, json={"data": sent})
+    assert answer.status_code == 201, answer.text
+    assert "location" not in answer.headers
+    created = answer.json()["data"]
+    assert [row["email"] for row in created] == [
+        *(row["email"] for row in sent[:3]),
+        "Grace@example.com",
+    ]
+    assert [row["roles"] for row in created] == [["member"]] * 3 + [["viewer"]]
+    for row in created:
+        assert (await admin.get(f"/api/v1/users/{row['id']}")).json() == row
+    mails = await post.mails()
+    assert sorted(mail["to"] for mail in mails) == sorted(row["email"] for row in created)
+    assert (await post.reset(token_of((await post.mails("u1@example.com"))[0]))).status_code == 204
+    assert await post.signs_in("user1", OWN)
+    assert len(post.audited("user.create")) >= 4
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+async def test_their_number_is_limited(admin: Actor, count: int) -> None:
+    answer = await admin.post(BULK, json={"data": rows(count)})
+    assert (answer.status_code, errors_of(answer)[0][0]) == (422, "body.data")
+
+
+async def test_duplicates_within_the_batch_are_refused(post: Post, admin: Actor) -> None:
+    before = await total(admin)
+    sent = [*rows(2), {"email": "U0@EXAMPLE.com"}, {"email": "x@example.com", "username": "USER1"}]
+    answer = await admin.post(BULK, json={"data": sent})
+    assert (answer.status_code, answer.json()["error"]) == (422, "VALIDATION_ERROR")
+    assert errors_of(answer) == [
+        ("body.data.2.email", "duplicate"),
+        ("body.data.3.username", "duplicate"),
+    ]
+    assert await total(admin) == before
+    assert await post.mails() == []
+
+
+async def test_taken_names_are_refused_by_index(post: Post, admin: Actor, ada: Actor) -> None:
+    before = await total(admin)
+    sent = [*rows(1), {"email": "ADA@example.com"}, {"email": "x@example.com", "username": "ADA"}]
+    answer = await admin.post(BULK, json={"data": sent})
+    assert (answer.status_code, answer.json()["error"]) == (409, "EMAIL_ALREADY_EXISTS")
+    assert errors_of(answer) == [("body.data.1.email", "taken"), ("body.data.2.username", "taken")]
+    only_username = await admin.post(BULK, json={"data": [sent[2]]})
+    assert only_username.json()["error"] == "USERNAME_ALREADY_EXISTS"
+    assert await total(admin) == before
+    assert await post.mails() == []
+
+
+async def test_errors_of_rows_are_reported_together(admin: Actor) -> None:
+    sent = [
+        {"email": "nowhere"},
+        {"email": "a@example.com", "password": PASSWORD},
+        {"email": "b@example.com", "username": "a b"},
+    ]
+    answer = await admin.post(BULK, json={"data": sent})
+    assert answer.status_code == 422
+    fields = [field for field, _ in errors_of(answer)]
+    assert fields == ["body.data.0.email", "body.data.1.password", "body.data.2.username"]
+
+
+async def test_unknown_roles_are_refused_by_index(admin: Actor) -> None:
+    sent = [{**row, "roles": ["member", "unknown"]} for row in rows(2)]
+    answer = await admin.post(BULK, json={"data": sent})
+    assert answer.status_code == 422
+    assert [field for field, _ in errors_of(answer)] == ["body.data.0.roles", "body.data.1.roles"]
+
+
+async def test_nobody_grants_what_they_lack(
+    context: Context, actor: ActorFactory, ada: Actor
+) -> None:
+    async with context.database.transaction() as session:
+        session.add(Role(name="clerk", permissions=["users:write"]))
+        session.add(Role(name="manager", permissions=["users:admin", "users:write"]))
+    clerk = await actor("clerk", roles=("clerk",))
+    manager = await actor("manager", roles=("manager",))
+    row = {"email": "x@example.com"}
+    assert (await ada.post(BULK, json={"data": [row]})).status_code == 403
+    assert (await clerk.post(BULK, json={"data": [{**row, "roles": []}]})).status_code == 403
+    for roles, status in ((["admin"], 403), ([], 201)):
+        answer = await manager.post(BULK, json={"data": [{**row, "roles": roles}]})
+        assert answer.status_code == status
+    # An invitation with the default role needs none of its permissions.
+    assert (await clerk.post(BULK, json={"data": rows(1)})).status_code == 201
+
+
+async def test_a_thousand_users_take_few_statements(
+    post: Post, admin: Actor, statements: Statements
+) -> None:
+    statements.clear()
+    answer = await admin.post(BULK, json={"data": rows(1000)})
+    assert answer.status_code == 201
+    assert len(answer.json()["data"]) == 1000
+    assert len(statements) < 20, statements
+    assert post.sql("SELECT count(*) FROM procrastinate_jobs") == [(1000,)]
+
+
+async def test_a_repetition_invites_nobody_twice(post: Post, admin: Actor) -> None:
+    headers = {"Idempotency-Key": "bulk-1"}
+    first = await admin.post(BULK, json={"data": rows(2)}, headers=headers)
+    again = await admin.post(BULK, json={"data": rows(2)}, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert len(await post.mails()) == 2
