@@ -181,6 +181,7 @@ async def store_users(
         UserOut(
             **{name: row[name] for name in _SHOWN},
             roles=list(user.roles),
+            avatar_url=None,
             created_at=moment,
             updated_at=moment,
         )
