@@ -167,6 +167,7 @@ CASES: dict[str, Case] = {
     "items.create_items": Case(with_values(new=[ItemCreate(title="Milk")])),
     "items.delete_item": Case(with_item(), MEMBER, ItemNotFoundError),
     "items.get_item": Case(with_item(), MEMBER, ItemNotFoundError),
+    "items.items_of": Case(with_user(query=ListQuery(cursor_key=b"")), MEMBER),
     "items.list_items": Case(with_values(query=ListQuery(b"", filters={"owner_id": None})), MEMBER),
     "items.update_item": Case(
         with_item(changes=ItemUpdate(title="Tea")), MEMBER, ItemNotFoundError

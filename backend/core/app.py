@@ -21,6 +21,7 @@ from backend.core.context import Context, NotReadyError, always_anonymous, ignor
 from backend.core.events import handlers_by_event
 from backend.core.http import docs
 from backend.core.http.exception_handlers import install_error_handlers
+from backend.core.http.inclusions import inclusions_of
 from backend.core.http.middleware.ambiguous_headers import AmbiguousHeadersMiddleware
 from backend.core.http.middleware.anonymous_throttle import AnonymousThrottleMiddleware
 from backend.core.http.middleware.cors import CORSMiddleware
@@ -93,6 +94,7 @@ def create_context(
         on_refusal=next((m.on_refusal for m in modules if m.on_refusal), ignore_refusal),
         subscribers=handlers_by_event(item for module in modules for item in module.subscribers),
         personal_data=personal_data_of(modules),
+        inclusions=inclusions_of(modules),
         limits=limits,
         cache=response_cache,
         checks=checks,
@@ -167,7 +169,7 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         docs.mount_documentation(app)
     security = next((module.security for module in modules if module.security), None)
     app.openapi = cache(  # type: ignore[method-assign]  # FastAPI's hook
-        lambda: openapi_document(app, security, personal_data_of(modules))
+        lambda: openapi_document(app, security, personal_data_of(modules), inclusions_of(modules))
     )
     install_error_handlers(app)
     _add_middleware(app, context)

@@ -11,8 +11,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
 from backend.core.features import Feature
+from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
 from backend.core.response_cache import ResponseCache
+from backend.core.schemas import Schema
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
 from backend.core.stored_responses import ResponseStore
@@ -77,6 +79,21 @@ class PersonalData:
     erasers: Sequence[Eraser] = ()
 
 
+@dataclass(frozen=True)
+class Inclusion:
+    """Rows that belong to a resource of the module `of`, included in it by `?include={name}`.
+
+    `load` is a service function. It returns the first page of the rows, whose schema is `schema`,
+    for the resource with this id. It checks the rights of the principal before it reads, so that
+    ids that do not exist get the same refusal.
+    """
+
+    of: str
+    name: str
+    schema: type[Schema]
+    load: Callable[[QueryRunner, Principal, UUID, ListQuery], Awaitable[Page[Any]]]
+
+
 @dataclass
 class State:
     """The state that changes while the application runs."""
@@ -92,10 +109,10 @@ class Context:
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
     handlers of each class of events. `response_store` keeps the responses of requests that may be
-    repeated. `personal_data` exports, counts and erases what modules hold about a user. `limits`
-    and `cache` are None where they are off; `temporary` stores values for all processes.
-    `large_pages` admits those whose rows are in memory at once. Requests whose path begins with one
-    of `probe_paths` watch the server.
+    repeated. `personal_data` exports, counts and erases what modules hold about a user.
+    `inclusions` are those of all modules. `limits` and `cache` are None where they are off;
+    `temporary` stores values for all processes. `large_pages` admits those whose rows are in memory
+    at once. Requests whose path begins with one of `probe_paths` watch the server.
     """
 
     settings: Settings
@@ -108,6 +125,7 @@ class Context:
     on_refusal: RefusalObserver = ignore_refusal
     subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
     personal_data: PersonalData = field(default_factory=PersonalData)
+    inclusions: Sequence[Inclusion] = ()
     limits: RateLimiter | None = None
     cache: ResponseCache | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)

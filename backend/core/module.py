@@ -16,6 +16,7 @@ from backend.core.context import (
     Counts,
     Eraser,
     ExportPart,
+    Inclusion,
     ReadinessCheck,
     RefusalObserver,
     WriteMarker,
@@ -77,6 +78,8 @@ class Module:
                   account and before its row is deleted; `by_cascade` if foreign keys remove it.
                   Modules whose tables refer to users declare both.
     statistics    numbers of a user's rows, as members of the user's statistics
+    inclusions    lists of its rows that requests may include in resources of modules in
+                  `depends_on`; see `core.http.inclusions`
     seed          creates example rows for development, owned by these users, from these random
                   numbers; returns how many
     """
@@ -103,4 +106,5 @@ class Module:
     export: Mapping[str, ExportPart] | None = None
     erase: Eraser | None = None
     statistics: Counts | None = None
+    inclusions: tuple[Inclusion, ...] = ()
     seed: Seed | None = None

@@ -14,6 +14,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from backend.core.events import publisher_of
 from backend.core.features import Feature
+from backend.core.http.inclusions import inclusion_problems
 from backend.core.http.route_checks import route_problems
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_problems
@@ -100,6 +101,7 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
     _check_jobs(result)
     _check_features(result)
     _check_routes(result)
+    _check_inclusions(result)
     for problem in personal_data_problems(result):
         raise RegistryError(problem)
     return result
@@ -160,6 +162,12 @@ def _check_jobs(modules: tuple[Module, ...]) -> None:
             if job.name in owners:
                 raise RegistryError(f"Module '{module.name}' declares the job '{job.name}' twice.")
             owners[job.name] = module.name
+
+
+def _check_inclusions(modules: tuple[Module, ...]) -> None:
+    routes = (route for module in modules for route in routes_of(module))
+    for problem in inclusion_problems(modules, routes):
+        raise RegistryError(problem)
 
 
 def _check_features(modules: tuple[Module, ...]) -> None:

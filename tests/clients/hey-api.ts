@@ -29,6 +29,10 @@ await runStory("hey-api", {
     ),
   readTitle: async (id) =>
     answer(await api.itemsReadItem({ path: { id }, query: { fields: ["id", "title"] } })),
+  includedTitles: async (id) => {
+    const { data } = await api.usersReadUser({ path: { id }, query: { include: ["items"] } });
+    return data?.items?.data.map((item) => item.title);
+  },
   signOut: async () => answer(await api.authLogout()),
   use: (accessToken) => {
     token = accessToken;

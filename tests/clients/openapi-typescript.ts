@@ -41,6 +41,11 @@ await runStory("openapi-typescript", {
         params: { path: { id }, query: { fields: ["id", "title"] } },
       }),
     ),
+  includedTitles: async (id) => {
+    const params = { path: { id }, query: { include: ["items" as const] } };
+    const { data } = await client.GET("/api/v1/users/{id}", { params });
+    return data?.items?.data.map((item) => item.title);
+  },
   signOut: async () => answer(await client.POST("/api/v1/auth/logout")),
   use: (accessToken) => {
     token = accessToken;

@@ -21,6 +21,10 @@ await runStory("orval", {
     ),
   readTitle: async (id) =>
     answer(await api.itemsReadItem(id, { fields: ["id", "title"] }, signedIn())),
+  includedTitles: async (id) => {
+    const read = await api.usersReadUser(id, { include: ["items"] }, signedIn());
+    return read.status === 200 ? read.data.items?.data.map((item) => item.title) : undefined;
+  },
   signOut: async () => answer(await api.authLogout(undefined, signedIn())),
   use: (accessToken) => {
     token = accessToken;

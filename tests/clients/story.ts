@@ -15,6 +15,8 @@ export interface Api {
   listTitles(limit: number): Promise<Answer>;
   /** Id and title of one item. */
   readTitle(id: string): Promise<Answer>;
+  /** Titles of the user's items, included in the user. */
+  includedTitles(userId: string): Promise<string[] | undefined>;
   signOut(): Promise<Answer>;
   /** Send this access token from now on. */
   use(accessToken: string): void;
@@ -54,6 +56,9 @@ export async function runStory(name: string, api: Api): Promise<void> {
     { id: more.id, title: "Coffee" },
   ]);
   assert.deepEqual((await api.readTitle(id)).body, { id, title: "Tea" });
+
+  const userId = (me.body as { id: string }).id;
+  assert.deepEqual(await api.includedTitles(userId), ["Coffee", "Tea"]);
 
   assert.equal((await api.signOut()).status, 204);
   const over = await api.me();

@@ -29,11 +29,13 @@ from tests.applications import MODULES, make_context
 FILES = {
     "__init__": '"""Notes: texts that only their author sees."""\n',
     "manifest": """
+from backend.core.context import Inclusion
 from backend.core.module import Module
 from backend.core.features import Feature
 from backend.core.personal_data import by_cascade, counts, owned
-from backend.modules.notes import queries
+from backend.modules.notes import queries, service
 from backend.modules.notes.router import router
+from backend.modules.notes.schemas import NoteOut
 from backend.modules.notes.settings import NoteSettings
 
 module = Module(
@@ -51,6 +53,7 @@ module = Module(
     export={"notes": owned(queries.NOTES, "author")},
     erase=by_cascade,
     statistics=counts(queries.NOTES, "author", notes=None),
+    inclusions=(Inclusion("users", "notes", NoteOut, service.notes_of),),
 )
 """,
     "settings": """
@@ -111,9 +114,12 @@ from backend.modules.notes.schemas import NoteOut
 NOTES = list_spec(Note, NoteOut, scopes={"author": lambda author: col(Note.author_id) == author})
 """,
     "service": """
+from uuid import UUID
+
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.errors import PermissionDeniedError
 from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import Principal
 from backend.db.query_runner import QueryRunner
@@ -126,6 +132,14 @@ from backend.modules.notes.schemas import NoteCreate, NoteOut
 async def list_notes(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[NoteOut]:
     by.must("notes:read")
     return await read_page(reader, queries.NOTES, query, author=by.user_id)
+
+
+async def notes_of(
+    reader: QueryRunner, by: Principal, user_id: UUID, query: ListQuery
+) -> Page[NoteOut]:
+    if user_id != by.user_id:
+        raise PermissionDeniedError
+    return await list_notes(reader, by, query)
 
 
 async def create_note(
@@ -317,7 +331,7 @@ def test_its_routes_and_errors_are_in_openapi(app: FastAPI) -> None:
     assert operations.keys() == {"get", "post"}
     assert "`notes:write`" in operations["post"]["description"]
     examples = operations["post"]["responses"]["409"]["content"]["application/problem+json"]
-    assert examples["examples"].keys() == {"TOO_MANY_NOTES"}
+    assert examples["examples"].keys() == {"TOO_MANY_NOTES", "IDEMPOTENCY_IN_PROGRESS"}
 
 
 async def test_its_errors_are_explained(app: FastAPI) -> None:
@@ -373,6 +387,18 @@ async def test_its_rows_are_exported_counted_and_erased(
         left = connection.execute("SELECT author_id FROM notes WHERE text = 'Milk'").fetchall()
     assert (gina.id,) in left
     assert (fred.id,) not in left
+
+
+async def test_its_rows_are_included_in_their_author(actor: ActorFactory, app: FastAPI) -> None:
+    hugo, ines = await actor("hugo"), await actor("ines")
+    await hugo.post(NOTES, json={"text": "Milk"})
+    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=items,notes")).json()
+    assert own["notes"] == (await hugo.get(NOTES)).json()
+    assert own["items"]["data"] == []
+    assert (await ines.get(f"/api/v1/users/{hugo.id}?include=notes")).status_code == 403
+    schema = app.openapi()["components"]["schemas"]["UserOutWithInclusions"]
+    assert schema["properties"]["notes"]["$ref"].endswith("/Page_NoteOut_")
+    assert "notes" not in schema["required"]
 
 
 async def test_what_was_there_before_works_on(actor: ActorFactory) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+# The pydantic template of references to the document's schemas.
+REFERENCE = "#/components/schemas/{model}"
 _STANDARD = {
     "ge": "minimum",
     "gt": "exclusiveMinimum",

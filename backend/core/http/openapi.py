@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's, completed by errors, security and query parameters."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from copy import deepcopy
 from typing import Any
 
@@ -12,10 +12,11 @@ from pydantic import BaseModel
 
 from backend.core import errors
 from backend.core.authorization import SAFE_METHODS, Policy, policies
-from backend.core.context import PersonalData
+from backend.core.context import Inclusion, PersonalData
 from backend.core.errors import AppError, error_responses
 from backend.core.http.documented_headers import describe_headers
-from backend.core.http.json_schemas import standardise_schemas
+from backend.core.http.inclusions import describe_inclusions
+from backend.core.http.json_schemas import REFERENCE, standardise_schemas
 from backend.core.http.resources import resources_of
 from backend.core.http.routing import Route
 from backend.core.limits import RateLimitedError
@@ -41,7 +42,10 @@ def operation_id(route: APIRoute) -> str:
 
 
 def openapi_document(
-    app: FastAPI, security: SecuritySchemes | None, personal_data: PersonalData
+    app: FastAPI,
+    security: SecuritySchemes | None,
+    personal_data: PersonalData,
+    inclusions: Sequence[Inclusion],
 ) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
@@ -52,12 +56,10 @@ def openapi_document(
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = Problem.model_json_schema(ref_template=REFERENCE)
     schemas |= {**schema.pop("$defs"), "Problem": schema}
     for model in contributed_schemas(personal_data):
-        described = model.model_json_schema(
-            mode="serialization", ref_template="#/components/schemas/{model}"
-        )
+        described = model.model_json_schema(mode="serialization", ref_template=REFERENCE)
         schemas.update({**described.pop("$defs", {}), **schemas, model.__name__: described})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -69,6 +71,7 @@ def openapi_document(
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
                 _complete(operation, context.original_route, schemas, security)
+                describe_inclusions(operation, context.original_route, schemas, inclusions)
                 if isinstance(context.original_route, Route):
                     describe_headers(operation, context, context.original_route, resources)
     standardise_schemas(document)
@@ -186,11 +189,11 @@ def _usual_errors(
 
 def _query_models(dependant: Dependant) -> list[type[BaseModel]]:
     calls: list[Any] = [dependency.call for dependency in dependant.dependencies]
-    return [call.model for call in calls if hasattr(call, "query_parameters")]
+    return [call.model for call in calls if hasattr(call, "model")]
 
 
 def _parameters(model: type[BaseModel], schemas: dict[str, Any]) -> list[dict[str, Any]]:
-    described_model = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    described_model = model.model_json_schema(ref_template=REFERENCE)
     schemas |= described_model.get("$defs", {})
     parameters = []
     for name, described in described_model["properties"].items():

@@ -138,7 +138,7 @@ class ListParameters:
     async def __call__(self, request: Request) -> PageRequest:
         values = validated_query(self.model, request)
         if "cursor" in request.query_params and "offset" in request.query_params:
-            raise _query_error("offset", "exclusive", "Not together with `cursor`.")
+            raise query_error("offset", "exclusive", "Not together with `cursor`.")
         return list_query(
             request,
             limit=values["limit"],
@@ -158,10 +158,16 @@ def list_parameters(spec: ResourceList[Any]) -> Any:
 
 
 async def _acquire_place(request: Request) -> None:
-    """Wait for one of this process's places for large pages; keep it until the page is rendered."""
+    """Wait for one of this process's places for large pages; keep it until the page is rendered.
+
+    A request has one place for all its pages, because one caller's places are taken in turn.
+    """
+    if request.scope.get("has_large_page"):
+        return
     # FastAPI closes this stack before it sends the response, whose bytes the connection limits.
     stack: AsyncExitStack = request.scope["fastapi_function_astack"]
     await stack.enter_async_context(context_of(request).large_pages.place(_caller_of(request)))
+    request.scope["has_large_page"] = True
 
 
 def _caller_of(request: Request) -> Hashable:
@@ -215,5 +221,6 @@ def validated_query(model: type[BaseModel], request: Request) -> dict[str, Any]:
         raise RequestValidationError(errors) from None
 
 
-def _query_error(name: str, code: str, message: str) -> RequestValidationError:
+def query_error(name: str, code: str, message: str) -> RequestValidationError:
+    """Return the error of a query parameter."""
     return RequestValidationError([{"type": code, "loc": ("query", name), "msg": message}])

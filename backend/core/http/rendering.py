@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from backend.core.client_info import current_scope
 from backend.core.http.idempotency import has_key, respond_once
+from backend.core.http.inclusions import Included
 from backend.core.http.pagination import ListParameters, ResourceParameters
 from backend.core.lists import Page
 from backend.core.preconditions import are_unchecked, is_not_modified, tag_of
@@ -59,12 +60,12 @@ def rendered(
     """Return the endpoint of a route as a function that returns a response.
 
     A page contains the selected fields, and a `Link` to the next page. A resource returned by GET
-    contains the selected fields if `selects_fields`, and has an `ETag`, like results of other
-    methods that `is_tagged` accepts. `location` is the path of a created resource, such as
-    `/notes/{id}`, relative to the prefix of the route's `path`; its parameters are members of the
-    result. If `must_check()`, the endpoint has to check the preconditions of its request. If
-    `idempotent`, responses are stored for requests with an `Idempotency-Key`. FastAPI renders all
-    other results.
+    contains the selected fields if `selects_fields`, and the members that an `Included` parameter
+    has loaded. It has an `ETag`, like results of other methods that `is_tagged` accepts. `location`
+    is the path of a created resource, such as `/notes/{id}`, relative to the prefix of the route's
+    `path`; its parameters are members of the result. If `must_check()`, the endpoint has to check
+    the preconditions of its request. If `idempotent`, responses are stored for requests with an
+    `Idempotency-Key`. FastAPI renders all other results.
     """
     if not inspect.iscoroutinefunction(endpoint):
         return endpoint
@@ -99,15 +100,20 @@ def _paged(endpoint: Endpoint, query: str, response: str | None) -> Endpoint:
 def _selected(
     endpoint: Endpoint, signature: inspect.Signature, response: str | None, schema: type[Schema]
 ) -> Endpoint:
+    include = _parameter_of_type(Included, signature.parameters.values())
+
     @wraps(endpoint)
     async def respond(**values: Any) -> Response:
         fields = values.pop(_SELECTION)
         resource = await endpoint(**values)
         whole = resource.model_dump_json().encode()
-        tag = tag_of(whole)
+        included: bytes = values[include].members if include else b""
+        tag = tag_of(whole + included)
         if is_not_modified(tag):
             return _tagged(_finished(Response(status_code=304), values, response), tag)
-        body = whole if fields is None else resource.model_dump_json(include=fields)
+        body = whole if fields is None else resource.model_dump_json(include=fields).encode()
+        if included:
+            body = body[:-1] + included + b"}"
         return _tagged(_finished(Response(body, media_type=JSON), values, response), tag)
 
     selection = Annotated[Any, Depends(ResourceParameters(schema))]

@@ -1,8 +1,10 @@
+from backend.core.context import Inclusion
 from backend.core.features import Feature
 from backend.core.module import Module
 from backend.core.personal_data import by_cascade, owned
-from backend.modules.items import queries
+from backend.modules.items import queries, service
 from backend.modules.items.router import router
+from backend.modules.items.schemas import ItemOut
 from backend.modules.items.seed import seed
 
 module = Module(
@@ -11,6 +13,7 @@ module = Module(
     export={"items": owned(queries.ITEMS, "owner")},
     erase=by_cascade,
     statistics=queries.STATISTICS,
+    inclusions=(Inclusion("users", "items", ItemOut, service.items_of),),
     depends_on=("audit", "storage_quotas", "users"),
     features=(
         Feature(

@@ -1,6 +1,7 @@
 """Use cases of items. Only the owner and holders of `items:admin` see an item."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -35,6 +36,13 @@ async def list_items(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[
     if query.filters.get("owner_id", by.user_id) != by.user_id:
         raise PermissionDeniedError
     return await read_page(reader, queries.ITEMS, query, owner=by.user_id)
+
+
+async def items_of(
+    reader: QueryRunner, by: Caller, user_id: UUID, query: ListQuery
+) -> Page[ItemOut]:
+    """Return a page of a user's items. Another user's than the caller's need `items:admin`."""
+    return await list_items(reader, by, replace(query, filters={"owner_id": user_id}))
 
 
 async def get_item(reader: QueryRunner, by: Caller, item_id: UUID) -> ItemOut:

@@ -8,6 +8,7 @@ from backend.core.errors import PermissionDeniedError, error_responses
 from backend.core.http.bodies import MAX_BULK_BYTES
 from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
+from backend.core.http.inclusions import Included, include_parameter
 from backend.core.http.pagination import list_parameters
 from backend.core.http.routing import Router
 from backend.core.limits import RateLimitedError
@@ -44,6 +45,7 @@ MayWrite = Annotated[Principal, require("users:write")]
 MayDelete = Annotated[Principal, require("users:delete")]
 MayAdminister = Annotated[Principal, require("users:admin")]
 UserQuery = Annotated[ListQuery, list_parameters(queries.USERS)]
+Include = Annotated[Included, include_parameter("users")]
 # Boundaries and headers of a form with one file.
 MULTIPART_OVERHEAD = 16 * 1024
 _CHANGES_ME = error_responses(
@@ -52,7 +54,6 @@ _CHANGES_ME = error_responses(
     CurrentPasswordWrongError,
     RateLimitedError,
 )
-
 
 # `/users/me` and the reports must come before `/users/{id}`, which would match them as well.
 router.include_router(reports.router)
@@ -145,8 +146,10 @@ async def list_users(by: MayRead, reader: Reader, query: UserQuery) -> Page[User
     tags=["users"],
     responses=error_responses(PermissionDeniedError, UserNotFoundError),
 )
-async def read_user(id: Id, by: CurrentPrincipal, reader: Reader) -> UserOut:
+async def read_user(id: Id, by: CurrentPrincipal, reader: Reader, include: Include) -> UserOut:
     """One account. Your own needs no permission; others need `users:read`."""
+    if include:
+        await include.load(reader, by, id)
     return await service.get_user(reader, by, id)
 
 

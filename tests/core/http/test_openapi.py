@@ -226,7 +226,7 @@ def test_errors_follow_from_the_shape(key: tuple[str, str], operation: Operation
         assert {"limit", "offset", "sort", "fields", "total"} <= parameters
         assert "INVALID_CURSOR" in codes(operation, 400)
     for each in operation.get("parameters", ()):
-        if each["name"] in ("sort", "fields"):
+        if each["name"] in ("sort", "fields", "include"):
             # One value, of names that a generated client knows.
             assert (each["style"], each["explode"], each["schema"]["type"]) == (
                 "form",
@@ -271,6 +271,7 @@ def test_requests_refuse_and_answers_allow_unknown_members() -> None:
         ("/permissions", "sort", ["feature"]),
         ("/auth/sessions", "sort", ["created_at", "last_used_at"]),
         ("/jobs", "sort", ["created_at", "attempts"]),
+        ("/users/{id}", "include", ["items"]),
         ("/articles", "status", ["draft", "published", "archived"]),
         ("/audit-events", "outcome", ["success", "failure", "denied"]),
         ("/jobs", "status", ["waiting", "running", "failed", "done"]),
@@ -288,6 +289,19 @@ def test_names_and_states_are_enums(path: str, name: str, expected: list[str]) -
     assert len(found) == len(expected) or path == "/roles/{name}"
 
 
+def test_an_inclusion_is_an_optional_member_of_one_response() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    response = OPERATIONS["GET", "/api/v1/users/{id}"]["responses"]["200"]
+    (content,) = response["content"].values()
+    schema = schemas[content["schema"]["$ref"].rpartition("/")[2]]
+    assert schema["properties"]["items"]["$ref"].endswith("/Page_ItemOut_")
+    own = {name: value for name, value in schema["properties"].items() if name != "items"}
+    assert own == schemas["UserOut"]["properties"]
+    assert schema["required"] == schemas["UserOut"]["required"]
+    others = [key for key, each in OPERATIONS.items() if schema["title"] in json.dumps(each)]
+    assert others == [("GET", "/api/v1/users/{id}")]
+
+
 def test_fields_are_the_members_of_the_resource() -> None:
     for (method, path), operation in OPERATIONS.items():
         for each in operation.get("parameters", ()):
@@ -297,4 +311,5 @@ def test_fields_are_the_members_of_the_resource() -> None:
                 if "next_cursor" in schema["properties"]:
                     item = schema["properties"]["data"]["items"]["$ref"].rpartition("/")[2]
                     schema = DOCUMENT["components"]["schemas"][item]
-                assert each["schema"]["items"]["enum"] == list(schema["properties"]), path
+                # Inclusions are not: they are not always there.
+                assert each["schema"]["items"]["enum"] == schema["required"], path
