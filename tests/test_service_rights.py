@@ -253,6 +253,7 @@ OPEN: dict[str, str] = {
     "files.check_storage": "Readiness checks have no caller.",
     "files.find_file": "The key of a public file, or the signature of a link, is the credential.",
     "files.read_file": "Takes a file that `find_file` has returned.",
+    "files.try_storage": "A check of the command line.",
     "health.readiness": "Probes are anonymous.",
     "jobs.check_worker": "Readiness checks have no caller.",
     "mail.empty_mailbox": "The mailbox exists in development only.",

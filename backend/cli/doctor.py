@@ -1,8 +1,9 @@
 """`backend doctor`: checks of the environment, each with a remedy if it fails."""
 
+import asyncio
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import psycopg
@@ -24,6 +25,7 @@ from backend.core.settings import Settings, SettingsBase, SettingsError, load_se
 from backend.db.errors import CREATE_DATABASE
 from backend.db.schema.history import HistoryError
 from backend.dev.embedded_server import EmbeddedError, binaries, data_folder
+from backend.integrations.storage import StorageError
 
 OLDEST_PYTHON = (3, 11)
 # Passed (True), failed (False) or advice (None), and the text.
@@ -51,7 +53,8 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
     except RegistryError as error:
         yield False, str(error)
     try:
-        settings = load_settings(kinds)[Settings]
+        loaded = load_settings(kinds)
+        settings = loaded[Settings]
         assert isinstance(settings, Settings)
     except SettingsError as error:
         yield from ((False, problem) for problem in error.problems)
@@ -59,6 +62,7 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
         return
     yield True, f"The settings are usable; ENVIRONMENT is {settings.environment}"
     yield _finding(lambda: _data(settings))
+    yield _storage(settings, loaded)
     yield from _database(settings)
     yield _finding(lambda: _port(host, port))
 
@@ -82,6 +86,22 @@ def _data(settings: Settings) -> str:
     kept = "in SECRET_KEY" if settings.secret_key else f"kept in {shown(settings.data_dir)}"
     secret_keys(settings)
     return f"The data folder {shown(settings.data_dir)} is writable; the secret key is {kept}"
+
+
+def _storage(settings: Settings, loaded: Mapping[type[SettingsBase], SettingsBase]) -> Finding:
+    from backend.modules.files.service import try_storage
+    from backend.modules.files.settings import FileSettings
+
+    own = loaded[FileSettings]
+    assert isinstance(own, FileSettings)
+    try:
+        place = asyncio.run(try_storage(settings, own))
+    except StorageError as error:
+        return False, f"{error} Check STORAGE_URL, its credentials and rights, and the network."
+    text = f"Files are stored in {place}, which is writable"
+    if settings.is_local or own.storage_url is not None:
+        return True, text
+    return None, f"{text}; several servers need a bucket or a shared folder: set STORAGE_URL"
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -20,6 +20,9 @@ class Folder:
 
     path: Path
 
+    def __str__(self) -> str:
+        return f"the folder {self.path}"
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -40,6 +43,9 @@ class Bucket:
     access_key_id: str | None = field(default=None, repr=False)
     secret_access_key: str | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        return f"the bucket {self.name}"
+
 
 def parse_storage_url(url: str) -> Folder | Bucket:
     """Parse `file://` or `s3://`; raise a `ValueError` whose text does not contain the URL."""
@@ -47,10 +53,7 @@ def parse_storage_url(url: str) -> Folder | Bucket:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True))
     except ValueError:
-        # strict_parsing refuses an empty query as well.
-        parts, options = urlsplit(url.partition("?")[0]), {}
-        if "?" in url:
-            raise ValueError(FORM) from None
+        raise ValueError(FORM) from None
     if parts.fragment:
         raise ValueError(FORM)
     if parts.scheme == "file":

@@ -14,6 +14,7 @@ object. The calling service checks the rights of its caller, and passes `SYSTEM`
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from io import BytesIO
 from typing import BinaryIO
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from backend.core.errors import (
 from backend.core.http.public_paths import public_path
 from backend.core.jobs import enqueue
 from backend.core.principal import SYSTEM, System
+from backend.core.settings import Settings
 from backend.db.query_runner import QueryRunner
 from backend.integrations.storage import StorageError
 from backend.modules.files.content_types import (
@@ -47,7 +49,8 @@ from backend.modules.files.links import PATH, is_key, is_signed, new_key, signed
 from backend.modules.files.models import StoredFile
 from backend.modules.files.queries import FILE
 from backend.modules.files.schemas import File, Upload
-from backend.modules.files.storage import storage_of
+from backend.modules.files.settings import FileSettings
+from backend.modules.files.storage import open_storage, place_of, storage_of
 from backend.modules.storage_quotas import service as quotas
 
 # Of uploads, unless the caller passes another limit. Bodies in memory have a limit of their own.
@@ -215,6 +218,14 @@ async def read_file(context: Context, file: File, start: int, end: int) -> Async
         log.error("file_content_missing", file=str(file.id))
         raise NotFoundError
     return stream
+
+
+async def try_storage(settings: Settings, own: FileSettings) -> str:
+    """Store and delete an object; return the name of the place. Raise `StorageError`."""
+    storage, name = open_storage(settings.data_dir, own), new_key()
+    await storage.put(name, BytesIO(b"A test by `backend doctor`."), {})
+    await storage.delete(name)
+    return str(place_of(settings.data_dir, own))
 
 
 async def check_storage(context: Context) -> None:
