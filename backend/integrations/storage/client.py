@@ -20,6 +20,7 @@ CALL_SECONDS = 20.0
 STALL_SECONDS = 10.0
 CHUNK_BYTES = 256 * 1024
 LIST_BATCH = 1000
+PARTS = 2
 _ALL = os.R_OK | os.W_OK | os.X_OK
 _OPTIONS: Any = {
     "connect_timeout": timedelta(seconds=3),
@@ -55,7 +56,10 @@ class Storage:
         attributes: Any = headers if self._folder is None else None
         async with _limited():
             store = await self._opened_store()
-            await obstore.put_async(store, name, content, attributes=attributes)
+            # Each part that is sent at once is 5 MiB in memory.
+            await obstore.put_async(
+                store, name, content, attributes=attributes, max_concurrency=PARTS
+            )
             if self._folder is not None:
                 await asyncio.to_thread(_flush, self._folder / name)
 

@@ -26,7 +26,7 @@ def place_of(data_dir: Path, settings: FileSettings) -> Folder | Bucket:
 
 
 def open_storage(data_dir: Path, settings: FileSettings) -> "Storage":
-    # The library takes 20 MB of memory, so only processes that need it load it.
+    # The library takes 5 MB of memory, so only processes that need it load it.
     from backend.integrations.storage.client import Storage  # noqa: PLC0415  # see above
 
     return Storage(place_of(data_dir, settings))
