@@ -29,7 +29,9 @@ KEY = {"Idempotency-Key": "k-1"}
 ROUTES: dict[str, Mapping[str, Any]] = {
     "/auth/register": {"email": "new@example.com", "password": PASSWORD},
     "/users": {"email": "new@example.com", "password": PASSWORD, "username": "newuser"},
+    "/users/bulk": {"data": [{"email": f"{name}@example.com"} for name in ("a", "b")]},
     "/items": {"title": "Tea"},
+    "/items/bulk": {"data": [{"title": "Tea"}, {"title": "Coffee"}]},
     "/articles": {"title": "Tea", "content": "Leaves."},
     "/roles": {"name": "reader"},
 }
@@ -83,10 +85,12 @@ async def test_a_repetition_gets_the_first_response(
     for name in REPEATED:
         assert second.headers.get(name) == first.headers.get(name), name
     assert (rows(db), rows(db, "audit_events")) == (1, recorded)
-    assert recorded - audited <= 1
+    assert recorded - audited <= 2
     other = {**ROUTES[path], "title" if "title" in ROUTES[path] else "full_name": "Other"}
     if path == "/roles":
         other = {"name": "other"}
+    if "data" in other:
+        other = {"data": other["data"][:1]}
     refused = await caller.post(f"{API}{path}", json=other, headers=KEY)
     assert (refused.status_code, code(refused)) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert (rows(db), rows(db, "audit_events")) == (1, recorded)
