@@ -19,12 +19,13 @@ class StoredResponse:
     """A response, and the request that it belongs to.
 
     `id` identifies caller, route and key. `request_hash` is a keyed hash of query and body.
-    `user_id` is None for an anonymous caller.
+    `user_id` is None for an anonymous caller. `permissions` are those of the caller.
     """
 
     id: UUID
     request_hash: bytes
     user_id: UUID | None
+    permissions: Sequence[str]
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes = field(repr=False)

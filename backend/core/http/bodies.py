@@ -90,11 +90,14 @@ class BodyRequest(Request):
             yield chunk
 
     async def json(self) -> Any:
+        if hasattr(self, "_json"):
+            return self._json
         try:
-            return strict_json.loads(await self.body())
+            self._json = strict_json.loads(await self.body())
         except strict_json.JSONRefusedError as refused:
             # FastAPI passes on no other exception from here.
             raise HTTPException(400, str(refused)) from None
+        return self._json
 
     async def _get_form(
         self,

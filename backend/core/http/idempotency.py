@@ -27,6 +27,7 @@ from backend.core.errors import (
     IdempotencyInProgressError,
     IdempotencyKeyReusedError,
     InvalidInputError,
+    PermissionDeniedError,
 )
 from backend.core.principal import Principal
 from backend.core.stored_responses import ResponseStore, StoredResponse
@@ -79,7 +80,8 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
     """Return the response of `respond`, or the one that the request's key has already.
 
     `session` is that of `respond`, without a transaction yet. Raise `InvalidInputError` for a
-    malformed key, `IdempotencyKeyReusedError` for another request with this key, and
+    malformed key, `IdempotencyKeyReusedError` for another request with this key,
+    `PermissionDeniedError` if the caller has lost a permission since the first one, and
     `IdempotencyInProgressError` while the first one runs.
     """
     key = _key_of(request)
@@ -96,26 +98,31 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
         event.listen(session.sync_session, "after_begin", claim.lock)
         try:
             response = await respond()
-            user_id = principal.user_id if principal else None
-            await store.keep(session, _to_store(response, claim.id, hashes[0], user_id))
+            await store.keep(session, _to_store(response, claim.id, hashes[0], principal))
         except _AlreadyStoredError as found:
+            # An error in a flush leaves the session in a state that cannot be committed.
+            await session.rollback()
             stored = found.stored
         else:
             return response
     if not any(hmac.compare_digest(stored["request_hash"], each) for each in hashes):
         raise IdempotencyKeyReusedError
+    # The service may have required more than the route does.
+    if principal is not None and not principal.may_all(set(stored["permissions"])):
+        raise PermissionDeniedError
     headers = {**dict(stored["headers"]), REPLAYED: "true"}
     return Response(stored["body"], stored["status"], headers)
 
 
 def _to_store(
-    response: Response, key_id: UUID, request_hash: bytes, user_id: UUID | None
+    response: Response, key_id: UUID, request_hash: bytes, principal: Principal | None
 ) -> StoredResponse:
     kept = [(name, value) for name, value in response.headers.items() if name in _KEPT_HEADERS]
     return StoredResponse(
         id=key_id,
         request_hash=request_hash,
-        user_id=user_id,
+        user_id=principal.user_id if principal else None,
+        permissions=sorted(principal.permissions) if principal else [],
         status=response.status_code,
         headers=kept,
         body=bytes(response.body),
@@ -152,7 +159,7 @@ async def _hashes_of(context: Context, request: Request) -> list[bytes]:
     """
     # FastAPI has parsed the body without an error.
     body = await request.json() if await request.body() else None
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     query: bytes = request.scope["query_string"]
     content = query + b"\n" + canonical
     return [hmac.digest(key, content, "sha256") for key in context.keys("idempotency")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ STALL_SECONDS = 10.0
 CHUNK_BYTES = 256 * 1024
 LIST_BATCH = 1000
 PARTS = 2
+_UNFINISHED = re.compile(r"[A-Za-z0-9_-]+#[0-9]+")
 _ALL = os.R_OK | os.W_OK | os.X_OK
 _OPTIONS: Any = {
     "connect_timeout": timedelta(seconds=3),
@@ -165,7 +167,7 @@ def _remove_unfinished(folder: Path, older_than: timedelta) -> None:
     latest = (datetime.now(UTC) - older_than).timestamp()
     # obstore writes to a file `name#1` and renames it; it lists no such files.
     for path in folder.glob("*#*"):
-        if path.stat().st_mtime < latest:
+        if _UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < latest:
             path.unlink(missing_ok=True)
 
 

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.cache import drop_cached
 from backend.core.context import Context, ExportPages
-from backend.core.errors import PermissionDeniedError
+from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.lists import Page, read_all
 from backend.core.personal_data import export_query
 from backend.core.preconditions import check_preconditions
@@ -72,8 +72,10 @@ async def export_articles(context: Context, reader: QueryRunner, by: Principal) 
     query = export_query(context)
     async for rows in read_all(reader, queries.ARTICLES, query, author=by.user_id):
         authors = await users.authors(reader, [by.user_id])
-        # Without an author, the account and its articles were deleted meanwhile.
-        yield [_to_schema(row, authors) for row in rows if authors]
+        if not authors:
+            # The account was deleted meanwhile. An error ends the incomplete file.
+            raise InvalidTokenError
+        yield [_to_schema(row, authors) for row in rows]
 
 
 async def create_article(

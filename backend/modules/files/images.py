@@ -5,6 +5,7 @@ decoded. Each reader returns width and height, and raises `ValueError` or `struc
 image is cut off or its structure is damaged.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from backend.modules.files.exceptions import ImageTooLargeError, ImageUnreadableError
 
 MAX_PIXELS = 25_000_000
+# Chunks or segments before the size is known. Real images have some dozens; each takes time.
+MAX_PARTS = 10_000
+_MARKER = re.compile(rb"\xff+")
 # Frames of a JPEG: SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC).
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
@@ -34,7 +38,7 @@ def check_image(content_type: str, content: bytes) -> None:
 def _png(content: bytes) -> tuple[int, int]:
     """Walk the chunks: each is a length, a name, data and a checksum (PNG 3rd edition, 5.3)."""
     position, size = 8, None
-    while True:
+    for _ in range(MAX_PARTS):
         length, name = struct.unpack_from(">I4s", content, position)
         end = position + 8 + length
         (checksum,) = struct.unpack_from(">I", content, end)
@@ -47,18 +51,18 @@ def _png(content: bytes) -> tuple[int, int]:
         if name == b"IEND":
             return size[0], size[1]
         position = end + 4
+    raise ValueError
 
 
 def _jpeg(content: bytes) -> tuple[int, int]:
     """Walk the segments up to the first scan (ITU-T T.81, B.1.1); the end marker must follow."""
     position, size = 2, None
-    while True:
-        if content[position] != 0xFF:
+    for _ in range(MAX_PARTS):
+        marker_start = _MARKER.match(content, position)
+        if marker_start is None:
             raise ValueError
+        position = marker_start.end() - 1  # behind the padding
         marker = content[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
-            continue
         if marker in _BARE:
             position += 2
             continue
@@ -73,6 +77,7 @@ def _jpeg(content: bytes) -> tuple[int, int]:
             if size is None or content.find(b"\xff\xd9", position) < 0:
                 raise ValueError
             return size
+    raise ValueError
 
 
 def _webp(content: bytes) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import structlog
 
 from backend.core.context import Context
 from backend.core.jobs import Job
+from backend.modules.files.links import is_key
 from backend.modules.files.queries import KNOWN
 from backend.modules.files.storage import storage_of
 
@@ -21,7 +22,9 @@ async def sweep(context: Context, *, older_than: timedelta = UNKNOWN_AFTER) -> N
     """Delete the objects that have no row: a process ended, or a deletion failed for long."""
     storage = storage_of(context)
     removed = 0
-    async for names in storage.names(older_than=older_than):
+    async for listed in storage.names(older_than=older_than):
+        # The place may also hold objects of others.
+        names = [name for name in listed if is_key(name)]
         rows = await context.database.primary.all(KNOWN, keys=names)
         for name in set(names).difference(row["key"] for row in rows):
             await storage.delete(name)

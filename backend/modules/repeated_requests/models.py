@@ -23,6 +23,7 @@ class StoredResponseRow(Base, Identified, table=True):
 
     request_hash: bytes
     user_id: UUID | None = None
+    permissions: list[Any] = Field(sa_type=JSONB)
     status: int
     headers: list[Any] = Field(sa_type=JSONB)
     body: bytes

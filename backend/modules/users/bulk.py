@@ -175,6 +175,12 @@ async def store_users(
     skipped = {index: row for index, row in enumerate(values) if row["id"] not in ids}
     if skipped:
         errors += await _refusals(session, skipped, moment)
+        # The account that had the name may be deleted by now.
+        explained = {error.index for error in errors}
+        errors += [
+            RowError(index, "email", "taken", _DETAILS["email", False])
+            for index in skipped.keys() - explained
+        ]
     if errors:
         return StoredUsers([], sorted(errors, key=lambda error: error.index))
     users = [

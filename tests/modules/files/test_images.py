@@ -1,5 +1,7 @@
 """Sizes of images, and images that are damaged."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from functools import partial
 
@@ -42,6 +44,16 @@ def test_every_cut_is_noticed(make: Callable[[int, int], bytes]) -> None:
     whole = make(2, 3)
     found = {outcome(whole[:length]) for length in range(12, len(whole))}
     assert found == {"IMAGE_UNREADABLE"}
+
+
+def test_images_of_very_many_parts_are_refused() -> None:
+    chunk = struct.pack(">I4s", 0, b"teXt") + struct.pack(">I", zlib.crc32(b"teXt"))
+    head, end = png()[:-12], png()[-12:]
+    assert outcome(head + 9_000 * chunk + end) is None
+    assert outcome(head + 100_000 * chunk + end) == "IMAGE_UNREADABLE"
+    start, rest = jpeg()[:2], jpeg()[2:]
+    assert outcome(start + 1_000_000 * b"\xff" + rest) is None
+    assert outcome(start + 100_000 * b"\xff\x01" + rest) == "IMAGE_UNREADABLE"
 
 
 def test_a_changed_byte_of_a_png_is_noticed() -> None:

@@ -189,6 +189,20 @@ async def test_rights_are_checked_before_a_replay(
     assert (refused.status_code, rows(db)) == (401, 1)
 
 
+async def test_a_permission_that_only_the_service_requires_is_checked_before_a_replay(
+    admin: Actor, actor: ActorFactory
+) -> None:
+    body = {"name": "manager", "permissions": ["users:admin", "users:write"]}
+    await admin.post(f"{API}/roles", json=body)
+    manager = await actor("manager", roles=("manager",))
+    invited = {"email": "new@example.com", "roles": []}
+    first = await manager.post(f"{API}/users", json=invited, headers=KEY)
+    assert first.status_code == 201
+    await admin.patch(f"{API}/roles/manager", json={"permissions": ["users:write"]})
+    refused = await manager.post(f"{API}/users", json=invited, headers=KEY)
+    assert refused.status_code == 403
+
+
 async def test_other_methods_ignore_the_key(ada: Actor, db: psycopg.Connection) -> None:
     made = await ada.post(ITEMS, json={"title": "Tea"})
     for method in ("GET", "HEAD", "PATCH", "DELETE"):
@@ -215,19 +229,40 @@ async def test_while_the_first_runs_the_others_are_refused(
     assert is_replay(await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY))
 
 
+@pytest.mark.parametrize("path", ROUTES)
 async def test_a_response_that_is_stored_meanwhile_is_replayed(
-    ada: Actor, statements: Statements, db: psycopg.Connection
+    path: str, admin: Actor, client: Client, statements: Statements, db: psycopg.Connection
 ) -> None:
+    caller: Any = client if path == "/auth/register" else admin
     firsts: list[httpx.Response] = []
 
     async def overtake() -> None:
-        firsts.append(await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY))
+        firsts.append(await caller.post(f"{API}{path}", json=ROUTES[path], headers=KEY))
 
     statements.before("pg_try_advisory_xact_lock", overtake)
-    second = await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY)
+    second = await caller.post(f"{API}{path}", json=ROUTES[path], headers=KEY)
     assert is_replay(second)
     assert second.content == firsts[0].content
-    assert rows(db, "items") == 1
+    assert rows(db) == 1
+
+
+async def test_a_registration_that_reveals_nothing_is_replayed(
+    database_url: str, statements: Statements, db: psycopg.Connection
+) -> None:
+    context = make_context(database_url, registration_mode="strict")
+    answers: list[httpx.Response] = []
+    async with Client(make_app(context)) as client:
+
+        async def register() -> None:
+            body = ROUTES["/auth/register"]
+            answers.append(await client.post(f"{API}/auth/register", json=body, headers=KEY))
+
+        statements.before("pg_try_advisory_xact_lock", register)
+        await register()
+    await context.database.close()
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert is_replay(answers[1])
+    assert rows(db, "mailed_tokens") == 1
 
 
 async def test_many_at_once_make_one(ada: Actor, db: psycopg.Connection) -> None:
