@@ -1,5 +1,6 @@
 """Helpers of tests of hostile requests."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -52,11 +53,17 @@ async def raw(
     `headers` can contain a Host header.
     """
     pending, consumed, sent = iter(chunks), 0, list[Message]()
+    ended, answered = False, asyncio.Event()
 
     async def receive() -> Message:
-        nonlocal consumed
+        nonlocal consumed, ended
         chunk = next(pending, None)
         if chunk is None:
+            if ended:
+                # As from a server, nothing follows the body until the response is complete.
+                await answered.wait()
+                return {"type": "http.disconnect"}
+            ended = True
             kind = "http.disconnect" if disconnects else "http.request"
             return {"type": kind, "body": b"", "more_body": False}
         consumed += len(chunk)
@@ -64,6 +71,8 @@ async def raw(
 
     async def send(message: Message) -> None:
         sent.append(message)
+        if not message.get("more_body") and message["type"] == "http.response.body":
+            answered.set()
 
     scope = {
         "type": "http",
