@@ -110,7 +110,7 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
     assert rows["items"][1:] == [
         "audit, storage_quotas, users",
-        "5",
+        "6",
         "items",
         "items:read|write|delete|admin",
     ]

@@ -33,8 +33,8 @@ LISTENERS = {
     "users.UsersInvited": ["accounts.mail_invitations"],
     "users.ProfileChanged": ["articles.drop_articles_of_changed_author"],
     "users.UserDeleted": [
-        "auth.clear_own_cookies",
         "articles.drop_articles_of_deleted_author",
+        "auth.clear_own_cookies",
     ],
 }
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
+from fastapi import params
 from fastapi.routing import APIRoute, iter_route_contexts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -79,6 +80,8 @@ def test_every_route_with_a_body_is_among_them() -> None:
         (method, route.path_format)
         for route in iter_route_contexts(app.routes)
         if isinstance(route.original_route, APIRoute) and route.original_route.body_field
+        # Uploads have no JSON; tests of images and avatars damage their bytes.
+        if not isinstance(route.original_route.body_field.field_info, params.File)
         for method in route.methods or ()
     }
     assert taking <= {(method, path) for method, path, _ in OPERATIONS}

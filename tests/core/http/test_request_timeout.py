@@ -33,13 +33,13 @@ async def statement(context: CurrentContext) -> None:
         await session.exec(text("SELECT pg_sleep(20)"))  # type: ignore[call-overload]  # plain SQL
 
 
-@router.post("/commit", dependencies=[public], status_code=201)
+@router.post("/commit", dependencies=[public], status_code=201, idempotent=False)
 async def commit(context: CurrentContext) -> None:
     async with context.database.transaction() as session:
         await session.exec(text("INSERT INTO slow VALUES (1)"))  # type: ignore[call-overload]  # plain SQL
 
 
-@router.post("/late", dependencies=[public], status_code=201)
+@router.post("/late", dependencies=[public], status_code=201, idempotent=False)
 async def late(context: CurrentContext) -> None:
     async with context.database.transaction() as session:
         await session.exec(text("INSERT INTO slow VALUES (2)"))  # type: ignore[call-overload]  # plain SQL
