@@ -59,8 +59,7 @@ async def raw(
         nonlocal consumed, ended
         chunk = next(pending, None)
         if chunk is None:
-            if ended:
-                # As from a server, nothing follows the body until the response is complete.
+            if ended:  # nothing follows the body until the response is complete
                 await answered.wait()
                 return {"type": "http.disconnect"}
             ended = True

@@ -189,6 +189,11 @@ async def _commit(session: AsyncSession) -> None:
         limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
 
 
+async def discard(session: AsyncSession) -> None:
+    """Roll back what the session's transaction has done so far; it may go on."""
+    await session.rollback()
+
+
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
     """Run `callback` after this session's transaction has committed, never after a rollback."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)

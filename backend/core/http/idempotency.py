@@ -31,6 +31,7 @@ from backend.core.errors import (
 )
 from backend.core.principal import Principal
 from backend.core.stored_responses import ResponseStore, StoredResponse
+from backend.db.database import discard
 
 HEADER = b"idempotency-key"
 KEY_PATTERN = "^[!-~]{1,255}$"
@@ -101,7 +102,7 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
             await store.keep(session, _to_store(response, claim.id, hashes[0], principal))
         except _AlreadyStoredError as found:
             # An error in a flush leaves the session in a state that cannot be committed.
-            await session.rollback()
+            await discard(session)
             stored = found.stored
         else:
             return response
