@@ -115,7 +115,7 @@ def _of_csv(
 def _check_columns(columns: list[str], path: Path, known: Sequence[str]) -> None:
     listed = ", ".join(known)
     if "email" not in columns:
-        # What stands there instead may be somebody's address.
+        # The text in its place may be somebody's address.
         raise ImportRefusedError(
             f"The first line of {path} has no column email: it names the columns, separated by "
             f"commas, out of {listed}."

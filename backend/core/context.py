@@ -72,7 +72,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class PersonalData:
-    """What the modules declare about the data of users; see `core.personal_data`."""
+    """The declarations of the modules about the data of users; see `core.personal_data`."""
 
     export: Mapping[str, ExportPart] = field(default_factory=dict)
     statistics: Sequence[Counts] = ()

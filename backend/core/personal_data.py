@@ -40,7 +40,7 @@ _ERASING = {"CASCADE", "SET NULL"}
 
 
 class AccountExport(Schema):
-    """What the system holds about the caller: a member for each part."""
+    """The data that the system holds about the caller: a member for each part."""
 
 
 class AccountStatistics(Schema):

@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import structlog
@@ -95,12 +96,22 @@ async def test_headers_and_body_are_kept(cache: ResponseCache, source: Source) -
     assert source.reads == 1
 
 
-async def test_concurrent_calls_share_one_read(cache: ResponseCache, source: Source) -> None:
+async def test_concurrent_calls_share_one_read(
+    cache: ResponseCache, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, looked_up = cache._look_up, 0
+
+    async def counted(key: str, tags: Sequence[str]) -> Any:
+        nonlocal looked_up
+        found = await look_up(key, tags)
+        looked_up += 1
+        return found
+
+    monkeypatch.setattr(cache, "_look_up", counted)
     await cache.drop(TAGS)
     source.released.clear()
     calls = [asyncio.create_task(load(cache, source)) for _ in range(50)]
-    await until(lambda: source.reads)
-    await asyncio.sleep(0.05)
+    await until(lambda: looked_up == len(calls))
     # The first caller hangs up, which does not end the read.
     calls[0].cancel()
     source.released.set()

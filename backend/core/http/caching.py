@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from backend.core.client_info import current_scope
 from backend.core.context import context_of
+from backend.core.http.rendering import VARY
 from backend.core.preconditions import is_not_modified
 from backend.core.response_cache import MAX_AGE, CachedResponse, Headers, ResponseCache
 
@@ -31,7 +32,6 @@ _CONDITIONS = (b"if-none-match", b"if-modified-since", b"range")
 # Headers that are set each time a response is used.
 _OWN_HEADERS = (b"cache-control", b"vary")
 _PUBLIC = (b"cache-control", f"public, max-age={MAX_AGE}".encode())
-_VARY = (b"vary", b"Authorization, Cookie")
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,5 @@ def _rendered(cache: ResponseCache, cached: CachedResponse) -> Response:
         response = Response(cached.body)
     # Rounded up, so that the response is not used too long.
     age = f"{math.ceil(cache.age(cached))}".encode()
-    response.raw_headers = [*headers, _PUBLIC, _VARY, (b"age", age)]
+    response.raw_headers = [*headers, _PUBLIC, VARY, (b"age", age)]
     return response

@@ -31,7 +31,7 @@ Endpoint = Callable[..., Awaitable[Any]]
 JSON = "application/json"
 # Parameters that are added to those of a handler.
 _SELECTION, _REQUEST = "selected_fields", "own_request"
-_VARY = b"vary", b"Authorization, Cookie"
+VARY = b"vary", b"Authorization, Cookie"
 _PRIVATE = b"cache-control", b"private, no-cache"
 
 
@@ -217,7 +217,7 @@ def _finished(result: Response, values: Mapping[str, Any], response: str | None)
 
 def _tagged(result: Response, tag: bytes) -> Response:
     """Add the headers of a resource; a handler may have set another `Cache-Control`."""
-    result.raw_headers += [(b"etag", tag), _VARY]
+    result.raw_headers += [(b"etag", tag), VARY]
     if "cache-control" not in result.headers:
         result.raw_headers.append(_PRIVATE)
     return result

@@ -16,5 +16,5 @@ EventQuery = Annotated[ListQuery, list_parameters(queries.EVENTS)]
 
 @router.get("")
 async def list_events(by: MayRead, reader: Reader, query: EventQuery) -> Page[AuditEventOut]:
-    """What was done, by whom and from where; the latest first."""
+    """Actions, with who did them and from where; the latest first."""
     return await service.list_events(reader, by, query)

@@ -1,6 +1,6 @@
 """The types of contents, recognized by their first bytes; names and headers do not count.
 
-What a browser could run as a script (HTML, SVG, XML) is plain text here.
+Types that a browser could run as a script (HTML, SVG, XML) are plain text here.
 """
 
 import re

@@ -18,7 +18,7 @@ from backend.modules.files.schemas import File
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
 # The address is not reused for another content. Deleted files leave shared caches after a day.
 _PUBLIC, _PRIVATE = "public, max-age=86400, immutable", "private, no-cache"
-# Whatever a browser takes the content for, it runs nothing and loads nothing.
+# A browser runs nothing and loads nothing, also if it takes the content for another type.
 _SANDBOX = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _RANGE_HEADERS = {
     name: {"description": text, "schema": {"type": "string"}}

@@ -11,8 +11,8 @@ deleted at the end of the block, or by the next sweep. A deleted row enqueues th
 object. The calling service checks the rights of its caller, and passes `SYSTEM`.
 """
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from io import BytesIO
 from typing import BinaryIO
@@ -87,11 +87,8 @@ async def uploaded(
         "Content-Disposition": disposition(upload.content_type, upload.filename),
     }
     storage = storage_of(context)
-    try:
+    with _reported():
         await storage.put(upload.key, content, headers)
-    except StorageError as error:
-        log.warning("storage_unavailable", reason=str(error))
-        raise ServiceUnavailableError(_UNAVAILABLE) from None
     try:
         yield upload
     except AppError:
@@ -102,7 +99,16 @@ async def uploaded(
         raise
 
 
-_UNAVAILABLE = "The storage of files is not available. Try again shortly."
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Log that the storage is not available, and raise `ServiceUnavailableError`."""
+    try:
+        yield
+    except StorageError as error:
+        log.warning("storage_unavailable", reason=str(error))
+        raise ServiceUnavailableError(
+            "The storage of files is not available. Try again shortly."
+        ) from None
 
 
 def _inspected(
@@ -175,11 +181,8 @@ async def signed_url(
     storage = storage_of(context)
     if not storage.presigns:
         return public_path(signed_path(context, key, expires_in=expires_in))
-    try:
+    with _reported():
         return await storage.presigned_url(key, expires_in=expires_in)
-    except StorageError as error:
-        log.warning("storage_unavailable", reason=str(error))
-        raise ServiceUnavailableError(_UNAVAILABLE) from None
 
 
 async def find_file(
@@ -209,11 +212,8 @@ async def read_file(context: Context, file: File, start: int, end: int) -> Async
 
     Raise `ServiceUnavailableError`, or `NotFoundError` if the file was deleted meanwhile.
     """
-    try:
+    with _reported():
         stream = await storage_of(context).open(file.key, start, end)
-    except StorageError as error:
-        log.warning("storage_unavailable", reason=str(error))
-        raise ServiceUnavailableError(_UNAVAILABLE) from None
     if stream is None:
         log.error("file_content_missing", file=str(file.id))
         raise NotFoundError

@@ -19,7 +19,7 @@ JobQuery = Annotated[ListQuery, list_parameters(queries.JOBS)]
 
 @router.get("")
 async def list_jobs(by: MayRead, reader: Reader, query: JobQuery) -> Page[JobOut]:
-    """What is to be done later, and what could not be done; the newest first."""
+    """Jobs that wait, run or have failed; the newest first."""
     return await service.list_jobs(reader, by, query)
 
 

@@ -4,7 +4,7 @@ from backend.modules.repeated_requests.jobs import PURGE_KEYS
 
 module = Module(
     response_store=service.RESPONSES,
-    # What these responses show is in the exports of the modules that made them.
+    # The exports of other modules contain the data that these responses show.
     export={},
     erase=service.erase,
     jobs=(PURGE_KEYS,),

@@ -61,7 +61,7 @@ class ActionOut(Schema):
 
 
 class FeatureOut(Schema):
-    """What can be permitted about one subject."""
+    """The actions on one subject that can be permitted."""
 
     feature: str = Field(examples=["articles"])
     description: str

@@ -352,7 +352,7 @@ class TestSeveralProcesses:
                     assert response.json()["title"] == title
                     assert response.headers["cache-control"].startswith("public")
                 await until(lambda: is_connected(context))
-                # What was stored before is gone.
+                # The responses stored before are gone.
                 assert (await client.get(path)).json()["title"] == "On coffee"
                 del statements[:]
                 await client.get(path)

@@ -85,7 +85,7 @@ async def test_audit_events_lack_the_data_of_others(
     own = [event for event in json.loads(text)["audit_events"] if event["actor_id"]]
     assert {event["actor_id"] for event in own} == {str(ada.id)}
 
-    # What an administrator did to others names them by id only.
+    # Events of changes that an administrator made name other users by id only.
     exported = (await admin.get(EXPORT)).json()["audit_events"]
     assert {"user.roles", "item.update"} <= {event["action"] for event in exported}
     assert "Ada's milk" not in json.dumps(exported)
