@@ -6,9 +6,12 @@ Further arguments are passed to uv: `make lock args=--upgrade`.
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
+import tempfile
 import tomllib
+from pathlib import Path
 
 from tools.bootstrap import LOCK, PROJECT, ROOT, UV, uv_environment
 
@@ -23,8 +26,7 @@ OPTIONS = {
 def main() -> None:
     if sys.argv[1:] != ["--check"]:
         for path, options in OPTIONS.items():
-            compile_lock(path.name, [*options, *sys.argv[1:]])
-            path.write_text(header() + path.read_text())
+            path.write_text(header() + compiled(path.read_text(), [*options, *sys.argv[1:]]))
     stale = [path.name for path in OPTIONS if not path.read_text().startswith(header())]
     if stale:
         sys.exit(f"Older than pyproject.toml: {', '.join(stale)}. Run: make lock")
@@ -44,10 +46,31 @@ def header() -> str:
     return f"# Written by `make lock` for dependencies {digest[:16]}\n"
 
 
-def compile_lock(name: str, options: list[str]) -> None:
-    command = [str(UV), "pip", "compile", PROJECT.name, "--output-file", name, "--quiet"]
+def compiled(lock: str, options: list[str]) -> str:
+    """Return the lock file anew: with the versions of `lock`, and the hashes of the index."""
+    command = [str(UV), "pip", "compile", PROJECT.name, "--quiet"]
     form = ["--universal", "--generate-hashes", "--no-header", "--no-emit-index-url"]
-    subprocess.run([*command, *form, *options], cwd=ROOT, env=uv_environment(), check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "requirements.lock"
+        # uv keeps the hashes that it finds, also if they are not those of all files.
+        versions = re.sub(r" \\\n +--hash=\S+", "", lock)
+        output.write_text(versions)
+        command += ["--output-file", str(output), *form, *options]
+        subprocess.run(command, cwd=ROOT, env=remote_indexes(), check=True)
+        return output.read_text()
+
+
+def remote_indexes() -> dict[str, str]:
+    """Return uv's environment without folders, which may hold some files of a release only.
+
+    A lock file needs the hashes of all files, because other machines install other ones.
+    """
+    environment = uv_environment()
+    for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"):
+        kept = [url for url in environment.pop(name, "").split() if url.startswith("http")]
+        if kept:
+            environment[name] = " ".join(kept)
+    return environment
 
 
 if __name__ == "__main__":
