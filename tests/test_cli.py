@@ -146,7 +146,7 @@ def test_unreachable_server_is_explained(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "PostgreSQL at 127.0.0.1:1 cannot be reached (Connection refused): "
-        "start it, or correct DATABASE_URL.\n"
+        "start it, or correct DATABASE_URL. Kind of database error: down.\n"
     )
     assert "s3cret" not in done.stdout + done.stderr
 
@@ -164,6 +164,7 @@ def test_unknown_role_is_explained(tmp_path: Path, own_database_url: str) -> Non
     url = own_database_url.replace("postgres@", "ghost@")
     said = refusal("db", "upgrade", folder=tmp_path, DATABASE_URL=url)
     assert 'refuses the connection (role "ghost" does not exist): correct DATABASE_URL.' in said
+    assert said.endswith(" Kind of database error: misconfigured (SQLSTATE 28000).")
 
 
 def test_unreadable_url_is_explained_without_it(tmp_path: Path) -> None:
@@ -225,7 +226,8 @@ def test_refused_migration_is_explained(tmp_path: Path, empty_url: str) -> None:
     said = refusal("db", "upgrade", folder=tmp_path, DATABASE_URL=empty_url)
     assert said == (
         'The migration was refused (relation "roles" already exists): '
-        "correct it, or the data it depends on, and run it again."
+        "correct it, or the data it depends on, and run it again. "
+        "Kind of database error: wrong_schema (SQLSTATE 42P07)."
     )
 
 

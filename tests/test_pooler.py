@@ -262,7 +262,7 @@ def test_in_session_mode_it_says_why_it_is_not_ready(
             LOG_FORMAT="json",
         ) as server,
     ):
-        reason = server.wait_for(r'"reason":"([^"]+)","event":"startup_waits"')
+        reason = server.wait_for(r'"reason":"([^"]+)".*"event":"startup_waits"')
         assert reason == (
             f"The pooler at {bouncer.place} {verb} the startup parameter 'options', which sets a "
             "session's time limits: set DATABASE_POOLER=transaction."

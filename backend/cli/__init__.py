@@ -20,9 +20,17 @@ def main() -> None:
         app(prog_name="backend")
     except Exception as error:
         if not _is_explained(error):
+            _name_trouble(error)
             raise
         print(error, file=sys.stderr)
         sys.exit(1)
+
+
+def _name_trouble(error: Exception) -> None:
+    from backend.db.troubles import trouble_sentence
+
+    if sentence := trouble_sentence(error):
+        print(sentence, file=sys.stderr)
 
 
 def _is_explained(error: Exception) -> bool:

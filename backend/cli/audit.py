@@ -16,6 +16,7 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.core.settings import Settings, SettingsBase
 from backend.db.errors import is_unavailable
+from backend.db.troubles import trouble_sentence
 from backend.modules.audit import service as audit
 
 SECONDS_BETWEEN_REPORTS = 2.0
@@ -60,7 +61,8 @@ async def _verify(context: Context, anchor: audit.Anchor | None) -> audit.Verifi
         if not is_unavailable(error):
             raise
         raise CommandError(
-            "The connection to the database was lost: run this again when it is available."
+            "The connection to the database was lost: run this again when it is available. "
+            f"{trouble_sentence(error)}"
         ) from None
     finally:
         await context.close()

@@ -14,9 +14,16 @@ from backend.cli.terminal import CommandError, deferred_signals, require_writabl
 from backend.core.settings import Settings
 from backend.db.connections import host_and_port, require_utf8
 from backend.db.errors import EncodingError
+from backend.db.troubles import database_trouble, trouble_sentence
 from backend.dev.embedded_server import EmbeddedServer, embedded_server
 
 OLDEST_VERSION = 15
+# How to end a refusal that is not due to a wrong setting, by the kind of the error.
+_REMEDIES = {
+    "down": "wait until it has started",
+    "refused_by_pooler": "look into the log of the pooler, and compare its limits",
+    "too_many_connections": "end some of its sessions, or raise its limit of connections",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def reach(url: str, name: str = "DATABASE_URL") -> str:
             number = connection.info.server_version
             require_utf8(connection.info)
     except psycopg.OperationalError as error:
-        raise CommandError(_explained(str(error), target, name)) from None
+        raise CommandError(_explained(error, target, name)) from None
     except EncodingError as error:
         raise CommandError(str(error)) from None
     if number < OLDEST_VERSION * 10_000:
@@ -95,8 +102,8 @@ def reach(url: str, name: str = "DATABASE_URL") -> str:
     return f"{number // 10_000}.{number % 10_000}"
 
 
-def _explained(message: str, target: Mapping[str, object], name: str) -> str:
-    place = host_and_port(target)
+def _explained(error: psycopg.Error, target: Mapping[str, object], name: str) -> str:
+    message, place = str(error), host_and_port(target)
     missing = re.search(r'database "(.+)" does not exist', message)
     if missing:
         host, port = str(target.get("host") or "localhost"), target.get("port") or 5432
@@ -108,7 +115,14 @@ def _explained(message: str, target: Mapping[str, object], name: str) -> str:
         )
     refused = re.search(r"FATAL: +(.+)", message)
     if refused:
-        return f"PostgreSQL at {place} refuses the connection ({refused[1]}): correct {name}."
+        remedy = _REMEDIES.get(str(database_trouble(error)["trouble"]), f"correct {name}")
+        return (
+            f"PostgreSQL at {place} refuses the connection ({refused[1]}): {remedy}. "
+            f"{trouble_sentence(error)}"
+        )
     first_line = message.strip().partition("\n")[0]
     reason = first_line.rpartition("failed: ")[2] or "no reason given"
-    return f"PostgreSQL at {place} cannot be reached ({reason}): start it, or correct {name}."
+    return (
+        f"PostgreSQL at {place} cannot be reached ({reason}): start it, or correct {name}. "
+        f"{trouble_sentence(error)}"
+    )

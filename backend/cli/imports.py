@@ -14,6 +14,7 @@ from backend.cli.terminal import CommandError, say
 from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.db.errors import is_unavailable
+from backend.db.troubles import trouble_sentence
 from backend.modules.users import service as users
 from backend.modules.users.schemas import ImportedUser
 from backend.modules.users.service import ImportReport
@@ -64,7 +65,7 @@ async def _import(
             raise
         raise CommandError(
             "Nothing was imported, because the database was unavailable or another transaction "
-            "locked one of these addresses: run this again."
+            f"locked one of these addresses: run this again. {trouble_sentence(error)}"
         ) from None
     finally:
         await context.close()

@@ -13,6 +13,7 @@ from backend.cli.terminal import CommandError, say
 from backend.core.settings import Settings, load_settings
 from backend.db.errors import DatabaseUnavailableError, MigrationRefusedError
 from backend.db.schema.migrations import FOLDER, alembic_config, newest_revision, revisions
+from backend.db.troubles import trouble_sentence
 
 UNMIGRATED = "nothing, as before the first migration"
 
@@ -108,7 +109,8 @@ def translated_errors(url: str, revision: str | None = None) -> Iterator[None]:
         reason = str(error.orig).strip().partition("\n")[0]
         raise CommandError(
             f"The migration was refused ({reason}): "
-            "correct it, or the data it depends on, and run it again."
+            "correct it, or the data it depends on, and run it again. "
+            f"{trouble_sentence(error)}"
         ) from error
     except AlembicError as error:
         raise CommandError(_sentence(str(error), position(url), revision)) from error

@@ -12,6 +12,7 @@ from backend.core.settings import Settings
 from backend.db.connections import REMEDY, Timeouts
 from backend.db.errors import is_unavailable
 from backend.db.session_features import SessionFeatures, probe_session
+from backend.db.troubles import trouble_sentence
 
 KEPT = "prepared statements, session settings and LISTEN work"
 DIRECT = "set DATABASE_DIRECT_URL to the server itself, for migrations and the worker"
@@ -103,7 +104,8 @@ def _probe(name: str, url: str) -> SessionFeatures:
             raise
         reason = str(error).strip().partition("\n")[0]
         raise CommandError(
-            f"The connection to {name} broke during the check ({reason}): try again."
+            f"The connection to {name} broke during the check ({reason}): try again. "
+            f"{trouble_sentence(error)}"
         ) from None
 
 

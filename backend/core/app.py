@@ -42,6 +42,7 @@ from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import EncodingError, PoolerError, driver_error, is_unavailable
 from backend.db.query_runner import QueryRunner
+from backend.db.troubles import database_trouble
 from backend.ratelimit.limiter import RateLimiter, make_limiter, redis_check
 from backend.ratelimit.rules import parse_rules
 
@@ -249,9 +250,9 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
                 reason = type(driver_error(error)).__name__
                 if isinstance(error, EncodingError | PoolerError):
                     reason = str(error)
-                log.warning("startup_waits", module=name, reason=reason)
+                log.warning("startup_waits", module=name, reason=reason, **database_trouble(error))
             else:
-                log.exception("startup_failed", module=name)
+                log.exception("startup_failed", module=name, **database_trouble(error))
             await asyncio.sleep(STARTUP_RETRY_SECONDS)
         else:
             pending.pop(0)

@@ -25,6 +25,7 @@ import structlog
 from backend.db.connections import Timeouts
 from backend.db.notifications import Listener
 from backend.db.query_runner import QueryRunner
+from backend.db.troubles import database_trouble
 from backend.integrations.values import CacheStore, StoreUnavailableError
 
 log = structlog.get_logger()
@@ -158,8 +159,8 @@ class ResponseCache:
         self._connected = True
         log.info("cache_connected")
 
-    async def _disconnect(self, reason: str) -> None:
-        self._warn(reason)
+    async def _disconnect(self, reason: str, error: BaseException | None) -> None:
+        self._warn(reason, error)
         self._connected = False
         if self._store is not None:
             await self._store.close()
@@ -219,10 +220,10 @@ class ResponseCache:
             self._away_until = time.monotonic() + PAUSE_SECONDS
             self._warn(f"The store does not answer ({type(error.__cause__).__name__}).")
 
-    def _warn(self, reason: str) -> None:
+    def _warn(self, reason: str, error: BaseException | None = None) -> None:
         if time.monotonic() - self._logged_at >= LOG_SECONDS:
             self._logged_at = time.monotonic()
-            log.warning("cache_away", reason=reason)
+            log.warning("cache_away", reason=reason, **database_trouble(error))
 
     def _forget(self, flight: Hashable, reading: "asyncio.Task[CachedResponse]") -> None:
         del self._reading[flight]

@@ -1,7 +1,26 @@
 """Database errors, classified by how the caller should react."""
 
+from typing import Literal
+
 import psycopg
 from sqlalchemy import exc as sa
+
+# The kinds of database errors in log lines; `db.troubles` determines that of an error.
+Trouble = Literal[
+    "pool_exhausted",
+    "too_many_connections",
+    "refused_by_pooler",
+    "timeout",
+    "lock_timeout",
+    "conflict",
+    "read_only",
+    "down",
+    "out_of_resources",
+    "misconfigured",
+    "wrong_schema",
+    "refused_value",
+    "other",
+]
 
 # The locale has to match the encoding; the server's default locale may belong to another one.
 CREATE_DATABASE = "createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 NAME"
@@ -15,9 +34,16 @@ LOST_STATEMENTS = (
 class DatabaseUnavailableError(Exception):
     """The database is down, starting, or still busy after the configured wait: retry later."""
 
+    def __init__(self, message: str = "", *, trouble: Trouble = "down") -> None:
+        super().__init__(message)
+        self.trouble = trouble
+
 
 class OverloadedError(DatabaseUnavailableError):
     """So many requests wait for a connection that another one would wait too long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, trouble="pool_exhausted")
 
 
 class TooManyReadsError(Exception):
@@ -30,7 +56,8 @@ class EncodingError(DatabaseUnavailableError):
     def __init__(self, encoding: str) -> None:
         super().__init__(
             f"The database is encoded in {encoding}, and only UTF8 holds every text: create "
-            f"another one with `{CREATE_DATABASE}` and set DATABASE_URL to it."
+            f"another one with `{CREATE_DATABASE}` and set DATABASE_URL to it.",
+            trouble="misconfigured",
         )
 
 
@@ -40,6 +67,9 @@ class MigrationRefusedError(Exception):
 
 class PoolerError(DatabaseUnavailableError):
     """A transaction pooler is configured where a session is needed. `str()` names the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, trouble="refused_by_pooler")
 
 
 class CommitAndRaise:

@@ -185,7 +185,7 @@ class FairSemaphore:
     def _time_out(self, waiter: "asyncio.Future[None]") -> None:
         if not waiter.done():
             message = f"no {self._resource} was free within {self._wait:g} s"
-            waiter.set_exception(DatabaseUnavailableError(message))
+            waiter.set_exception(DatabaseUnavailableError(message, trouble="pool_exhausted"))
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

@@ -40,7 +40,8 @@ class Listener:
     """Receives the messages of a channel over a connection of its own.
 
     `on_message` is awaited for each message. `on_connected` is awaited when all messages that are
-    sent from now on will arrive, and `on_lost`, with the reason, when some may have been missed.
+    sent from now on will arrive, and `on_lost`, with the reason and the error that caused it, if
+    any, when some may have been missed.
     The connection is checked each `CHECK_SECONDS`.
     """
 
@@ -53,7 +54,7 @@ class Listener:
         timeouts: Timeouts,
         on_message: Callable[[str], Awaitable[None]],
         on_connected: Callable[[], Awaitable[None]],
-        on_lost: Callable[[str], Awaitable[None]],
+        on_lost: Callable[[str, BaseException | None], Awaitable[None]],
     ) -> None:
         self._url = url
         self._primary = primary
@@ -67,14 +68,14 @@ class Listener:
     async def run(self) -> None:
         """Listen until cancelled; connect again after errors, with growing pauses."""
         while True:
-            reason = AWAY
+            reason, cause = AWAY, None
             try:
                 await self._listen()
             except UnheardError:
                 reason = UNHEARD
-            except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError):
-                pass
-            await self._on_lost(reason)
+            except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError) as error:
+                cause = error
+            await self._on_lost(reason, cause)
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
@@ -125,7 +126,7 @@ class Listener:
         cursor = await connection.execute("SELECT pg_is_in_recovery()")
         row = await cursor.fetchone()
         if row is None or row[0]:
-            raise DatabaseUnavailableError
+            raise DatabaseUnavailableError(trouble="read_only")
 
 
 class UnheardError(Exception):

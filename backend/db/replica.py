@@ -23,6 +23,7 @@ from backend.db.errors import (
 )
 from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Query, QueryRunner, Row
+from backend.db.troubles import database_trouble
 
 log = structlog.get_logger()
 
@@ -86,7 +87,7 @@ class ReplicaRunner(QueryRunner):
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                self._suspend(_reason(error))
+                self._suspend(_reason(error), error)
         return await self._primary.execute(query, values, begin)
 
     async def _cursor(self) -> psycopg.AsyncCursor[Row]:
@@ -94,7 +95,9 @@ class ReplicaRunner(QueryRunner):
             async with asyncio.timeout(CONNECT_SECONDS):
                 cursor = await super()._cursor()
         except TimeoutError:
-            raise DatabaseUnavailableError("the replica opens no connection") from None
+            raise DatabaseUnavailableError(
+                "the replica opens no connection", trouble="timeout"
+            ) from None
         self._active.add(cursor)
         return cursor
 
@@ -105,9 +108,9 @@ class ReplicaRunner(QueryRunner):
         finally:
             self._active.discard(cursor)
 
-    def _suspend(self, problem: str) -> None:
+    def _suspend(self, problem: str, error: BaseException | None = None) -> None:
         if self.problem in (None, UNCHECKED):
-            log.warning("replica_suspended", reason=problem)
+            log.warning("replica_suspended", reason=problem, **database_trouble(error))
         self.problem, self._suspended_at = problem, time.monotonic()
 
     def _abort(self) -> None:
@@ -141,7 +144,7 @@ class ReplicaRunner(QueryRunner):
             async with asyncio.timeout(REPLY_SECONDS):
                 replayed = await self._replayed()
         except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError) as error:
-            self._suspend(_reason(error))
+            self._suspend(_reason(error), error)
             self._abort()
             await self._disconnect()
             return
@@ -163,7 +166,7 @@ class ReplicaRunner(QueryRunner):
         try:
             row = await self._primary.first(_WRITTEN)
         except Exception as error:  # noqa: BLE001  # reads of the primary report it
-            log.debug("primary_not_read", error=type(error).__name__)
+            log.debug("primary_not_read", error=type(error).__name__, **database_trouble(error))
             return None
         return None if row is None else int(row["position"])
 

@@ -14,6 +14,7 @@ from procrastinate.jobs import Job as StoredJob
 from backend.core.context import Context
 from backend.core.jobs import Job
 from backend.db.errors import driver_error, is_unavailable
+from backend.db.troubles import database_trouble
 
 log = structlog.get_logger()
 
@@ -124,13 +125,14 @@ async def _run(context: Context, job: Job, running: JobContext, arguments: dict[
 
 def describe_error(error: BaseException, *, whole: bool) -> dict[str, Any]:
     """Describe an error for the log, without its text unless `whole`: it may quote secrets."""
+    trouble = database_trouble(error)
     if is_unavailable(error):
-        return {"error": type(driver_error(error)).__name__}
+        return {"error": type(driver_error(error)).__name__, **trouble}
     if whole:
-        return {"error": type(error).__name__, "exc_info": error}
+        return {"error": type(error).__name__, **trouble, "exc_info": error}
     parts: list[str] = []
     found: BaseException | None = error
     while found is not None:
         parts.insert(0, "".join(traceback.format_tb(found.__traceback__)) + type(found).__name__)
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
-    return {"error": type(error).__name__, "exception": "\n\n".join(parts)}
+    return {"error": type(error).__name__, **trouble, "exception": "\n\n".join(parts)}

@@ -153,7 +153,7 @@ class Queue(JobManager):
             async with asyncio.timeout(self._config.answer):
                 yield
         except TimeoutError:
-            raise DatabaseUnavailableError from None
+            raise DatabaseUnavailableError(trouble="timeout") from None
 
     @asynccontextmanager
     async def _or_break(self) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -29,6 +29,7 @@ from backend.db.errors import (
 )
 from backend.db.schema.migrations import current_revision, revisions
 from backend.db.session_features import probe_session
+from backend.db.troubles import database_trouble
 from backend.worker.job_execution import Backoff, WorkerConfig, attempt, describe_error
 from backend.worker.job_queue import Queue, UnstoredOutcomes, WorkerDeclaredDeadError
 
@@ -46,6 +47,13 @@ POOLED = (
 )
 DECLARED_DEAD = "Its heartbeat was too late: other workers run its jobs, and it restarts."
 FAILURE = "The worker has failed (see the event before this one), and restarts."
+
+
+class Obstacle(NamedTuple):
+    """A reason why no job can run now, and the fields of `database_trouble` if it is one."""
+
+    reason: str
+    trouble: Mapping[str, str | None] = {}
 
 
 async def work(
@@ -72,7 +80,7 @@ async def work(
         )
         # Read at startup: migrations that are deployed later belong to another release.
         history = revisions()
-        described = None
+        described: tuple[str, str | None] | None = None
         while not stopping.is_set():
             obstacle = await _obstacle(context, config, *history)
             if obstacle is None:
@@ -80,9 +88,10 @@ async def work(
                 obstacle = await supervisor.run(stopping, on_ready)
             if obstacle is None:
                 break
-            if obstacle != described:
-                log.warning("worker_waits", reason=obstacle)
-                described = obstacle
+            # Not compared by SQLSTATE: while a server restarts, it changes several times.
+            if (obstacle.reason, obstacle.trouble.get("trouble")) != described:
+                log.warning("worker_waits", reason=obstacle.reason, **obstacle.trouble)
+                described = obstacle.reason, obstacle.trouble.get("trouble")
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
     log.info("worker_stopped")
@@ -101,17 +110,20 @@ def _check_crons(modules: Sequence[Module]) -> None:
 
 async def _obstacle(
     context: Context, config: WorkerConfig, newest: str | None, known: frozenset[str]
-) -> str | None:
+) -> Obstacle | None:
     """Return the reason why no job can run now, or None."""
     try:
         async with asyncio.timeout(config.answer):
             current = await current_revision(context.database.primary)
     except (EncodingError, PoolerError) as error:
-        return str(error)
-    except (DatabaseUnavailableError, psycopg.Error, TimeoutError):
-        return DATABASE
+        return Obstacle(str(error), database_trouble(error))
+    except TimeoutError:
+        return Obstacle(DATABASE, {"sqlstate": None, "trouble": "timeout"})
+    except (DatabaseUnavailableError, psycopg.Error) as error:
+        return Obstacle(DATABASE, database_trouble(error))
     # An unknown revision is that of a newer release: a rolling update migrates first.
-    return SCHEMA if current is None or (current in known and current != newest) else None
+    outdated = current is None or (current in known and current != newest)
+    return Obstacle(SCHEMA) if outdated else None
 
 
 class WorkerSupervisor:
@@ -123,12 +135,12 @@ class WorkerSupervisor:
         self._config = config
         self._unstored = UnstoredOutcomes()
 
-    async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> str | None:
+    async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None]) -> Obstacle | None:
         """Run jobs; return None after a stop, otherwise the reason of the interruption."""
         error: Exception | None = None
         try:
             if not await self._has_session():
-                return POOLED
+                return Obstacle(POOLED)
             async with self._connected() as queue:
                 await queue.take_over()
                 await self._work(queue, stopping, on_ready)
@@ -138,14 +150,14 @@ class WorkerSupervisor:
         if stopping.is_set():
             return None
         if isinstance(error, WorkerDeclaredDeadError):
-            return DECLARED_DEAD
-        if error is not None and is_unavailable(error.__cause__ or error):
-            return DATABASE
+            return Obstacle(DECLARED_DEAD)
+        if error is not None and is_unavailable(cause := error.__cause__ or error):
+            return Obstacle(DATABASE, database_trouble(cause))
         described = (
             {} if error is None else describe_error(error, whole=self._context.settings.is_local)
         )
         log.error("worker_failed", **described)
-        return FAILURE
+        return Obstacle(FAILURE)
 
     async def _has_session(self) -> bool:
         """Whether the address keeps a session, which LISTEN and the queue need."""

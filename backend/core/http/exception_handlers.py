@@ -28,6 +28,7 @@ from backend.db.errors import (
     driver_error,
     is_unavailable,
 )
+from backend.db.troubles import database_trouble
 
 log = structlog.get_logger()
 
@@ -178,7 +179,8 @@ async def _reference_error(request: Request) -> AppError:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     if is_unavailable(error):
-        log.warning("database_unavailable", reason=type(driver_error(error)).__name__)
+        reason = type(driver_error(error)).__name__
+        log.warning("database_unavailable", reason=reason, **database_trouble(error))
         return problem_response(request.scope, errors.ServiceUnavailableError())
     cause = driver_error(error)
     if not isinstance(cause, psycopg.IntegrityError | psycopg.DataError):
@@ -203,7 +205,7 @@ def _log_defect(request: Request, cause: psycopg.Error, problem: AppError) -> st
     place |= {"column": diagnostics.column_name, "type": diagnostics.datatype_name}
     known = {name: value for name, value in place.items() if value}
     reason = type(cause).__name__
-    log.error("database_refused_value", reason=reason, sqlstate=cause.sqlstate, **known)
+    log.error("database_refused_value", reason=reason, **database_trouble(cause), **known)
     if context_of(request).settings.environment != "development":
         return None
     named = ", ".join(f"{name} {value}" for name, value in known.items()) or "no constraint named"

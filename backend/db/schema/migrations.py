@@ -94,7 +94,7 @@ def _acquire_lock(connection: Connection) -> None:
         connection.commit()
         if time.monotonic() > deadline:
             raise DatabaseUnavailableError(
-                "another process is migrating: try again when it is done"
+                "another process is migrating: try again when it is done", trouble="lock_timeout"
             )
         time.sleep(0.1)
     # The statements themselves have no limit: the role's limits are meant for requests.

@@ -2,19 +2,24 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from functools import cache
 
+import structlog
 from sqlalchemy import func, select
 
 from backend.core.context import Context, NotReadyError, ReadinessCheck
 from backend.db.coalescer import Coalescer
 from backend.db.connections import MARK, REMEDY
-from backend.db.errors import EncodingError, PoolerError
+from backend.db.errors import DatabaseUnavailableError, PoolerError
 from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Query
 from backend.db.schema.history import HistoryError
 from backend.db.schema.migrations import current_revision, revisions
+from backend.db.troubles import database_trouble
 from backend.modules.health.schemas import Check, Readiness, Status
+
+log = structlog.get_logger()
 
 # Read once, because files of a newer release may be copied into the folder later.
 _history = cache(revisions)
@@ -56,9 +61,10 @@ async def _readiness(context: Context) -> Readiness:
         "migrations": _migrations,
         "startup": _startup,
     }
-    runs = {name: _run(check, context, failed="error") for name, check in own.items()}
+    runs = {name: _run(name, check, context, failed="error") for name, check in own.items()}
     runs |= {
-        name: _run(check, context, failed="degraded") for name, check in context.checks.items()
+        name: _run(name, check, context, failed="degraded")
+        for name, check in context.checks.items()
     }
     checks = dict(zip(runs, await asyncio.gather(*runs.values()), strict=True))
     statuses = {check.status for check in checks.values()}
@@ -69,22 +75,49 @@ async def _readiness(context: Context) -> Readiness:
     return Readiness(status="degraded" if "degraded" in statuses else "ok", checks=checks)
 
 
-async def _run(check: ReadinessCheck, context: Context, *, failed: Status) -> Check:
+async def _run(name: str, check: ReadinessCheck, context: Context, *, failed: Status) -> Check:
     started = time.perf_counter()
-    detail = None
+    detail, trouble = None, {}
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await check(context)
-    except PoolerError:
-        # Its own message contains the host.
-        detail = POOLED
-    except (NotReadyError, EncodingError) as error:
-        detail = str(error)
     except Exception as error:  # noqa: BLE001  # any error is a result of the check
-        # A driver's message contains hosts and users, so use only its type.
-        detail = type(error).__name__
+        trouble = database_trouble(error)
+        if isinstance(error, TimeoutError) and failed == "error":
+            # The checks of this module wait for nothing but the database.
+            trouble = {"sqlstate": None, "trouble": "timeout"}
+        detail = _detail(error, trouble)
     elapsed = round((time.perf_counter() - started) * 1000, 2)
+    _log_change(context, name, detail, trouble)
     return Check(status=failed if detail else "ok", latency_ms=elapsed, detail=detail)
+
+
+def _detail(error: Exception, trouble: Mapping[str, str | None]) -> str:
+    if isinstance(error, PoolerError):
+        # Its own message contains the host.
+        return POOLED
+    if isinstance(error, NotReadyError | DatabaseUnavailableError) and str(error):
+        return str(error)
+    # A driver's message contains hosts and users, so use only its kind.
+    return trouble.get("trouble") or type(error).__name__
+
+
+def _reported(_: Context) -> dict[str, str]:
+    """Return the details of the failures that were logged, by the name of the check."""
+    return {}
+
+
+def _log_change(
+    context: Context, name: str, detail: str | None, trouble: Mapping[str, str | None]
+) -> None:
+    """Log a failure, and its end, once: load balancers ask every few seconds."""
+    reported = context.get_or_create(_reported)
+    if detail is None:
+        if reported.pop(name, None) is not None:
+            log.info("readiness_check_passed", check=name)
+    elif reported.get(name) != detail:
+        reported[name] = detail
+        log.warning("readiness_check_failed", check=name, reason=detail, **trouble)
 
 
 async def _database(context: Context) -> None:
@@ -93,7 +126,7 @@ async def _database(context: Context) -> None:
     if context.settings.database_pooler == "session" and not row["session"]:
         raise NotReadyError(POOLED)
     if row["read_only"] == "on":
-        raise NotReadyError(READ_ONLY)
+        raise DatabaseUnavailableError(READ_ONLY, trouble="read_only")
 
 
 async def _migrations(context: Context) -> None:

@@ -10,6 +10,7 @@ from backend.core.errors import AppError, InternalError, ServiceUnavailableError
 from backend.core.problems import problem_response
 from backend.db.database import Deadline, deadline
 from backend.db.fair_semaphore import admitted
+from backend.db.troubles import database_trouble
 
 log = structlog.get_logger()
 
@@ -62,7 +63,11 @@ class ServerErrorMiddleware:
                 problem: AppError = ServiceUnavailableError()
                 detail = None
             else:
-                log.exception("unhandled_error", request_id=scope.get("request_id"))
+                log.exception(
+                    "unhandled_error",
+                    request_id=scope.get("request_id"),
+                    **database_trouble(error),
+                )
                 problem = InternalError()
                 detail = f"{type(error).__name__}: {error}" if self.show_details else None
             if started:
