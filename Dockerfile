@@ -4,16 +4,14 @@ WORKDIR /app
 RUN python -m venv --without-pip /venv
 COPY requirements.lock ./
 RUN pip install --require-hashes --only-binary :all: -r requirements.lock
-COPY pyproject.toml requirements-dev.lock LICENSE ./
+COPY pyproject.toml requirements-build.lock LICENSE ./
 COPY backend backend
 COPY migrations migrations
 # The image has the layout of the repository, so that all paths are those of development.
-# setuptools only creates the `backend` command.
-RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements-dev.lock > build.lock \
-    && pip install --require-hashes --only-binary :all: -r build.lock \
+# The build backend only creates the `backend` command.
+RUN pip install --require-hashes --only-binary :all: -r requirements-build.lock \
     && pip install --no-deps --no-build-isolation --editable . \
-    && pip uninstall --yes setuptools \
-    && rm build.lock requirements-dev.lock \
+    && pip uninstall --yes -r requirements-build.lock \
     && python -m compileall -q backend migrations
 
 FROM python:3.13-slim

@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench drills lock clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,10 @@ drills: ## Cause operational faults under load; args="rolling" selects one, args
 
 lock: ## Write the lock files after a change in pyproject.toml; args="--upgrade" upgrades packages
 	@$(READY) && $(BIN)/python -m tools.lock $(args) && $(READY)
+
+audit: ## Compare the lock files with the database of known vulnerabilities; needs the network
+	@$(READY) && exec $(BIN)/uvx pip-audit==2.10.1 --require-hashes --disable-pip --strict \
+		$(addprefix --requirement=,$(wildcard requirements*.lock))
 
 clean: ## Remove .venv and all caches; the development database stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build trellis.egg-info

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
@@ -26,8 +27,11 @@ from tools import lock
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME, DEVELOPMENT = "requirements.lock", "requirements-dev.lock"
-# Read by the database image, or by compose.yaml to compose a setting.
-COMPOSE_ONLY = {"POSTGRES_USER", "POSTGRES_PASSWORD"}
+BUILD = "requirements-build.lock"
+# Read by Compose and by other images, or by compose.yaml to compose a setting.
+COMPOSE_ONLY = {
+    *("COMPOSE_PROFILES", "POSTGRES_USER", "POSTGRES_PASSWORD", "PGHOST", "PGUSER", "PGPASSWORD"),
+}
 
 
 def requirements(*lines: str) -> dict[str, Requirement]:
@@ -46,7 +50,8 @@ def runtime() -> dict[str, Requirement]:
 
 def development() -> dict[str, Requirement]:
     extra = PROJECT["project"]["optional-dependencies"]["development"]
-    return requirements(*extra, *PROJECT["dependency-groups"]["dev"])
+    group = [line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str)]
+    return requirements(*extra, *group)
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -58,7 +63,7 @@ def imports(file: Path) -> Iterator[str]:
 
 
 class TestLocks:
-    @pytest.mark.parametrize("name", [RUNTIME, DEVELOPMENT])
+    @pytest.mark.parametrize("name", [RUNTIME, BUILD, DEVELOPMENT])
     def test_every_line_is_a_pin_a_hash_or_a_comment(self, name: str) -> None:
         """There is no address of an index, and no package without a hash."""
         comment, digest = r" *#(?!.*//).*", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
@@ -75,6 +80,14 @@ class TestLocks:
     def test_holds_what_development_needs(self) -> None:
         locked = pins(DEVELOPMENT)
         assert [str(r) for key, r in development().items() if locked[key] not in r.specifier] == []
+
+    def test_the_build_backend_has_a_lock_of_its_own(self) -> None:
+        build = PROJECT["build-system"]["requires"]
+        assert PROJECT["dependency-groups"]["build"] == build
+        assert {"include-group": "build"} in PROJECT["dependency-groups"]["dev"]
+        assert pins(BUILD).keys() == requirements(*build).keys()
+        assert pins(BUILD).items() <= pins(DEVELOPMENT).items()
+        assert pins(BUILD).keys() & pins(RUNTIME).keys() == set()
 
     def test_production_carries_no_development_tool(self) -> None:
         assert pins(RUNTIME).keys() & development().keys() == set()
@@ -143,6 +156,15 @@ class TestDocker:
         lines = (ROOT / ".dockerignore").read_text().splitlines()
         assert {line[1:] for line in lines if line.startswith("!")} == set(self.copied())
 
+    def test_it_installs_from_lock_files_alone(self) -> None:
+        text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+        installs = re.findall(r"pip install ([^&\n]+)", text)
+        locked = [line.split()[-1] for line in installs if "--require-hashes" in line]
+        assert locked == [RUNTIME, BUILD]
+        assert [line.strip() for line in installs if "--require-hashes" not in line] == [
+            "--no-deps --no-build-isolation --editable ."
+        ]
+
     def test_the_image_has_the_client_programs_of_the_server(self) -> None:
         image, compose = ((ROOT / name).read_text() for name in ("Dockerfile", "compose.yaml"))
         (client,) = re.findall(r"^ARG POSTGRES_CLIENT=(\d+)$", image, re.MULTILINE)
@@ -156,20 +178,20 @@ class TestDocker:
         found = re.findall(r"^# +backend db (\w+)((?: --\w+)*) /backups/\S+$", text, re.MULTILINE)
         assert found == [("backup", ""), ("restore", " --force")]
         # With dependencies, `run` would migrate before the backup.
-        assert text.count('--rm --no-deps --user "$(id -u)" --volume "$PWD:/backups" api') == 2
+        assert text.count('--rm --no-deps --user "$(id -u)" --volume "$PWD:/backups" migrate') == 2
 
     def test_image_and_compose_run_commands_that_exist(self) -> None:
         text = (ROOT / "Dockerfile").read_text() + (ROOT / "compose.yaml").read_text()
         found = re.findall(r'\["backend", "(\w+)"(?:, "(\w+)")?', text)
-        assert sorted(found) == [("db", "upgrade"), ("serve", ""), ("worker", "")]
+        assert set(found) == {("db", "upgrade"), ("serve", ""), ("worker", "")}
         backend_command = Path(sys.executable).with_name("backend")
-        for names in found:
+        for names in set(found):
             words = [name for name in names if name]
             subprocess.run([backend_command, *words, "--help"], check=True, capture_output=True)
 
 
-@pytest.fixture(scope="module")
-def setting_names() -> set[str]:
+@cache
+def names_of_settings() -> set[str]:
     """The names of all settings: of the core, the integrations and every module."""
     for module in pkgutil.walk_packages(backend.__path__, "backend."):
         if module.name.endswith(".settings"):
@@ -180,6 +202,11 @@ def setting_names() -> set[str]:
         kinds += kind.__subclasses__()
         names |= {name.upper() for name in kind.model_fields}
     return names
+
+
+@pytest.fixture
+def setting_names() -> set[str]:
+    return names_of_settings()
 
 
 class TestEnvironment:
@@ -198,7 +225,7 @@ class TestEnvironment:
     def test_the_environment_of_systemd_is_read_by_a_shell(
         self, setting_names: set[str], tmp_path: Path
     ) -> None:
-        document = (ROOT / "docs" / "operations.md").read_text()
+        document = (ROOT / "docs" / "deployment.md").read_text()
         (block,) = re.findall(r"```sh\n(ENVIRONMENT=.+?)```", document, re.DOTALL)
         file = tmp_path / "environment"
         file.write_text(block)

@@ -1,4 +1,4 @@
-"""Write both lock files from pyproject.toml; with --check, fail if they are out of date.
+"""Write the lock files from pyproject.toml; with --check, fail if they are out of date.
 
 The first line of each lock file contains a digest of its inputs, so the check needs no network.
 Further arguments are passed to uv: `make lock args=--upgrade`.
@@ -16,10 +16,17 @@ from pathlib import Path
 from tools.bootstrap import LOCK, PROJECT, ROOT, UV, uv_environment
 
 RUNTIME = ROOT / "requirements.lock"
-# The runtime lock constrains the other one, so that tests run the versions of production.
+# The build backend, which installations and the image need besides, and only once.
+BUILD = ROOT / "requirements-build.lock"
+# The lock files in the order of writing, and uv's options for each. The first two constrain the
+# last one, so that tests run the versions of production.
 OPTIONS = {
-    RUNTIME: [],
-    LOCK: ["--extra", "development", "--group", "dev", "--constraint", RUNTIME.name],
+    RUNTIME: [PROJECT.name],
+    BUILD: ["--group", "build"],
+    LOCK: [
+        *(PROJECT.name, "--extra", "development", "--group", "dev"),
+        *("--constraint", RUNTIME.name, "--constraint", BUILD.name),
+    ],
 }
 
 
@@ -48,7 +55,7 @@ def header() -> str:
 
 def compiled(lock: str, options: list[str]) -> str:
     """Return the lock file anew: with the versions of `lock`, and the hashes of the index."""
-    command = [str(UV), "pip", "compile", PROJECT.name, "--quiet"]
+    command = [str(UV), "pip", "compile", "--quiet"]
     form = ["--universal", "--generate-hashes", "--no-header", "--no-emit-index-url"]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "requirements.lock"

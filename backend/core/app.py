@@ -24,6 +24,7 @@ from backend.core.http.exception_handlers import install_error_handlers
 from backend.core.http.inclusions import inclusions_of
 from backend.core.http.middleware.ambiguous_headers import AmbiguousHeadersMiddleware
 from backend.core.http.middleware.anonymous_throttle import AnonymousThrottleMiddleware
+from backend.core.http.middleware.compression import CompressionMiddleware
 from backend.core.http.middleware.cors import CORSMiddleware
 from backend.core.http.middleware.normalize_path import NormalizePathMiddleware
 from backend.core.http.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -32,6 +33,7 @@ from backend.core.http.middleware.root_path import RootPathMiddleware
 from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
+from backend.core.http.routing import Route
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_of
 from backend.core.registry import prefix_of, probe_paths
@@ -189,6 +191,9 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
     }
     # The first one added is the innermost.
     app.add_middleware(AnonymousThrottleMiddleware, endpoints=anonymous)
+    if settings.compression_enabled:
+        secret = {route.endpoint for route in routes if _carries_secrets(route.original_route)}
+        app.add_middleware(CompressionMiddleware, carries_secrets=secret.__contains__)
     app.add_middleware(NormalizePathMiddleware)
     # Against DNS rebinding: a page of another site whose name resolves to this machine.
     admits = admission(settings.allowed_hosts, local_only=settings.is_development)
@@ -212,6 +217,10 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
 
 def _ignores_credentials(route: Any) -> bool:
     return any(policy.kind == "ignored" and policy.limited for policy in policies(route.dependant))
+
+
+def _carries_secrets(route: Any) -> bool:
+    return isinstance(route, Route) and route.carries_secrets
 
 
 @asynccontextmanager

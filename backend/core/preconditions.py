@@ -19,6 +19,8 @@ from backend.core.errors import PreconditionFailedError
 from backend.core.schemas import Schema
 
 IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
+# Content codings of compressed responses.
+CODINGS = (b"zstd", b"br", b"gzip")
 _CHECKED = "preconditions_checked"
 _TAG = rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(_TAG)
@@ -28,6 +30,14 @@ _LIST = re.compile(rb"[ \t,]*" + _TAG + rb"(?:[ \t]*,[ \t,]*" + _TAG + rb")*[ \t
 def tag_of(representation: bytes) -> bytes:
     """Return the strong entity tag of the JSON of a whole resource."""
     return b'"%s"' % urlsafe_b64encode(blake2b(representation, digest_size=18).digest())
+
+
+def coded_tag(tag: bytes, coding: bytes) -> bytes:
+    """Return the tag of a compressed response: other bytes, so another strong tag.
+
+    Preconditions accept the tags of all codings, because they stand for one state of the resource.
+    """
+    return b'%s-%s"' % (tag[:-1], coding)
 
 
 async def check_preconditions(current: Callable[[], Schema | Awaitable[Schema]]) -> None:
@@ -83,4 +93,6 @@ def _matches(lines: Sequence[bytes], tag: bytes, *, weak: bool) -> bool | None:
     if not _LIST.fullmatch(listed):
         return None
     tags = _TAGS.findall(listed)
-    return tag in ([each.removeprefix(b"W/") for each in tags] if weak else tags)
+    if weak:
+        tags = [each.removeprefix(b"W/") for each in tags]
+    return not {tag, *(coded_tag(tag, coding) for coding in CODINGS)}.isdisjoint(tags)

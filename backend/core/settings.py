@@ -205,6 +205,11 @@ class Settings(SettingsBase):
         None,
         description="Whether to serve /docs, /redoc and /openapi.json. Unset: not in production.",
     )
+    compression_enabled: bool = Field(
+        False,
+        description="Whether to compress responses of at least 1 KiB, but none that carry secrets, "
+        "for clients that accept zstd, br or gzip; for servers without a proxy that compresses.",
+    )
     shutdown_delay: float | None = Field(
         None,
         ge=0,

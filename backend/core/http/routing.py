@@ -52,10 +52,11 @@ class Route(APIRoute):
     """A route that applies its policy and checks the request before FastAPI processes it."""
 
     def __init__(self, *arguments: Any, max_body_size: int | None = None, **options: Any) -> None:
-        # The path template of the resources that it creates, and whether it takes an
-        # Idempotency-Key. The router sets them.
+        # The path template of the resources that it creates, whether it takes an Idempotency-Key,
+        # and whether its responses carry secrets. The router sets them.
         self.location: str | None = None
         self.idempotent = False
+        self.carries_secrets = False
         # Not passed on, because the 413 of FastAPI's own check is not a problem document.
         self._body_limit = max_body_size or MAX_BODY_BYTES
         super().__init__(*arguments, **options)
@@ -130,7 +131,8 @@ class Router(APIRouter):
     Handlers return schemas, which the router renders as responses. GET routes of one resource have
     the parameter `fields` and an `ETag`, unless `selects_fields` is False; other routes that return
     the same schema have the `ETag` too. With `development_only`, the routes do not exist in staging
-    and production.
+    and production. With `carries_secrets`, their responses are never compressed, because the length
+    of a compressed response discloses what it contains.
     """
 
     def __init__(
@@ -139,12 +141,14 @@ class Router(APIRouter):
         max_body_size: int | None = None,
         selects_fields: bool = True,
         development_only: bool = False,
+        carries_secrets: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
         self._body_limit = max_body_size
         self._selects_fields = selects_fields
         self._development_only = development_only
+        self._carries_secrets = carries_secrets
         self._literal_prefix = self.prefix.partition("{")[0]
 
     def post(
@@ -210,6 +214,7 @@ class Router(APIRouter):
         route = self.routes[-1]
         assert isinstance(route, Route)
         route.location, route.idempotent = location, idempotent
+        route.carries_secrets = self._carries_secrets
 
     @cached_property
     def resources(self) -> Resources:

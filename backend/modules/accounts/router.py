@@ -15,7 +15,7 @@ from backend.modules.users.schemas import Registration, UserOut
 
 # Routes for mailed links ignore credentials: the browser of a user who has forgotten the password
 # may still send an old cookie.
-router = Router(prefix="/auth", tags=["auth"])
+router = Router(prefix="/auth", tags=["auth"], carries_secrets=True)
 REGISTERED = Accepted(detail="A mail that says how to go on is on its way to this address.")
 LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its way to it.")
 

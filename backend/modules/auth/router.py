@@ -36,7 +36,7 @@ from backend.modules.auth.schemas import (
     Tokens,
 )
 
-router = Router(prefix="/auth", tags=["auth"])
+router = Router(prefix="/auth", tags=["auth"], carries_secrets=True)
 
 SessionQuery = Annotated[ListQuery, list_parameters(queries.SESSIONS)]
 

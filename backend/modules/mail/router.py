@@ -24,6 +24,8 @@ router = Router(
     tags=["development"],
     dependencies=[unlimited],
     development_only=True,
+    # Mailed links contain tokens.
+    carries_secrets=True,
     # The document is the same everywhere, and clients are generated from it for production.
     include_in_schema=False,
 )
