@@ -10,16 +10,20 @@ from fastapi import FastAPI
 from backend.core.app import create_app, create_context
 from backend.core.context import Context
 from backend.core.logging import configure_logging
+from backend.core.metrics import make_metrics
 from backend.core.module import Module
-from backend.core.registry import RegistryError, discover
+from backend.core.registry import RegistryError, discover, setting_kinds
 from backend.core.settings import SettingsError, load_settings
+from backend.core.telemetry_settings import TelemetrySettings
 
 
 def compose() -> tuple[Context, tuple[Module, ...]]:
     """Create the context of this process from the environment; return it and the modules."""
     modules = discover()
-    loaded = load_settings(module.settings for module in modules if module.settings)
-    return create_context(modules, loaded), modules
+    loaded = load_settings(setting_kinds(modules))
+    telemetry = loaded[TelemetrySettings]
+    assert isinstance(telemetry, TelemetrySettings)
+    return create_context(modules, loaded, metrics=make_metrics(telemetry.metrics_port)), modules
 
 
 def build() -> FastAPI:

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from starlette.types import Receive, Scope, Send
 
 from backend.core.app import create_context
-from backend.core.registry import discover
+from backend.core.registry import discover, setting_kinds
 from backend.core.settings import load_settings
 from backend.db.base import utc_now, uuid7
 from backend.db.connections import Timeouts
@@ -59,7 +59,7 @@ class Floor:
 
     def __init__(self) -> None:
         modules = discover()
-        loaded = load_settings(module.settings for module in modules if module.settings)
+        loaded = load_settings(setting_kinds(modules))
         self.context = create_context(modules, loaded)
         self.auth = self.context.settings_of(AuthSettings)
         self.key = self.context.key("access tokens")

@@ -17,7 +17,9 @@ from backend.core.app import create_app, create_context
 from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.registry import discover
+from backend.core.registry import setting_kinds as kinds_beside_core
 from backend.core.settings import Settings, SettingsBase
+from backend.telemetry.metrics import Metrics
 
 MODULES = discover()
 DEFAULTS: dict[str, Any] = {
@@ -33,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def setting_kinds(modules: tuple[Module, ...] = MODULES) -> list[type[SettingsBase]]:
-    return [Settings, *(module.settings for module in modules if module.settings)]
+    return [Settings, *kinds_beside_core(modules)]
 
 
 # The developer's environment must not influence tests.
@@ -48,7 +50,13 @@ def _settings(kind: type[SettingsBase], values: tuple[tuple[str, Any], ...]) -> 
     return kind(_env_file=None, **dict(values))
 
 
-def make_context(url: str, modules: tuple[Module, ...] = MODULES, **settings: Any) -> Context:
+def make_context(
+    url: str,
+    modules: tuple[Module, ...] = MODULES,
+    *,
+    metrics: Metrics | None = None,
+    **settings: Any,
+) -> Context:
     """Return a context for the database at `url`; the caller closes `context.database`."""
     values = {**DEFAULTS, "database_url": SecretStr(url), **settings}
     loaded = {
@@ -57,7 +65,7 @@ def make_context(url: str, modules: tuple[Module, ...] = MODULES, **settings: An
         )
         for kind in setting_kinds(modules)
     }
-    return create_context(modules, loaded)
+    return create_context(modules, loaded, metrics=metrics)
 
 
 _built: dict[object, tuple[FastAPI, Sequence[Module]]] = {}
@@ -69,6 +77,9 @@ def make_app(context: Context, modules: Sequence[Module] = MODULES) -> FastAPI:
     Applications with equal modules and settings share routes, middleware and OpenAPI document,
     because building them takes longer than most tests.
     """
+    if context.metrics is not None:
+        # Its middleware records into the metrics of this context.
+        return create_app(context, modules)
     key = *map(id, modules), repr(context.settings.model_dump(exclude={"database_url"}))
     if key not in _built:
         # The modules are kept, so that no other object gets their ids.

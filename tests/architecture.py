@@ -22,8 +22,8 @@ TablesOf = Mapping[str, Collection[sa.Table]]
 
 # Lowest first. A layer may import itself and the layers before it.
 LAYERS = (
-    *("db", "addresses", "ratelimit", "integrations", "core", "modules", "worker", "server"),
-    *("dev", "main", "cli"),
+    *("telemetry", "db", "addresses", "ratelimit", "integrations", "core", "modules", "worker"),
+    *("server", "dev", "main", "cli"),
 )
 # Packages that only these may import: the API must not load the worker, and production must not
 # load development tools. In `core`, only the modules that assemble the application import
@@ -34,7 +34,9 @@ MAY_IMPORT = {
     "backend.server": ("backend.cli",),
 }
 ASSEMBLES_APP = {"backend.core.app", "backend.core.registry"}
-BELOW_MODULES = ("db", "addresses", "ratelimit", "integrations", "core", "worker", "server")
+BELOW_MODULES = (
+    *("telemetry", "db", "addresses", "ratelimit", "integrations", "core", "worker", "server"),
+)
 # `items` is also a keyword of JSON Schema.
 JSON_SCHEMA_KEYWORDS = {'"items"'}
 DESCRIBES_JSON = {"backend.core.http.openapi", "backend.core.http.json_schemas"}

@@ -156,7 +156,7 @@ def tree(**texts: str) -> list[Source]:
         (
             "helpers.text",
             "",
-            "helpers.text is in none of the layers db, addresses, ratelimit, integrations, core",
+            "helpers.text is in none of the layers telemetry, db, addresses, ratelimit",
         ),
     ],
 )

@@ -28,6 +28,9 @@ Host = Annotated[
 Port = Annotated[
     int, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free one.")
 ]
+MetricsHost = Annotated[
+    str, typer.Option(help="Address of /metrics, if WORKER_METRICS_PORT is set.")
+]
 
 
 @app.command()
@@ -68,7 +71,7 @@ def serve(
 
 
 @app.command()
-def worker() -> None:
+def worker(host: MetricsHost = "127.0.0.1") -> None:
     """Run background jobs, such as sending mail.
 
     Any number of workers may run, on any machine that reaches the database; each job runs in one
@@ -81,7 +84,7 @@ def worker() -> None:
     exit_on_signals(code=0)
     from backend.cli.worker import run
 
-    run()
+    run(host=host)
 
 
 @app.command()

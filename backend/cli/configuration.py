@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from backend.cli.terminal import require_writable
 from backend.core.module import Module
-from backend.core.registry import discover
+from backend.core.registry import discover, setting_kinds
 from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, load_settings
 
@@ -17,7 +17,7 @@ def load() -> tuple[Settings, Loaded, tuple[Module, ...]]:
     Raise `RegistryError`, `SettingsError` or `CommandError` if any of them is unusable.
     """
     modules = discover()
-    loaded = load_settings(module.settings for module in modules if module.settings)
+    loaded = load_settings(setting_kinds(modules))
     settings = loaded[Settings]
     assert isinstance(settings, Settings)
     if settings.secret_key is None:

@@ -19,7 +19,7 @@ from backend.cli.databases import (
 from backend.cli.ports import listen, trellis_answers
 from backend.cli.schema import check_imports, require_newest
 from backend.cli.terminal import CommandError, require_writable, say, shown
-from backend.core.registry import RegistryError, discover
+from backend.core.registry import RegistryError, discover, setting_kinds
 from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
 from backend.db.errors import CREATE_DATABASE
@@ -48,7 +48,7 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
     kinds: list[type[SettingsBase]] = []
     try:
         modules = discover()
-        kinds += [module.settings for module in modules if module.settings]
+        kinds += setting_kinds(modules)
         yield True, f"{len(modules)} modules: {', '.join(module.name for module in modules)}"
     except RegistryError as error:
         yield False, str(error)

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import structlog
 
@@ -12,6 +13,7 @@ from backend.cli.ports import bind, url_of
 from backend.cli.schema import bring_to_head
 from backend.cli.terminal import CommandError
 from backend.core.logging import configure_logging
+from backend.core.telemetry_settings import TelemetrySettings
 from backend.server.config import bounds_of, make_config
 from backend.server.server import Server
 from backend.server.workers import Workers
@@ -21,7 +23,9 @@ STOP_TIMEOUT_SECONDS = 20
 
 
 def run(host: str, port: int, workers: int) -> None:
-    settings, *_ = configuration.load()
+    settings, loaded, _ = configuration.load()
+    telemetry = loaded[TelemetrySettings]
+    assert isinstance(telemetry, TelemetrySettings)
     configure_logging(settings)
     if workers > 1 and settings.limit_storage == "memory":
         if settings.rate_limit_storage == "memory":
@@ -33,6 +37,7 @@ def run(host: str, port: int, workers: int) -> None:
         os.environ["RATE_LIMIT_STORAGE"] = "postgres"
     with ExitStack() as stack:
         sockets = [stack.enter_context(each) for each in bind(host, port)]
+        metrics = _serve_metrics(stack, host, port, telemetry.metrics_port, workers)
         if settings.database_url is None:
             place = stack.enter_context(reachable_database(settings))
             bring_to_head(place.url)
@@ -52,5 +57,24 @@ def run(host: str, port: int, workers: int) -> None:
 
         if workers == 1:
             Server(config, on_ready=announce).run(sockets)
-        elif Workers(config, sockets, on_ready=announce).run():
+        elif Workers(config, sockets, on_ready=announce, metrics=metrics).run():
             sys.exit(1)
+
+
+def _serve_metrics(
+    stack: ExitStack, host: str, port: int, metrics_port: int | None, workers: int
+) -> Path | None:
+    """Serve the metrics until `stack` closes; return the folder of the files of processes."""
+    if metrics_port is None:
+        return None
+    if metrics_port == port:
+        raise CommandError(f"METRICS_PORT and --port are both {port}: choose another.")
+    # Imported only here: without metrics, the client library is not needed.
+    from backend.cli.metrics import metrics_of_processes
+    from backend.telemetry.endpoint import keep_values_in_files
+
+    folder = stack.enter_context(metrics_of_processes(host, metrics_port))
+    if workers == 1:
+        # This process serves the API as well.
+        keep_values_in_files(0)
+    return folder

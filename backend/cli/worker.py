@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import SecretStr
@@ -20,13 +21,18 @@ from backend.cli.schema import bring_to_head
 from backend.cli.terminal import CommandError
 from backend.core.app import create_context
 from backend.core.logging import configure_logging
+from backend.core.metrics import make_metrics
 from backend.core.registry import RegistryError
 from backend.core.settings import Settings, SettingsError
+from backend.core.telemetry_settings import TelemetrySettings
 from backend.db.schema.history import HistoryError
 from backend.dev import lifeline
 from backend.dev.stop_signals import STOP_SIGNALS
 from backend.worker.job_execution import WorkerConfig
 from backend.worker.supervisor import work
+
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -56,8 +62,13 @@ def main() -> None:
         line.detach()
 
 
-def run(config: WorkerConfig | None = None, *, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Run jobs until a stop signal."""
+def run(
+    config: WorkerConfig | None = None,
+    *,
+    host: str = "127.0.0.1",
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Run jobs until a stop signal; `host` is the address of the metrics, if they are served."""
     config = config or WorkerConfig()
     settings, loaded, modules = configuration.load()
     if (
@@ -72,7 +83,8 @@ def run(config: WorkerConfig | None = None, *, on_ready: Callable[[], None] = la
             place = stack.enter_context(reachable_database(settings))
             bring_to_head(place.url)
             settings = settings.model_copy(update={"database_url": SecretStr(place.url)})
-        context = create_context(modules, {**loaded, Settings: settings})
+        metrics = _serve_metrics(stack, host, loaded)
+        context = create_context(modules, {**loaded, Settings: settings}, metrics=metrics)
 
         async def until_signalled() -> None:
             stopping = asyncio.Event()
@@ -83,6 +95,20 @@ def run(config: WorkerConfig | None = None, *, on_ready: Callable[[], None] = la
             asyncio.run(until_signalled())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _serve_metrics(stack: ExitStack, host: str, loaded: configuration.Loaded) -> "Metrics | None":
+    """Serve the metrics of this process until `stack` closes, if a port is set."""
+    telemetry = loaded[TelemetrySettings]
+    assert isinstance(telemetry, TelemetrySettings)
+    port = telemetry.worker_metrics_port
+    metrics = make_metrics(port)
+    if metrics is not None and port is not None:
+        # Imported only here: without metrics, the client library is not needed.
+        from backend.cli.metrics import metrics_endpoint
+
+        stack.enter_context(metrics_endpoint(metrics.registry, host, port, "WORKER_METRICS_PORT"))
+    return metrics
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI
@@ -34,6 +34,7 @@ from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
 from backend.core.http.routing import Route
+from backend.core.metrics import sampled
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_of
 from backend.core.registry import prefix_of, probe_paths
@@ -47,6 +48,10 @@ from backend.db.query_runner import QueryRunner
 from backend.db.troubles import database_trouble
 from backend.ratelimit.limiter import RateLimiter, make_limiter, redis_check
 from backend.ratelimit.rules import parse_rules
+from backend.telemetry.database import DatabaseObserver
+
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -54,7 +59,9 @@ STARTUP_RETRY_SECONDS = 1.0
 
 
 def create_context(
-    modules: Sequence[Module], loaded: Mapping[type[SettingsBase], SettingsBase]
+    modules: Sequence[Module],
+    loaded: Mapping[type[SettingsBase], SettingsBase],
+    metrics: "Metrics | None" = None,
 ) -> Context:
     """Return the context of an application or a command; the caller closes its database."""
     settings = loaded[Settings]
@@ -71,11 +78,12 @@ def create_context(
         before_commit=_write_marker(modules) if replica else None,
         size=settings.database_pool_size // 2,
         timeouts=_timeouts(settings),
+        observer=DatabaseObserver(settings.database_slow_statement, metrics),
     )
     keys = secret_keys(settings)
     try:
         limits = _limiter(settings, derive_key(keys[0], "limits"), database.primary)
-        response_cache = make_cache(settings, derive_key(keys[0], "cache"))
+        response_cache = make_cache(settings, derive_key(keys[0], "cache"), metrics)
         temporary = make_temporary(settings, database.primary)
     except ValueError:
         raise SettingsError(
@@ -103,6 +111,7 @@ def create_context(
         checks=checks,
         response_store=next((m.response_store for m in modules if m.response_store), None),
         probe_paths=probe_paths(modules),
+        metrics=metrics,
     )
 
 
@@ -212,7 +221,13 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         app.add_middleware(RootPathMiddleware, root_path=settings.root_path, roots=roots)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted=settings.trusted_proxies)
-    app.add_middleware(RequestContextMiddleware, hsts=settings.hsts, template_of=templates.get)
+    app.add_middleware(
+        RequestContextMiddleware,
+        hsts=settings.hsts,
+        template_of=templates.get,
+        probes=[path for path in templates.values() if path and context.is_probe(path)],
+        metrics=context.metrics,
+    )
 
 
 def _ignores_credentials(route: Any) -> bool:
@@ -229,6 +244,7 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         stack.push_async_callback(context.close)
         await stack.enter_async_context(context.database.maintained())
+        await stack.enter_async_context(sampled(context))
         await stack.enter_async_context(
             using_cache(context.cache, context.settings, context.database)
         )

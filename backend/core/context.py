@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -23,6 +23,9 @@ from backend.db.query_runner import Query, QueryRunner
 from backend.db.read_limits import PerCallerLimiter
 from backend.integrations.values import TemporaryStore
 from backend.ratelimit.limiter import RateLimiter
+
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
 
 # Pages of up to 2 MiB; rendering one takes several times that much memory.
 LARGE_PAGES = 8
@@ -112,7 +115,8 @@ class Context:
     repeated. `personal_data` exports, counts and erases what modules hold about a user.
     `inclusions` are those of all modules. `limits` and `cache` are None where they are off;
     `temporary` stores values for all processes. `large_pages` admits those whose rows are in memory
-    at once. Requests whose path begins with one of `probe_paths` watch the server.
+    at once. Requests whose path begins with one of `probe_paths` watch the server. `metrics` is
+    None unless they are served.
     """
 
     settings: Settings
@@ -131,6 +135,7 @@ class Context:
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict)
     response_store: ResponseStore | None = None
     probe_paths: tuple[str, ...] = ()
+    metrics: "Metrics | None" = None
     state: State = field(default_factory=State)
     large_pages: PerCallerLimiter = field(
         default_factory=lambda: PerCallerLimiter(LARGE_PAGES, 5, "place for a page")

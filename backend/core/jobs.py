@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
+import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 QUEUE = "default"
 # Jobs with a cron have a queue of their own, so that other jobs do not delay them.
 CLOCK = "clock"
+# A member of the stored arguments that handlers do not get; see `origin`.
+ORIGIN = "_origin"
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
     "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, :name, 0, NULL, NULL, each,"
@@ -42,6 +45,15 @@ class Job:
     timeout: float = 600
 
 
+def origin() -> dict[str, str]:
+    """Return the ids of the request, or of the job, that this task belongs to.
+
+    They are stored with each job that it enqueues, for the log lines of that job.
+    """
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return {} if request_id is None else {"request_id": request_id}
+
+
 async def enqueue(
     session: AsyncSession, job: Job, *, run_at: datetime | None = None, **arguments: str | int
 ) -> None:
@@ -57,10 +69,12 @@ async def enqueue_all(
     run_at: datetime | None = None,
 ) -> None:
     """Enqueue `job` once for each of these arguments, in one statement; see `enqueue`."""
+    found = origin()
+    added = {ORIGIN: found} if found else {}
     values = {
         "queue": QUEUE,
         "name": job.name,
-        "arguments": [orjson.dumps(each).decode() for each in arguments],
+        "arguments": [orjson.dumps({**each, **added}).decode() for each in arguments],
         "run_at": run_at,
     }
     await (await session.connection()).execute(_DEFER, values)

@@ -23,15 +23,18 @@ from backend.core.client_info import client_address
 from backend.core.context import Context
 from backend.core.errors import AppError
 from backend.core.principal import Principal
+from backend.db.read_limits import PER_CALLER
 from backend.ratelimit import postgres as counts
 from backend.ratelimit.rules import ALLOWED, LimitResult, Rule, parse_rules
 
 __all__ = [
+    "CONCURRENT_READS",
     "LimitResult",
     "RateLimitedError",
     "Rule",
     "clear",
     "clear_in",
+    "count_refusal",
     "count_request",
     "hit",
     "hit_address",
@@ -41,6 +44,8 @@ __all__ = [
     "set_refusal_headers",
 ]
 
+# Not counted here: see `backend.db.read_limits`.
+CONCURRENT_READS = Rule(PER_CALLER, 0, "concurrent reads")
 POLICY, STATE = b"ratelimit-policy", b"ratelimit"
 
 
@@ -81,6 +86,7 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
         name = f"user {principal.user_id}"
     result = await limits.quotas.hit(limits.key(name))
     if not result.allowed:
+        count_refusal(context, result.rule)
         raise RateLimitedError(result, of_address=principal is None)
     scope["response_headers"] += [
         (POLICY, limits.quotas.policy.encode()),
@@ -103,12 +109,21 @@ def set_refusal_headers(context: Context, scope: Scope, error: RateLimitedError)
         context.limits.refused.remember(caller, error.result)
 
 
+def count_refusal(context: Context, rule: Rule | None) -> None:
+    """Count in the metrics that this rule has refused an action."""
+    if context.metrics is not None and rule is not None and rule.subject:
+        context.metrics.rate_limited.labels(rule.subject).inc()
+
+
 async def hit(context: Context, key: str, *rules: Rule) -> LimitResult:
     """Count an attempt for `key`, unless one of the rules refuses it."""
     limits = context.limits
     if limits is None:
         return ALLOWED
-    return await limits.hit(key, rules, context.database.primary)
+    result = await limits.hit(key, rules, context.database.primary)
+    if not result.allowed:
+        count_refusal(context, result.rule)
+    return result
 
 
 async def hit_cached(context: Context, key: str, *rules: Rule) -> LimitResult:
@@ -116,7 +131,10 @@ async def hit_cached(context: Context, key: str, *rules: Rule) -> LimitResult:
     limits = context.limits
     if limits is None:
         return ALLOWED
-    return await limits.hit_cached(key, rules, context.database.primary)
+    result = await limits.hit_cached(key, rules, context.database.primary)
+    if not result.allowed:
+        count_refusal(context, result.rule)
+    return result
 
 
 async def hit_address(context: Context, what: str, ip: str | None, *rules: Rule) -> None:

@@ -1,7 +1,9 @@
 """Structured logs: one JSON object, or one readable line, per event on standard output."""
 
 import logging
+import os
 import sys
+from platform import node
 from typing import Any
 
 import orjson
@@ -29,7 +31,7 @@ def configure_logging(settings: Settings) -> None:
         factory: Any = structlog.PrintLoggerFactory(sys.stdout)
     else:
         # Tracebacks as text: structlog's dictionaries contain local variables, such as passwords.
-        shared.append(structlog.processors.format_exc_info)
+        shared += [_origin(settings), structlog.processors.format_exc_info]
         render = structlog.processors.JSONRenderer(serializer=_json)
         factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
     structlog.configure(
@@ -39,6 +41,17 @@ def configure_logging(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(shared, render, level)
+
+
+def _origin(settings: Settings) -> Processor:
+    """Return a processor that adds the machine and the process."""
+    origin = {"instance": settings.instance or node(), "pid": os.getpid()}
+
+    def add(_logger: Any, _name: str, event: EventDict) -> EventDict:
+        event.update(origin)
+        return event
+
+    return add
 
 
 def _adopt_standard_logging(shared: list[Processor], render: Processor, level: int) -> None:

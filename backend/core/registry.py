@@ -18,6 +18,8 @@ from backend.core.http.inclusions import inclusion_problems
 from backend.core.http.route_checks import route_problems
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_problems
+from backend.core.settings import SettingsBase
+from backend.core.telemetry_settings import TelemetrySettings
 
 API_PREFIX = "/api/v1"
 # Fields of the manifest that at most one module may set, and their purpose for the error message.
@@ -38,6 +40,11 @@ class RegistryError(Exception):
 def discover(package: str = "backend.modules") -> tuple[Module, ...]:
     """Load the module of each folder in `package`; return them with dependencies first."""
     return ordered([_load(package, name) for name in _folders(package)])
+
+
+def setting_kinds(modules: Iterable[Module]) -> list[type[SettingsBase]]:
+    """Return the classes of settings beside `Settings`."""
+    return [TelemetrySettings, *(module.settings for module in modules if module.settings)]
 
 
 def _folders(package: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_bytes
+from typing import Literal
 
 import orjson
 import structlog
@@ -39,6 +40,7 @@ CHANNEL = "trellis_cache"
 # After a failure, the store is not asked again for this long, and it is logged once a minute.
 PAUSE_SECONDS, LOG_SECONDS = 1.0, 60.0
 Headers = list[tuple[str, str]]
+LookUp = Literal["hit", "miss", "unavailable"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,16 @@ class ResponseCache:
     cache is used only in the block of `following`.
     """
 
-    def __init__(self, make_store: Callable[[], CacheStore], *, shared: bool) -> None:
+    def __init__(
+        self,
+        make_store: Callable[[], CacheStore],
+        *,
+        shared: bool,
+        count: Callable[[LookUp], None] = lambda _: None,
+    ) -> None:
+        """`count` is called with the outcome of each look-up."""
         self._make_store = make_store
+        self._count = count
         self._store: CacheStore | None = None
         self.shared = shared
         self._clock = time.time if shared else time.monotonic
@@ -92,8 +102,10 @@ class ResponseCache:
         try:
             cached, versions = await self._look_up(key, tags)
         except StoreUnavailableError as error:
+            self._count("unavailable")
             self._report(error)
             return await self._read(read)
+        self._count("miss" if cached is None else "hit")
         if cached is not None:
             return cached
         # After a drop, the versions differ: a new call does not share a read from before it.

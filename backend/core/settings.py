@@ -122,6 +122,9 @@ class Settings(SettingsBase):
         description="Maximal seconds of a statement of a search, a count or another expensive "
         "read, unless DATABASE_STATEMENT_TIMEOUT is shorter; then 503.",
     )
+    database_slow_statement: float = Field(
+        0.5, gt=0, description="Seconds from which a statement is logged as slow, by its name."
+    )
     redis_url: RedisURL | None = Field(
         None,
         description="Redis for counts of requests, cached responses and temporary values: "
@@ -200,6 +203,12 @@ class Settings(SettingsBase):
     )
     log_format: Literal["json", "console"] | None = Field(
         None, description="Unset: console in development, JSON elsewhere."
+    )
+    instance: str | None = Field(
+        None,
+        max_length=100,
+        description="Name of this installation's machine or container in JSON log lines. Unset: "
+        "the host name.",
     )
     docs_enabled: bool | None = Field(
         None,

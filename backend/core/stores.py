@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import SecretStr
 
-from backend.core.response_cache import ResponseCache
+from backend.core.response_cache import LookUp, ResponseCache
 from backend.core.settings import Settings
 from backend.db.connections import Timeouts
 from backend.db.database import Database
@@ -15,17 +16,27 @@ from backend.db.query_runner import QueryRunner
 from backend.db.temporary import PostgresTemporary
 from backend.integrations.values import CacheStore, TemporaryStore
 
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
+
 log = structlog.get_logger()
 
 
-def make_cache(settings: Settings, secret: bytes) -> ResponseCache | None:
+def make_cache(
+    settings: Settings, secret: bytes, metrics: "Metrics | None" = None
+) -> ResponseCache | None:
     """Return the cache of responses, without connecting; None if it is off."""
+
+    def count(outcome: LookUp) -> None:
+        if metrics is not None:
+            metrics.cache.labels(outcome).inc()
+
     if settings.response_storage == "redis":
         assert settings.redis_url is not None
         store = _redis_cache(settings.redis_url, secret)
-        return ResponseCache(lambda: store, shared=True)
+        return ResponseCache(lambda: store, shared=True, count=count)
     if settings.response_storage == "memory":
-        return ResponseCache(_memory_cache, shared=False)
+        return ResponseCache(_memory_cache, shared=False, count=count)
     return None
 
 

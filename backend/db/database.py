@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from time import perf_counter
 from typing import Any, NamedTuple, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, event, exc, text
+from sqlalchemy import Connection, Engine, ExceptionContext, event, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,9 +20,11 @@ from backend.db.fair_semaphore import FairSemaphore
 from backend.db.query_runner import QueryRunner
 from backend.db.replica import ReplicaRunner
 from backend.db.transaction_pool import TransactionPool
+from backend.telemetry.database import SILENT, DatabaseObserver
 
 AfterCommit = Callable[[], Awaitable[None]]
 _AFTER_COMMIT = "after_commit"
+_STARTED = "statement_started"
 
 
 class Deadline(NamedTuple):
@@ -57,9 +60,10 @@ class Database:
         before_commit: Callable[[AsyncSession], Awaitable[None]] | None = None,
         size: int,
         timeouts: Timeouts,
+        observer: DatabaseObserver = SILENT,
     ) -> None:
         self._before_commit = before_commit
-        self._gate = FairSemaphore(size, timeouts.pool)
+        gate = FairSemaphore(size, timeouts.pool, on_wait=observer.waits_of("transactions"))
         self._engine = create_async_engine(
             # libpq parses the URL: it supports several hosts, SQLAlchemy only one.
             "postgresql+psycopg://",
@@ -73,17 +77,26 @@ class Database:
             # Parameters contain personal data, which must not reach logged errors.
             hide_parameters=True,
         )
-        cast(TransactionPool, self._engine.pool).gate = self._gate
+        cast(TransactionPool, self._engine.pool).gate = gate
         event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
         event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
+        _observe_statements(self._engine.sync_engine, observer)
         if timeouts.pooled:
             event.listen(self._engine.sync_engine, "begin", _begin_with(timeouts))
-        self.primary = QueryRunner(url, size=size, timeouts=timeouts)
+        self.primary = QueryRunner(url, size=size, timeouts=timeouts, observer=observer)
+        # By the names that the observer gets.
+        self.pools = {"transactions": gate, "reads": self.primary.gate}
         self._replica: ReplicaRunner | None = None
         if replica_url is not None:
             self._replica = ReplicaRunner(
-                replica_url, self.primary, size=size, timeouts=timeouts, max_lag=replica_max_lag
+                replica_url,
+                self.primary,
+                size=size,
+                timeouts=timeouts,
+                max_lag=replica_max_lag,
+                observer=observer,
             )
+            self.pools["replica"] = self._replica.gate
         self.replica = self._replica or self.primary
 
     @asynccontextmanager
@@ -161,6 +174,11 @@ class Database:
         """Return why reads of the replica run on the primary; None if they do not."""
         return self._replica.problem if self._replica is not None else None
 
+    @property
+    def replica_lag(self) -> float | None:
+        """The lag of the replica in seconds; None if it does not answer, or there is none."""
+        return self._replica.lag if self._replica is not None else None
+
     async def close(self) -> None:
         await self._engine.dispose()
         await self.primary.close()
@@ -197,6 +215,28 @@ async def discard(session: AsyncSession) -> None:
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
     """Run `callback` after this session's transaction has committed, never after a rollback."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def _observe_statements(engine: Engine, observer: DatabaseObserver) -> None:
+    """Report the statements of an engine; a connection runs one at a time."""
+
+    def start(connection: Connection, *_: Any) -> None:
+        connection.info[_STARTED] = perf_counter()
+
+    def end(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        observer.statement(statement, perf_counter() - connection.info.pop(_STARTED))
+
+    def fail(failure: ExceptionContext) -> None:
+        connection = failure.connection
+        # Errors of connecting, committing and the like belong to no statement.
+        if connection is None or failure.statement is None:
+            return
+        if (started := connection.info.pop(_STARTED, None)) is not None:
+            observer.statement(failure.statement, perf_counter() - started)
+
+    event.listen(engine, "before_cursor_execute", start)
+    event.listen(engine, "after_cursor_execute", end)
+    event.listen(engine, "handle_error", fail)
 
 
 def _begin_with(timeouts: Timeouts) -> Callable[[Connection], None]:

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 
 from backend.db.errors import DatabaseUnavailableError, OverloadedError
 
@@ -32,6 +33,10 @@ TURNS = 8
 admitted: ContextVar[Counter["FairSemaphore"] | None] = ContextVar("admitted", default=None)
 # Whether the current task is a health check, which goes before new requests and is not refused.
 urgent: ContextVar[bool] = ContextVar("urgent", default=False)
+
+
+Outcome = Literal["granted", "refused", "timed_out", "cancelled"]
+OnWait = Callable[[float, Outcome], None]
 
 
 class Congestion:
@@ -109,7 +114,8 @@ class FairSemaphore:
     """A semaphore with `size` places, granted in order of arrival, with a limited wait.
 
     Requests that have waited here before go first. With `sheds`, a new one is refused at once if
-    it is expected to wait too long.
+    it is expected to wait too long. `on_wait` is called for each request that found no free place,
+    with the seconds that it waited and the outcome.
 
     SQLAlchemy's pool queue is not fair: with 32 clients on 10 connections, some wait for more
     than a second while others are served repeatedly.
@@ -122,21 +128,49 @@ class FairSemaphore:
         resource: str = "database connection",
         *,
         sheds: bool = True,
+        on_wait: OnWait | None = None,
     ) -> None:
-        self._free = size
+        self.size = self._free = size
         self._wait = wait
         self._resource = resource
         self._first: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
         self._sheds = sheds
+        self._on_wait = on_wait
         self._congestion = Congestion(size, wait)
         self._thread = ThreadUse()
+
+    @property
+    def in_use(self) -> int:
+        return self.size - self._free
+
+    @property
+    def waiting(self) -> int:
+        return sum(not waiter.done() for queue in (self._first, self._others) for waiter in queue)
 
     async def acquire(self) -> None:
         """Wait for a place; raise `DatabaseUnavailableError` if none is free in time."""
         if self._free:
             self._free -= 1
             return
+        if self._on_wait is None:
+            await self._wait_for_place()
+            return
+        started = time.monotonic()
+        outcome: Outcome = "cancelled"
+        try:
+            await self._wait_for_place()
+            outcome = "granted"
+        except OverloadedError:
+            outcome = "refused"
+            raise
+        except DatabaseUnavailableError:
+            outcome = "timed_out"
+            raise
+        finally:
+            self._on_wait(time.monotonic() - started, outcome)
+
+    async def _wait_for_place(self) -> None:
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._enter(waiter, loop.time())

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from time import perf_counter
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,7 @@ from backend.db.connections import REMEDY, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
 from backend.db.fair_semaphore import FairSemaphore
 from backend.db.read_limits import PART, PerCallerLimiter
+from backend.telemetry.database import SILENT, DatabaseObserver
 
 Row = dict[str, Any]
 Rows = Coroutine[Any, Any, list[Row]]
@@ -93,10 +95,20 @@ class QueryRunner:
     `timeouts.pooled`, statements are not prepared, and only the role's time limits apply.
     """
 
-    def __init__(self, url: str, *, size: int, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        timeouts: Timeouts,
+        observer: DatabaseObserver = SILENT,
+        name: str = "reads",
+    ) -> None:
+        """`name` is that of the pool for the observer."""
         self._url = url
         self._timeouts = timeouts
-        self._gate = FairSemaphore(size, timeouts.pool)
+        self._observer = observer
+        self.gate = FairSemaphore(size, timeouts.pool, on_wait=observer.waits_of(name))
         self._share = PerCallerLimiter(max(1, size // PART), timeouts.pool)
         brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
         # A prepared statement may get a plan that suits most values, but not the rare ones.
@@ -131,7 +143,7 @@ class QueryRunner:
         self, query: Query, values: Mapping[str, Any], begin: bytes | None = None
     ) -> list[Row]:
         """Run the query, in a transaction started by the statement `begin` if there is one."""
-        await self._gate.acquire()
+        await self.gate.acquire()
         try:
             try:
                 return await self._run(query, values, begin)
@@ -143,7 +155,7 @@ class QueryRunner:
         except LOST_STATEMENTS as error:
             raise PoolerError(f"A pooler lost a prepared statement: {REMEDY}.") from error
         finally:
-            self._gate.release()
+            self.gate.release()
 
     async def first(self, query: Query, /, **values: Any) -> Row | None:
         """Return the first row, or None if there is none."""
@@ -180,8 +192,12 @@ class QueryRunner:
         try:
             if begin is not None:
                 await cursor.execute(begin, prepare=False)
-            await cursor.execute(query.sql, query.parameters(values))
-            return await cursor.fetchall()
+            started = perf_counter()
+            try:
+                await cursor.execute(query.sql, query.parameters(values))
+                return await cursor.fetchall()
+            finally:
+                self._observer.statement(query.sql, perf_counter() - started)
         finally:
             await self._release(cursor)
 

@@ -24,6 +24,7 @@ from backend.db.errors import (
 from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Query, QueryRunner, Row
 from backend.db.troubles import database_trouble
+from backend.telemetry.database import SILENT, DatabaseObserver
 
 log = structlog.get_logger()
 
@@ -54,12 +55,21 @@ class ReplicaRunner(QueryRunner):
     """
 
     def __init__(
-        self, url: str, primary: QueryRunner, *, size: int, timeouts: Timeouts, max_lag: float
+        self,
+        url: str,
+        primary: QueryRunner,
+        *,
+        size: int,
+        timeouts: Timeouts,
+        max_lag: float,
+        observer: DatabaseObserver = SILENT,
     ) -> None:
         """`max_lag` is the number of seconds by which the replica may lag behind."""
-        super().__init__(url, size=size, timeouts=timeouts)
+        super().__init__(url, size=size, timeouts=timeouts, observer=observer, name="replica")
         # Until a check has seen how far the replica lags.
         self.problem: str | None = UNCHECKED
+        # In seconds; None while the replica does not answer.
+        self.lag: float | None = None
         self._primary = primary
         self._suspended_at = 0.0
         # Whether the replica has replayed any position of the primary that a check has seen.
@@ -144,16 +154,18 @@ class ReplicaRunner(QueryRunner):
             async with asyncio.timeout(REPLY_SECONDS):
                 replayed = await self._replayed()
         except (psycopg.Error, OSError, TimeoutError, DatabaseUnavailableError) as error:
+            self.lag = None
             self._suspend(_reason(error), error)
             self._abort()
             await self._disconnect()
             return
         if replayed is None:
+            self.lag = None
             self._suspend(NO_STANDBY)
             return
         if written is not None:
             self._positions.append((started, written))
-        lag = self._lag(replayed)
+        self.lag = lag = self._lag(replayed)
         if lag > self._max_lag:
             self._suspend(f"The replica lags {lag:.0f} seconds behind.")
         elif self.problem is not None and self._has_caught_up and self._suspended_at < started:

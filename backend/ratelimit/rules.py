@@ -19,10 +19,11 @@ _RULE = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """At most `limit` hits in any `window` of seconds."""
+    """At most `limit` hits in any `window` of seconds; `subject` names them in metrics."""
 
     limit: int
     window: int
+    subject: str = ""
 
     @property
     def name(self) -> str:
@@ -64,7 +65,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
         if found is None:
             raise ValueError("must be rules such as 60/minute;1000/hour or 10/5 minutes")
         limit, count, unit = found.groups()
-        rules.append(Rule(int(limit), int(count or 1) * SECONDS[unit.lower()]))
+        rules.append(Rule(int(limit), int(count or 1) * SECONDS[unit.lower()], "requests"))
     if not all(1 <= rule.limit <= MAX_LIMIT and 1 <= rule.window <= MAX_WINDOW for rule in rules):
         raise ValueError(f"must have limits of 1 to {MAX_LIMIT}, and windows of at most 366 days")
     if len({rule.window for rule in rules}) < len(rules):

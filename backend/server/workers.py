@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -68,10 +69,11 @@ class WorkerServer(Server):
 class Worker:
     """A worker process and its pipe, for the parent."""
 
-    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: Config, sockets: list[socket.socket], metrics: int | None) -> None:
+        """`metrics` is the number of the worker for the files of its metrics, if it has some."""
         self.pipe, worker_end = get_context("spawn").Pipe()
         self.process = get_context("spawn").Process(
-            target=_run_worker, args=(config, sockets, worker_end), daemon=False
+            target=_run_worker, args=(config, sockets, worker_end, metrics), daemon=False
         )
         self.process.start()
         worker_end.close()
@@ -94,7 +96,13 @@ class Worker:
                 os.kill(self.process.pid, number)
 
 
-def _run_worker(config: Config, sockets: list[socket.socket], parent: Connection) -> None:
+def _run_worker(
+    config: Config, sockets: list[socket.socket], parent: Connection, metrics: int | None
+) -> None:
+    if metrics is not None:
+        from backend.telemetry.endpoint import keep_values_in_files  # noqa: PLC0415  # unused without
+
+        keep_values_in_files(metrics)
     # The parent turns the end of a terminal into SIGTERM.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # uvicorn raises the signals again that it has handled.
@@ -106,12 +114,18 @@ class Workers:
     """Runs `config.workers` processes on bound sockets until a signal to stop."""
 
     def __init__(
-        self, config: Config, sockets: list[socket.socket], *, on_ready: Callable[[], None]
+        self,
+        config: Config,
+        sockets: list[socket.socket],
+        *,
+        on_ready: Callable[[], None],
+        metrics: Path | None = None,
     ) -> None:
-        """`on_ready` is called once the first worker listens."""
+        """`on_ready` is called once the first worker listens; `metrics` is a folder for files."""
         self._config = config
         self._on_ready = on_ready
         self._sockets = sockets
+        self._metrics = metrics
         self._signals: list[int] = []
         self._workers: list[Worker] = []
         self._was_ready = False
@@ -125,8 +139,8 @@ class Workers:
                 self._stop()
 
     def _supervise(self) -> int:
-        for _ in range(self._config.workers):
-            self._workers.append(Worker(self._config, self._sockets))
+        for index in range(self._config.workers):
+            self._workers.append(self._start(index))
         while not self._signals:
             self._wait(0.5)
             if not self._was_ready and any(each.is_ready for each in self._workers):
@@ -135,6 +149,15 @@ class Workers:
             if not self._signals and not self._replace_dead():
                 return STARTUP_FAILURE
         return 0
+
+    def _start(self, index: int) -> Worker:
+        if self._metrics is None:
+            return Worker(self._config, self._sockets, None)
+        # Imported only here: without metrics, the client library is not needed.
+        from backend.telemetry.endpoint import forget_state  # noqa: PLC0415  # see above
+
+        forget_state(self._metrics, index)
+        return Worker(self._config, self._sockets, index)
 
     def _wait(self, seconds: float) -> None:
         """Wait for a message, an end or a signal, at most so many seconds."""
@@ -163,7 +186,7 @@ class Workers:
             if not each.is_ready:
                 self._wait(RETRY_SECONDS)
             try:
-                self._workers[index] = Worker(self._config, self._sockets)
+                self._workers[index] = self._start(index)
             except OSError as error:
                 # The machine has no room for a process; the next round tries again.
                 log.warning("worker_not_started", reason=error.strerror)

@@ -12,7 +12,8 @@ from procrastinate import BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.jobs import Job as StoredJob
 
 from backend.core.context import Context
-from backend.core.jobs import Job
+from backend.core.jobs import ORIGIN, Job
+from backend.core.metrics import count_database_error
 from backend.db.errors import driver_error, is_unavailable
 from backend.db.troubles import database_trouble
 
@@ -89,25 +90,35 @@ async def attempt(
 ) -> None:
     """Run the job once, log the outcome in one line, and raise what the job raised."""
     number = running.job.attempts + 1
-    # All log lines of the job carry its name, id and attempt.
-    structlog.contextvars.bind_contextvars(job=job.name, job_id=running.job.id, attempt=number)
+    # All log lines of the job carry its name, id and attempt, and the request that enqueued it.
+    structlog.contextvars.bind_contextvars(
+        job=job.name, job_id=running.job.id, attempt=number, **arguments.pop(ORIGIN, {})
+    )
     # procrastinate passes the due time to scheduled jobs.
     by_clock = job.cron is not None and arguments.pop("timestamp", None) is not None
     started = time.perf_counter()
+    outcome = "done"
     try:
         await _run(context, job, running, arguments)
     except asyncio.CancelledError:
+        outcome = "interrupted"
         log.warning("job_interrupted")
         raise
     except BaseException as error:
+        count_database_error(context, error)
         described = describe_error(error, whole=context.settings.is_local)
-        if is_last(job, number, error):
+        outcome = "dead" if is_last(job, number, error) else "failed"
+        if outcome == "dead":
             log.error("job_dead", **described)
         else:
             log.warning(
                 "job_failed", **described, retry_in=backoff_delay(number, config.first_pause)
             )
         raise
+    finally:
+        if context.metrics is not None:
+            seconds = time.perf_counter() - started
+            context.metrics.job_seconds.labels(job.name, outcome).observe(seconds)
     # Scheduled jobs may run three times a minute.
     write = log.debug if by_clock else log.info
     write("job_done", duration_ms=round((time.perf_counter() - started) * 1000, 2))

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from backend.core.context import Context
 from backend.core.jobs import CLOCK, QUEUE, Job
+from backend.core.metrics import sampled
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.connections import Connection, Timeouts
@@ -32,6 +33,7 @@ from backend.db.session_features import probe_session
 from backend.db.troubles import database_trouble
 from backend.worker.job_execution import Backoff, WorkerConfig, attempt, describe_error
 from backend.worker.job_queue import Queue, UnstoredOutcomes, WorkerDeclaredDeadError
+from backend.worker.queue_metrics import queue_sampled
 
 log = structlog.get_logger()
 
@@ -75,9 +77,10 @@ async def work(
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))
-        supervisor = WorkerSupervisor(
-            context, [job for module in modules for job in module.jobs], config
-        )
+        jobs = [job for module in modules for job in module.jobs]
+        await stack.enter_async_context(sampled(context))
+        await stack.enter_async_context(queue_sampled(context, [job.name for job in jobs]))
+        supervisor = WorkerSupervisor(context, jobs, config)
         # Read at startup: migrations that are deployed later belong to another release.
         history = revisions()
         described: tuple[str, str | None] | None = None

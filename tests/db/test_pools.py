@@ -423,7 +423,7 @@ async def test_database_that_is_not_there_is_unavailable() -> None:
     for _ in range(3):
         with pytest.raises(psycopg.OperationalError):
             await database.replica.first(ONE)
-    assert database.replica._gate._free > 0
+    assert database.replica.gate._free > 0
     await database.close()
 
 

@@ -557,7 +557,7 @@ async def test_requests_cancelled_while_they_wait_for_a_connection(
             asyncio.ensure_future(ada.post("/api/v1/items", json={"title": str(number)}))
             for number in range(6)
         ]
-        gate = narrow.database._gate
+        gate = narrow.database.pools["transactions"]
         await until(lambda: len(gate._others) == 6)
         for task in tasks[::2]:
             task.cancel()
@@ -593,5 +593,5 @@ async def nobody_is_inside(db: psycopg.Connection, context: Context) -> None:
     await until(lambda: connections(db) <= 2)
     async with context.database.transaction() as session:
         await stored_numbers(session)
-    assert context.database._gate._free > 0
-    assert context.database.replica._gate._free > 0
+    assert context.database.pools["transactions"]._free > 0
+    assert context.database.replica.gate._free > 0

@@ -19,7 +19,13 @@ from starlette.responses import Response
 from backend.core import errors
 from backend.core.context import context_of
 from backend.core.errors import AppError, FieldError
-from backend.core.limits import RateLimitedError, set_refusal_headers
+from backend.core.limits import (
+    CONCURRENT_READS,
+    RateLimitedError,
+    count_refusal,
+    set_refusal_headers,
+)
+from backend.core.metrics import count_database_error
 from backend.core.problems import problem_response
 from backend.db.errors import (
     DatabaseUnavailableError,
@@ -164,6 +170,7 @@ async def _invalid_cursor(request: Request, _: Exception) -> Response:
 
 
 async def _too_many_reads(request: Request, _: Exception) -> Response:
+    count_refusal(context_of(request), CONCURRENT_READS)
     detail = "Too many concurrent searches, counts or other expensive reads; wait for some to end."
     return problem_response(request.scope, RateLimitedError(), detail=detail)
 
@@ -178,6 +185,7 @@ async def _reference_error(request: Request) -> AppError:
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
+    count_database_error(context_of(request), error)
     if is_unavailable(error):
         reason = type(driver_error(error)).__name__
         log.warning("database_unavailable", reason=reason, **database_trouble(error))

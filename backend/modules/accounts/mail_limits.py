@@ -15,13 +15,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.addresses.account_names import name_key
 from backend.core.context import Context
-from backend.core.limits import Rule
+from backend.core.limits import Rule, count_refusal
 from backend.db.base import utc_now
 from backend.modules.accounts.models import MailedToken
 from backend.modules.users.service import Account
 
 # Mails of one kind to one account, and to one mailbox.
-MAILS = Rule(3, 3600)
+MAILS = Rule(3, 3600, "mails to an address")
 
 
 def shared_mailbox(email: str) -> str | None:
@@ -67,7 +67,10 @@ async def within_limit(
     counts = select(func.count().filter(own), func.count().filter(mailbox)).where(
         or_(own, mailbox), col(MailedToken.purpose).in_(kinds), _in_window()
     )
-    return max((await session.exec(counts)).one()) < MAILS.limit
+    admits = max((await session.exec(counts)).one()) < MAILS.limit
+    if not admits:
+        count_refusal(context, MAILS)
+    return admits
 
 
 async def consume_for_notice(
@@ -87,6 +90,7 @@ async def consume_for_notice(
         _to_mailbox(row), col(MailedToken.purpose) == kind, _in_window()
     )
     if (await session.exec(count)).one() >= MAILS.limit:
+        count_refusal(context, MAILS)
         return False
     session.add(row)
     await session.flush()

@@ -40,7 +40,7 @@ from backend.modules.users.service import Account
 __all__ = ["refresh"]
 
 # Sign-in attempts per network address.
-SIGN_IN_ATTEMPTS = Rule(30, 60)
+SIGN_IN_ATTEMPTS = Rule(30, 60, "sign-ins")
 # Audit events of rate-limited sign-ins per account or name.
 REFUSALS = Rule(1, 60)
 
@@ -78,19 +78,29 @@ async def sign_in(
 
     try:
         await limits.hit_address(context, "sign-in", client.ip, SIGN_IN_ATTEMPTS)
-        return await users.check_password(
+        issued = await users.check_password(
             context, account_or_name, password, refuse=refuse, then=open_session
         )
     except RateLimitedError as limited:
+        _count(context, limited.code)
         await _record_limit(context, limited, target)
         raise
     except (AccountDisabledError, EmailNotVerifiedError) as error:
+        _count(context, error.code)
         await _record_refusal(context, error, target)
         raise
     except WrongPasswordError:
         refused = InvalidCredentialsError()
+        _count(context, refused.code)
         await _record_refusal(context, refused, target)
         raise refused from None
+    _count(context, "success")
+    return issued
+
+
+def _count(context: Context, outcome: str) -> None:
+    if context.metrics is not None:
+        context.metrics.sign_ins.labels(outcome.lower()).inc()
 
 
 def needs_verified_email(context: Context) -> bool:

@@ -15,12 +15,14 @@ from sqlalchemy import (
     column,
     func,
     literal,
+    literal_column,
     select,
     table,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from backend.core.jobs import ORIGIN
 from backend.core.lists import ResourceList
 from backend.db.lists.specs import Filter
 from backend.db.query_runner import Query
@@ -50,7 +52,8 @@ _JOB = select(
     STORED.c.task_name.label("name"),
     status_word.label("status"),
     STORED.c.attempts,
-    STORED.c.args.label("arguments"),
+    literal_column(f"args - '{ORIGIN}'", JSONB).label("arguments"),
+    literal_column(f"args #>> '{{{ORIGIN},request_id}}'", Text).label("request_id"),
     STORED.c.scheduled_at,
     _CREATED.label("created_at"),
 )

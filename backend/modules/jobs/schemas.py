@@ -32,5 +32,8 @@ class JobOut(Schema):
     )
     attempts: int = Field(description="How often it was tried, the one that runs not counted.")
     arguments: dict[str, Any] = Field(description="What it was given.")
+    request_id: str | None = Field(
+        description="The `X-Request-ID` of the request that enqueued it; null if no request did."
+    )
     scheduled_at: Timestamp | None = Field(description="Not to run before; null: at once.")
     created_at: Timestamp

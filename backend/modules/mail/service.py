@@ -39,10 +39,18 @@ async def deliver(context: Context, by: System, message: Message) -> None:
     try:
         await context.get_or_create(_provider).send(message)
     except MailError as error:
+        _count(context, "given_up" if error.permanent else "failed")
         if not error.permanent:
             log.warning("mail_waits", mail=message.id, reason=str(error))
             raise
         log.error("mail_given_up", mail=message.id, reason=str(error))
+    else:
+        _count(context, "sent")
+
+
+def _count(context: Context, outcome: str) -> None:
+    if context.metrics is not None:
+        context.metrics.mails.labels(outcome).inc()
 
 
 def render(

@@ -39,7 +39,7 @@ from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, Use
 
 # Mailed links per client, including registrations and invitations. The client is a network address,
 # and for invitations also the inviting user.
-MAILED_LINKS = Rule(30, 3600)
+MAILED_LINKS = Rule(30, 3600, "mailed links")
 Confirm = Callable[[], Awaitable[None]]
 
 

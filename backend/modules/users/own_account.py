@@ -54,7 +54,7 @@ from backend.modules.users.settings import UserSettings
 PASSWORD_MISSING = FieldError(field="body.current_password", message="Is required.", code="missing")
 AVATAR_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 # Requested changes of address per account.
-EMAIL_CHANGES = Rule(5, 3600)
+EMAIL_CHANGES = Rule(5, 3600, "changes of address")
 _UNCHANGED = FieldError(
     field="body.new_password", message="Must differ from the old one.", code="unchanged"
 )

@@ -33,7 +33,7 @@ from backend.modules.users.passwords import hasher_of
 from backend.modules.users.schemas import Account
 
 # Password attempts per account, or per name that belongs to no account.
-PASSWORD_ATTEMPTS = Rule(5, 300)
+PASSWORD_ATTEMPTS = Rule(5, 300, "passwords")
 
 T = TypeVar("T")
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 import pytest
 
 from backend.core.context import Context
-from backend.core.jobs import enqueue
+from backend.core.jobs import ORIGIN, enqueue
 from backend.db.base import uuid7
 from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
 from tests.actors import PASSWORD, Actor
@@ -60,7 +60,7 @@ async def test_the_job_is_enqueued_in_the_transaction_of_the_change(
     jobs = post.sql("SELECT task_name, args FROM procrastinate_jobs")
     ((name, arguments),) = jobs
     assert name == "accounts.mail_password_notice"
-    assert arguments.keys() == {"user_id", "notice_id"}
+    assert arguments.keys() == {"user_id", "notice_id", ORIGIN}
 
 
 async def test_a_job_that_runs_twice_sends_one_mail(

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.http.admission_queue import AdmissionQueue
-from backend.core.limits import RateLimitedError
+from backend.core.limits import RateLimitedError, count_refusal
 from backend.core.problems import problem_response
 
 
@@ -27,7 +27,8 @@ class AnonymousThrottleMiddleware:
         if scope["type"] != "http" or scope["path"] not in self.endpoints:
             await self.app(scope, receive, send)
             return
-        limits = scope["app"].state.context.limits
+        context = scope["app"].state.context
+        limits = context.limits
         if scope["method"] != "POST" or limits is None:
             await self.app(scope, receive, send)
             return
@@ -38,6 +39,7 @@ class AnonymousThrottleMiddleware:
             scope["anonymous"] = caller
             await self.app(scope, receive, send)
             return
+        count_refusal(context, refused.rule)
         # For the route in the log line.
         scope["endpoint"] = self.endpoints[scope["path"]]
         await problem_response(scope, RateLimitedError(refused))(scope, receive, send)

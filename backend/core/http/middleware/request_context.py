@@ -1,14 +1,20 @@
 """The request id, security headers and log line of every request."""
 
+import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from http import HTTPStatus
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.core.client_info import current_scope
+from backend.core.client_info import client_address, current_scope
+
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
 
 log = structlog.get_logger("requests")
 
@@ -24,6 +30,8 @@ NO_STORE = (b"cache-control", b"no-store")
 _CACHEABLE = {b"cache-control", b"etag"}
 # The slash at the beginning of a path; two slashes begin a host.
 _REFERENCES = {b"location": re.compile(rb"^/(?!/)"), b"link": re.compile(rb"(?<=<)/(?!/)")}
+# Health checks arrive each second or so: of those with equal results, one in this time is logged.
+PROBE_LOG_SECONDS = 60.0
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
@@ -40,13 +48,24 @@ def _below(prefix: str, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
 
 
 class RequestContextMiddleware:
-    """The outermost middleware. `template_of` returns the route of an endpoint for the log."""
+    """The outermost middleware.
+
+    `template_of` returns the route of an endpoint for logs and metrics. `probes` are the routes of
+    health checks: their successes are logged once a minute, their failures always.
+    """
 
     def __init__(
-        self, app: ASGIApp, hsts: bool, template_of: Callable[[object], str | None]
+        self,
+        app: ASGIApp,
+        hsts: bool,
+        template_of: Callable[[object], str | None],
+        probes: Collection[str] = (),
+        metrics: "Metrics | None" = None,
     ) -> None:
         self.app = app
         self.template_of = template_of
+        self.metrics = metrics
+        self.probes_logged_at = dict.fromkeys(probes, -math.inf)
         self.headers = standing_headers(hsts=hsts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,6 +82,8 @@ class RequestContextMiddleware:
         current_scope.set(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
+        if self.metrics is not None:
+            self.metrics.requests_under_way += 1
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -85,12 +106,31 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            principal = scope.get("principal")
-            log.info(
-                "request",
-                method=scope["method"],
-                route=self.template_of(scope.get("endpoint")),
-                status=status,
-                duration_ms=round((time.perf_counter() - started) * 1000, 2),
-                user_id=str(principal.user_id) if principal else None,
-            )
+            self._record(scope, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = self.template_of(scope.get("endpoint"))
+        if self.metrics is not None:
+            self.metrics.requests_under_way -= 1
+            self.metrics.request(scope["method"], route, status, seconds)
+        if route in self.probes_logged_at and self._is_repeated(route, status):
+            return
+        principal = scope.get("principal")
+        log.info(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            client=client_address(scope),
+            user_id=str(principal.user_id) if principal else None,
+        )
+
+    def _is_repeated(self, probe: str, status: int) -> bool:
+        """Return whether a successful health check was logged in the last minute."""
+        now = time.monotonic()
+        if status != HTTPStatus.OK or now - self.probes_logged_at[probe] >= PROBE_LOG_SECONDS:
+            # After a failure, the next success is logged.
+            self.probes_logged_at[probe] = now if status == HTTPStatus.OK else -math.inf
+            return False
+        return True

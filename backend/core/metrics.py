@@ -1,0 +1,67 @@
+"""The metrics of an application: their creation, and samples of its state."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from backend.core.context import Context
+from backend.db.troubles import database_trouble
+
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
+
+INTERVAL_SECONDS = 1.0
+
+
+def make_metrics(port: int | None) -> "Metrics | None":
+    """Return the metrics of this process if they are served at a port."""
+    if port is None:
+        return None
+    from backend.telemetry.metrics import Metrics  # noqa: PLC0415  # others need no client library
+
+    return Metrics()
+
+
+def count_database_error(context: Context, error: BaseException) -> None:
+    """Count the kind of a database error; do nothing for another error."""
+    trouble = database_trouble(error).get("trouble")
+    if context.metrics is not None and trouble is not None:
+        context.metrics.database_errors.labels(trouble).inc()
+
+
+@asynccontextmanager
+async def sampled(context: Context) -> AsyncIterator[None]:
+    """During the block, sample the state of the application once a second if it has metrics."""
+    if context.metrics is None:
+        yield
+        return
+    task = asyncio.create_task(_sample_always(context, context.metrics))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        context.metrics.flush()
+
+
+async def _sample_always(context: Context, metrics: "Metrics") -> None:
+    while True:
+        sample(context, metrics)
+        await asyncio.sleep(INTERVAL_SECONDS)
+
+
+def sample(context: Context, metrics: "Metrics") -> None:
+    """Set the gauges from the state in memory, without the database, which may be down."""
+    metrics.flush()
+    metrics.in_flight.set(metrics.requests_under_way)
+    database = context.database
+    for name, pool in database.pools.items():
+        metrics.pool_size.labels(name).set(pool.size)
+        metrics.pool_in_use.labels(name).set(pool.in_use)
+        metrics.pool_waiting.labels(name).set(pool.waiting)
+    if "replica" in database.pools:
+        metrics.replica_suspended.set(database.replica_problem() is not None)
+        metrics.replica_lag.set(math.nan if database.replica_lag is None else database.replica_lag)

@@ -1,0 +1,174 @@
+"""The metrics of an application: what they count, and the values that labels may have."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from structlog.typing import EventDict
+
+from backend.core.context import Context
+from backend.core.jobs import Job, enqueue
+from backend.core.metrics import sample
+from backend.core.principal import SYSTEM
+from backend.db.database import discard
+from backend.db.query_runner import Query
+from backend.integrations.email import Message
+from backend.modules.mail.service import deliver
+from backend.telemetry.metrics import MAX_STATEMENTS, Metrics
+from backend.worker.queue_metrics import sample_queue
+from tests.actors import PASSWORD, Client
+from tests.applications import make_app, make_context
+
+API = "/api/v1"
+REQUESTS = "trellis_http_request_duration_seconds_count"
+STATEMENTS = "trellis_database_statement_duration_seconds_count"
+
+
+@pytest.fixture
+async def observed(database_url: str) -> AsyncIterator[Context]:
+    """A context with metrics and with limits, cache and a pool of two connections."""
+    context = make_context(
+        database_url,
+        metrics=Metrics(),
+        rate_limit_enabled=True,
+        rate_limit_storage="memory",
+        cache_storage="memory",
+        database_pool_size=2,
+        database_slow_statement=0.2,
+    )
+    context.state.started = True
+    yield context
+    await context.close()
+
+
+@pytest.fixture
+async def client(observed: Context) -> AsyncIterator[Client]:
+    async with Client(make_app(observed)) as anonymous:
+        yield anonymous
+
+
+def value(context: Context, metric: str, /, **labels: str) -> float:
+    """Return the sum of the samples of this name with at least these labels."""
+    assert context.metrics is not None
+    context.metrics.flush()
+    return sum(
+        found.value
+        for family in context.metrics.registry.collect()
+        for found in family.samples
+        if found.name == metric and labels.items() <= found.labels.items()
+    )
+
+
+async def test_requests_by_template_method_and_status(client: Client, observed: Context) -> None:
+    for path in ("/nowhere", "/other/../nowhere", f"{API}/items/1", f"{API}/items"):
+        await client.get(path)
+    for method in ("BREW", "PROPFIND"):
+        await client.request(method, "/health/live")
+    assert value(observed, REQUESTS, route="unknown", status="404", method="GET") == 2
+    assert value(observed, REQUESTS, route=f"{API}/items/{{id}}", status="401") == 1
+    assert value(observed, REQUESTS, route=f"{API}/items", status="401", method="GET") == 1
+    assert value(observed, REQUESTS, method="other", status="405") == 2
+    assert value(observed, REQUESTS) == 6
+    assert value(observed, "trellis_http_request_duration_seconds_bucket", le="+Inf") == 6
+    assert observed.metrics is not None
+    assert observed.metrics.requests_under_way == 0
+
+
+async def test_statements_by_name_in_transactions_and_outside(
+    client: Client, observed: Context
+) -> None:
+    await client.post(f"{API}/auth/register", json={"email": "a@b.example", "password": PASSWORD})
+    assert value(observed, STATEMENTS, statement="INSERT users") == 1
+    assert value(observed, STATEMENTS, statement="SELECT procrastinate_defer_jobs_v1") == 1
+    # A new name cannot come from a client; should it nevertheless, there is a last one.
+    assert observed.metrics is not None
+    for number in range(MAX_STATEMENTS + 5):
+        observed.metrics.statement(f"SELECT {number}", 0.1)
+    assert value(observed, STATEMENTS, statement="other") > 5
+
+
+async def test_slow_and_failed_statements_are_logged_by_name_without_values(
+    observed: Context, log: list[EventDict]
+) -> None:
+    await observed.database.primary.all(Query(select(func.pg_sleep(0.25).label("slept"))))
+    divide = text("SELECT 1 / (length(:secret || CAST(pg_sleep(0.25) AS text)) - 6)")
+    async with observed.database.transaction() as session:
+        connection = await session.connection()
+        with pytest.raises(DBAPIError):
+            await connection.execute(divide, {"secret": "hidden"})
+        await discard(session)
+    slow = [event for event in log if event["event"] == "slow_statement"]
+    assert [event["statement"] for event in slow] == ["SELECT pg_sleep", "SELECT"]
+    assert all(event["duration_ms"] >= 200 for event in slow)
+    assert "hidden" not in str(log)
+
+
+async def test_sign_ins_by_outcome_and_limits_by_name(client: Client, observed: Context) -> None:
+    body = {"email": "a@b.example", "password": PASSWORD}
+    await client.post(f"{API}/auth/register", json=body)
+    assert (await client.post(f"{API}/auth/login", json=body)).status_code == 200
+    for _ in range(7):
+        await client.post(f"{API}/auth/login", json={**body, "password": "wrong"})
+    assert value(observed, "trellis_sign_ins_total", outcome="success") == 1
+    assert value(observed, "trellis_sign_ins_total", outcome="invalid_credentials") == 5
+    assert value(observed, "trellis_sign_ins_total", outcome="rate_limited") == 2
+    assert value(observed, "trellis_rate_limited_total", limit="passwords") == 2
+    for _ in range(70):
+        await client.get(f"{API}/articles")
+    assert value(observed, "trellis_rate_limited_total", limit="requests") > 5
+    assert value(observed, "trellis_cache_requests_total", outcome="unavailable") > 5
+
+
+async def test_waits_for_a_pool(observed: Context) -> None:
+    async def hold() -> None:
+        async with observed.database.transaction() as session:
+            await session.connection()
+            await asyncio.sleep(0.05)
+
+    holding = [asyncio.create_task(hold()) for _ in range(2)]
+    await asyncio.sleep(0.03)
+    assert observed.metrics is not None
+    sample(observed, observed.metrics)
+    assert value(observed, "trellis_database_pool_size", pool="transactions") == 1
+    assert value(observed, "trellis_database_pool_in_use", pool="transactions") == 1
+    assert value(observed, "trellis_database_pool_waiting", pool="transactions") == 1
+    await asyncio.gather(*holding)
+    waits = "trellis_database_pool_wait_seconds_count"
+    assert value(observed, waits, pool="transactions", outcome="granted") == 1
+
+
+async def test_a_database_that_is_down_is_counted_and_breaks_no_sample(observed: Context) -> None:
+    context = make_context("postgresql://nobody@127.0.0.1:1/none", metrics=Metrics())
+    context.state.started = True
+    async with Client(make_app(context)) as client:
+        assert (await client.get(f"{API}/articles")).status_code == 503
+    assert context.metrics is not None
+    sample(context, context.metrics)
+    assert value(context, "trellis_database_errors_total", trouble="down") == 1
+    await context.close()
+
+
+async def test_mails_by_outcome(observed: Context) -> None:
+    message = Message(to="a@b.example", subject="s", text="t", html="h", id="one")
+    await deliver(observed, SYSTEM, message)
+    assert value(observed, "trellis_mails_total", outcome="sent") == 1
+
+
+async def test_the_queue_by_declared_names(observed: Context) -> None:
+    async def never(_: Context) -> None: ...
+
+    async with observed.database.transaction() as session:
+        for _ in range(3):
+            await enqueue(session, Job("made.known", never))
+        await enqueue(session, Job("made.unknown", never))
+    assert observed.metrics is not None
+    await sample_queue(observed, observed.metrics, ["made.known", "made.idle"])
+    waiting = {
+        name: value(observed, "trellis_jobs_waiting", name=name)
+        for name in ("made.known", "made.idle", "other", "made.unknown")
+    }
+    assert waiting == {"made.known": 3, "made.idle": 0, "other": 1, "made.unknown": 0}
+    assert 0 < value(observed, "trellis_jobs_oldest_age_seconds", name="made.known") < 60
+    assert value(observed, "trellis_jobs_dead") == 0
