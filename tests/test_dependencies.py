@@ -25,6 +25,7 @@ class Internal(NamedTuple):
 
 
 FORMS, ROUTING, BODIES = "core/http/forms.py", "core/http/routing.py", "core/http/bodies.py"
+INDEX, EFFECTIVE = "core/http/route_index.py", "fastapi.routing:_EffectiveRouteContext"
 CHECKS, POOL = "core/http/request_checks.py", "db/transaction_pool.py"
 PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/slow_readers.py", "server/server.py"
 QUEUE, SUPERVISOR, EXECUTION = (
@@ -52,10 +53,15 @@ INTERNALS = (
     ),
     Internal("fastapi", "fastapi.routing:iter_route_contexts", "core/registry.py"),
     Internal("fastapi", "fastapi.routing:RouteContext", "core/registry.py"),
+    Internal("fastapi", f"{EFFECTIVE}.app", INDEX),
+    Internal("fastapi", f"{EFFECTIVE}.param_convertors", INDEX),
+    Internal("fastapi", f"{EFFECTIVE}.path_regex", INDEX),
     Internal("fastapi", "fastapi.routing:APIRoute._embed_body_fields", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.body_field", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.dependant", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.get_route_handler", ROUTING),
+    Internal("starlette", "starlette._utils:get_route_path", INDEX),
+    Internal("starlette", "starlette.routing:Router.middleware_stack", "core/app.py"),
     Internal("starlette", "starlette.requests:cookie_parser", "modules/auth/session_cookies.py"),
     Internal("starlette", "starlette.requests:Request._form", BODIES),
     Internal("starlette", "starlette.requests:Request._get_form", BODIES),

@@ -33,6 +33,7 @@ from backend.core.http.middleware.root_path import RootPathMiddleware
 from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
+from backend.core.http.route_index import RouteIndex
 from backend.core.http.routing import Route
 from backend.core.metrics import sampled
 from backend.core.module import Module
@@ -185,6 +186,8 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     )
     install_error_handlers(app)
     _add_middleware(app, context)
+    router = app.router
+    router.middleware_stack = RouteIndex(app, router.middleware_stack, is_local=settings.is_local)
     return app
 
 

@@ -53,10 +53,12 @@ class Route(APIRoute):
 
     def __init__(self, *arguments: Any, max_body_size: int | None = None, **options: Any) -> None:
         # The path template of the resources that it creates, whether it takes an Idempotency-Key,
-        # and whether its responses carry secrets. The router sets them.
+        # whether its responses carry secrets, and whether it exists in development only. The
+        # router sets them.
         self.location: str | None = None
         self.idempotent = False
         self.carries_secrets = False
+        self.development_only = False
         # Not passed on, because the 413 of FastAPI's own check is not a problem document.
         self._body_limit = max_body_size or MAX_BODY_BYTES
         super().__init__(*arguments, **options)
@@ -149,7 +151,6 @@ class Router(APIRouter):
         self._selects_fields = selects_fields
         self._development_only = development_only
         self._carries_secrets = carries_secrets
-        self._literal_prefix = self.prefix.partition("{")[0]
 
     def post(
         self,
@@ -215,6 +216,7 @@ class Router(APIRouter):
         assert isinstance(route, Route)
         route.location, route.idempotent = location, idempotent
         route.carries_secrets = self._carries_secrets
+        route.development_only = self._development_only
 
     @cached_property
     def resources(self) -> Resources:
@@ -233,8 +235,5 @@ class Router(APIRouter):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if self._development_only and not scope["app"].state.context.settings.is_local:
-            return Match.NONE, {}
-        # FastAPI tries all routes of all routers. Without the router's prefix, none can match.
-        if self._literal_prefix not in scope["path"]:
             return Match.NONE, {}
         return super().matches(scope)
