@@ -5,17 +5,26 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from drills.failover import failover, replica_loss
-from drills.load import LoadReport
+from drills.faults import faults
 from drills.migrations import migrations
 from drills.overload import overload
 from drills.redis import redis_loss
 from drills.rolling import rolling
 from drills.site import Writes
 
-Run = Callable[[Path], tuple[LoadReport, Writes]]
+
+class Report(Protocol):
+    def failed(self) -> int:
+        """Return the number of failures."""
+
+    def lines(self) -> list[str]:
+        """Return what is printed."""
+
+
+Run = Callable[[Path], tuple[Report, Writes]]
 
 
 class Drill(NamedTuple):
@@ -58,6 +67,10 @@ DRILLS = {
     "migrations": Drill(
         "each kind of safe migration on 500,000 rows; no request fails",
         lambda folder: migrations(folder, rows=500_000, rate=100),
+    ),
+    "faults": Drill(
+        "five faults, of which metrics and logs show the one that is present, and no other",
+        faults,
     ),
     "migrations-unsafe": Drill(
         "the same with an index that locks the table, which blocks writes",

@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery staple"  # of an account in a database that th
 SETTINGS = {
     # Production would require settings for mail.
     "ENVIRONMENT": "test",
-    "SECRET_KEY": "the key of a drill, which protects nothing at all",
+    "SECRET_KEY": "the key of a drill that protects nothing at all",
     "BCRYPT_COST": "4",
     "RATE_LIMIT_ENABLED": "false",
     "TRUSTED_PROXIES": "127.0.0.1",

@@ -33,6 +33,7 @@ QUEUE, SUPERVISOR, EXECUTION = (
     "worker/supervisor.py",
     "worker/job_execution.py",
 )
+METRICS = "telemetry/metrics.py"
 HTTPTOOLS = "uvicorn.protocols.http.httptools_impl"
 CONNECTION, CYCLE = f"{HTTPTOOLS}:HttpToolsProtocol", f"{HTTPTOOLS}:RequestResponseCycle"
 MANAGER = "procrastinate.manager:JobManager"
@@ -62,6 +63,9 @@ INTERNALS = (
     Internal("fastapi", "fastapi.routing:APIRoute.get_route_handler", ROUTING),
     Internal("starlette", "starlette._utils:get_route_path", INDEX),
     Internal("starlette", "starlette.routing:Router.middleware_stack", "core/app.py"),
+    Internal("prometheus-client", "prometheus_client:Histogram._buckets", METRICS),
+    Internal("prometheus-client", "prometheus_client:Histogram._sum", METRICS),
+    Internal("prometheus-client", "prometheus_client:Histogram._upper_bounds", METRICS),
     Internal("starlette", "starlette.requests:cookie_parser", "modules/auth/session_cookies.py"),
     Internal("starlette", "starlette.requests:Request._form", BODIES),
     Internal("starlette", "starlette.requests:Request._get_form", BODIES),

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from backend.core.context import Context
-from backend.db.troubles import database_trouble
+from backend.db.troubles import TROUBLES, database_trouble
 
 if TYPE_CHECKING:
     from backend.telemetry.metrics import Metrics
@@ -21,7 +21,9 @@ def make_metrics(port: int | None) -> "Metrics | None":
         return None
     from backend.telemetry.metrics import Metrics  # noqa: PLC0415  # others need no client library
 
-    return Metrics()
+    metrics = Metrics()
+    metrics.expect_troubles(TROUBLES)
+    return metrics
 
 
 def count_database_error(context: Context, error: BaseException) -> None:

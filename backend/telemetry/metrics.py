@@ -1,7 +1,7 @@
 """The metrics of a process. Labels have few values, all declared in code, and no personal data."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -10,6 +10,16 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UNKNOWN, OTHER = "unknown", "other"
 # More names of statements than the code has.
 MAX_STATEMENTS = 300
+# The outcomes are known before the first event: Prometheus does not notice that a counter which
+# appears with the value 1 has risen.
+SIGN_INS = (
+    *("success", "invalid_credentials", "account_disabled", "email_not_verified"),
+    "rate_limited",
+)
+MAILS = ("sent", "failed", "given_up")
+LOOK_UPS = ("hit", "miss", "unavailable")
+ATTEMPTS = ("done", "failed", "dead", "interrupted")
+WAITS = ("granted", "refused", "timed_out", "cancelled")
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STATEMENT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 WAIT_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -87,6 +97,13 @@ class Metrics:
             "Look-ups in the response cache: hit, miss, or unavailable.",
             ("outcome",),
         )
+        for counter, outcomes in (
+            (self.sign_ins, SIGN_INS),
+            (self.mails, MAILS),
+            (self.cache, LOOK_UPS),
+        ):
+            for outcome in outcomes:
+                counter.labels(outcome)
         self._define_database()
         self._define_jobs()
 
@@ -143,6 +160,17 @@ class Metrics:
             "trellis_jobs_dead", "Jobs that have failed for good and are kept.", ("name",)
         )
 
+    def expect_jobs(self, names: Iterable[str]) -> None:
+        """Begin the series of jobs with these names."""
+        for name in names:
+            for outcome in ATTEMPTS:
+                self.job_seconds.labels(name, outcome)
+
+    def expect_troubles(self, kinds: Iterable[str]) -> None:
+        """Begin the series of these kinds of database errors."""
+        for kind in kinds:
+            self.database_errors.labels(kind)
+
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Record a request; `route` is None for an unknown path."""
         if method not in METHODS:
@@ -171,8 +199,10 @@ class Metrics:
     def waits_of(self, pool: str) -> Callable[[float, str], None]:
         """Return a recorder of waits for a connection of this pool, and of their outcomes."""
 
+        waits = {outcome: self.pool_wait_seconds.labels(pool, outcome) for outcome in WAITS}
+
         def record(seconds: float, outcome: str) -> None:
-            self.pool_wait_seconds.labels(pool, outcome).observe(seconds)
+            waits[outcome].observe(seconds)
 
         return record
 

@@ -46,6 +46,7 @@ async def queue_sampled(context: Context, names: Collection[str]) -> AsyncIterat
     if context.metrics is None:
         yield
         return
+    context.metrics.expect_jobs(names)
     task = asyncio.create_task(_sample_always(context, context.metrics, names))
     try:
         yield

@@ -1,6 +1,7 @@
 """Every response keeps the HTTP contract, whichever layer sends it."""
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -499,4 +500,6 @@ def test_production_logs_json_without_local_variables() -> None:
     assert "RuntimeError: broken at 10" in crashed["exception"]
     assert (line["event"], line["status"], line["request_id"]) == ("request", 500, "mine")
     assert datetime.fromisoformat(line["timestamp"]).tzinfo
+    assert (line["instance"], line["client"]) == (platform.node(), "127.0.0.1")
+    assert line["pid"] == crashed["pid"] > 0
     assert CANARY not in run.stdout + run.stderr
