@@ -20,8 +20,8 @@ CLOCK = "clock"
 ORIGIN = "_origin"
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
-    "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, :name, 0, NULL, NULL, each,"
-    " CAST(:run_at AS timestamptz))::procrastinate_job_to_defer_v1"
+    "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, :name, :priority, NULL, NULL,"
+    " each, CAST(:run_at AS timestamptz))::procrastinate_job_to_defer_v1"
     " FROM unnest(CAST(:arguments AS jsonb[])) AS each))"
 )
 
@@ -67,13 +67,18 @@ async def enqueue_all(
     arguments: Iterable[Mapping[str, str | int]],
     *,
     run_at: datetime | None = None,
+    priority: int = 0,
 ) -> None:
-    """Enqueue `job` once for each of these arguments, in one statement; see `enqueue`."""
+    """Enqueue `job` once for each of these arguments, in one statement; see `enqueue`.
+
+    Jobs with a lower priority run after all others that are due.
+    """
     found = origin()
     added = {ORIGIN: found} if found else {}
     values = {
         "queue": QUEUE,
         "name": job.name,
+        "priority": priority,
         "arguments": [orjson.dumps({**each, **added}).decode() for each in arguments],
         "run_at": run_at,
     }

@@ -1,9 +1,11 @@
 """Stored responses: results of requests with an Idempotency-Key, kept by a module for repetition.
 
-The module declares a `ResponseStore`; `core.http.idempotency` uses it.
+The module declares a `ResponseStore`; `core.http.idempotency` uses it. A service that creates rows
+about other users than its caller names them with `add_subjects`: a stored response is erased with
+its caller and with each of its subjects.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -12,6 +14,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.db.query_runner import Query
 
 KEPT_HOURS = 24
+_SUBJECTS = "response_subjects"
+
+
+def add_subjects(session: AsyncSession, user_ids: Iterable[UUID]) -> None:
+    """Note that the response to the request of this session contains data of these users."""
+    session.info.setdefault(_SUBJECTS, set()).update(user_ids)
+
+
+def subjects_of(session: AsyncSession) -> list[UUID] | None:
+    """Return the ids passed to `add_subjects`, or None without any."""
+    return sorted(session.info.get(_SUBJECTS, ())) or None
 
 
 @dataclass(frozen=True)
@@ -19,12 +32,14 @@ class StoredResponse:
     """A response, and the request that it belongs to.
 
     `id` identifies caller, route and key. `request_hash` is a keyed hash of query and body.
-    `user_id` is None for an anonymous caller. `permissions` are those of the caller.
+    `user_id` is None for an anonymous caller. `subject_ids` are further users whose data the
+    response contains. `permissions` are those of the caller.
     """
 
     id: UUID
     request_hash: bytes
     user_id: UUID | None
+    subject_ids: Sequence[UUID] | None
     permissions: Sequence[str]
     status: int
     headers: Sequence[tuple[str, str]]

@@ -5,10 +5,11 @@ write does. Errors store nothing. A repetition gets the stored response. An advi
 the first request until its transaction ends, refuses repetitions meanwhile.
 """
 
+import asyncio
 import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -30,12 +31,14 @@ from backend.core.errors import (
     PermissionDeniedError,
 )
 from backend.core.principal import Principal
-from backend.core.stored_responses import ResponseStore, StoredResponse
+from backend.core.stored_responses import ResponseStore, StoredResponse, subjects_of
 from backend.db.database import discard
 
 HEADER = b"idempotency-key"
 KEY_PATTERN = "^[!-~]{1,255}$"
 REPLAYED = "idempotency-replayed"
+# A thread hashes larger bodies: 16 MiB would stop the event loop for a quarter of a second.
+BYTES_IN_LOOP = 256 * 1024
 _KEY = re.compile(KEY_PATTERN.strip("^$"))
 _KEPT_HEADERS = ("content-type", "location", "etag", "cache-control", "vary")
 _LOCK = "SELECT pg_try_advisory_xact_lock(%(lock)s)"
@@ -99,7 +102,9 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
         event.listen(session.sync_session, "after_begin", claim.lock)
         try:
             response = await respond()
-            await store.keep(session, _to_store(response, claim.id, hashes[0], principal))
+            subjects = subjects_of(session)
+            stored_response = _to_store(response, claim.id, hashes[0], principal, subjects)
+            await store.keep(session, stored_response)
         except _AlreadyStoredError as found:
             # An error in a flush leaves the session in a state that cannot be committed.
             await discard(session)
@@ -116,13 +121,18 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
 
 
 def _to_store(
-    response: Response, key_id: UUID, request_hash: bytes, principal: Principal | None
+    response: Response,
+    key_id: UUID,
+    request_hash: bytes,
+    principal: Principal | None,
+    subject_ids: list[UUID] | None,
 ) -> StoredResponse:
     kept = [(name, value) for name, value in response.headers.items() if name in _KEPT_HEADERS]
     return StoredResponse(
         id=key_id,
         request_hash=request_hash,
         user_id=principal.user_id if principal else None,
+        subject_ids=subject_ids,
         permissions=sorted(principal.permissions) if principal else [],
         status=response.status_code,
         headers=kept,
@@ -158,9 +168,16 @@ async def _hashes_of(context: Context, request: Request) -> list[bytes]:
 
     They do not depend on white space and on the order of members.
     """
+    sent = await request.body()
     # FastAPI has parsed the body without an error.
-    body = await request.json() if await request.body() else None
+    body = await request.json() if sent else None
+    arguments = context.keys("idempotency"), request.scope["query_string"], body
+    if len(sent) > BYTES_IN_LOOP:
+        return await asyncio.to_thread(_hashes, *arguments)
+    return _hashes(*arguments)
+
+
+def _hashes(keys: Sequence[bytes], query: bytes, body: Any) -> list[bytes]:
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    query: bytes = request.scope["query_string"]
     content = query + b"\n" + canonical
-    return [hmac.digest(key, content, "sha256") for key in context.keys("idempotency")]
+    return [hmac.digest(key, content, "sha256") for key in keys]

@@ -13,6 +13,9 @@ from backend.modules.accounts.jobs import MAIL_LINK, MAIL_NOTICE
 from backend.modules.accounts.tokens import Notice, Purpose
 from backend.modules.users.service import NO_PASSWORD
 
+# There may be a thousand: links that somebody waits for, and notices, are mailed first.
+INVITATION_PRIORITY = -1
+
 
 async def mail_link(
     session: AsyncSession,
@@ -48,7 +51,8 @@ async def mail_invitations(
         invited.append(token)
     session.add_all(invited)
     await session.flush()
-    await enqueue_all(session, MAIL_LINK, [{"token_id": str(token.id)} for token in invited])
+    tokens_of_jobs = [{"token_id": str(token.id)} for token in invited]
+    await enqueue_all(session, MAIL_LINK, tokens_of_jobs, priority=INVITATION_PRIORITY)
 
 
 async def mail_notice(

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy import bindparam, delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -36,8 +36,15 @@ async def keep_response(session: AsyncSession, response: StoredResponse) -> None
 
 
 async def erase(_context: Context, session: AsyncSession, user_id: UUID) -> None:
-    """Delete the responses to the user's requests."""
-    await session.exec(delete(StoredResponseRow).where(col(StoredResponseRow.user_id) == user_id))
+    """Delete the responses to the user's requests, and those with data of the user."""
+    row_id = col(StoredResponseRow.id)
+    concerned = or_(
+        col(StoredResponseRow.user_id) == user_id,
+        col(StoredResponseRow.subject_ids).contains([user_id]),
+    )
+    # In one order: the subjects of a response may be deleted at the same time.
+    locked = select(row_id).where(concerned).order_by(row_id).with_for_update()
+    await session.exec(delete(StoredResponseRow).where(row_id.in_(locked)))
 
 
 RESPONSES = ResponseStore(_FIND, keep_response)

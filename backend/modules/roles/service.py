@@ -127,7 +127,9 @@ async def create_role(
 ) -> RoleOut:
     """A role with permissions that are all the caller's own, and declared by `features`."""
     by.must("roles:write")
-    _check_grantable(new.permissions, declared_permissions(features), by)
+    declared = declared_permissions(features)
+    _check_grantable(new.permissions, declared, by)
+    _check_known(new.permissions, declared)
     role = Role(
         name=new.name, description=new.description, permissions=sorted(set(new.permissions))
     )
@@ -153,12 +155,15 @@ async def update_role(
     by.must("roles:write")
     role = await _locked(session, by, name)
     before, sent = _snapshot(role), changes.model_dump()
+    held, wanted = set(role.permissions), sent.get("permissions", ())
+    known = held | declared_permissions(features)
+    _check_grantable(wanted, known, by)
+    await check_preconditions(lambda: _to_schema(role))
+    _check_known(wanted, known)
     if "permissions" in sent:
-        held = set(role.permissions)
-        _check_grantable(sent["permissions"], held | declared_permissions(features), by)
-        if role.name == ADMIN_ROLE and not held <= set(sent["permissions"]):
+        if role.name == ADMIN_ROLE and not held <= set(wanted):
             raise RoleProtectedError
-        sent["permissions"] = sorted(set(sent["permissions"]))
+        sent["permissions"] = sorted(set(wanted))
     for member, value in sent.items():
         setattr(role, member, value)
     await session.flush()
@@ -169,6 +174,7 @@ async def update_role(
 async def delete_role(session: AsyncSession, by: Caller, name: str) -> None:
     by.must("roles:write")
     role = await _locked(session, by, name)
+    await check_preconditions(lambda: _to_schema(role))
     if role.built_in:
         raise RoleProtectedError
     try:
@@ -197,15 +203,18 @@ async def _locked(session: AsyncSession, by: Caller, name: str) -> Role:
         raise RoleNotFoundError
     if not by.may_all(set(found.permissions)):
         raise PermissionDeniedError
-    await check_preconditions(lambda: _to_schema(found))
     return found
 
 
 def _check_grantable(sent: Sequence[str], known: set[str], by: Caller) -> None:
+    """Raise `PermissionDeniedError` if `by` lacks one of the known permissions."""
+    if not by.may_all(known.intersection(sent)):
+        raise PermissionDeniedError
+
+
+def _check_known(sent: Sequence[str], known: set[str]) -> None:
     if unknown := [position for position, name in enumerate(sent) if name not in known]:
         raise UnknownPermissionError(unknown)
-    if not by.may_all(set(sent)):
-        raise PermissionDeniedError
 
 
 def _to_schema(role: Role) -> RoleOut:

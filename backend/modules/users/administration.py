@@ -1,12 +1,12 @@
 """Use cases of administrators: creating, inviting, changing and deleting accounts."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 from pydantic import MISSING
-from sqlalchemy import delete, func
-from sqlmodel import col, select
+from sqlalchemy import func
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core import limits
@@ -14,11 +14,10 @@ from backend.core.client_info import client_info
 from backend.core.context import Context
 from backend.core.errors import InvalidInputError, PermissionDeniedError
 from backend.core.events import publish
-from backend.core.features import ADMIN_ROLE
 from backend.core.limits import RateLimitedError, Rule
 from backend.core.personal_data import erase_user
+from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, Principal
-from backend.db.base import utc_now
 from backend.modules.roles import service as roles_service
 from backend.modules.users.changes import (
     add_user,
@@ -32,7 +31,7 @@ from backend.modules.users.changes import (
 )
 from backend.modules.users.events import EmailChanged, SessionsRevoked, UserDeleted, UsersInvited
 from backend.modules.users.exceptions import InvitationRefusedError, OwnEmailError
-from backend.modules.users.models import User, UserRole
+from backend.modules.users.models import User
 from backend.modules.users.password_attempts import get_account, lock_account
 from backend.modules.users.passwords import hash_new_password, password_errors
 from backend.modules.users.schemas import DEFAULT_ROLE, Account, UserCreate, UserOut, UserUpdate
@@ -132,12 +131,13 @@ async def _change(
     changes_email = values.get("email", user.email) != user.email
     if user_id == by.user_id and values.get("is_verified", user.is_verified) != user.is_verified:
         raise PermissionDeniedError
+    if changes_email and user_id != by.user_id:
+        # The owner of the new mailbox can reset the password and take over the account.
+        by.must("users:admin")
+    await check_preconditions(lambda: to_schema(user, roles))
     if changes_email and user_id == by.user_id:
         # /users/me asks for the password and verifies the new address first.
         raise OwnEmailError
-    if changes_email:
-        # The owner of the new mailbox can reset the password and take over the account.
-        by.must("users:admin")
     if values.get("is_active") is False and user.is_active:
         await ensure_admin_remains(session, user, roles)
         # The database's clock, which also sets `created_at` of sessions: clocks of servers differ.
@@ -176,7 +176,8 @@ async def invite_user(context: Context, by: Caller, user_id: UUID) -> None:
     by.must("users:write")
     await count_invitation(context, by)
     async with context.database.transaction() as session:
-        user, _ = await lock_manageable_user(session, by, user_id)
+        user, roles = await lock_manageable_user(session, by, user_id)
+        await check_preconditions(lambda: to_schema(user, roles))
         if user.password_hash is not None or not user.is_active:
             raise InvitationRefusedError
         await record(session, "user.invite", user_id, {}, {}, actor_id=by.user_id)
@@ -192,16 +193,18 @@ async def delete_user(
     own account.
     """
     by.must("users:delete")
-    account = await lock_manageable_user(session, by, user_id)
-    await _delete(context, session, by, *account)
+    user, roles = await lock_manageable_user(session, by, user_id)
+    await check_preconditions(lambda: to_schema(user, roles))
+    await _delete(context, session, by, user, roles)
     if user_id != by.user_id:
         await confirm()
 
 
 async def delete_me(context: Context, session: AsyncSession, by: Principal) -> None:
     """Delete the principal's own account, like `delete_user`."""
-    account = await lock_manageable_user(session, by, by.user_id, current=to_own_schema)
-    await _delete(context, session, by, *account)
+    user, roles = await lock_manageable_user(session, by, by.user_id)
+    await check_preconditions(lambda: to_own_schema(user, roles))
+    await _delete(context, session, by, user, roles)
 
 
 async def _delete(
@@ -215,36 +218,10 @@ async def _delete(
     await publish(context, session, UserDeleted(user.id))
 
 
-async def set_roles(
-    session: AsyncSession, by: Caller, user_id: UUID, roles: Sequence[str]
-) -> UserOut:
-    """Replace the roles. `by` needs every permission of the old and the new roles."""
-    by.must("users:admin")
-    user, held = await lock_manageable_user(session, by, user_id)
-    await ensure_within_own_permissions(session, by, roles)
-    wanted = sorted(set(roles))
-    if wanted == held:
-        return to_schema(user, held)
-    if ADMIN_ROLE not in wanted:
-        await ensure_admin_remains(session, user, held)
-    if removed := set(held).difference(wanted):
-        await session.exec(
-            delete(UserRole).where(
-                col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(removed)
-            )
-        )
-    added = set(wanted).difference(held)
-    session.add_all(UserRole(user_id=user_id, role_name=role) for role in added)
-    user.updated_at = utc_now()
-    await session.flush()
-    changes = {"roles": held}, {"roles": wanted}
-    await record(session, "user.roles", user_id, *changes, actor_id=by.user_id)
-    return to_schema(user, wanted)
-
-
 async def end_sessions(context: Context, session: AsyncSession, by: Caller, user_id: UUID) -> None:
     """End all sessions of an account. `by` needs every permission of the account."""
     by.must("users:admin")
     # A concurrent sign-in locks the account too, so its session begins before or after this.
-    await lock_manageable_user(session, by, user_id)
+    user, roles = await lock_manageable_user(session, by, user_id)
+    await check_preconditions(lambda: to_schema(user, roles))
     await publish(context, session, SessionsRevoked(user_id, by.user_id))

@@ -18,6 +18,7 @@ from backend.core.errors import AppError, FieldError, InvalidInputError
 from backend.core.events import publish
 from backend.core.principal import SYSTEM, Caller
 from backend.core.schemas import Bulk
+from backend.core.stored_responses import add_subjects
 from backend.db.arrays import unnested
 from backend.db.base import utc_now, uuid7
 from backend.modules.audit import service as audit
@@ -63,6 +64,8 @@ _OWNERS = select(
         col(User.username_key) == func.any(bindparam("username_keys")),
     )
 )
+# An arbitrary number that no other advisory lock of this application uses.
+_LOCK = select(func.pg_advisory_xact_lock(7_265_314))
 _SHOWN = ("id", "email", "username", "full_name", "is_active", "is_verified")
 _DETAILS = {
     ("email", False): EmailAlreadyExistsError.detail,
@@ -169,6 +172,8 @@ async def store_users(
     ]
     values = [_values(row) for row in new]
     connection = await session.connection()
+    # Two transactions that insert the same names in different orders would wait for each other.
+    await connection.execute(_LOCK)
     columns = {name: [row[name] for row in values] for name in _COLUMNS}
     stored = await connection.execute(_INSERT_USERS, {**columns, "moment": moment})
     ids = set(stored.scalars())
@@ -193,6 +198,7 @@ async def store_users(
         )
         for row, user in zip(values, new, strict=True)
     ]
+    add_subjects(session, ids)
     held = [(user.id, role) for user in users for role in user.roles]
     user_ids, names = [id for id, _ in held], [name for _, name in held]
     await connection.execute(_INSERT_ROLES, {"user_id": user_ids, "role_name": names})

@@ -3,7 +3,7 @@
 At least one active administrator with a password always remains.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -17,8 +17,8 @@ from backend.core.context import Context
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.events import publish
 from backend.core.features import ADMIN_ROLE
-from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, System
+from backend.core.stored_responses import add_subjects
 from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
 from backend.modules.files import service as files
@@ -57,16 +57,12 @@ async def lock_user(session: AsyncSession, user_id: UUID) -> tuple[User, list[st
 
 
 async def lock_manageable_user(
-    session: AsyncSession,
-    by: Caller,
-    user_id: UUID,
-    *,
-    current: Callable[[User, list[str]], UserOut] | None = None,
+    session: AsyncSession, by: Caller, user_id: UUID
 ) -> tuple[User, list[str]]:
     """Lock like `lock_user`; raise `PermissionDeniedError` unless `by` may manage the account.
 
-    To manage another account, `by` needs every permission of that account. The preconditions of
-    the request are checked against `current`, by default `to_schema`.
+    To manage another account, `by` needs every permission of that account. The caller checks the
+    preconditions of the request, after all rights.
     """
     try:
         user, roles = await lock_user(session, user_id)
@@ -77,7 +73,6 @@ async def lock_manageable_user(
         raise
     if user_id != by.user_id:
         await ensure_within_own_permissions(session, by, roles)
-    await check_preconditions(lambda: (current or to_schema)(user, roles))
     return user, roles
 
 
@@ -221,6 +216,7 @@ async def add_user(
     roles = sorted(set(roles))
     session.add_all(UserRole(user_id=user.id, role_name=role) for role in roles)
     await session.flush()
+    add_subjects(session, [user.id])
     after = {"is_active": is_active, "is_verified": is_verified, "roles": roles}
     await record(session, "user.create", user.id, {}, after)
     return to_schema(user, roles)

@@ -1,21 +1,26 @@
 """Use cases of accounts. They check the permissions of `by` and publish events of `events.py`."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from uuid import UUID
 
-from sqlalchemy import Subquery
+from sqlalchemy import Subquery, delete
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context, ExportPages
 from backend.core.events import publish
+from backend.core.features import ADMIN_ROLE
 from backend.core.lists import Page, read_all
-from backend.core.principal import Caller, Principal, System
+from backend.core.preconditions import check_preconditions
+from backend.core.principal import SYSTEM, Caller, Principal, System
 from backend.db.base import utc_now
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import QueryRunner, RowReader
+from backend.modules.roles import service as roles_service
+from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import queries
 from backend.modules.users.administration import (
     count_mailed_link,
@@ -24,14 +29,23 @@ from backend.modules.users.administration import (
     delete_user,
     end_sessions,
     invite_user,
-    set_roles,
     update_user,
 )
 from backend.modules.users.bulk import create_users
-from backend.modules.users.changes import add_user, lock_user, record, unique_names
+from backend.modules.users.changes import (
+    add_user,
+    ensure_admin_remains,
+    ensure_within_own_permissions,
+    lock_manageable_user,
+    lock_user,
+    record,
+    to_schema,
+    unique_names,
+)
 from backend.modules.users.events import EmailChangeCancelled, EmailChanged, PasswordChanged
 from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.imports import ImportReport, import_users
+from backend.modules.users.models import UserRole
 from backend.modules.users.own_account import (
     change_password,
     delete_avatar,
@@ -89,7 +103,6 @@ __all__ = [
     "password_change_errors",
     "password_errors",
     "replace_avatar",
-    "set_roles",
     "update_me",
     "update_user",
 ]
@@ -114,6 +127,37 @@ async def list_users(reader: QueryRunner, by: Caller, query: ListQuery) -> Page[
     by.must("users:read")
     page = await fetch_page(reader, queries.USERS, query)
     return Page.from_rows(page, UserOut.from_row)
+
+
+async def set_roles(
+    session: AsyncSession, by: Caller, user_id: UUID, roles: Sequence[str]
+) -> UserOut:
+    """Replace the roles. `by` needs every permission of the old and the new roles."""
+    by.must("users:admin")
+    user, held = await lock_manageable_user(session, by, user_id)
+    known = await roles_service.lock_existing(session, SYSTEM, roles)
+    await ensure_within_own_permissions(session, by, sorted(known))
+    await check_preconditions(lambda: to_schema(user, held))
+    if unknown := [position for position, name in enumerate(roles) if name not in known]:
+        raise UnknownRoleError(unknown)
+    wanted = sorted(set(roles))
+    if wanted == held:
+        return to_schema(user, held)
+    if ADMIN_ROLE not in wanted:
+        await ensure_admin_remains(session, user, held)
+    if removed := set(held).difference(wanted):
+        await session.exec(
+            delete(UserRole).where(
+                col(UserRole.user_id) == user_id, col(UserRole.role_name).in_(removed)
+            )
+        )
+    added = set(wanted).difference(held)
+    session.add_all(UserRole(user_id=user_id, role_name=role) for role in added)
+    user.updated_at = utc_now()
+    await session.flush()
+    changes = {"roles": held}, {"roles": wanted}
+    await record(session, "user.roles", user_id, *changes, actor_id=by.user_id)
+    return to_schema(user, wanted)
 
 
 async def export_users(

@@ -1,13 +1,17 @@
 """Users are created in bulk and invited: all of them, or none."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from backend.core.context import Context
+from backend.db.base import utc_now
 from backend.modules.roles.models import Role
+from backend.modules.users.bulk import NewUser, store_users
 from tests.actors import PASSWORD, Actor, ActorFactory
-from tests.modules.accounts.post import OWN, Post, token_of
+from tests.modules.accounts.post import FORGOT, OWN, Post, token_of
 from tests.statements import Statements
 
 BULK = "/api/v1/users/bulk"
@@ -135,3 +139,35 @@ async def test_a_repetition_invites_nobody_twice(post: Post, admin: Actor) -> No
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
     assert len(await post.mails()) == 2
+
+
+async def test_invitations_wait_for_other_mails(post: Post, admin: Actor, ada: Actor) -> None:
+    assert (await admin.post(BULK, json={"data": rows(3)})).status_code == 201
+    assert (await post.client.post(FORGOT, json={"email": ada.email})).status_code == 202
+    assert [mail["to"] == ada.email for mail in await post.mails()] == [True, False, False, False]
+
+
+def new(name: str) -> NewUser:
+    return NewUser(f"{name}@example.com", None, None, None, True, False, ["member"])
+
+
+async def test_the_same_accounts_in_another_order_are_no_deadlock(
+    admin: Actor, context: Context
+) -> None:
+    moment = utc_now()
+
+    async def store(first: str, second: str, pause: Awaitable[None]) -> list[str]:
+        async with context.database.transaction() as session:
+            await store_users(session, [new(first)], moment=moment)
+            await pause
+            stored = await store_users(session, [new(second)], moment=moment)
+            return [error.code for error in stored.errors]
+
+    other: list[asyncio.Task[list[str]]] = []
+
+    async def start_other() -> None:
+        other.append(asyncio.create_task(store("b", "a", asyncio.sleep(0))))
+        await asyncio.sleep(0.2)
+
+    assert await store("a", "b", start_other()) == []
+    assert await other[0] == ["duplicate"]

@@ -1,6 +1,8 @@
 """Requests with an `Idempotency-Key` take effect once, and get one response."""
 
 import asyncio
+import hmac
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +17,7 @@ from starlette.responses import Response
 from backend.core.authorization import public
 from backend.core.context import Context
 from backend.core.http.dependencies import Session
+from backend.core.http.idempotency import BYTES_IN_LOOP
 from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.core.schemas import Schema
@@ -103,6 +106,22 @@ async def test_the_body_is_compared_by_its_meaning(ada: Actor) -> None:
     same = '{ "description":null,\n"title":"T\u00e9a" }'.encode()
     assert is_replay(await ada.post(ITEMS, content=same, headers=headers))
     assert first.status_code == 201
+
+
+async def test_a_thread_hashes_large_bodies(ada: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, in_loop = hmac.digest, []
+
+    def recorded(key: bytes, content: bytes, algorithm: str) -> bytes:
+        if len(content) > BYTES_IN_LOOP:
+            in_loop.append(threading.current_thread() is threading.main_thread())
+        return digest(key, content, algorithm)
+
+    monkeypatch.setattr(hmac, "digest", recorded)
+    body = {"data": [{"title": "Tea", "description": "x" * 9_000}] * 40}
+    for replayed in (False, True):
+        answer = await ada.post(f"{ITEMS}/bulk", json=body, headers=KEY)
+        assert (answer.status_code, is_replay(answer)) == (201, replayed)
+    assert in_loop == [False, False]
 
 
 @pytest.mark.parametrize(
@@ -298,6 +317,21 @@ async def test_deleting_a_user_erases_their_responses(
         await actor.post(ITEMS, json={"title": "Tea"}, headers=KEY)
     assert (await ada.delete(f"{API}/users/me")).status_code == 204
     assert db.execute("SELECT user_id FROM idempotency_keys").fetchall() == [(bob.id,)]
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/users", "/users/bulk"])
+async def test_deleting_a_user_erases_responses_of_others_about_them(
+    path: str, admin: Actor, client: Client, db: psycopg.Connection
+) -> None:
+    caller: Any = client if path == "/auth/register" else admin
+    made = await caller.post(f"{API}{path}", json=ROUTES[path], headers=KEY)
+    await admin.post(f"{API}/roles", json=ROUTES["/roles"], headers=KEY)
+    assert rows(db) == 2
+    user = made.json().get("data", [made.json()])[-1]
+    assert (await admin.delete(f"{API}/users/{user['id']}")).status_code == 204
+    left = db.execute("SELECT body FROM idempotency_keys").fetchall()
+    assert len(left) == 1
+    assert user["email"].encode() not in left[0][0]
 
 
 async def test_strict_registration_is_replayed_alike(

@@ -19,6 +19,8 @@ from backend.core.principal import Principal
 from backend.modules.users import service as users
 from backend.modules.users.models import User
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
+from tests.jobs import run_jobs
+from tests.statements import Statements
 
 USERS = "/api/v1/users"
 
@@ -61,7 +63,7 @@ def mentions_of(database_url: str, user_id: object) -> set[str]:
 
 
 async def test_afterwards_only_the_audit_record_knows_the_id(
-    ada: Actor, bob: Actor, database_url: str
+    ada: Actor, bob: Actor, context: Context, database_url: str
 ) -> None:
     for actor in (ada, bob):
         article = await possessions(actor)
@@ -71,8 +73,30 @@ async def test_afterwards_only_the_audit_record_knows_the_id(
     before = mentions_of(database_url, ada.id)
     assert before >= {"users", "user_roles", "sessions", "items", "articles", "mailed_tokens"}
     assert (await ada.delete(f"{USERS}/me")).status_code == 204
-    assert mentions_of(database_url, ada.id) == {"audit_events"}
     assert mentions_of(database_url, bob.id) == before
+    # The counts of stored bytes are erased by a job.
+    left = {"audit_events", "procrastinate_jobs", "stored_bytes"}
+    assert mentions_of(database_url, ada.id) == left
+    await run_jobs(context)
+    assert mentions_of(database_url, ada.id) == {"audit_events"}
+
+
+async def test_a_concurrent_write_of_the_owner_is_no_deadlock(
+    ada: Actor, statements: Statements
+) -> None:
+    deletions: list[asyncio.Task[httpx.Response]] = []
+
+    async def delete() -> None:
+        # The write has counted its bytes, and locks the account next.
+        deletions.append(asyncio.create_task(ada.delete(f"{USERS}/me")))
+        await asyncio.wait(deletions, timeout=0.5)
+
+    new = {"title": "Tea", "description": "Long. " * 100}
+    assert (await ada.post("/api/v1/items", json=new)).status_code == 201
+    statements.before("INSERT INTO items", delete)
+    late = await ada.post("/api/v1/items", json=new)
+    assert (await deletions[0]).status_code == 204
+    assert late.status_code == 401
 
 
 async def delete_me(context: Context, actor: Actor) -> None:
