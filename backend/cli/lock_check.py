@@ -27,12 +27,23 @@ def is_needed() -> bool:
 
 def upgrade_observed(url: str) -> None:
     """Run the missing migrations; raise `CommandError` for those that block."""
-    refusals = list(_refusals(url))
+    refusals: list[str] = []
+    try:
+        _check(url, refusals)
+    except CommandError as error:
+        if not refusals:
+            raise
+        raise _refused([*refusals, str(error)]) from error
     if refusals:
-        raise CommandError("\n".join([EXPLANATION, *refusals]))
+        raise _refused(refusals)
 
 
-def _refusals(url: str) -> Iterator[str]:
+def _refused(refusals: list[str]) -> CommandError:
+    return CommandError("\n".join([EXPLANATION, *refusals]))
+
+
+def _check(url: str, refusals: list[str]) -> None:
+    """Run the missing migrations, and add the refusals of each to `refusals`."""
     from alembic import command
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
@@ -49,9 +60,9 @@ def _refusals(url: str) -> Iterator[str]:
             file = Path(script.path)
             with observed(connection, file) as observation:
                 command.upgrade(config, script.revision)
-            refusals = list(_unexcused(file, script.module, observation.breaches))
-            yield from refusals
-            if observation.autocommit and not refusals:
+            refused = list(_unexcused(file, script.module, observation.breaches))
+            refusals += refused
+            if observation.autocommit and not refused:
                 _require_repeatable(config, connection, script)
 
 

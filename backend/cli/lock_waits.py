@@ -16,6 +16,8 @@ LONGEST_PAUSE = 15.0
 # A wait that long is worth a line; only the concurrent ones, which are in nobody's way, may be.
 REPORT_AFTER = 5.0
 _POLL_SECONDS = 0.2
+# The end of the migration waits for the end of this.
+CONNECT_SECONDS = 5
 _BLOCKER = """
 SELECT (SELECT min(relation::regclass::text) FROM pg_locks
     WHERE pid = %(pid)s AND NOT granted AND locktype = 'relation'),
@@ -94,7 +96,10 @@ def _watched(url: str, pid: int) -> Iterator[_Wait]:
 def _watch(url: str, pid: int, wait: _Wait, ended: threading.Event) -> None:
     started: float | None = None
     # Without a second connection the migration goes on, without these words.
-    with suppress(psycopg.Error), psycopg.connect(url, autocommit=True) as connection:
+    with (
+        suppress(psycopg.Error),
+        psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection,
+    ):
         while not ended.wait(_POLL_SECONDS):
             row = connection.execute(_BLOCKER, {"pid": pid}).fetchone()
             if row is None:

@@ -2,9 +2,10 @@
 
 import re
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import psycopg
 import pytest
@@ -118,3 +119,19 @@ def test_a_concurrent_index_outlasts_a_long_transaction(
     thread.join()
     assert position(own_database_url) == "9000"
     assert "attempt" not in said
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_the_observer_ends_with_the_migration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lock_waits, "CONNECT_SECONDS", 2)
+    ended = Event()
+    ended.set()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://trellis@127.0.0.1:{silent.getsockname()[1]}/trellis"
+        wait = lock_waits._Wait()
+        watch = Thread(target=lock_waits._watch, args=(url, 1, wait, ended), daemon=True)
+        watch.start()
+        watch.join(10)
+        assert not watch.is_alive()

@@ -190,6 +190,22 @@ REFUSED = {
         "rows under a lock on items",
         "change rows after the lock is released, in batches",
     ),
+    "rows of a whole table": (
+        'op.execute("UPDATE items SET title = lower(title)")',
+        "rows changed in items",
+        "in batches, each committed by itself: `with op.get_context().autocommit_block():`",
+    ),
+    "rows of a query": (
+        'op.execute("WITH x AS (DELETE FROM items RETURNING id) SELECT count(*) FROM x")',
+        "rows changed in items",
+        "locks them until it ends",
+    ),
+    "rows of a function": (
+        """op.execute("INSERT INTO items SELECT * FROM items")
+    op.execute("DO $$ BEGIN DELETE FROM items; END $$")""",
+        "rows changed in items",
+        "changes 1000 rows of items at a time",
+    ),
     "dropped column": (
         'op.drop_column("items", "description")',
         "items.description is dropped",
@@ -232,6 +248,7 @@ ALLOWED = {
     ),
     "everything on a new table": f"""{NOTE}
     op.create_index("ix_notes_x", "notes", ["x"])
+    op.execute(sa.update(sa.table("notes", sa.column("x"))).values(x="1"))
     op.create_check_constraint("x", "notes", "id > 0")
     op.create_unique_constraint("uq_notes_x", "notes", ["x"])
     op.create_foreign_key("fk_notes_x", "notes", "roles", ["x"], ["name"])
@@ -322,6 +339,19 @@ def test_a_migration_that_an_interruption_leaves_unusable_is_refused(check: Chec
     {BLOCK}op.create_index("ix_x", "items", ["x"], postgresql_concurrently=True)""")
     assert '(column "x" of relation "items" already exists)' in str(refused.value)
     assert "if_not_exists=True" in str(refused.value)
+
+
+def test_earlier_refusals_are_told_if_a_later_migration_cannot_run(
+    check: Check, tmp_path: Path
+) -> None:
+    later = HEAD.format(former="9000").replace('revision = "9000"', 'revision = "9001"', 1)
+    upgrade = """def upgrade():\n    op.execute("SELECT 1 / 0")\n"""
+    (tmp_path / "migrations" / "versions" / "9001_y.py").write_text(later + upgrade)
+    with pytest.raises(CommandError) as refused:
+        check('op.create_index("ix_items_title", "items", ["title"])')
+    _, first, second = str(refused.value).splitlines()
+    assert first.startswith("9000_x.py")
+    assert "division by zero" in second
 
 
 @pytest.mark.slow

@@ -70,6 +70,18 @@ _WORK = {
 }
 # The name of the breach in `unsafe`, the effect on the former release, and the safe sequence.
 _FORMER = {
+    "changed rows": (
+        "rows changed in {0}",
+        (
+            "changes rows of {0} in the migration's transaction, which locks them until it ends, "
+            "so that the former release cannot change them"
+        ),
+        (
+            f"change them in batches, each committed by itself: `{_BLOCK}`, and in it a loop that "
+            "changes 1000 rows of {0} at a time (`... WHERE id IN (SELECT id ... LIMIT 1000)`) "
+            "until none is left"
+        ),
+    ),
     "dropped column": (
         "{0} is dropped",
         "drops {0}, which the former release still reads and writes",

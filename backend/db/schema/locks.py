@@ -21,6 +21,7 @@ from backend.db.schema.lock_words import sentence
 
 # From the weakest to the strongest; the last one blocks reads too.
 _BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+_WRITING = "RowExclusiveLock"
 _TABLES = """
 SELECT c.oid, c.relname, c.relfilenode,
     (SELECT coalesce(jsonb_object_agg(attnum, attname), '{}') FROM pg_attribute
@@ -58,6 +59,10 @@ _DROP_INDEX = re.compile(r"(?!.*\bCONCURRENTLY\b).*\bDROP INDEX\b", re.IGNORECAS
 _ROWS = re.compile(
     r"(SELECT|WITH|UPDATE|DELETE|MERGE|COPY|DO|CALL)\b|INSERT\b.*\bSELECT\b",
     re.IGNORECASE | re.DOTALL,
+)
+# Statements that lock the rows that they change until the transaction ends.
+_ROW_CHANGES = re.compile(
+    r"(UPDATE|DELETE|MERGE)\b|(WITH|DO)\b.*\b(UPDATE|DELETE|MERGE)\b", re.IGNORECASE | re.DOTALL
 )
 _COMMENTS = re.compile(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
 
@@ -171,10 +176,19 @@ class _Observer:
     def _rows(
         self, statement: str, locks: set[tuple[int, str]], held: dict[str, str]
     ) -> Iterator[tuple[str, str]]:
-        """Yield the locked tables if the statement reads or changes rows of existing tables."""
+        """Yield the tables that are blocked while the statement reads or changes rows.
+
+        A blocking lock blocks its table. Without one, changed rows of existing tables are locked
+        until the end of the transaction, unless the statement is one of its own.
+        """
         used = {lock for lock in locks - self._earlier if lock[1] not in _BLOCKING}
         if used and held and _ROWS.match(statement):
             yield "rows", next(iter(sorted(held)))
+        elif not self._driver.autocommit and _ROW_CHANGES.match(statement):
+            written = {self.existing[oid].name for oid, mode in locks if mode == _WRITING}
+            # Foreign keys and earlier statements lock tables too.
+            named = written.intersection(re.findall(r"\w+", statement))
+            yield from (("changed rows", name) for name in sorted(named))
 
     def _changes(self, statement: str, later: dict[int, _Table]) -> Iterator[tuple[str, str]]:
         for oid, table in self.existing.items():
