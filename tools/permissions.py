@@ -55,7 +55,7 @@ ROUTES = """
 ## Routes
 
 The policy is the permission that a route requires, or `signed in`, or `public` (a token is
-optional), or `ignored` (a token is not read).
+optional), or `download` (the same, without cookies), or `ignored` (a token is not read).
 
 """
 
@@ -109,7 +109,7 @@ def _granted(modules: Sequence[Module]) -> dict[str, set[str]]:
 
 
 def _cell(route: str, policy: Policy, granted: dict[str, set[str]], role: str) -> str:
-    open_to_all = policy.kind in ("ignored", "public")
+    open_to_all = policy.kind in ("ignored", "download", "public")
     if role == ANONYMOUS and not open_to_all:
         return "-"
     if policy.permission and policy.permission not in granted[role]:

@@ -85,7 +85,8 @@ def create_context(
     try:
         limits = _limiter(settings, derive_key(keys[0], "limits"), database.primary)
         response_cache = make_cache(settings, derive_key(keys[0], "cache"), metrics)
-        temporary = make_temporary(settings, database.primary)
+        secrets = [derive_key(key, "temporary values") for key in keys]
+        temporary = make_temporary(settings, secrets, database.primary)
     except ValueError:
         raise SettingsError(
             ["REDIS_URL: must be like redis://user:password@host:6379/0, with known options."]

@@ -6,6 +6,11 @@
     dependencies=[public]                                            any client
     dependencies=[credentials_ignored]                               any client; tokens are not read
     dependencies=[unlimited]                                         the same, without rate limit
+    dependencies=[download]                                          any client; see below
+
+A download is the same for every caller, and a page contains many of them as images: they do not
+read cookies, which browsers send with images, and have a larger rate limit of their own. A token in
+`Authorization` must be valid, as on every public route.
 
 `backend.core.http.routing` applies the policy before the body is read, so that a caller without
 permission gets no response of the validation.
@@ -33,7 +38,7 @@ class Policy:
     Requests of `limited` routes count towards the caller's rate limit.
     """
 
-    kind: Literal["ignored", "public", "signed in", "permission"]
+    kind: Literal["ignored", "download", "public", "signed in", "permission"]
     permission: str | None = None
     limited: bool = True
 
@@ -44,7 +49,8 @@ class Policy:
         """Authenticate and count the request; raise an error unless the caller is permitted."""
         context = context_of(request)
         principal = None
-        if self.kind != "ignored":
+        is_download = self.kind == "download"
+        if self.kind != "ignored" and not (is_download and "authorization" not in request.headers):
             try:
                 principal = await context.authenticate(request)
             except AppError:
@@ -54,8 +60,8 @@ class Policy:
                 raise
         request.scope["principal"] = principal
         if self.limited:
-            await count_request(context, request.scope, principal)
-        if self.kind in ("ignored", "public"):
+            await count_request(context, request.scope, principal, is_download=is_download)
+        if self.kind in ("ignored", "download", "public"):
             return
         if principal is None:
             raise NotAuthenticatedError
@@ -86,6 +92,7 @@ async def reauthorize(request: Request) -> None:
 public = Depends(Policy("public"))
 credentials_ignored = Depends(Policy("ignored"))
 unlimited = Depends(Policy("ignored", limited=False))
+download = Depends(Policy("download"))
 CurrentPrincipal = Annotated[Principal, Depends(Policy("signed in"))]
 OptionalPrincipal = Annotated[Principal | None, public]
 

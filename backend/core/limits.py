@@ -72,10 +72,12 @@ class RateLimitedError(AppError):
         super().__init__(headers=headers)
 
 
-async def count_request(context: Context, scope: Scope, principal: Principal | None) -> None:
+async def count_request(
+    context: Context, scope: Scope, principal: Principal | None, *, is_download: bool = False
+) -> None:
     """Count a request for its user, or without one for its address; add the RateLimit headers.
 
-    Raise `RateLimitedError` if the limit is exceeded.
+    Downloads are counted separately. Raise `RateLimitedError` if the limit is exceeded.
     """
     limits = context.limits
     if limits is None:
@@ -84,12 +86,15 @@ async def count_request(context: Context, scope: Scope, principal: Principal | N
         name = f"address {address_key(client_address(scope))}"
     else:
         name = f"user {principal.user_id}"
-    result = await limits.quotas.hit(limits.key(name))
+    quotas = limits.quotas
+    if is_download:
+        quotas, name = limits.downloads, f"downloads of {name}"
+    result = await quotas.hit(limits.key(name))
     if not result.allowed:
         count_refusal(context, result.rule)
         raise RateLimitedError(result, of_address=principal is None)
     scope["response_headers"] += [
-        (POLICY, limits.quotas.policy.encode()),
+        (POLICY, quotas.policy.encode()),
         (STATE, _state(result).encode()),
     ]
 

@@ -34,8 +34,9 @@ log = structlog.get_logger()
 MAX_AGE = 10  # seconds
 # Larger responses are not stored.
 MAX_BYTES = 64 * 1024
-# A tag that nobody uses any more is forgotten; entries of a forgotten tag are not used.
-TAG_SECONDS = 3600
+# A tag is forgotten, and entries of a forgotten tag are not used. Requests for unknown ids create
+# tags as well, so a longer time would fill the store.
+TAG_SECONDS = 60
 CHANNEL = "trellis_cache"
 # After a failure, the store is not asked again for this long, and it is logged once a minute.
 PAUSE_SECONDS, LOG_SECONDS = 1.0, 60.0

@@ -62,6 +62,10 @@ class SettingsBase(BaseSettings):
         """Return the problems in staging and production; each sentence names the variable."""
         return []
 
+    def conflicts(self, core: "Settings") -> list[str]:
+        """Return the problems beside the settings of the core, in the same form."""
+        return []
+
 
 class Settings(SettingsBase):
     """The settings of the core. Modules declare their own settings in their folders."""
@@ -353,10 +357,11 @@ def load_settings(
         loaded[kind], refused = _read(kind)
         problems |= refused
     core = loaded[Settings]
-    if isinstance(core, Settings) and not core.is_local:
-        for settings in loaded.values():
-            for sentence in settings.unsafe():
-                problems.setdefault(sentence.partition(" ")[0], sentence)
+    assert isinstance(core, Settings)
+    for settings in loaded.values():
+        unsafe = [] if core.is_local else settings.unsafe()
+        for sentence in (*unsafe, *settings.conflicts(core)):
+            problems.setdefault(sentence.partition(" ")[0], sentence)
     if problems:
         raise SettingsError(list(problems.values()))
     return loaded

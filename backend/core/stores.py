@@ -1,6 +1,6 @@
 """The stores that the settings select: of cached responses, and of temporary values."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -52,13 +52,15 @@ def _memory_cache() -> CacheStore:
     return MemoryCache()
 
 
-def make_temporary(settings: Settings, primary: QueryRunner) -> TemporaryStore:
+def make_temporary(
+    settings: Settings, secrets: Sequence[bytes], primary: QueryRunner
+) -> TemporaryStore:
     """Return the store of temporary values, without connecting."""
     if settings.redis_url is None:
         return PostgresTemporary(primary)
     from backend.integrations.values.redis import RedisTemporary  # noqa: PLC0415  # takes 0.25 s
 
-    return RedisTemporary(settings.redis_url)
+    return RedisTemporary(settings.redis_url, secrets)
 
 
 @asynccontextmanager

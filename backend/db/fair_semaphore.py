@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
@@ -179,8 +179,10 @@ class FairSemaphore:
         try:
             await waiter
         except asyncio.CancelledError:
-            # The place was granted, but this task was cancelled before it resumed.
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            if waiter.cancelled():
+                self._leave(waiter)
+            elif waiter.exception() is None:
+                # The place was granted, but this task was cancelled before it resumed.
                 self.release()
             raise
         finally:
@@ -215,6 +217,12 @@ class FairSemaphore:
             self._others.append(waiter)
         if waits is not None:
             waits[self] += 1
+
+    def _leave(self, waiter: "asyncio.Future[None]") -> None:
+        """Remove the waiter of a cancelled task, which would count as waiting."""
+        for queue in (self._first, self._others):
+            with suppress(ValueError):
+                queue.remove(waiter)
 
     def _time_out(self, waiter: "asyncio.Future[None]") -> None:
         if not waiter.done():

@@ -12,9 +12,11 @@ from backend.db.query_runner import QueryRunner
 from backend.ratelimit.memory import Memory
 from backend.ratelimit.postgres import Count, PostgresCounts
 from backend.ratelimit.quotas import CachedCounter, Quotas, RefusalCache
-from backend.ratelimit.rules import LimitResult, Rule, Storage, limit_result
+from backend.ratelimit.rules import MAX_LIMIT, LimitResult, Rule, Storage, limit_result
 
 KEY_BYTES = 16
+# A page of a list may show an image for each of its 100 rows.
+DOWNLOADS_PER_REQUEST = 10
 
 
 async def close_nothing() -> None:
@@ -23,10 +25,11 @@ async def close_nothing() -> None:
 
 @dataclass(frozen=True)
 class RateLimiter:
-    """The quotas of requests, and the durable counts of attempts."""
+    """The quotas of requests and of downloads, and the durable counts of attempts."""
 
     secret: bytes
     quotas: Quotas
+    downloads: Quotas
     close: Callable[[], Awaitable[None]] = close_nothing
     # By path and address, for requests that are identified by their address only.
     refused: RefusalCache = field(default_factory=RefusalCache)
@@ -88,23 +91,34 @@ def make_limiter(
 ) -> RateLimiter:
     """Create a limiter that counts requests by `rules` in `storage`, without connecting.
 
-    `secret` keys the hashes of stored names. Raise `ValueError` for an unusable `redis_url`.
+    Downloads have `DOWNLOADS_PER_REQUEST` times these limits. `secret` keys the hashes of stored
+    names. Raise `ValueError` for an unusable `redis_url`.
     """
+    generous = [_of_downloads(rule) for rule in rules]
     if storage == "memory":
-        return RateLimiter(secret, Quotas(rules, Memory(rules)))
+        return RateLimiter(secret, Quotas(rules, Memory(rules)), Quotas(generous, Memory(generous)))
     if storage == "postgres":
-        return RateLimiter(
-            secret, Quotas(rules, database_counter(PostgresCounts("quotas"), rules, reader))
-        )
+        table = PostgresCounts("quotas")
+        counters = [database_counter(table, each, reader) for each in (rules, generous)]
+        return RateLimiter(secret, Quotas(rules, counters[0]), Quotas(generous, counters[1]))
     from backend.ratelimit.redis import RedisCounts  # noqa: PLC0415  # import takes 0.25 s
 
     assert redis_url is not None
     try:
-        shared = RedisCounts(redis_url, rules)
+        requests, downloads = (RedisCounts(redis_url, each) for each in (rules, generous))
     except TypeError as error:
         # The client does not know an option of the URL.
         raise ValueError(*error.args) from None
-    return RateLimiter(secret, Quotas(rules, shared.hit), shared.close)
+
+    async def close() -> None:
+        await requests.close()
+        await downloads.close()
+
+    return RateLimiter(secret, Quotas(rules, requests.hit), Quotas(generous, downloads.hit), close)
+
+
+def _of_downloads(rule: Rule) -> Rule:
+    return Rule(min(rule.limit * DOWNLOADS_PER_REQUEST, MAX_LIMIT), rule.window)
 
 
 def redis_check(url: SecretStr) -> Callable[[object], Awaitable[None]]:

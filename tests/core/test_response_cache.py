@@ -1,6 +1,7 @@
 """The cache of responses: versions of tags, concurrent reads, ages, and stores that fail."""
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -212,12 +213,24 @@ async def test_a_value_that_somebody_else_has_written_is_not_used(
     assert source.reads == 1
     await load(other, source)
     assert source.reads == 2
+    (name,) = re.findall(r"trellis:cache:\S+:response:/notes", redis.command("KEYS", "*"))[:1]
     for forged in ("bytes:forged", "7", "sum:7_bytes:forged", r"\x80\x04N."):
-        assert "OK" in redis.command("SET", "trellis:cache:response:/notes", f'"{forged}"')
+        assert "OK" in redis.command("SET", name, f'"{forged}"')
         await load(second, source)
     assert source.reads == 6
     for each in (first, second, other):
         await each.close()
+
+
+async def test_tags_of_unknown_ids_are_soon_forgotten(redis: RedisServer, source: Source) -> None:
+    redis.command("FLUSHALL")
+    cache = ResponseCache(partial(RedisCache, SecretStr(redis.url), SECRET), shared=True)
+    await load(cache, source)
+    names = re.findall(r"trellis:cache:\S+", redis.command("KEYS", "*"))
+    left = [int(redis.command("TTL", name).split()[0].strip(":")) for name in names]
+    assert len(left) == 1 + len(TAGS)
+    assert 0 < max(left) <= 60
+    await cache.close()
 
 
 @pytest.mark.slow

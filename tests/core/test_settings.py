@@ -262,6 +262,14 @@ def test_a_value_that_needs_a_refused_one_is_told_as_well(env: Env) -> None:
     assert names(env.problems()) == ["SMTP_URL", "EMAIL_PROVIDER"]
 
 
+@pytest.mark.parametrize("folder", ["", "/data", "/data/.."])
+def test_a_storage_that_contains_the_data_folder_is_refused(env: Env, folder: str) -> None:
+    env.set(STORAGE_URL=f"file://{env.folder}{folder}")
+    assert names(env.problems()) == ["STORAGE_URL"]
+    env.set(STORAGE_URL=f"file://{env.folder}/data/files")
+    env.load()
+
+
 @pytest.mark.slow
 def test_the_program_ends_with_the_list(tmp_path: Path) -> None:
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "ENVIRONMENT": "production"}

@@ -1,6 +1,7 @@
 """Temporary values of modules, in PostgreSQL and in Redis."""
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -15,6 +16,7 @@ from backend.core.temporary import MAX_VALUE, TemporaryValues
 from tests.applications import make_context
 from tests.redis_servers import RedisServer, redis_server
 
+KEYS = [SecretStr(letter * 40) for letter in "abc"]
 CODES, LINKS = TemporaryValues("notes.codes"), TemporaryValues("notes.links")
 
 
@@ -101,6 +103,46 @@ async def test_expired_rows_are_removed_by_later_writes(database_url: str) -> No
     with psycopg.connect(database_url, autocommit=True) as connection:
         keys = connection.execute("SELECT key FROM temporary_values").fetchall()
     assert keys == [("notes.codes:kept",)]
+    await context.close()
+
+
+async def test_installations_that_share_a_redis_are_separate(
+    database_url: str, redis: RedisServer
+) -> None:
+    url = SecretStr(redis.url)
+    former, other = [make_context(database_url, redis_url=url, secret_key=key) for key in KEYS[:2]]
+    renewed = make_context(
+        database_url, redis_url=url, secret_key=KEYS[2], secret_key_previous=KEYS[0]
+    )
+    redis.command("FLUSHALL")
+    await CODES.set(former, "a", 1, seconds=60)
+    assert await CODES.get(other, "a") is None
+    await CODES.set(other, "a", 2, seconds=60)
+    await CODES.delete(other, "a")
+    # A new key finds what the former one has stored, and replaces it.
+    assert await CODES.get(renewed, "a") == 1
+    await CODES.set(renewed, "a", 3, seconds=60)
+    assert await CODES.get(former, "a") is None
+    assert await CODES.take(renewed, "a") == 3
+    for each in (former, other, renewed):
+        await each.close()
+
+
+async def test_a_value_that_somebody_else_has_written_is_absent(
+    database_url: str, redis: RedisServer
+) -> None:
+    context = make_context(database_url, redis_url=SecretStr(redis.url))
+    redis.command("FLUSHALL")
+    await CODES.set(context, "a", 1, seconds=60)
+    await CODES.set(context, "b", 2, seconds=60)
+    first, second = sorted(re.findall(r"trellis:temporary:\S+", redis.command("KEYS", "*")))
+    assert "+OK" in redis.command("SET", first, "7")
+    # The value of one key is not that of another.
+    assert ":1" in redis.command("COPY", second, f"{first}b")
+    assert await CODES.get(context, "a") is None
+    assert await CODES.get(context, "ab") is None
+    assert await CODES.take(context, "a") is None
+    assert await CODES.take(context, "b") == 2
     await context.close()
 
 

@@ -251,3 +251,21 @@ async def test_the_reads_of_one_caller_may_always_wait_for_each_other() -> None:
     crowd.semaphore.release()
     await asyncio.gather(*waiting, late)
     assert crowd.order[-1] == "late"
+
+
+async def test_cancelled_requests_no_longer_wait() -> None:
+    semaphore = FairSemaphore(2, 5)
+    for _ in range(2):
+        await semaphore.acquire()
+    first, *others = [asyncio.create_task(semaphore.acquire()) for _ in range(4)]
+    await asyncio.sleep(0)
+    for each in others:
+        each.cancel()
+    await asyncio.wait(others)
+    # As if nobody had got a place for longer than anybody may wait: a third would be refused.
+    semaphore._congestion.begin(asyncio.get_running_loop().time() - 10)
+    second = asyncio.create_task(semaphore.acquire())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        semaphore.release()
+    await asyncio.gather(first, second)

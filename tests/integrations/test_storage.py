@@ -85,9 +85,12 @@ def test_unfinished_files_are_removed_after_a_while(tmp_path: Path) -> None:
     storage = Storage(Folder(tmp_path))
     asyncio.run(storage.put("whole", io.BytesIO(b"x"), {}))
     old, new = make_unfinished(tmp_path)
-    os.utime(old, (time.time() - 7200,) * 2)
-    asyncio.run(storage.remove_unfinished(older_than=timedelta(hours=1)))
-    assert {each.name for each in tmp_path.iterdir()} == {"whole", new.name}
+    foreign = tmp_path / "notes#1"
+    foreign.touch()
+    for each in (old, foreign):
+        os.utime(each, (time.time() - 7200,) * 2)
+    asyncio.run(storage.remove_unfinished("key".__eq__, older_than=timedelta(hours=1)))
+    assert {each.name for each in tmp_path.iterdir()} == {"whole", new.name, foreign.name}
     assert asyncio.run(listed(storage)) == ["whole"]
 
 

@@ -97,7 +97,8 @@ def _requirements(
     """Return the alternative credentials of a route; `{}` stands for none."""
     if policy.kind == "ignored" or security is None:
         return []
-    requirements: list[dict[str, list[str]]] = [{}] if policy.kind == "public" else []
+    is_public = policy.kind in ("public", "download")
+    requirements: list[dict[str, list[str]]] = [{}] if is_public else []
     alternatives = security.safe if methods <= SAFE_METHODS else security.unsafe
     requirements += [{name: [] for name in names} for names in alternatives]
     return requirements

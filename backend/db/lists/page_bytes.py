@@ -41,18 +41,21 @@ def bounded(
     sums = select(
         *rows.c,
         func.sum(size).over(order_by=sorting, rows=(None, 0)).label("page_bytes"),
+        func.row_number().over(order_by=sorting, rows=(None, 0)).label("page_position"),
         size.label("row_bytes"),
     ).subquery("sums")
     c = sums.c
     before = c.page_bytes - c.row_bytes
     limit = _number(PAGE_BYTES)
-    fits = or_(c.page_bytes <= limit, before == _number(0))
+    fits = or_(c.page_bytes <= limit, c.page_position == _number(1))
     columns = [
         case((fits, c[each.key])).label(each.key) if each.key in large else c[each.key]
         for each in rows.c
     ]
     ordered = [c[name].desc() if down else c[name].asc() for name, down in order]
-    return select(*columns, c.page_bytes).where(before <= limit).order_by(*ordered)
+    # The first row may exceed the limit itself.
+    selected = or_(before <= limit, c.page_position == _number(2))
+    return select(*columns, c.page_bytes).where(selected).order_by(*ordered)
 
 
 def _number(value: int) -> ColumnElement[int]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ STALL_SECONDS = 10.0
 CHUNK_BYTES = 256 * 1024
 LIST_BATCH = 1000
 PARTS = 2
-_UNFINISHED = re.compile(r"[A-Za-z0-9_-]+#[0-9]+")
+_UNFINISHED = re.compile(r"(?P<name>[A-Za-z0-9_-]+)#[0-9]+")
 _ALL = os.R_OK | os.W_OK | os.X_OK
 _OPTIONS: Any = {
     "connect_timeout": timedelta(seconds=3),
@@ -99,14 +99,16 @@ class Storage:
                     return
             yield [item["path"] for item in batch if item["last_modified"] < latest]
 
-    async def remove_unfinished(self, *, older_than: timedelta) -> None:
-        """Remove what interrupted calls of `put` have left in a folder.
+    async def remove_unfinished(
+        self, is_ours: Callable[[str], bool], *, older_than: timedelta
+    ) -> None:
+        """Remove what interrupted calls of `put` have left in a folder, for names of `is_ours`.
 
         A bucket does this by a rule of its own ("abort incomplete multipart uploads").
         """
         if self._folder is not None:
             async with _limited():
-                await asyncio.to_thread(_remove_unfinished, self._folder, older_than)
+                await asyncio.to_thread(_remove_unfinished, self._folder, is_ours, older_than)
 
     async def presigned_url(self, name: str, *, expires_in: timedelta) -> str:
         """Return a URL of the S3 service that returns the object for this time."""
@@ -163,11 +165,12 @@ def _flush(path: Path) -> None:
             os.close(descriptor)
 
 
-def _remove_unfinished(folder: Path, older_than: timedelta) -> None:
+def _remove_unfinished(folder: Path, is_ours: Callable[[str], bool], older_than: timedelta) -> None:
     latest = (datetime.now(UTC) - older_than).timestamp()
     # obstore writes to a file `name#1` and renames it; it lists no such files.
     for path in folder.glob("*#*"):
-        if _UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < latest:
+        found = _UNFINISHED.fullmatch(path.name)
+        if found and is_ours(found["name"]) and path.stat().st_mtime < latest:
             path.unlink(missing_ok=True)
 
 

@@ -54,7 +54,7 @@ async def download(request: Request, file: File) -> Response:
         status, (start, end) = 206, found
         headers["content-range"] = f"bytes {start}-{end - 1}/{file.size}"
     headers["content-length"] = str(end - start)
-    if start == end:
+    if start == end or request.scope.get("is_head"):
         return Response(status_code=status, headers=headers, media_type=file.content_type)
     stream = await service.read_file(context_of(request), file, start, end)
     return StreamingResponse(stream, status, headers, file.content_type)

@@ -29,7 +29,7 @@ async def sweep(context: Context, *, older_than: timedelta = UNKNOWN_AFTER) -> N
         for name in set(names).difference(row["key"] for row in rows):
             await storage.delete(name)
             removed += 1
-    await storage.remove_unfinished(older_than=older_than)
+    await storage.remove_unfinished(is_key, older_than=older_than)
     if removed:
         log.info("files_swept", removed=removed)
 

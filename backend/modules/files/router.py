@@ -2,14 +2,14 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from backend.core.authorization import credentials_ignored
+from backend.core.authorization import download
 from backend.core.errors import NotFoundError, ServiceUnavailableError, error_responses
 from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
 from backend.modules.files import downloads, service
 from backend.modules.files.exceptions import RangeNotSatisfiableError
 
-router = Router(prefix="/files", tags=["files"], dependencies=[credentials_ignored])
+router = Router(prefix="/files", tags=["files"], dependencies=[download])
 
 
 @router.get(

@@ -18,6 +18,7 @@ from io import BytesIO
 from typing import BinaryIO
 from uuid import UUID
 
+import psycopg
 import structlog
 from sqlalchemy import delete as delete_rows
 from sqlmodel import col
@@ -35,6 +36,7 @@ from backend.core.http.public_paths import public_path
 from backend.core.jobs import enqueue
 from backend.core.principal import SYSTEM, System
 from backend.core.settings import Settings
+from backend.db.errors import DatabaseUnavailableError
 from backend.db.query_runner import QueryRunner
 from backend.integrations.storage import StorageError
 from backend.modules.files.content_types import (
@@ -93,8 +95,9 @@ async def uploaded(
         yield upload
     except AppError:
         # Some errors commit. After any other error, the result of the COMMIT may be unknown.
-        if await context.database.primary.first(FILE, key=upload.key) is None:
-            with suppress(StorageError):
+        # If this fails, the sweep deletes the object, and the response is that of the error.
+        with suppress(StorageError, DatabaseUnavailableError, psycopg.Error):
+            if await context.database.primary.first(FILE, key=upload.key) is None:
                 await storage.delete(upload.key)
         raise
 

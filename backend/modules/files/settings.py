@@ -1,8 +1,8 @@
 from pydantic import Field, SecretStr, field_validator
 
 from backend.addresses.server_urls import check_escapes
-from backend.core.settings import SettingsBase
-from backend.integrations.storage.storage_url import parse_storage_url
+from backend.core.settings import Settings, SettingsBase
+from backend.integrations.storage.storage_url import Folder, parse_storage_url
 
 
 class FileSettings(SettingsBase):
@@ -22,3 +22,17 @@ class FileSettings(SettingsBase):
             check_escapes(url.partition("?")[0])
             parse_storage_url(url)
         return value
+
+    def conflicts(self, core: Settings) -> list[str]:
+        if self.storage_url is None:
+            return []
+        place = parse_storage_url(self.storage_url.get_secret_value())
+        if not isinstance(place, Folder):
+            return []
+        if not core.data_dir.resolve().is_relative_to(place.path.resolve()):
+            return []
+        sentence = (
+            "STORAGE_URL must name a folder that does not contain DATA_DIR: files in it that the "
+            "database does not know are deleted."
+        )
+        return [sentence]

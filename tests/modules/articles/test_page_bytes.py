@@ -118,6 +118,14 @@ async def test_a_row_larger_than_a_page_is_a_page(ada: Actor, context: Context) 
     assert pages[1]["bytes"] > 2 * MIB
 
 
+async def test_a_row_that_the_database_knows_to_be_larger_is_a_page_too(
+    ada: Actor, context: Context
+) -> None:
+    await publish(context, ada.id, ["a", "x" * (2 * MIB + 1), "b", "c"])
+    pages = await pages_of(ada, ARTICLES, limit=100, sort="created_at")
+    assert [len(page["data"]) for page in pages] == [1, 1, 2]
+
+
 @pytest.mark.parametrize("character", ["\x01", '"', "\N{GRINNING FACE}"])
 async def test_what_counts_are_the_bytes_that_are_sent(
     ada: Actor, context: Context, character: str

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from backend.core.context import Context
-from backend.core.errors import AppError
+from backend.core.errors import AppError, NotFoundError
 from backend.core.principal import SYSTEM
 from backend.core.settings import SettingsBase
 from backend.modules.files import service as files
 from backend.modules.files.settings import FileSettings
 from backend.modules.files.storage import storage_of
 from tests.actors import Actor, Client
+from tests.applications import make_context
 from tests.images import png
 from tests.jobs import run_jobs
 from tests.sessions import execute
+from tests.statements import Statements
 from tests.storages import S3Server, s3_server
 
 Kinds = dict[type[SettingsBase], SettingsBase]
@@ -163,6 +166,53 @@ async def test_ranges_and_conditions(ada: Actor, client: Client, context: Contex
     assert image_only.status_code == 200
 
 
+async def test_head_reads_nothing_from_the_storage(
+    ada: Actor, client: Client, context: Context
+) -> None:
+    key = await store(context, ada, BYTES, is_public=True)
+    await storage_of(context).delete(key)
+    head = await client.head(f"/files/{key}", headers={"Range": "bytes=1-2"})
+    assert (head.status_code, head.headers["content-length"]) == (206, "2")
+    assert (await client.get(f"/files/{key}")).status_code == 404
+
+
+async def test_downloads_have_a_limit_of_their_own(
+    ada: Actor, app: FastAPI, context: Context, database_url: str
+) -> None:
+    url = f"/files/{await store(context, ada, BYTES, is_public=True)}"
+    limited = make_context(database_url, rate_limit_enabled=True, rate_limit_default="2/minute")
+    app.state.context = replace(context, limits=limited.limits)
+    async with Client(app) as client:
+        answers = [await client.get(url) for _ in range(21)]
+        assert [answer.status_code for answer in answers] == [200] * 20 + [429]
+        assert answers[0].headers["ratelimit-policy"] == '"minute";q=20;w=60'
+        assert (await client.get("/api/v1/articles")).status_code == 200
+    await limited.close()
+
+
+async def test_cookies_are_not_read_but_a_token_must_be_valid(
+    ada: Actor, client: Client, context: Context
+) -> None:
+    url = f"/files/{await store(context, ada, BYTES, is_public=True)}"
+    expired = {"Cookie": f"access_token={ada.token}"}
+    assert (await ada.post("/api/v1/auth/logout")).status_code == 204
+    assert (await client.get("/api/v1/articles", headers=expired)).status_code == 401
+    assert (await client.get(url, headers=expired)).status_code == 200
+    assert (await ada.get(url)).status_code == 401
+
+
+async def test_a_failing_clean_up_does_not_replace_the_error(
+    context: Context, statements: Statements
+) -> None:
+    def lose_the_connection() -> None:
+        raise psycopg.OperationalError("the server has gone")
+
+    statements.before("FROM files", lose_the_connection)
+    with pytest.raises(NotFoundError):
+        async with files.uploaded(context, SYSTEM, io.BytesIO(BYTES)):
+            raise NotFoundError
+
+
 async def test_an_empty_file(ada: Actor, client: Client, context: Context) -> None:
     url = f"/files/{await store(context, ada, b'', is_public=True)}"
     answer = await client.get(url)
@@ -227,8 +277,8 @@ async def test_deleting_the_account_deletes_all_its_files(
     keys = [await store(context, ada, BYTES, is_public=True) for _ in range(3)]
     assert (await ada.delete("/api/v1/users/me")).status_code == 204
     assert await execute(database_url, "SELECT 1 FROM files") == []
-    assert await execute(database_url, "SELECT 1 FROM stored_bytes") == []
     await run_jobs(context)
+    assert await execute(database_url, "SELECT 1 FROM stored_bytes") == []
     storage = storage_of(context)
     assert [await storage.open(key, 0, 1) for key in keys] == [None] * 3
 

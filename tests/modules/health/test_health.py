@@ -1,5 +1,6 @@
 """Liveness and readiness."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.core.context import Context
+from backend.db.errors import OverloadedError
 from tests import databases
 from tests.actors import Client
 from tests.applications import make_context
@@ -77,6 +79,33 @@ async def test_ready_when_all_is_well(client: Client, context: Context) -> None:
     assert body["status"] == "ok"
     assert body["checks"].keys() >= {"database", "migrations", "startup"}
     assert {check["status"] for check in body["checks"].values()} == {"ok"}
+
+
+async def test_ready_is_not_refused_while_too_many_requests_wait(
+    client: Client, context: Context
+) -> None:
+    gate = context.database.primary.gate
+
+    async def wait() -> None:
+        async with gate.place():
+            await asyncio.sleep(0)
+
+    places = gate._free
+    for _ in range(places):
+        await gate.acquire()
+    waiting = [asyncio.create_task(wait()) for _ in range(places)]
+    await asyncio.sleep(0)
+    # As if nobody had got a place for longer than anybody may wait.
+    gate._congestion.begin(asyncio.get_running_loop().time() - 60)
+    with pytest.raises(OverloadedError):
+        await gate.acquire()
+    check = asyncio.create_task(ready(client))
+    await asyncio.sleep(0.05)
+    for _ in range(places):
+        gate.release()
+    status, body = await check
+    assert (status, set(statuses(body).values())) == (200, {"ok"})
+    await asyncio.gather(*waiting)
 
 
 async def test_ready_but_degraded_without_a_worker(client: Client) -> None:

@@ -44,7 +44,7 @@ class NormalizePathMiddleware:
             await send(message)
 
         # A copy, because the server must see HEAD; otherwise it would expect a body.
-        as_get = {**scope, "method": "GET"}
+        as_get = {**scope, "method": "GET", "is_head": True}
         try:
             await self.app(as_get, receive, send_head)
         finally:
