@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from pydantic import SecretStr
@@ -118,7 +118,8 @@ def make_limiter(
 
 
 def _of_downloads(rule: Rule) -> Rule:
-    return Rule(min(rule.limit * DOWNLOADS_PER_REQUEST, MAX_LIMIT), rule.window)
+    limit = min(rule.limit * DOWNLOADS_PER_REQUEST, MAX_LIMIT)
+    return replace(rule, limit=limit, subject="downloads")
 
 
 def redis_check(url: SecretStr) -> Callable[[object], Awaitable[None]]:
