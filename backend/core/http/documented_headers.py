@@ -1,4 +1,4 @@
-"""The OpenAPI description of headers: tags, preconditions, `Location` and `Idempotency-Key`."""
+"""The OpenAPI description of headers, of requests and of responses."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from fastapi.routing import RouteContext
 
 from backend.core.errors import PreconditionFailedError, error_responses
 from backend.core.http.idempotency import KEY_PATTERN
+from backend.core.http.pagination import ListParameters
 from backend.core.http.resources import Resources, resource_of
 from backend.core.http.routing import Route
 
@@ -17,6 +18,23 @@ _REPLAYED = {
 _LOCATION = {
     "description": "The path of what was created.",
     "schema": {"type": "string", "format": "uri-reference"},
+}
+_LINK = {
+    "description": '`<...>; rel="next"`, the next page, if there is one.',
+    "schema": {"type": "string"},
+}
+_WWW_AUTHENTICATE = {
+    "description": "`Bearer`, with an `error` if a token was sent.",
+    "schema": {"type": "string"},
+}
+_RETRY_AFTER = {
+    "description": "Seconds after which to repeat the request.",
+    "schema": {"type": "integer"},
+}
+_OF_ERRORS = {
+    "401": {"WWW-Authenticate": _WWW_AUTHENTICATE},
+    "429": {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
 }
 
 
@@ -44,8 +62,12 @@ def describe_headers(
         headers["Location"] = _LOCATION
     if route.location or resource_of(route) or route.response_model in resources.schemas:
         headers["ETag"] = _TAG
+    if any(isinstance(each.call, ListParameters) for each in route.dependant.dependencies):
+        headers["Link"] = _LINK
     if headers:
         _add_headers(operation["responses"][str(route.status_code or 200)], headers)
+    for status in _OF_ERRORS.keys() & operation["responses"].keys():
+        _add_headers(operation["responses"][status], _OF_ERRORS[status])
     if route.idempotent:
         text = "Makes a repetition safe: it gets the response of the first request for 24 hours."
         _add_parameter(operation, "Idempotency-Key", text, pattern=KEY_PATTERN)

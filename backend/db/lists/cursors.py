@@ -26,7 +26,7 @@ def encode_cursor(values: Sequence[Any], *, scope: bytes, key: bytes) -> str:
     """Return a cursor: the sort values of a row, signed together with the `scope` of the list."""
     payload = json.dumps(values, default=_written, separators=(",", ":")).encode()
     signed = _signature(payload, scope, key) + payload
-    return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+    return _text(signed)
 
 
 def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: bytes) -> list[Any]:
@@ -40,6 +40,9 @@ def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: byte
     except (ValueError, binascii.Error):
         raise InvalidCursorError from None
     signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+    if _text(signed) != cursor:
+        # The last character has unused bits, and padding is ignored: a cursor has one spelling.
+        raise InvalidCursorError
     if not hmac.compare_digest(signature, _signature(payload, scope, key)):
         raise InvalidCursorError
     # PostgreSQL parses the text of values of any other type.
@@ -47,6 +50,10 @@ def decode_cursor(cursor: str, types: Sequence[type], *, scope: bytes, key: byte
         None if value is None else _READERS.get(kind, lambda text: text)(value)
         for kind, value in zip(types, json.loads(payload), strict=True)
     ]
+
+
+def _text(signed: bytes) -> str:
+    return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
 
 
 def _signature(payload: bytes, scope: bytes, key: bytes) -> bytes:

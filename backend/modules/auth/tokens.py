@@ -91,7 +91,8 @@ class TokenIssuer:
 
         Raise `InvalidTokenError` for any other.
         """
-        if len(token) > MAX_TOKEN_LENGTH:
+        # The library ignores padding, which RFC 7515 does not allow.
+        if len(token) > MAX_TOKEN_LENGTH or token.endswith("="):
             raise InvalidTokenError
         try:
             header = jwt.get_unverified_header(token)

@@ -55,11 +55,18 @@ _CHANGES_ME = error_responses(
     RateLimitedError,
 )
 
+_CSRF_HEADER = {
+    "X-CSRF-Token": {
+        "description": "For callers whose session is in cookies: the value to send.",
+        "schema": {"type": "string"},
+    }
+}
+
 # `/users/me` and the reports must come before `/users/{id}`, which would match them as well.
 router.include_router(reports.router)
 
 
-@router.get("/me", tags=["users"])
+@router.get("/me", tags=["users"], responses={200: {"headers": _CSRF_HEADER}})
 async def read_me(by: CurrentPrincipal, context: CurrentContext, response: Response) -> MeOut:
     """The caller's own account."""
     if by.csrf_token:

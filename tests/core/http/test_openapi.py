@@ -217,6 +217,18 @@ def test_answers_are_described_with_examples(key: tuple[str, str], operation: Op
                 assert example["value"]["detail"] == meanings[code].detail
 
 
+def test_headers_of_responses_are_described() -> None:
+    by_status = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
+    for operation in OPERATIONS.values():
+        responses = operation["responses"]
+        for status in by_status.keys() & responses.keys():
+            assert by_status[status] in responses[status]["headers"]
+        parameters = {each["name"] for each in operation.get("parameters", ())}
+        assert ("cursor" in parameters) is ("Link" in responses.get("200", {}).get("headers", ()))
+    me = OPERATIONS["GET", "/api/v1/users/me"]["responses"]["200"]
+    assert me["headers"].keys() == {"ETag", "X-CSRF-Token"}
+
+
 @each_operation
 def test_errors_follow_from_the_shape(key: tuple[str, str], operation: Operation) -> None:
     method, path = key

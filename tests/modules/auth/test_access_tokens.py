@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import string
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from tests.applications import make_context
 ME = "/api/v1/users/me"
 PUBLIC = "/api/v1/articles"
 CLAIMS = {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 DIGESTS: dict[str, Any] = {"HS256": hashlib.sha256, "HS512": hashlib.sha512}
 
 
@@ -268,6 +270,13 @@ async def test_expired_and_forged_is_forged(ada: Actor, client: Client) -> None:
     header, claims = read(ada.token)
     token = made(header, {**claims, "exp": 1}, b"another key")
     assert await refusal(client, f"Bearer {token}") == "INVALID_TOKEN"
+
+
+async def test_a_token_has_one_spelling(ada: Actor, client: Client) -> None:
+    last = ALPHABET.index(ada.token[-1])
+    others = [ada.token[:-1] + ALPHABET[last ^ bits] for bits in (1, 2, 3)]
+    for token in (*others, f"{ada.token}=", f"{ada.token[:-3]}*{ada.token[-3:]}"):
+        assert await refusal(client, f"Bearer {token}") == "INVALID_TOKEN"
 
 
 async def test_a_broken_token_is_not_looked_at_for_health(client: Client) -> None:
