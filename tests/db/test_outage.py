@@ -130,8 +130,8 @@ async def becomes_ready(client: httpx.AsyncClient) -> None:
     await eventually(ready)
 
 
-async def check_unavailable(client: httpx.AsyncClient) -> None:
-    """Assert that reads and writes are refused as the contract says, and that liveness is ok."""
+async def check_refused(client: httpx.AsyncClient) -> None:
+    """Assert that reads and writes are refused as the contract says."""
     for answer in (
         await client.get("/api/v1/articles"),
         await client.post("/api/v1/auth/register", json=ACCOUNT),
@@ -140,6 +140,11 @@ async def check_unavailable(client: httpx.AsyncClient) -> None:
         assert answer.status_code == 503, answer.text
         check_problem(answer)
         assert answer.json()["error"] == "SERVICE_UNAVAILABLE"
+
+
+async def check_unavailable(client: httpx.AsyncClient) -> None:
+    """Assert that requests are refused, that liveness is ok, and that readiness is not."""
+    await check_refused(client)
     times = []
     for _ in range(5):
         started = time.perf_counter()
@@ -189,6 +194,7 @@ async def test_start_on_an_unmigrated_schema_waits_for_the_migration(
             status, checks = await readiness(client)
             assert (status, expected.items() <= checks.items()) == (503, True)
             assert (await client.get("/health/live")).status_code == 200
+            await check_refused(client)
             migrate(url)
             await becomes_ready(client)
             await sign_up(client)

@@ -185,12 +185,15 @@ async def _reference_error(request: Request) -> AppError:
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
-    count_database_error(context_of(request), error)
-    if is_unavailable(error):
-        reason = type(driver_error(error)).__name__
+    context = context_of(request)
+    count_database_error(context, error)
+    cause = driver_error(error)
+    # Before the startup work succeeds, the schema may not be migrated yet.
+    waits_for_schema = isinstance(cause, psycopg.ProgrammingError) and not context.state.started
+    if waits_for_schema or is_unavailable(error):
+        reason = type(cause).__name__
         log.warning("database_unavailable", reason=reason, **database_trouble(error))
         return problem_response(request.scope, errors.ServiceUnavailableError())
-    cause = driver_error(error)
     if not isinstance(cause, psycopg.IntegrityError | psycopg.DataError):
         raise error
     problem: AppError = errors.InvalidInputError()
