@@ -38,7 +38,7 @@ from backend.core.http.routing import Route
 from backend.core.metrics import sampled
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_of
-from backend.core.registry import prefix_of, probe_paths
+from backend.core.registry import literal_paths, prefix_of, probe_paths
 from backend.core.security import derive_key, secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError
 from backend.core.stores import make_cache, make_temporary, using_cache
@@ -114,6 +114,7 @@ def create_context(
         response_store=next((m.response_store for m in modules if m.response_store), None),
         probe_paths=probe_paths(modules),
         metrics=metrics,
+        literal_paths=literal_paths(modules),
     )
 
 

@@ -115,8 +115,8 @@ class Context:
     repeated. `personal_data` exports, counts and erases what modules hold about a user.
     `inclusions` are those of all modules. `limits` and `cache` are None where they are off;
     `temporary` stores values for all processes. `large_pages` admits those whose rows are in memory
-    at once. Requests whose path begins with one of `probe_paths` watch the server. `metrics` is
-    None unless they are served.
+    at once. Requests whose path begins with one of `probe_paths` watch the server. `literal_paths`
+    are those of routes without parameters. `metrics` is None unless they are served.
     """
 
     settings: Settings
@@ -136,6 +136,7 @@ class Context:
     response_store: ResponseStore | None = None
     probe_paths: tuple[str, ...] = ()
     metrics: "Metrics | None" = None
+    literal_paths: frozenset[str] = frozenset()
     state: State = field(default_factory=State)
     large_pages: PerCallerLimiter = field(
         default_factory=lambda: PerCallerLimiter(LARGE_PAGES, 5, "place for a page")

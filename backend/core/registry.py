@@ -129,6 +129,12 @@ def probe_paths(modules: Iterable[Module]) -> tuple[str, ...]:
     return tuple(sorted({f"/{path.split('/')[1]}/" for path in paths}))
 
 
+def literal_paths(modules: Iterable[Module]) -> frozenset[str]:
+    """Return the paths of routes without parameters, such as `/notes/export`."""
+    paths = (f"{prefix_of(module)}{r.path}" for module in modules for r in routes_of(module))
+    return frozenset(path for path in paths if "{" not in path)
+
+
 def routes_of(module: Module) -> list[RouteContext]:
     """Return the module's routes, including those of nested routers, without the API's prefix."""
     return list(iter_route_contexts(module.router.routes)) if module.router else []

@@ -105,6 +105,13 @@ class Trimmed:
             return text
         return core_schema.no_info_after_validator_function(_visible, text)
 
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        described = handler(schema)
+        # The visible characters depend on the version of Unicode; white space is what clients send.
+        return {**described, "pattern": r"\S"} if self.min_length else described
+
 
 # Invisible characters: white space, format characters, and those that Python considers printable:
 # joiners, fillers and variation selectors. Unassigned characters (too many ranges) are left out.
@@ -116,7 +123,7 @@ _MAYBE_VISIBLE = re.compile(f"[^{_INVISIBLE}]")
 _INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
 
 
-def _is_visible(text: str) -> bool:
+def is_visible(text: str) -> bool:
     """Return whether a character is visible. The usual case needs no call per character."""
     first = _MAYBE_VISIBLE.search(text)
     if first is None or first[0].isprintable():
@@ -125,7 +132,7 @@ def _is_visible(text: str) -> bool:
 
 
 def _visible(text: str) -> str:
-    if not _is_visible(text):
+    if not is_visible(text):
         raise PydanticCustomError("text_blank", "Must contain something visible.")
     return text
 

@@ -70,9 +70,9 @@ def test_what_is_visible_is_so_by_its_category() -> None:
     for number in range(sys.maxunicode + 1):
         character = chr(number)
         visible = character.isprintable() and character != " " and not INVISIBLE.match(character)
-        assert schemas._is_visible(character) == visible, hex(number)
+        assert schemas.is_visible(character) == visible, hex(number)
         if visible:
-            assert schemas._is_visible(f"\u0378 {character}"), hex(number)
+            assert schemas.is_visible(f"\u0378 {character}"), hex(number)
 
 
 def many(value: str, count: int) -> bytes:

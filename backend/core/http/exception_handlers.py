@@ -156,10 +156,12 @@ async def _client_gone(request: Request, _: Exception) -> Response:
 
 def _methods_of(request: Request) -> list[str]:
     """Return the methods of all routes with this path; FastAPI's 405 names those of one route."""
+    path = request.scope["path"]
+    is_literal = path in context_of(request).literal_paths
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
         path_regex = getattr(route, "path_regex", None)
-        if path_regex and path_regex.match(request.scope["path"]):
+        if route.path_format == path or (path_regex and not is_literal and path_regex.match(path)):
             methods |= route.methods or set()
     # A path without a route is a folder of static files.
     return sorted(methods | {"HEAD"} if "GET" in methods else methods) or ["GET", "HEAD"]

@@ -15,6 +15,7 @@ from backend.core.authorization import SAFE_METHODS, Policy, policies
 from backend.core.context import Inclusion, PersonalData
 from backend.core.errors import AppError, error_responses
 from backend.core.http.documented_headers import describe_headers
+from backend.core.http.forms import FORM_TYPES
 from backend.core.http.inclusions import describe_inclusions
 from backend.core.http.json_schemas import REFERENCE, standardise_schemas
 from backend.core.http.resources import resources_of
@@ -123,6 +124,7 @@ def _complete(
         del operation["parameters"]
     if "requestBody" in operation:
         _describe_optional_body(operation["requestBody"])
+        _describe_form(operation["requestBody"], schemas)
     # FastAPI's own 422 describes a body that is never sent.
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]
@@ -147,6 +149,14 @@ def _describe_optional_body(body: dict[str, Any]) -> None:
     if {"type": "null"} in options:
         media["schema"] = next(option for option in options if option != {"type": "null"})
         body["required"] = False
+
+
+def _describe_form(body: dict[str, Any], schemas: dict[str, Any]) -> None:
+    # FastAPI does not know that other fields are refused.
+    for media_type in FORM_TYPES & body["content"].keys():
+        name = body["content"][media_type]["schema"].get("$ref", "").rpartition("/")[2]
+        if name in schemas:
+            schemas[name]["additionalProperties"] = False
 
 
 def _usual_errors(

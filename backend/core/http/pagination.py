@@ -181,8 +181,10 @@ def _fields_parameter(schema: type[BaseModel]) -> Any:
 
     def parse(value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else ()
-        if not names or not all(name in known for name in names):
-            raise PydanticCustomError("unknown_field", "Contains a member that does not exist.")
+        if not names or not known.keys() >= set(names) or len(set(names)) < len(names):
+            raise PydanticCustomError(
+                "unknown_field", "Contains a member that does not exist, or one twice."
+            )
         return set(names)
 
     field = Field(

@@ -14,12 +14,14 @@ from fastapi import APIRouter, params
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
 from backend.core.authorization import Policy, policies
+from backend.core.context import context_of
 from backend.core.errors import NotAcceptableError
 from backend.core.http.bodies import MAX_BODY_BYTES, BodyRequest
 from backend.core.http.body_checks import body_check_of, further_errors
@@ -69,6 +71,7 @@ class Route(APIRoute):
         if cached is not None:
             handle = caching(cached, handle)
         policy = next(iter(policies(self.dependant)), Policy("signed in"))
+        has_path_parameters = "{" in self.path
         parameters = frozenset(query_parameters(self.dependant))
         body = self.body_field
         declared = frozenset(self._response_types())
@@ -83,6 +86,9 @@ class Route(APIRoute):
         body_check = body_check_of(self.dependant)
 
         async def admit_then_handle(request: Request) -> Response:
+            # `DELETE /notes/{id}` also matches `/notes/export`, which has no such method.
+            if has_path_parameters and request.scope["path"] in context_of(request).literal_paths:
+                raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
             await policy.authorize(request)
             accept = ",".join(request.headers.getlist("accept"))
             if accept and accept != "*/*" and not (returns_any_type or accepts(accept, offered)):

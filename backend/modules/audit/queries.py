@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression, and_
 from sqlmodel import col
@@ -21,6 +21,15 @@ def _address(value: Any) -> Any:
     if address is None:
         raise PydanticCustomError("ip_address", "Must be an IP address.")
     return address
+
+
+_Address = Annotated[
+    str,
+    BeforeValidator(_address),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}
+    ),
+]
 
 
 def _text(max_length: int) -> Any:
@@ -55,7 +64,7 @@ EVENTS = ResourceList(
             "Done to this.",
         ),
         "outcome": _equal(col(AuditEvent.outcome), Outcome, "What came of it."),
-        "ip": _equal(col(AuditEvent.ip), Annotated[str, BeforeValidator(_address)], "From here."),
+        "ip": _equal(col(AuditEvent.ip), _Address, "From here."),
         "user_agent": _equal(col(AuditEvent.user_agent), _text(255), "By this program, exactly."),
         "request_id": _equal(col(AuditEvent.request_id), _text(128), "By this request."),
         "occurred_after": _IN_TIME["created_after"],

@@ -27,6 +27,7 @@ from backend.modules.users.exceptions import (
     UserNotFoundError,
 )
 from backend.modules.users.schemas import (
+    AVATAR_BODY,
     AVATAR_BYTES,
     AccountUpdate,
     InvitedUser,
@@ -126,6 +127,7 @@ async def change_password(
     "/me/avatar",
     tags=["users"],
     max_body_size=AVATAR_BYTES + MULTIPART_OVERHEAD,
+    openapi_extra=AVATAR_BODY,
     responses=error_responses(ImageUnreadableError, ImageTooLargeError, StorageQuotaExceededError),
 )
 async def replace_avatar(by: CurrentPrincipal, context: CurrentContext, file: UploadFile) -> MeOut:

@@ -13,6 +13,15 @@ from backend.core.schemas import Email, Schema, Timestamp, Trimmed
 from backend.modules.users.passwords import MAX_LENGTH
 
 AVATAR_BYTES = 2 * 1024 * 1024
+AVATAR_BODY: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "encoding": {"file": {"contentType": "image/png, image/jpeg, image/webp"}}
+            }
+        }
+    }
+}
 # The role of accounts that are created without roles.
 DEFAULT_ROLE = "member"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -47,7 +56,9 @@ ExistingPassword = Annotated[
 NewPassword = Annotated[
     ExistingPassword,
     Field(
-        description=f"8 to {MAX_LENGTH} characters of any kind; the most common ones are refused."
+        description=f"8 to {MAX_LENGTH} characters of any kind; the most common ones are refused.",
+        # The least that PASSWORD_MIN_LENGTH may be.
+        json_schema_extra={"format": "password", "minLength": 8},
     ),
 ]
 

@@ -188,6 +188,8 @@ async def test_an_answer_that_breaks_midway_breaks_the_connection(production: Fa
         (NOBODYS, "DELETE, GET, HEAD, PATCH"),
         (f"{API}/users/me", "DELETE, GET, HEAD, PATCH, PUT"),
         (f"{API}/articles/0198c1f2-7d3a-7c4e-9b5a-3f1e2d4c5b6a/publish", "POST"),
+        (f"{API}/users/export", "GET, HEAD"),
+        (f"{API}/items/bulk", "POST"),
         ("/health/live", "GET, HEAD"),
         ("/errors/NOT_FOUND", "GET, HEAD"),
     ],
@@ -197,9 +199,29 @@ async def test_allow_names_every_method_of_the_path(
 ) -> None:
     answer = await raw(served.app, "PURGE", path)
     assert answer.status == 405
-    assert set(allowed.split(", ")) <= set(answer.headers[b"allow"].decode().split(", "))
-    for method in answer.headers[b"allow"].decode().split(", "):
+    assert answer.headers[b"allow"].decode() == allowed
+    for method in allowed.split(", "):
         assert (await raw(served.app, method, path)).status != 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", f"{API}/users/export", "GET, HEAD"),
+        ("PATCH", f"{API}/users/statistics/", "GET, HEAD"),
+        ("GET", f"{API}/users/bulk", "POST"),
+        ("GET", f"{API}/items/bulk", "POST"),
+        ("DELETE", f"{API}/items/bulk", "POST"),
+    ],
+)
+async def test_a_path_without_parameters_is_no_id(
+    served: Served, method: str, path: str, allowed: str
+) -> None:
+    body: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
+    refused = await served.admin.request(method, path, **body)
+    assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+    elsewhere = path.rstrip("/") + "x"
+    assert (await served.admin.request(method, elsewhere, **body)).status_code == 404
 
 
 async def test_every_code_is_explained_where_its_type_points(served: Served) -> None:

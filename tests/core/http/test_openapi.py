@@ -265,10 +265,10 @@ def test_errors_follow_from_the_shape(key: tuple[str, str], operation: Operation
 
 def test_requests_refuse_and_answers_allow_unknown_members() -> None:
     for operation in OPERATIONS.values():
-        content = operation.get("requestBody", {}).get("content", {})
-        schema = content.get("application/json", {}).get("schema", {})
-        if "$ref" in schema:
-            schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            schema = content["schema"]
+            if "$ref" in schema:
+                schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
             assert schema["additionalProperties"] is False
 
 
@@ -325,3 +325,22 @@ def test_fields_are_the_members_of_the_resource() -> None:
                     schema = DOCUMENT["components"]["schemas"][item]
                 # Inclusions are not: they are not always there.
                 assert each["schema"]["items"]["enum"] == schema["required"], path
+
+
+def test_constraints_that_schemas_can_express_are_in_them() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    # The pattern refuses white space, not all that is invisible.
+    assert schemas["ItemCreate"]["properties"]["title"]["pattern"] == r"\S"
+    assert "pattern" not in schemas["ItemCreate"]["properties"]["description"]["anyOf"][0]
+    assert schemas["Registration"]["properties"]["password"]["minLength"] == 8
+    assert schemas["PasswordChange"]["properties"]["current_password"]["minLength"] == 1
+    addresses = [
+        each["schema"]
+        for each in OPERATIONS["GET", "/api/v1/audit-events"]["parameters"]
+        if each["name"] == "ip"
+    ]
+    formats = [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]
+    assert addresses == [{"anyOf": formats}]
+    body = OPERATIONS["PUT", "/api/v1/users/me/avatar"]["requestBody"]["content"]
+    encoding = body["multipart/form-data"]["encoding"]
+    assert encoding == {"file": {"contentType": "image/png, image/jpeg, image/webp"}}

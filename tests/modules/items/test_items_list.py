@@ -168,7 +168,9 @@ async def test_several_fields(ada: Actor, context: Context) -> None:
     assert (await ada.get(f"{ITEMS}/{whole['id']}", params=asked)).json() == expected
 
 
-@pytest.mark.parametrize("value", ["", "colour", "id,colour", "id,", "Id", "id title", "*"])
+@pytest.mark.parametrize(
+    "value", ["", "colour", "id,colour", "id,", "Id", "id title", "*", "id,id"]
+)
 async def test_unknown_fields_are_refused(ada: Actor, context: Context, value: str) -> None:
     await stock(context, ada.id, "a")
     id = (await ada.get(ITEMS)).json()["data"][0]["id"]
