@@ -146,7 +146,7 @@ class TestCompose:
         assert started("plain") == {"db", "migrate", "api", "worker"}
         assert started("full") == {
             *("db", "migrate", "replica", "redis", "api1", "api2", "full-worker"),
-            "nginx",
+            *("nginx", "prometheus", "grafana"),
         }
         for profile in ("plain", "full"):
             for name in started(profile):
@@ -231,6 +231,29 @@ class TestCompose:
                 eventually(partial(replica.execute, found, "trellis"))
                 replica.end()
             assert not Path(f"{data}.incomplete").exists()
+
+    def test_prometheus_finds_the_metrics_of_the_services(
+        self, services: dict[str, dict[str, Any]]
+    ) -> None:
+        files = ("deploy/prometheus/prometheus.yml", "deploy/compose/prometheus.yml")
+        shipped, own = (yaml.safe_load((ROOT / name).read_text()) for name in files)
+        targets = {}
+        for configuration in (shipped, own):
+            for job in configuration["scrape_configs"]:
+                (static,) = job["static_configs"]
+                targets[job["job_name"]] = static.pop("targets")
+        assert own == shipped
+        ports = {
+            name: (settings["METRICS_PORT"], settings["WORKER_METRICS_PORT"])
+            for name in ("api1", "api2", "full-worker")
+            for settings in [services[name]["environment"]]
+        }
+        assert targets == {
+            "trellis": [f"api1:{ports['api1'][0]}", f"api2:{ports['api2'][0]}"],
+            "trellis-worker": [f"full-worker:{ports['full-worker'][1]}"],
+        }
+        # By default, the worker listens on the loopback interface of its container.
+        assert "--host" in services["full-worker"]["command"]
 
     def test_nginx_behaves_as_the_one_of_systemd(self) -> None:
         common = re.compile(r"    # Compression would.*\Z|    # Shorter than.*?\n}", re.DOTALL)

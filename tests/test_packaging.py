@@ -31,6 +31,7 @@ BUILD = "requirements-build.lock"
 # Read by Compose and by other images, or by compose.yaml to compose a setting.
 COMPOSE_ONLY = {
     *("COMPOSE_PROFILES", "POSTGRES_USER", "POSTGRES_PASSWORD", "PGHOST", "PGUSER", "PGPASSWORD"),
+    *("GRAFANA_PASSWORD", "GF_SECURITY_ADMIN_PASSWORD"),
 }
 
 
