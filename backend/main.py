@@ -14,6 +14,7 @@ from backend.core.metrics import make_metrics
 from backend.core.module import Module
 from backend.core.registry import RegistryError, discover, setting_kinds
 from backend.core.settings import SettingsError, load_settings
+from backend.core.signals import make_error_reports, make_tracing
 from backend.core.telemetry_settings import TelemetrySettings
 
 
@@ -23,7 +24,14 @@ def compose() -> tuple[Context, tuple[Module, ...]]:
     loaded = load_settings(setting_kinds(modules))
     telemetry = loaded[TelemetrySettings]
     assert isinstance(telemetry, TelemetrySettings)
-    return create_context(modules, loaded, metrics=make_metrics(telemetry.metrics_port)), modules
+    context = create_context(
+        modules,
+        loaded,
+        metrics=make_metrics(telemetry.metrics_port),
+        tracing=make_tracing(loaded),
+        error_reports=make_error_reports(loaded),
+    )
+    return context, modules
 
 
 def build() -> FastAPI:

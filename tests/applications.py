@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -20,6 +20,10 @@ from backend.core.registry import discover
 from backend.core.registry import setting_kinds as kinds_beside_core
 from backend.core.settings import Settings, SettingsBase
 from backend.telemetry.metrics import Metrics
+from backend.telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    from backend.telemetry.error_reports import ErrorReports
 
 MODULES = discover()
 DEFAULTS: dict[str, Any] = {
@@ -55,6 +59,8 @@ def make_context(
     modules: tuple[Module, ...] = MODULES,
     *,
     metrics: Metrics | None = None,
+    tracing: Tracing | None = None,
+    error_reports: "ErrorReports | None" = None,
     **settings: Any,
 ) -> Context:
     """Return a context for the database at `url`; the caller closes `context.database`."""
@@ -65,7 +71,9 @@ def make_context(
         )
         for kind in setting_kinds(modules)
     }
-    return create_context(modules, loaded, metrics=metrics)
+    return create_context(
+        modules, loaded, metrics=metrics, tracing=tracing, error_reports=error_reports
+    )
 
 
 _built: dict[object, tuple[FastAPI, Sequence[Module]]] = {}
@@ -77,8 +85,8 @@ def make_app(context: Context, modules: Sequence[Module] = MODULES) -> FastAPI:
     Applications with equal modules and settings share routes, middleware and OpenAPI document,
     because building them takes longer than most tests.
     """
-    if context.metrics is not None:
-        # Its middleware records into the metrics of this context.
+    if context.metrics or context.tracing or context.error_reports:
+        # Its middleware records into those of this context.
         return create_app(context, modules)
     key = *map(id, modules), repr(context.settings.model_dump(exclude={"database_url"}))
     if key not in _built:

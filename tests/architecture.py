@@ -64,6 +64,8 @@ WITHOUT_HTTP = {"service", "queries", "models", "schemas", "exceptions", "events
 HTTP = {"fastapi", "starlette"}
 READS_ENVIRONMENT = {
     "backend.core.settings",
+    # OpenTelemetry's SDK reads its variables in the environment, so those of `.env` go there.
+    "backend.core.telemetry_settings",
     # Passes PATH, and no other variable, to PostgreSQL's programs.
     "backend.dev.embedded_host",
     # Child processes inherit the whole environment.

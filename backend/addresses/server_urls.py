@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from backend.addresses.host_names import check_port
 
 ESCAPES = {"@": "%40", "/": "%2F", "?": "%3F", "#": "%23", "%": "%25"}
+_PROJECT = re.compile(r"://[^@/]+@[^?#]+/\d+$")
 _DATABASE_PARAMETER = re.compile(r"[a-z_]+=.*", re.DOTALL)
 
 
@@ -36,6 +37,27 @@ def check_redis_url(url: str) -> None:
         urlsplit(url).port  # noqa: B018  # reading it is the check
     except ValueError:
         raise ValueError("must be like redis://user:password@host:6379/0") from None
+
+
+def check_receiver_url(url: str) -> None:
+    """Raise `ValueError` unless it is the URL of an OTLP/HTTP receiver."""
+    if _http_host(url) is None:
+        raise ValueError("must be like http://collector:4318")
+
+
+def check_sentry_dsn(dsn: str) -> None:
+    """Raise `ValueError` unless it is the address of a Sentry project."""
+    if _http_host(dsn) is None or not _PROJECT.search(dsn):
+        raise ValueError("must be like https://key@sentry.example.com/1")
+
+
+def _http_host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # reading it is the check
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
 
 
 def check_escapes(url: str, *, is_parameter: Callable[[str], object] = lambda _: False) -> None:

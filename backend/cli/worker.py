@@ -24,6 +24,7 @@ from backend.core.logging import configure_logging
 from backend.core.metrics import make_metrics
 from backend.core.registry import RegistryError
 from backend.core.settings import Settings, SettingsError
+from backend.core.signals import make_error_reports, make_tracing
 from backend.core.telemetry_settings import TelemetrySettings
 from backend.db.schema.history import HistoryError
 from backend.dev import lifeline
@@ -84,7 +85,13 @@ def run(
             bring_to_head(place.url)
             settings = settings.model_copy(update={"database_url": SecretStr(place.url)})
         metrics = _serve_metrics(stack, host, loaded)
-        context = create_context(modules, {**loaded, Settings: settings}, metrics=metrics)
+        context = create_context(
+            modules,
+            {**loaded, Settings: settings},
+            metrics=metrics,
+            tracing=make_tracing(loaded),
+            error_reports=make_error_reports(loaded),
+        )
 
         async def until_signalled() -> None:
             stopping = asyncio.Event()

@@ -13,11 +13,18 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.types import Scope
 
 from backend.addresses.host_names import admission
 from backend.core.authorization import policies
 from backend.core.client_info import current_principal
-from backend.core.context import Context, NotReadyError, always_anonymous, ignore_refusal
+from backend.core.context import (
+    Context,
+    NotReadyError,
+    ReadinessCheck,
+    always_anonymous,
+    ignore_refusal,
+)
 from backend.core.events import handlers_by_event
 from backend.core.http import docs
 from backend.core.http.exception_handlers import install_error_handlers
@@ -31,6 +38,7 @@ from backend.core.http.middleware.proxy_headers import ProxyHeadersMiddleware
 from backend.core.http.middleware.request_context import RequestContextMiddleware
 from backend.core.http.middleware.root_path import RootPathMiddleware
 from backend.core.http.middleware.server_error import ServerErrorMiddleware
+from backend.core.http.middleware.traces import TracesMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
 from backend.core.http.route_index import RouteIndex
@@ -50,8 +58,11 @@ from backend.db.troubles import database_trouble
 from backend.ratelimit.limiter import RateLimiter, make_limiter, redis_check
 from backend.ratelimit.rules import parse_rules
 from backend.telemetry.database import DatabaseObserver
+from backend.telemetry.spans import request_name
+from backend.telemetry.tracing import Tracing, active_trace_id
 
 if TYPE_CHECKING:
+    from backend.telemetry.error_reports import ErrorReports
     from backend.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -63,6 +74,8 @@ def create_context(
     modules: Sequence[Module],
     loaded: Mapping[type[SettingsBase], SettingsBase],
     metrics: "Metrics | None" = None,
+    tracing: Tracing | None = None,
+    error_reports: "ErrorReports | None" = None,
 ) -> Context:
     """Return the context of an application or a command; the caller closes its database."""
     settings = loaded[Settings]
@@ -91,11 +104,6 @@ def create_context(
         raise SettingsError(
             ["REDIS_URL: must be like redis://user:password@host:6379/0, with known options."]
         ) from None
-    checks = {name: check for module in modules for name, check in module.readiness.items()}
-    if settings.redis_url is not None:
-        checks["redis"] = redis_check(settings.redis_url)
-    if replica:
-        checks["replica"] = _check_replica
     return Context(
         settings=settings,
         module_settings=loaded,
@@ -110,12 +118,23 @@ def create_context(
         inclusions=inclusions_of(modules),
         limits=limits,
         cache=response_cache,
-        checks=checks,
+        checks=_checks(settings, modules),
         response_store=next((m.response_store for m in modules if m.response_store), None),
         probe_paths=probe_paths(modules),
         metrics=metrics,
+        tracing=tracing,
+        error_reports=error_reports,
         literal_paths=literal_paths(modules),
     )
+
+
+def _checks(settings: Settings, modules: Sequence[Module]) -> dict[str, ReadinessCheck]:
+    checks = {name: check for module in modules for name, check in module.readiness.items()}
+    if settings.redis_url is not None:
+        checks["redis"] = redis_check(settings.redis_url)
+    if settings.database_replica_url is not None:
+        checks["replica"] = _check_replica
+    return checks
 
 
 def _timeouts(settings: Settings) -> Timeouts:
@@ -172,6 +191,8 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # Its own spans contain queries and addresses.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         generate_unique_id_function=operation_id,
     )
     app.state.context = context
@@ -203,6 +224,7 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         for route in routes
         if "POST" in (route.methods or ()) and _ignores_credentials(route.original_route)
     }
+    probes = [path for path in templates.values() if path and context.is_probe(path)]
     # The first one added is the innermost.
     app.add_middleware(AnonymousThrottleMiddleware, endpoints=anonymous)
     if settings.compression_enabled:
@@ -218,6 +240,7 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         ServerErrorMiddleware,
         seconds=settings.request_timeout,
         show_details=settings.is_development,
+        report=_reporter(context, templates.get),
     )
     allows = settings.allows_origin if settings.cors_origins or settings.is_development else None
     app.add_middleware(CORSMiddleware, allows=allows)
@@ -230,9 +253,29 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         RequestContextMiddleware,
         hsts=settings.hsts,
         template_of=templates.get,
-        probes=[path for path in templates.values() if path and context.is_probe(path)],
+        probes=probes,
         metrics=context.metrics,
     )
+    if context.tracing is not None:
+        app.add_middleware(
+            TracesMiddleware, tracing=context.tracing, template_of=templates.get, probes=probes
+        )
+
+
+def _reporter(
+    context: Context, template_of: Callable[[object], str | None]
+) -> Callable[[Scope, Exception], None] | None:
+    """Return a function that reports an unhandled error of a request; None without reports."""
+    reports = context.error_reports
+    if reports is None:
+        return None
+
+    def report(scope: Scope, error: Exception) -> None:
+        place = request_name(scope["method"], template_of(scope.get("endpoint")))
+        tags = {"request_id": scope.get("request_id"), "trace_id": active_trace_id()}
+        reports.report(error, place, **tags, **database_trouble(error))
+
+    return report
 
 
 def _ignores_credentials(route: Any) -> bool:
@@ -283,6 +326,8 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
                 log.warning("startup_waits", module=name, reason=reason, **database_trouble(error))
             else:
                 log.exception("startup_failed", module=name, **database_trouble(error))
+                if context.error_reports is not None:
+                    context.error_reports.report(error, f"startup {name}")
             await asyncio.sleep(STARTUP_RETRY_SECONDS)
         else:
             pending.pop(0)

@@ -25,7 +25,9 @@ from backend.integrations.values import TemporaryStore
 from backend.ratelimit.limiter import RateLimiter
 
 if TYPE_CHECKING:
+    from backend.telemetry.error_reports import ErrorReports
     from backend.telemetry.metrics import Metrics
+    from backend.telemetry.tracing import Tracing
 
 # Pages of up to 2 MiB; rendering one takes several times that much memory.
 LARGE_PAGES = 8
@@ -116,7 +118,8 @@ class Context:
     `inclusions` are those of all modules. `limits` and `cache` are None where they are off;
     `temporary` stores values for all processes. `large_pages` admits those whose rows are in memory
     at once. Requests whose path begins with one of `probe_paths` watch the server. `literal_paths`
-    are those of routes without parameters. `metrics` is None unless they are served.
+    are those of routes without parameters. `metrics`, `tracing` and `error_reports` are None where
+    settings do not ask for them.
     """
 
     settings: Settings
@@ -136,6 +139,8 @@ class Context:
     response_store: ResponseStore | None = None
     probe_paths: tuple[str, ...] = ()
     metrics: "Metrics | None" = None
+    tracing: "Tracing | None" = None
+    error_reports: "ErrorReports | None" = None
     literal_paths: frozenset[str] = frozenset()
     state: State = field(default_factory=State)
     large_pages: PerCallerLimiter = field(
@@ -155,13 +160,17 @@ class Context:
             return cast(T, self._single.setdefault(make, make(self)))
 
     async def close(self) -> None:
-        """Close the connections of all stores."""
+        """Close the connections of all stores, then send the traces and reports that are left."""
         if self.cache is not None:
             await self.cache.close()
         if self.limits is not None:
             await self.limits.close()
         await self.temporary.close()
         await self.database.close()
+        if self.tracing is not None:
+            await self.tracing.close()
+        if self.error_reports is not None:
+            await self.error_reports.close()
 
     def is_probe(self, path: str) -> bool:
         """Return whether requests for this path monitor the server."""

@@ -13,6 +13,8 @@ import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.telemetry.tracing import trace_headers
+
 QUEUE = "default"
 # Jobs with a cron have a queue of their own, so that other jobs do not delay them.
 CLOCK = "clock"
@@ -48,10 +50,10 @@ class Job:
 def origin() -> dict[str, str]:
     """Return the ids of the request, or of the job, that this task belongs to.
 
-    They are stored with each job that it enqueues, for the log lines of that job.
+    They are stored with each job that it enqueues, for the log lines and the trace of that job.
     """
     request_id = structlog.contextvars.get_contextvars().get("request_id")
-    return {} if request_id is None else {"request_id": request_id}
+    return trace_headers() | ({} if request_id is None else {"request_id": request_id})
 
 
 async def enqueue(

@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from backend.core.settings import Settings
+from backend.telemetry.tracing import add_trace_id
 
 
 def configure_logging(settings: Settings) -> None:
@@ -21,6 +22,7 @@ def configure_logging(settings: Settings) -> None:
     )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

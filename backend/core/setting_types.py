@@ -10,7 +10,12 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from backend.addresses.host_names import read_host
 from backend.addresses.path_prefixes import parse_prefix
-from backend.addresses.server_urls import check_database_url, check_redis_url
+from backend.addresses.server_urls import (
+    check_database_url,
+    check_receiver_url,
+    check_redis_url,
+    check_sentry_dsn,
+)
 from backend.addresses.web_origins import read_origin
 
 
@@ -71,6 +76,11 @@ def _network(text: str) -> str:
     return text
 
 
+def _receiver(url: str) -> str:
+    check_receiver_url(url)
+    return url
+
+
 def _one_line(text: str) -> str:
     text = " ".join(text.split())
     if not text or not text.isprintable():
@@ -115,4 +125,6 @@ Networks = Annotated[
 ProductName = Annotated[str, AfterValidator(_one_line)]
 DatabaseURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_database_url))]
 RedisURL = Annotated[SecretStr, AfterValidator(partial(_secret, check_redis_url))]
+SentryDSN = Annotated[SecretStr, AfterValidator(partial(_secret, check_sentry_dsn))]
+ReceiverURL = Annotated[str, AfterValidator(_receiver)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from backend.telemetry.tracing import ActiveSpan, active_span
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Send = Callable[[Mapping[K, int]], Awaitable[Mapping[K, V]]]
@@ -22,11 +24,15 @@ class Coalescer(Generic[K, V]):
         self._send = send
         self._waiting: dict[K, list[asyncio.Future[V]]] = {}
         self._sender: asyncio.Task[None] | None = None
+        # Of the first load of the next round trip, which the trace of that load contains.
+        self._span: ActiveSpan | None = None
 
     async def load(self, key: K) -> tuple[V, int]:
         """Return the value, and this load's position, from 0, among those that share it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V] = loop.create_future()
+        if not self._waiting:
+            self._span = active_span.get()
         futures = self._waiting.setdefault(key, [])
         position = len(futures)
         futures.append(future)
@@ -44,6 +50,7 @@ class Coalescer(Generic[K, V]):
                     await asyncio.sleep(BUSY_PAUSE_SECONDS)
                 waiting, self._waiting = self._waiting, {}
                 busy = sum(map(len, waiting.values())) > 1
+                active_span.set(self._span)
                 counts = {key: len(futures) for key, futures in waiting.items()}
                 try:
                     values = await self._send(counts)

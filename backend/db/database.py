@@ -232,7 +232,8 @@ def _observe_statements(engine: Engine, observer: DatabaseObserver) -> None:
         if connection is None or failure.statement is None:
             return
         if (started := connection.info.pop(_STARTED, None)) is not None:
-            observer.statement(failure.statement, perf_counter() - started)
+            cause = failure.original_exception
+            observer.statement(failure.statement, perf_counter() - started, cause)
 
     event.listen(engine, "before_cursor_execute", start)
     event.listen(engine, "after_cursor_execute", end)

@@ -195,9 +195,12 @@ class QueryRunner:
             started = perf_counter()
             try:
                 await cursor.execute(query.sql, query.parameters(values))
-                return await cursor.fetchall()
-            finally:
-                self._observer.statement(query.sql, perf_counter() - started)
+                rows = await cursor.fetchall()
+            except BaseException as error:
+                self._observer.statement(query.sql, perf_counter() - started, error)
+                raise
+            self._observer.statement(query.sql, perf_counter() - started)
+            return rows
         finally:
             await self._release(cursor)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backend.telemetry.statements import statement_name
+from backend.telemetry.tracing import active_span, record_statement
 
 if TYPE_CHECKING:
     from backend.telemetry.metrics import Metrics
@@ -17,6 +18,8 @@ log = structlog.get_logger()
 class DatabaseObserver:
     """Logs slow statements by name, and records durations and waits in `metrics` if there are any.
 
+    A statement of an active trace becomes a span of it.
+
     A statement is slow if it takes `slow` seconds or longer.
     """
 
@@ -24,8 +27,10 @@ class DatabaseObserver:
         self._slow = slow
         self._metrics = metrics
 
-    def statement(self, sql: str, seconds: float) -> None:
-        """Record a statement that has ended, also one that has failed."""
+    def statement(self, sql: str, seconds: float, error: BaseException | None = None) -> None:
+        """Record a statement that has ended, or failed with `error`."""
+        if active_span.get() is not None:
+            record_statement(statement_name(sql), seconds, error)
         if self._metrics is not None:
             self._metrics.statement(statement_name(sql), seconds)
         if seconds >= self._slow:

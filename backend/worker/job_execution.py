@@ -16,6 +16,8 @@ from backend.core.jobs import ORIGIN, Job
 from backend.core.metrics import count_database_error
 from backend.db.errors import driver_error, is_unavailable
 from backend.db.troubles import database_trouble
+from backend.telemetry.spans import job_span
+from backend.telemetry.tracing import TRACE_HEADERS, active_trace_id
 
 log = structlog.get_logger()
 
@@ -90,10 +92,25 @@ async def attempt(
 ) -> None:
     """Run the job once, log the outcome in one line, and raise what the job raised."""
     number = running.job.attempts + 1
+    origin = arguments.pop(ORIGIN, {})
+    parent = {name: origin.pop(name) for name in TRACE_HEADERS if name in origin}
     # All log lines of the job carry its name, id and attempt, and the request that enqueued it.
     structlog.contextvars.bind_contextvars(
-        job=job.name, job_id=running.job.id, attempt=number, **arguments.pop(ORIGIN, {})
+        job=job.name, job_id=running.job.id, attempt=number, **origin
     )
+    attributes = {"trellis.job.id": running.job.id or 0, "trellis.job.attempt": number}
+    with job_span(context.tracing, job.name, parent, attributes):
+        await _attempt(context, job, config, running, arguments, number)
+
+
+async def _attempt(
+    context: Context,
+    job: Job,
+    config: WorkerConfig,
+    running: JobContext,
+    arguments: dict[str, Any],
+    number: int,
+) -> None:
     # procrastinate passes the due time to scheduled jobs.
     by_clock = job.cron is not None and arguments.pop("timestamp", None) is not None
     started = time.perf_counter()
@@ -114,6 +131,7 @@ async def attempt(
             log.warning(
                 "job_failed", **described, retry_in=backoff_delay(number, config.first_pause)
             )
+        _report(context, job, error, number, is_dead=outcome == "dead")
         raise
     finally:
         if context.metrics is not None:
@@ -122,6 +140,23 @@ async def attempt(
     # Scheduled jobs may run three times a minute.
     write = log.debug if by_clock else log.info
     write("job_done", duration_ms=round((time.perf_counter() - started) * 1000, 2))
+
+
+def _report(
+    context: Context, job: Job, error: BaseException, number: int, *, is_dead: bool
+) -> None:
+    """Report the first failure of a job and its last; an outage of the database only if last."""
+    is_new = number == 1 and not is_unavailable(error)
+    if context.error_reports is None or not (is_dead or is_new):
+        return
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    context.error_reports.report(
+        error,
+        f"job {job.name}",
+        request_id=request_id,
+        trace_id=active_trace_id(),
+        **database_trouble(error),
+    )
 
 
 async def _run(context: Context, job: Job, running: JobContext, arguments: dict[str, Any]) -> None:

@@ -160,6 +160,8 @@ class WorkerSupervisor:
             {} if error is None else describe_error(error, whole=self._context.settings.is_local)
         )
         log.error("worker_failed", **described)
+        if error is not None and self._context.error_reports is not None:
+            self._context.error_reports.report(error, "worker")
         return Obstacle(FAILURE)
 
     async def _has_session(self) -> bool:

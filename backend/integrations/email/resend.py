@@ -8,6 +8,8 @@ from email.utils import parseaddr
 import httpx
 
 from backend.integrations.email import MailError, Message, ascii_domain
+from backend.telemetry.spans import http_call
+from backend.telemetry.tracing import trace_headers
 
 URL = "https://api.resend.com"
 TIMEOUT_SECONDS = 10.0
@@ -41,12 +43,12 @@ class ResendProvider:
             "headers": {"Auto-Submitted": "auto-generated"},
         }
         try:
-            async with httpx.AsyncClient(verify=self._tls, timeout=self._timeout) as client:
-                response = await client.post(
-                    self._url,
-                    json=body,
-                    headers={**self._headers, "Idempotency-Key": message.id},
-                )
+            with http_call("resend", "POST") as note_status:
+                # Resend ignores the headers of a trace; a proxy in between may use them.
+                headers = {**self._headers, **trace_headers(), "Idempotency-Key": message.id}
+                async with httpx.AsyncClient(verify=self._tls, timeout=self._timeout) as client:
+                    response = await client.post(self._url, json=body, headers=headers)
+                note_status(response.status_code)
         except httpx.HTTPError as error:
             raise MailError(f"Resend cannot be reached ({type(error).__name__}).") from None
         if not response.is_success:

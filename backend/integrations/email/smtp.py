@@ -13,9 +13,11 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
+from opentelemetry.trace import SpanKind
 
 from backend.integrations.email import MailError, Message, ascii_domain
 from backend.integrations.email.smtp_url import SmtpServer
+from backend.telemetry.tracing import child_span
 
 AUTHENTICATION_REQUIRED = 530
 # The RFC 3463 status code at the start of most replies; the rest often repeats the address.
@@ -49,6 +51,10 @@ class SmtpProvider:
         self._step_seconds, self._whole_seconds = step_seconds, whole_seconds
 
     async def send(self, message: Message) -> None:
+        with child_span("SMTP send", {}, SpanKind.CLIENT):
+            await self._send(message)
+
+    async def _send(self, message: Message) -> None:
         recipient = ascii_domain(message.to)
         mail = self._mail(message, recipient)
         client = self._client()

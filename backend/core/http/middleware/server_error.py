@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,13 +19,22 @@ log = structlog.get_logger()
 class ServerErrorMiddleware:
     """Responds 500 to an unhandled error, and 503 to a request that takes `seconds` or longer.
 
+    `report` is called with the scope and each unhandled error.
+
     The time to receive the body, to commit and to send the response does not count. This
     middleware is inside the CORS layer, unlike Starlette's own handler, because browsers cannot
     read an error without CORS headers.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, show_details: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        seconds: float,
+        show_details: bool,
+        report: Callable[[Scope, Exception], None] | None = None,
+    ) -> None:
         self.app = app
+        self.report = report
         self.seconds = seconds
         self.show_details = show_details
 
@@ -68,6 +78,8 @@ class ServerErrorMiddleware:
                     request_id=scope.get("request_id"),
                     **database_trouble(error),
                 )
+                if self.report is not None:
+                    self.report(scope, error)
                 problem = InternalError()
                 detail = f"{type(error).__name__}: {error}" if self.show_details else None
             if started:
