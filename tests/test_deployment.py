@@ -255,6 +255,17 @@ class TestCompose:
         # By default, the worker listens on the loopback interface of its container.
         assert "--host" in services["full-worker"]["command"]
 
+    def test_grafana_finds_its_dashboards_and_prometheus(
+        self, services: dict[str, dict[str, Any]]
+    ) -> None:
+        folder = ROOT / "deploy/compose/grafana"
+        (provider,) = yaml.safe_load((folder / "dashboards.yml").read_text())["providers"]
+        mounted = f"./deploy/grafana:{provider['options']['path']}:ro"
+        assert mounted in services["grafana"]["volumes"]
+        (source,) = yaml.safe_load((folder / "datasources.yml").read_text())["datasources"]
+        assert source["url"] == "http://prometheus:9090"
+        assert services["prometheus"]["ports"] == ["127.0.0.1:9090:9090"]
+
     def test_nginx_behaves_as_the_one_of_systemd(self) -> None:
         common = re.compile(r"    # Compression would.*\Z|    # Shorter than.*?\n}", re.DOTALL)
         texts = [
