@@ -192,6 +192,7 @@ CASES: dict[str, Case] = {
         with_values(name="admin", changes=RoleUpdate(description=None), features=FEATURES), ROLES
     ),
     "storage_quotas.add_rows": Case(with_user(rows=[("Milk",)]), EVERYTHING),
+    "storage_quotas.ensure_within_quota": Case(with_values(size=1), EVERYTHING),
     "storage_quotas.update_bytes": Case(with_user(change=1), EVERYTHING),
     "storage_quotas.update_usage": Case(with_user(new=("Milk",)), EVERYTHING),
     "users.add_user": Case(with_values(email="new@example.com"), EVERYTHING),

@@ -7,6 +7,7 @@ its caller and with each of its subjects.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -52,8 +53,9 @@ class ResponseStore:
 
     find   query for the response with the parameter `id` that has not expired; its columns are the
            fields of `StoredResponse`
-    keep   stores a response in the transaction of its request, in place of an expired one
+    keep   stores a response in the transaction of its request, in place of an expired one; its
+           first argument is the context
     """
 
     find: Query
-    keep: Callable[[AsyncSession, StoredResponse], Awaitable[None]]
+    keep: Callable[[Any, AsyncSession, StoredResponse], Awaitable[None]]

@@ -104,7 +104,7 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
             response = await respond()
             subjects = subjects_of(session)
             stored_response = _to_store(response, claim.id, hashes[0], principal, subjects)
-            await store.keep(session, stored_response)
+            await store.keep(context, session, stored_response)
         except _AlreadyStoredError as found:
             # An error in a flush leaves the session in a state that cannot be committed.
             await discard(session)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import bindparam, or_
+from sqlalchemy import bindparam, func, or_, select
 from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
@@ -29,5 +29,10 @@ ITEMS = list_spec(
         description="Part of the title or description, without regard to case.",
     ),
     large={"description": MAX_DESCRIPTION},
+)
+NUMBER = Query(
+    select(func.count().label("number"))
+    .select_from(Item)
+    .where(col(Item.owner_id) == bindparam("owner"))
 )
 STATISTICS = counts(ITEMS, "owner", items=None)

@@ -15,7 +15,7 @@ from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.core.schemas import Bulk
 from backend.db.base import utc_now, uuid7
-from backend.db.query_runner import QueryRunner
+from backend.db.query_runner import QueryRunner, SessionReader
 from backend.modules.audit import service as audit
 from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError
@@ -68,8 +68,14 @@ async def create_item(
 async def create_items(
     context: Context, session: AsyncSession, by: Principal, new: Sequence[ItemCreate]
 ) -> Bulk[ItemOut]:
-    """Create items that the caller owns, in one round trip."""
+    """Create items that the caller owns, in one round trip.
+
+    Small items do not count towards the quota, so in bulk their number has a limit.
+    """
     by.must("items:write")
+    row = await SessionReader(session).first(queries.NUMBER, owner=by.user_id)
+    assert row is not None
+    quotas.ensure_within_quota(context, SYSTEM, (row["number"] + len(new)) * quotas.ROW_BYTES)
     now = utc_now()
     items = [_new_item(by, each, now) for each in new]
     await quotas.add_rows(context, session, SYSTEM, by.user_id, map(_texts, items))

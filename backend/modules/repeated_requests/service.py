@@ -9,9 +9,11 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.principal import SYSTEM
 from backend.core.stored_responses import KEPT_HOURS, ResponseStore, StoredResponse
 from backend.db.query_runner import Query
 from backend.modules.repeated_requests.models import StoredResponseRow
+from backend.modules.storage_quotas import service as quotas
 
 _COLUMNS = tuple(getattr(StoredResponseRow, name) for name in StoredResponse.__dataclass_fields__)
 _FIND = Query(
@@ -20,6 +22,17 @@ _FIND = Query(
         # now() is the start of a transaction that may have waited.
         col(StoredResponseRow.expires_at) > func.clock_timestamp(),
     )
+)
+# Smaller responses do not count: the rate limit of requests limits them.
+SMALL_BYTES = 4096
+QUOTA_DETAIL = (
+    "The responses that are stored for the repetition of this user's requests would exceed the "
+    "storage quota of an account: send smaller requests with an Idempotency-Key, or wait up to "
+    f"{KEPT_HOURS} hours."
+)
+_SIZE = func.octet_length(col(StoredResponseRow.body))
+_LARGE = select(func.sum(_SIZE)).where(
+    col(StoredResponseRow.user_id) == bindparam("user_id"), _SIZE > SMALL_BYTES
 )
 _EXPIRY = func.clock_timestamp() + text(f"interval '{KEPT_HOURS} hours'")
 _INSERT = insert(StoredResponseRow).values(expires_at=_EXPIRY)
@@ -30,9 +43,15 @@ _KEEP = _INSERT.on_conflict_do_update(
 )
 
 
-async def keep_response(session: AsyncSession, response: StoredResponse) -> None:
-    """Store a response in this transaction, in place of an expired one."""
+async def keep_response(context: Context, session: AsyncSession, response: StoredResponse) -> None:
+    """Store a response in this transaction, in place of an expired one.
+
+    Raise `StorageQuotaExceededError` if the large responses of the user exceed the quota.
+    """
     await session.exec(_KEEP, params=asdict(response))
+    if response.user_id is not None and len(response.body) > SMALL_BYTES:
+        size = await session.scalar(_LARGE, params={"user_id": response.user_id})
+        quotas.ensure_within_quota(context, SYSTEM, size or 0, QUOTA_DETAIL)
 
 
 async def erase(_context: Context, session: AsyncSession, user_id: UUID) -> None:

@@ -21,6 +21,8 @@ from backend.modules.storage_quotas.settings import QuotaSettings
 Texts = Sequence[str | None]
 # Smaller texts are not counted, which saves a statement; the rest of a row takes as much.
 UNCOUNTED_BYTES = 256
+# The space of a row with small texts and of its indexes.
+ROW_BYTES = 1024
 
 # Concurrent transactions have different server processes, so they rarely share a slot.
 _COUNT = (
@@ -81,6 +83,16 @@ async def update_bytes(
     counted = await (await session.connection()).execute(_COUNT, values)
     if counted.first() is None:
         raise StorageQuotaExceededError
+
+
+def ensure_within_quota(context: Context, by: System, size: int, detail: str | None = None) -> None:
+    """Raise `StorageQuotaExceededError` if `size` bytes exceed the quota of a user.
+
+    For bytes that are not counted here, because the caller can sum them up.
+    """
+    by.must_be_system()
+    if size > context.settings_of(QuotaSettings).storage_quota_per_user:
+        raise StorageQuotaExceededError(detail)
 
 
 def _counted(texts: Texts) -> int:

@@ -186,7 +186,10 @@ async def create_user(
     status_code=201,
     max_body_size=MAX_BULK_BYTES,
     responses=error_responses(
-        EmailAlreadyExistsError, UsernameAlreadyExistsError, RateLimitedError
+        EmailAlreadyExistsError,
+        UsernameAlreadyExistsError,
+        StorageQuotaExceededError,
+        RateLimitedError,
     ),
 )
 async def create_users(

@@ -85,6 +85,38 @@ async def test_rows_created_in_bulk_count_each(ada: Actor, database_url: str) ->
     assert await stored(database_url) == before
 
 
+async def test_small_rows_in_bulk_are_limited(ada: Actor, bob: Actor) -> None:
+    rows = [{"title": "a"}] * 512
+    for _ in range(2):
+        assert not refused(await ada.post(f"{ITEMS}/bulk", json={"data": rows}))
+    assert refused(await ada.post(f"{ITEMS}/bulk", json={"data": rows[:1]}))
+    assert not refused(await ada.post(ITEMS, json=rows[0]))
+    assert not refused(await bob.post(f"{ITEMS}/bulk", json={"data": rows}))
+
+
+async def test_stored_responses_are_limited(ada: Actor, bob: Actor, database_url: str) -> None:
+    async def repeatable(actor: Actor, key: str, size: int) -> Any:
+        made = await actor.post(
+            ARTICLES,
+            json={"title": "Tea", "content": "x" * size},
+            headers={"Idempotency-Key": key},
+        )
+        if made.status_code == 201:
+            assert (await actor.delete(made.headers["location"])).status_code == 204
+        return made
+
+    for key in ("a", "b"):
+        assert (await repeatable(ada, key, 490_000)).status_code == 201
+    answer = await repeatable(ada, "c", 490_000)
+    assert (answer.status_code, answer.json()["error"]) == (422, "STORAGE_QUOTA_EXCEEDED")
+    assert "wait up to 24 hours" in answer.json()["detail"]
+    assert await stored(database_url) == 0
+    # Small responses, requests without a key, and other users go on.
+    assert (await repeatable(ada, "c", 1_000)).status_code == 201
+    assert not refused(await write(ada, 490_000))
+    assert (await repeatable(bob, "a", 490_000)).status_code == 201
+
+
 async def test_changes_count(ada: Actor, admin: Actor, database_url: str) -> None:
     first, second = [f"{ARTICLES}/{(await write(ada, 480_000)).json()['id']}" for _ in "ab"]
     item = (await ada.post(ITEMS, json={"title": "a", "description": "x" * 9_000})).json()
