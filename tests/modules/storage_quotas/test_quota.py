@@ -16,6 +16,7 @@ from backend.db.schema.migrations import alembic_config
 from backend.modules.storage_quotas.settings import QuotaSettings
 from tests import databases
 from tests.actors import Actor
+from tests.jobs import run_jobs
 from tests.sessions import execute
 from tests.statements import Statements
 
@@ -172,7 +173,7 @@ async def test_parallel_writes_exceed_it_by_one_row_each(ada: Actor, database_ur
 
 @pytest.mark.slow
 async def test_what_is_counted_is_what_is_stored(
-    ada: Actor, bob: Actor, admin: Actor, database_url: str
+    ada: Actor, bob: Actor, admin: Actor, context: Context, database_url: str
 ) -> None:
     random = Random(7)  # noqa: S311  # the same run each time
     rows: list[tuple[Actor, str, str]] = []
@@ -196,6 +197,7 @@ async def test_what_is_counted_is_what_is_stored(
     assert await stored(database_url) > 10_000
     for each in (ada, bob):
         assert (await admin.delete(f"/api/v1/users/{each.id}")).status_code == 204
+    await run_jobs(context)
     assert await stored(database_url) == 0
 
 
