@@ -89,7 +89,9 @@ class Launcher:
         processes: int = 1,
     ) -> Server:
         port = free_port()
-        environment = server_environment(checkout, {**self.settings, **(settings or {})})
+        # With metrics, as in production; former releases ignore the setting.
+        own = {"METRICS_PORT": str(free_port()), **(settings or {})}
+        environment = server_environment(checkout, {**self.settings, **own})
         command = application_command(port, processes)
         return self._start(name, command, port, environment, "/health/ready")
 

@@ -48,7 +48,7 @@ def test_what_is_no_rule_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> 
 
 
 def test_rules_compare_by_value() -> None:
-    assert parse_rules("5/minute") == (Rule(5, 60),)
+    assert parse_rules("5/minute") == (Rule(5, 60, "requests"),)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,13 @@ async def test_requests_by_template_method_and_status(client: Client, observed: 
     assert observed.metrics.requests_under_way == 0
 
 
+async def test_two_applications_do_not_meet(client: Client, observed: Context) -> None:
+    other = make_context("postgresql://nobody@127.0.0.1:1/none", metrics=Metrics())
+    await client.get("/nowhere")
+    assert (value(observed, REQUESTS), value(other, REQUESTS)) == (1, 0)
+    await other.close()
+
+
 async def test_statements_by_name_in_transactions_and_outside(
     client: Client, observed: Context
 ) -> None:
