@@ -177,6 +177,9 @@ CASES: dict[str, Case] = {
     "jobs.list_jobs": Case(with_values(query=None)),
     "jobs.retry_job": Case(with_values(job_id=1), frozenset({"jobs:read"})),
     "mail.deliver": Case(with_values(message=None), EVERYTHING),
+    "payments.accept_event": Case(with_values(body=b"", signature=""), EVERYTHING),
+    "payments.create_payment": Case(with_values(amount=1, currency="eur", key="k"), EVERYTHING),
+    "payments.read_payment": Case(with_values(payment_id="pi_1"), EVERYTHING),
     "roles.create_role": Case(
         with_values(new=RoleCreate(name="drinkers", permissions=["items:read"]), features=FEATURES),
         ROLES,

@@ -45,6 +45,12 @@ def check_receiver_url(url: str) -> None:
         raise ValueError("must be like http://collector:4318")
 
 
+def check_service_url(url: str) -> None:
+    """Raise `ValueError` unless it is the address of an HTTP API, without a key."""
+    if _http_host(url) is None or not url.isprintable() or any(sign in url for sign in "@?# "):
+        raise ValueError("must be like https://api.example.com, without user name and query")
+
+
 def check_sentry_dsn(dsn: str) -> None:
     """Raise `ValueError` unless it is the address of a Sentry project."""
     if _http_host(dsn) is None or not _PROJECT.search(dsn):

@@ -40,7 +40,7 @@ class Resend:
         return self.answers.pop(0) if self.answers else JSONResponse({"id": "49a3999c"})
 
     def provider(self, **options: Any) -> ResendProvider:
-        return ResendProvider(KEY, SENDER, url=self.url, **options)
+        return ResendProvider(KEY, SENDER, url=self.url, **{"attempts": 1, **options})
 
 
 @pytest.fixture
@@ -78,9 +78,7 @@ async def test_what_is_asked(resend: Resend) -> None:
 
 async def test_a_repeated_mail_is_the_same_request(resend: Resend) -> None:
     resend.answers = [JSONResponse({}, 500)]
-    sender = resend.provider()
-    await refusal(sender)
-    await sender.send(MESSAGE)
+    await resend.provider(attempts=2).send(MESSAGE)
     (first, body), (second, repeated) = resend.asked
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
     assert body == repeated
@@ -110,7 +108,7 @@ async def test_refusals_tell_for_good_from_for_now(
     problem = {"statusCode": status, "message": "Not to ada@example.com.", "name": name}
     resend.answers = [JSONResponse(problem, status)]
     error = await refusal(resend.provider())
-    assert str(error) == f"Resend answered {status} {name}".strip() + "."
+    assert str(error) == f"Resend responds {status} {name}".strip() + "."
     assert error.permanent is permanent
 
 
@@ -121,15 +119,15 @@ async def test_refusals_tell_for_good_from_for_now(
 async def test_an_answer_in_another_language(resend: Resend, answer: str) -> None:
     resend.answers = [Response(answer, 502, media_type="application/json")]
     error = await refusal(resend.provider())
-    assert str(error) == "Resend answered 502."
+    assert str(error) == "Resend responds 502."
     assert not error.permanent
 
 
 async def test_a_silent_server_is_for_later() -> None:
     async with scripted_server(never_respond) as port:
         url = f"http://127.0.0.1:{port}"
-        error = await refusal(ResendProvider(KEY, SENDER, url=url, timeout=0.2))
-    assert str(error) == "Resend cannot be reached (ReadTimeout)."
+        error = await refusal(ResendProvider(KEY, SENDER, url=url, deadline=0.2))
+    assert str(error) == "Resend does not respond in time."
     assert not error.permanent
 
 

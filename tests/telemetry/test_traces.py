@@ -268,13 +268,15 @@ async def test_a_mail_through_resend_is_a_call_of_another_service(collector: Rec
     message = Message(to="ada@example.com", subject=CANARY, text="", html="", id="made.1")
     async with serving(Starlette(routes=[Route("/emails", take, methods=["POST"])])) as url:
         job = tracing.start("job", SpanKind.CONSUMER, SAMPLED, {})
+        sender = ResendProvider("key", "no-reply@example.com", url=url, attempts=1)
         with pytest.raises(MailError):
-            await ResendProvider("key", "no-reply@example.com", url=url).send(message)
+            await sender.send(message)
         job.finish()
     await tracing.close()
     call = await received(collector, "POST resend")
     assert asked == [f"00-{TRACE}-{call.id}-01"]
     assert call.attributes == {
+        "error.type": "ServiceUnavailableError",
         "http.request.method": "POST",
         "http.response.status_code": 500,
         "peer.service": "resend",
