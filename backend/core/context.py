@@ -1,5 +1,6 @@
 """The context: settings, database, keys and state of one application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -167,10 +168,9 @@ class Context:
             await self.limits.close()
         await self.temporary.close()
         await self.database.close()
-        if self.tracing is not None:
-            await self.tracing.close()
-        if self.error_reports is not None:
-            await self.error_reports.close()
+        senders = (self.tracing, self.error_reports)
+        # Together, because a stop has a limit.
+        await asyncio.gather(*(each.close() for each in senders if each is not None))
 
     def is_probe(self, path: str) -> bool:
         """Return whether requests for this path monitor the server."""
