@@ -5,6 +5,7 @@ It runs in a process of its own. The environment contains:
 TRELLIS_URL         the URL of the server
 TRELLIS_CALLER      the role of the caller; empty for an anonymous one
 TRELLIS_ACCOUNTS    e-mail addresses of accounts with this role, comma separated
+TRELLIS_PASSWORD    the password of these accounts
 TRELLIS_TRANSPORT   the transport of the caller's sessions: `body` or `cookie`
 """
 
@@ -19,11 +20,11 @@ from hypothesis import strategies as st
 
 from backend.core.schemas import is_visible
 from tests import images
-from tests.actors import PASSWORD
 
 ROLE = os.environ["TRELLIS_CALLER"]
 COOKIES = ("access_token", "csrf_token")
 ACCOUNTS = ("/api/v1/auth", "/api/v1/users", "/api/v1/roles")
+PASSWORD = os.environ["TRELLIS_PASSWORD"]
 TRANSPORT = os.environ["TRELLIS_TRANSPORT"]
 
 

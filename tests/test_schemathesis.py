@@ -15,7 +15,7 @@ from backend.core.context import Context
 from backend.modules.roles.schemas import BUILT_IN_ROLES
 from backend.server.bounds import Bounds
 from backend.server.protocol import Protocol
-from tests.actors import ActorFactory
+from tests.actors import PASSWORD, ActorFactory
 from tests.applications import make_app
 from tests.examples import FACTOR
 from tests.servers import serving
@@ -104,6 +104,7 @@ async def test_every_response_is_as_described(
             "TRELLIS_CALLER": role,
             "TRELLIS_TRANSPORT": transport,
             "TRELLIS_ACCOUNTS": ",".join(accounts),
+            "TRELLIS_PASSWORD": PASSWORD,
         }
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", url),
