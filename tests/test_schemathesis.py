@@ -74,12 +74,21 @@ def _name(schema: dict[str, Any]) -> str:
 
 
 def configuration() -> str:
-    """Return the settings; without TRELLIS_EXAMPLES, they cover only some operations completely."""
-    text = CONFIGURATION.read_text()
+    """Return the settings. Without TRELLIS_EXAMPLES they select fewer requests, always the same."""
+    text = f"""{CONFIGURATION.read_text()}
+[phases]
+fuzzing.generation.max-examples = {FACTOR}
+stateful.generation.max-examples = {8 * FACTOR}
+"""
     if FACTOR > 1:
         return text
-    excluded = f"exclude-name = {json.dumps(COVERED)}\nphases.coverage.enabled = false\n"
-    return f"{text}\n[[operations]]\n{excluded}"
+    return f"""{text}
+fuzzing.generation.deterministic = true
+stateful.generation.deterministic = true
+[[operations]]
+exclude-name = {json.dumps(COVERED)}
+phases.coverage.enabled = false
+"""
 
 
 @pytest.mark.slow
@@ -108,7 +117,6 @@ async def test_every_response_is_as_described(
         }
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", url),
-            *("--max-examples", str(FACTOR)),
             cwd=tmp_path,  # it reads schemathesis.toml there, and writes a record
             env={**os.environ, **environment},
             stdout=asyncio.subprocess.PIPE,
