@@ -128,6 +128,7 @@ class Site:
             with ThreadPoolExecutor(CLIENTS) as callers:
                 list(callers.map(call, range(CLIENTS)))
             name = os.urandom(4).hex()
+            client.get("/nowhere")
             body = {"email": f"fault-{name}@example.com", "password": PASSWORD}
             client.post("/auth/register", json=body).raise_for_status()
 
@@ -157,7 +158,8 @@ def site(folder: Path) -> Iterator[Site]:
             "DATABASE_REPLICA_URL": standby.url(),
             "REPLICA_MAX_LAG": 1,
             "DATABASE_SLOW_STATEMENT": 1,
-            "DATABASE_POOL_SIZE": 40,
+            # The first fault.
+            "DATABASE_POOL_SIZE": 2,
             "CACHE_STORAGE": "memory",
         }
         (instance,) = stack.enter_context(instances(folder, primary.url(), 1, workers=1, **options))
@@ -215,6 +217,10 @@ def diagnose(made: Site) -> Diagnosis:
         found.told[fault] = logged(before, after)
 
     made.use()  # connections, caches and prepared statements
+    with observing("pool too small"):
+        pass
+    made.restart(DATABASE_POOL_SIZE=40)
+    made.use()
     with observing("no fault"):
         pass
     with observing("slow statement"):
@@ -229,11 +235,9 @@ def diagnose(made: Site) -> Diagnosis:
     with observing("dead mail server"):
         made.mail.stop()
     made.mail.start()
+    # The last one, because the job is repeated.
     with observing("failing job"):
         _execute(made.primary, BROKEN_JOB)
-    made.restart(DATABASE_POOL_SIZE=2)
-    with observing("pool too small"):
-        pass
     return found
 
 
