@@ -168,6 +168,7 @@ def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Ope
     expected: dict[str, object] = {
         "ignored": [],
         "public": [{}, *signed_in],
+        "download": [{}, *signed_in],
         "signed in": signed_in,
         "permission": signed_in,
     }
@@ -178,7 +179,7 @@ def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Ope
         assert "PERMISSION_DENIED" in codes(operation, 403)
     if policy.kind in ("signed in", "permission"):
         assert {"NOT_AUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED"} <= codes(operation, 401)
-    if policy.kind == "public":
+    if policy.kind in ("public", "download"):
         assert {"INVALID_TOKEN", "TOKEN_EXPIRED"} <= codes(operation, 401)
     if policy.kind == "ignored" and "requestBody" not in operation:
         assert "401" not in operation["responses"]
