@@ -77,8 +77,10 @@ ODD = Module("odd", router=odd, versioned=False)
 
 
 def app_of(**settings: Any) -> FastAPI:
-    """An application whose database does not exist."""
-    return make_app(make_context("postgresql://127.0.0.1:1/none", **settings), [*MODULES, ODD])
+    """A started application whose database no longer exists."""
+    context = make_context("postgresql://127.0.0.1:1/none", **settings)
+    context.state.started = True
+    return make_app(context, [*MODULES, ODD])
 
 
 @asynccontextmanager
