@@ -37,16 +37,20 @@ def test_stops_at_ctrl_c_even_twice(own_database_url: str, tmp_path: Path) -> No
         assert serve.wait() == 0
 
 
-def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path) -> None:
-    with running(
-        "serve", "--port", "0", folder=tmp_path, DATABASE_URL=own_database_url, LOG_FORMAT="json"
-    ) as serve:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_logs_one_line_for_each_thing(own_database_url: str, tmp_path: Path, workers: int) -> None:
+    options = ("--port", "0", "--workers", str(workers))
+    settings: dict[str, Any] = {"DATABASE_URL": own_database_url, "LOG_FORMAT": "json"}
+    with running("serve", *options, folder=tmp_path, **settings) as serve:
         eventually(lambda: is_ready(serve))
+        assert fetch(serve.url, "/api/v1/articles?q=private")[0] == 200
         serve.kill(signal.SIGTERM)
         assert serve.wait() == 0
     lines = serve.output.splitlines()
     assert all(line.startswith("{") for line in lines)
-    assert len([line for line in lines if "/health/ready" in line]) == 1
+    assert len([line for line in lines if "/health/ready" in line]) <= workers
+    assert len([line for line in lines if "/articles" in line]) == 1
+    assert "private" not in serve.output
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ def _run_worker(
         from backend.telemetry.endpoint import keep_values_in_files  # noqa: PLC0415  # unused without
 
         keep_values_in_files(metrics)
+    # Loggers are not inherited. Otherwise uvicorn would log each request too, with its query.
+    config.configure_logging()
     # The parent turns the end of a terminal into SIGTERM.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # uvicorn raises the signals again that it has handled.
