@@ -3,12 +3,12 @@
 import asyncio
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 
 import psycopg
 
-from backend.cli import sessions
+from backend.cli import certificates, incidents, proxies, sessions
 from backend.cli.databases import (
     OLDEST_VERSION,
     embedded_folder,
@@ -16,20 +16,22 @@ from backend.cli.databases import (
     reach,
     reachable_database,
 )
+from backend.cli.findings import Check, Finding, bounded
 from backend.cli.ports import listen, trellis_answers
 from backend.cli.schema import check_imports, require_newest
 from backend.cli.terminal import CommandError, require_writable, say, shown
+from backend.core.module import Module
 from backend.core.registry import RegistryError, discover, setting_kinds
 from backend.core.security import secret_keys
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
 from backend.db.errors import CREATE_DATABASE
 from backend.db.schema.history import HistoryError
 from backend.dev.embedded_server import EmbeddedError, binaries, data_folder
+from backend.integrations.email.smtp_url import parse_smtp_url
 from backend.integrations.storage import StorageError
+from backend.modules.mail.settings import MailSettings
 
 OLDEST_PYTHON = (3, 11)
-# Passed (True), failed (False) or advice (None), and the text.
-Finding = tuple[bool | None, str]
 SIGNS = {True: "✓", False: "✗", None: "!"}
 FOLDS = "SELECT 'É' ILIKE 'é', to_tsvector('english', 'É') @@ websearch_to_tsquery('english', 'é')"
 
@@ -46,6 +48,7 @@ def run(host: str, port: int) -> int:
 def _findings(host: str, port: int) -> Iterator[Finding]:
     yield _python()
     kinds: list[type[SettingsBase]] = []
+    modules: tuple[Module, ...] = ()
     try:
         modules = discover()
         kinds += setting_kinds(modules)
@@ -62,8 +65,10 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
         return
     yield True, f"The settings are usable; ENVIRONMENT is {settings.environment}"
     yield _finding(lambda: _data(settings))
-    yield _storage(settings, loaded)
-    yield from _database(settings)
+    if modules:
+        yield from bounded("The storage", lambda: [_storage(settings, loaded)])
+        yield from _mail(loaded)
+    yield from _database(settings, partial(proxies.last_requests, modules, loaded))
     yield _finding(lambda: _port(host, port))
 
 
@@ -72,6 +77,10 @@ def _finding(check: Callable[[], str]) -> Finding:
         return True, check()
     except (CommandError, EmbeddedError, HistoryError) as error:
         return False, str(error)
+
+
+def _checked(subject: str, check: Callable[[], str]) -> list[Finding]:
+    return bounded(subject, lambda: [_finding(check)])
 
 
 def _python() -> Finding:
@@ -104,7 +113,15 @@ def _storage(settings: Settings, loaded: Mapping[type[SettingsBase], SettingsBas
     return None, f"{text}; several servers need a bucket or a shared folder: set STORAGE_URL"
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
+def _mail(loaded: Mapping[type[SettingsBase], SettingsBase]) -> Iterator[Finding]:
+    own = loaded[MailSettings]
+    assert isinstance(own, MailSettings)
+    if own.provider == "smtp" and own.smtp_url is not None:
+        server = parse_smtp_url(own.smtp_url.get_secret_value())
+        yield from bounded("The mail server", partial(certificates.mail_server, server))
+
+
+def _database(settings: Settings, last_requests: Check) -> Iterator[Finding]:
     if settings.database_url is None:
         finding = _finding(lambda: f"The embedded PostgreSQL is in {shown(binaries())}")
         yield finding
@@ -116,33 +133,55 @@ def _database(settings: Settings) -> Iterator[Finding]:
         try:
             with reachable_database(settings) as place:
                 yield True, _answers(place.version)
-                yield from _search(place.url)
-                yield _finding(lambda: _migrations(place.url))
+                yield from _contents(place.url, settings)
         except (CommandError, EmbeddedError) as error:
             yield False, str(error)
         return
-    yield from _addresses(settings)
+    yield from _addresses(settings, last_requests)
 
 
 def _answers(version: str, name: str = "the data folder") -> str:
     return f"PostgreSQL {version} answers at {name} ({OLDEST_VERSION} or newer is needed)"
 
 
-def _addresses(settings: Settings) -> Iterator[Finding]:
+def _addresses(settings: Settings, last_requests: Check) -> Iterator[Finding]:
     for name, url in sessions.addresses(settings):
+        subject = f"The certificate of {name}"
+        yield from bounded(subject, partial(certificates.database, name, url))
         try:
             yield True, _answers(reach(url, name), name)
         except CommandError as error:
             yield False, str(error)
             continue
-        yield _finding(partial(sessions.describe, name, url, settings))
-        if name == "DATABASE_URL" and (advice := sessions.missing_limits(url, settings)):
-            yield None, advice
+        yield from _checked(f"Sessions of {name}", partial(sessions.describe, name, url, settings))
+        if name == "DATABASE_URL":
+            yield from bounded("Limits of the role", partial(_limits, url, settings))
         if name == name_of_session_url(settings):
-            yield from _search(url)
-            yield _finding(partial(_migrations, url))
+            is_current = yield from _contents(url, settings)
+            if is_current:
+                yield from bounded("The proxies", last_requests)
     if settings.database_pooler == "transaction" and settings.database_direct_url is None:
         yield False, f"DATABASE_POOLER=transaction leaves no session: {sessions.DIRECT}."
+
+
+def _limits(url: str, settings: Settings) -> Iterator[Finding]:
+    advice = sessions.missing_limits(url, settings)
+    if advice is not None:
+        yield None, advice
+
+
+def _contents(url: str, settings: Settings) -> Generator[Finding, None, bool]:
+    """Check a reachable database; return whether its schema is the newest."""
+    yield from bounded("The search", partial(_search, url))
+    schema = _checked("The schema", partial(_migrations, url))
+    yield from schema
+    for subject, check in incidents.database_checks(url, settings).items():
+        yield from bounded(subject, check)
+    is_current = all(result for result, _ in schema)
+    if is_current:
+        queue = partial(incidents.jobs, url, is_local=settings.is_local)
+        yield from bounded("The queue of jobs", queue)
+    return is_current
 
 
 def _search(url: str) -> Iterator[Finding]:

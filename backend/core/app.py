@@ -41,6 +41,7 @@ from backend.core.http.middleware.server_error import ServerErrorMiddleware
 from backend.core.http.middleware.traces import TracesMiddleware
 from backend.core.http.middleware.trusted_host import TrustedHostMiddleware
 from backend.core.http.openapi import openapi_document, operation_id
+from backend.core.http.proxy_watch import proxies_watched, proxy_watch
 from backend.core.http.route_index import RouteIndex
 from backend.core.http.routing import Route
 from backend.core.metrics import sampled
@@ -255,6 +256,7 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         template_of=templates.get,
         probes=probes,
         metrics=context.metrics,
+        watch=proxy_watch(context),
     )
     if context.tracing is not None:
         app.add_middleware(
@@ -293,6 +295,7 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
         stack.push_async_callback(context.close)
         await stack.enter_async_context(context.database.maintained())
         await stack.enter_async_context(sampled(context))
+        await stack.enter_async_context(proxies_watched(context))
         await stack.enter_async_context(
             using_cache(context.cache, context.settings, context.database)
         )

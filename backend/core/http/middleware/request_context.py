@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.core.client_info import client_address, current_scope
 
 if TYPE_CHECKING:
+    from backend.core.http.proxy_watch import ProxyWatch
     from backend.telemetry.metrics import Metrics
 
 log = structlog.get_logger("requests")
@@ -51,7 +52,8 @@ class RequestContextMiddleware:
     """The outermost middleware.
 
     `template_of` returns the route of an endpoint for logs and metrics. `probes` are the routes of
-    health checks: their successes are logged once a minute, their failures always.
+    health checks: their successes are logged once a minute, their failures always. `watch` examines
+    a request in a while.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class RequestContextMiddleware:
         template_of: Callable[[object], str | None],
         probes: Collection[str] = (),
         metrics: "Metrics | None" = None,
+        watch: "ProxyWatch | None" = None,
     ) -> None:
         self.app = app
+        self.watch = watch
         self.template_of = template_of
         self.metrics = metrics
         self.probes_logged_at = dict.fromkeys(probes, -math.inf)
@@ -73,6 +77,8 @@ class RequestContextMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        if self.watch is not None and started >= self.watch.due:
+            self.watch.examine(scope, started)
         sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else token_hex(16)
         scope["request_id"] = request_id
