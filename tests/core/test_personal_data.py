@@ -22,7 +22,7 @@ MANIFEST = """
 from backend.core.context import Counts
 from backend.core.module import Module
 from backend.core.personal_data import by_cascade
-from made_{unique}.notes.models import Note
+from made_{unique}.diaries.models import Diary
 
 
 async def erase(context, session, user_id): ...
@@ -38,8 +38,8 @@ from sqlmodel import Field
 from backend.db.base import Base, Identified
 
 
-class Note(Base, Identified, table=True):
-    __tablename__ = "made_notes"
+class Diary(Base, Identified, table=True):
+    __tablename__ = "made_diaries"
 
     {column}
 """
@@ -49,14 +49,14 @@ RESTRICTING = FOREIGN_KEY.format(action="")
 BARE = "owner_id: UUID"
 
 
-class Notes:
-    """A package with the modules `users` and `notes`; the latter has one table."""
+class Diaries:
+    """A package with the modules `users` and `diaries`; the latter has one table."""
 
     def __init__(self, folder: Path) -> None:
         self.unique = uuid4().hex
         self.name = f"made_{self.unique}"
         self.folder = folder / self.name
-        for name in ("", "users", "notes"):
+        for name in ("", "users", "diaries"):
             (self.folder / name).mkdir()
             (self.folder / name / "__init__.py").write_text("")
 
@@ -66,8 +66,8 @@ class Notes:
         users = USERS.format(erase=erases_users)
         manifest = MANIFEST.format(unique=self.unique, declared=declared)
         (self.folder / "users" / "manifest.py").write_text(users)
-        (self.folder / "notes" / "manifest.py").write_text(manifest)
-        (self.folder / "notes" / "models.py").write_text(MODELS.format(column=column))
+        (self.folder / "diaries" / "manifest.py").write_text(manifest)
+        (self.folder / "diaries" / "models.py").write_text(MODELS.format(column=column))
         try:
             discover(self.name)
         except RegistryError as error:
@@ -76,17 +76,18 @@ class Notes:
 
 
 @pytest.fixture
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
-    made = Notes(tmp_path)
+def diaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Diaries]:
+    made = Diaries(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield made
-    note = sys.modules[f"{made.name}.notes.models"].Note
-    Base.metadata.remove(note.__table__)
-    Base._sa_registry._dispose_cls(note)
+    diary = sys.modules[f"{made.name}.diaries.models"].Diary
+    Base.metadata.remove(diary.__table__)
+    Base._sa_registry._dispose_cls(diary)
     for name in [each for each in sys.modules if each.partition(".")[0] == made.name]:
         del sys.modules[name]
-    del note
-    # SQLAlchemy lists a mapped class until it is garbage collected.
+    del diary
+    # SQLAlchemy lists a mapped class until it is garbage collected. Those of other test files with
+    # modules of this kind may stay, so that the name `diaries` is used here only.
     gc.collect()
 
 
@@ -102,24 +103,24 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
     ],
 )
 def test_tables_that_refer_to_users_need_both(
-    notes: Notes, column: str, declared: str, missing: str
+    diaries: Diaries, column: str, declared: str, missing: str
 ) -> None:
     named = column.partition(":")[0]
-    assert notes.refusal(column, declared) == (
-        f"Module 'notes' has tables that refer to users (made_notes.{named}): declare {missing} "
-        "in its manifest; see backend.core.personal_data."
+    assert diaries.refusal(column, declared) == (
+        f"Module 'diaries' has tables that refer to users (made_diaries.{named}): "
+        f"declare {missing} in its manifest; see backend.core.personal_data."
     )
 
 
-def test_other_tables_need_nothing(notes: Notes) -> None:
-    assert notes.refusal("text: str", "") is None
+def test_other_tables_need_nothing(diaries: Diaries) -> None:
+    assert diaries.refusal("text: str", "") is None
 
 
 @pytest.mark.parametrize("column", [BARE, RESTRICTING])
-def test_without_a_cascade_an_eraser_is_needed(notes: Notes, column: str) -> None:
+def test_without_a_cascade_an_eraser_is_needed(diaries: Diaries, column: str) -> None:
     named = column.partition(":")[0]
-    assert notes.refusal(column, "export={}, erase=by_cascade") == (
-        f"Module 'notes' leaves erasure to foreign keys, but made_notes.{named} has none with "
+    assert diaries.refusal(column, "export={}, erase=by_cascade") == (
+        f"Module 'diaries' leaves erasure to foreign keys, but made_diaries.{named} has none with "
         "ON DELETE CASCADE: add one, or declare an `erase` function."
     )
 
@@ -127,18 +128,18 @@ def test_without_a_cascade_an_eraser_is_needed(notes: Notes, column: str) -> Non
 @pytest.mark.parametrize(
     ("column", "eraser"), [(CASCADING, "by_cascade"), (BARE, "erase"), (RESTRICTING, "erase")]
 )
-def test_both_are_enough(notes: Notes, column: str, eraser: str) -> None:
-    assert notes.refusal(column, f"export={{}}, erase={eraser}") is None
+def test_both_are_enough(diaries: Diaries, column: str, eraser: str) -> None:
+    assert diaries.refusal(column, f"export={{}}, erase={eraser}") is None
 
 
-def test_the_module_of_users_declares_both_too(notes: Notes) -> None:
-    refusal = notes.refusal("text: str", "", erases_users="None")
+def test_the_module_of_users_declares_both_too(diaries: Diaries) -> None:
+    refusal = diaries.refusal("text: str", "", erases_users="None")
     assert refusal is not None
     assert refusal.startswith("Module 'users' has tables that refer to users (user_roles.user_id)")
 
 
-def test_no_two_modules_count_the_same(notes: Notes) -> None:
-    cats = notes.folder / "cats"
+def test_no_two_modules_count_the_same(diaries: Diaries) -> None:
+    cats = diaries.folder / "cats"
     cats.mkdir()
     (cats / "__init__.py").write_text("")
     (cats / "manifest.py").write_text(
@@ -147,6 +148,6 @@ def test_no_two_modules_count_the_same(notes: Notes) -> None:
         'module = Module(statistics=Counts(("things",), None, "owner"))\n'
     )
     counting = 'export={}, erase=by_cascade, statistics=Counts(("things",), None, "owner")'
-    assert notes.refusal(CASCADING, counting) == (
-        "Modules 'cats' and 'notes' both have a number of the statistics 'things'."
+    assert diaries.refusal(CASCADING, counting) == (
+        "Modules 'cats' and 'diaries' both have a number of the statistics 'things'."
     )
