@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
 
 from backend.cli.findings import Finding, advice, failed, passed
 from backend.core.app import create_context
@@ -22,12 +23,24 @@ def last_requests(
             f"The proxy {found['peer']} of TRUSTED_PROXIES sent a request without X-Forwarded-For, "
             "so it counts for the proxy's address: let the proxy set the header."
         )
+    elif _is_public(str(found["peer"])):
+        yield advice(
+            f"A request with X-Forwarded-For came from {found['peer']}, which TRUSTED_PROXIES does "
+            "not list. List it if it is your proxy; a client may have invented the header."
+        )
     else:
         yield failed(
             f"A request with X-Forwarded-For came from {found['peer']}, which TRUSTED_PROXIES does "
-            "not list, so all its clients share one address and its limits: list it if it is your "
-            "proxy. If it is a client, which may invent the header, nothing is wrong."
+            "not list, so all clients of this proxy share its address and its limits: list it."
         )
+
+
+def _is_public(peer: str) -> bool:
+    """Return whether it is an address of the internet, where anybody may be the client."""
+    try:
+        return ip_address(peer).is_global
+    except ValueError:
+        return False
 
 
 async def _last_mismatch(

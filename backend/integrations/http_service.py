@@ -2,6 +2,7 @@
 
 ServiceError
 +- ServiceUnavailableError   no usable response; the same call may succeed later
+|  +- ServiceUnreachableError   no connection, so the service has received nothing
 +- ServiceRefusedError       a response that refuses this call
 """
 
