@@ -114,7 +114,7 @@ async def test_each_member_alone_equals_that_of_the_whole_row(
 async def test_the_order_of_the_names_makes_no_other_statement(ada: Actor) -> None:
     await ada.get(ITEMS, params={"fields": "id,title,owner_id"})
     before = compiled._narrowed.cache_info().misses
-    for fields in ("title,owner_id,id", "owner_id,id,title", "id,id,title,owner_id"):
+    for fields in ("title,owner_id,id", "owner_id,id,title"):
         assert (await ada.get(ITEMS, params={"fields": fields})).status_code == 200
     assert compiled._narrowed.cache_info().misses == before
 

@@ -55,6 +55,13 @@ _BY_STATUS: dict[int, type[AppError]] = {
 }
 _CONFLICTS = psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation
 _REFERENCES = psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation
+# Of a schema that lacks migrations.
+_UNDEFINED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedObject,
+)
 # The same messages for body and query. Some of pydantic's own messages contain input.
 _SENTENCES = {
     "assertion_error": "Is not acceptable.",
@@ -191,7 +198,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
     count_database_error(context, error)
     cause = driver_error(error)
     # Before the startup work succeeds, the schema may not be migrated yet.
-    waits_for_schema = isinstance(cause, psycopg.ProgrammingError) and not context.state.started
+    waits_for_schema = isinstance(cause, _UNDEFINED) and not context.state.started
     if waits_for_schema or is_unavailable(error):
         reason = type(cause).__name__
         log.warning("database_unavailable", reason=reason, **database_trouble(error))
