@@ -260,7 +260,10 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
     )
     if context.tracing is not None:
         app.add_middleware(
-            TracesMiddleware, tracing=context.tracing, template_of=templates.get, probes=probes
+            TracesMiddleware,
+            tracing=context.tracing,
+            template_of=templates.get,
+            is_probe=lambda path: context.is_probe(path.removeprefix(settings.root_path)),
         )
 
 

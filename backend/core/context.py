@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -162,12 +163,14 @@ class Context:
 
     async def close(self) -> None:
         """Close the connections of all stores, then send the traces and reports that are left."""
-        if self.cache is not None:
-            await self.cache.close()
-        if self.limits is not None:
-            await self.limits.close()
-        await self.temporary.close()
-        await self.database.close()
+        async with AsyncExitStack() as stack:
+            # In reverse order, and each of them even if another one fails.
+            stack.push_async_callback(self._send_left)
+            for store in (self.database, self.temporary, self.limits, self.cache):
+                if store is not None:
+                    stack.push_async_callback(store.close)
+
+    async def _send_left(self) -> None:
         senders = (self.tracing, self.error_reports)
         # Together, because a stop has a limit.
         await asyncio.gather(*(each.close() for each in senders if each is not None))

@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import structlog
+
 from backend.core.context import Context
 from backend.db.troubles import TROUBLES, database_trouble
 
 if TYPE_CHECKING:
     from backend.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
 
 INTERVAL_SECONDS = 1.0
 
@@ -51,7 +55,10 @@ async def sampled(context: Context) -> AsyncIterator[None]:
 
 async def _sample_always(context: Context, metrics: "Metrics") -> None:
     while True:
-        sample(context, metrics)
+        try:
+            sample(context, metrics)
+        except Exception as error:  # noqa: BLE001  # the next sample may succeed
+            log.debug("state_not_sampled", error=type(error).__name__)
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
@@ -66,4 +73,10 @@ def sample(context: Context, metrics: "Metrics") -> None:
         metrics.pool_waiting.labels(name).set(pool.waiting)
     if "replica" in database.pools:
         metrics.replica_suspended.set(database.replica_problem() is not None)
-        metrics.replica_lag.set(math.nan if database.replica_lag is None else database.replica_lag)
+        set_replica_lag(metrics, database.replica_lag)
+
+
+def set_replica_lag(metrics: "Metrics", lag: float | None) -> None:
+    """Set the lag in seconds, None if it is unknown."""
+    # The largest value of all processes counts, and NaN would hide the others.
+    metrics.replica_lag.set(-math.inf if lag is None else lag)

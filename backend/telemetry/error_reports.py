@@ -6,6 +6,7 @@ an error, no local variable and nothing of the request: all of them may hold per
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import structlog
 from sentry_sdk import Client
+from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import event_from_exception
 
 log = structlog.get_logger()
@@ -23,16 +25,32 @@ FLUSH_SECONDS = 2.0
 # A report takes milliseconds to write. What fails with each request must not take them each time.
 SECONDS_BETWEEN_EQUALS = 60.0
 MAX_GROUPS = 1000
+SECONDS_BETWEEN_LOSSES = 600.0
+
+
+class _LoggedTransport(HttpTransport):
+    """Logs that reports get lost, at most once in `SECONDS_BETWEEN_LOSSES`."""
+
+    _logged_at = -math.inf
+
+    def on_dropped_event(self, _reason: str) -> None:
+        now = time.monotonic()
+        if now - self._logged_at >= SECONDS_BETWEEN_LOSSES:
+            self._logged_at = now
+            log.warning("error_reports_lost", reason=_reason)
 
 
 class ErrorReports:
     """The reports of one application; a thread sends them, and drops them if none accepts them."""
 
     def __init__(self, dsn: str, *, environment: str, release: str, instance: str) -> None:
+        # It writes a line for each attempt to reach the server.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL)
         # Without `sentry_sdk.init`, whose state is shared by all applications of a process, and
         # without integrations, which collect requests, log lines and variables.
         self._client = Client(
             dsn=dsn,
+            transport=_LoggedTransport,
             environment=environment,
             release=release,
             server_name=instance,

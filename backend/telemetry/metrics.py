@@ -133,7 +133,9 @@ class Metrics:
             "trellis_database_pool_waiting", "Tasks that wait for a connection.", ("pool",)
         )
         self.replica_lag = self._gauge(
-            "trellis_replica_lag_seconds", "Lag of the replica.", mode="livemax"
+            "trellis_replica_lag_seconds",
+            "Lag of the replica; -Inf if it is unknown.",
+            mode="livemax",
         )
         self.replica_suspended = self._gauge(
             "trellis_replica_suspended",

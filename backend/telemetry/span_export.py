@@ -68,4 +68,7 @@ def start_export(endpoint: str, attributes: Mapping[str, str]) -> Tracing:
     )
     exporter = _LoggedExporter(OTLPSpanExporter(endpoint=endpoint))
     provider.add_span_processor(BatchSpanProcessor(exporter))
+    # Warnings about OTEL_* variables are written above. Later ones quote headers of requests, or
+    # come with each span that the full queue drops.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     return Tracing(provider, provider.shutdown)

@@ -23,8 +23,9 @@ Attributes = Mapping[str, str | int]
 # How long a stopping process exports the spans that are left.
 FLUSH_SECONDS = 3.0
 _W3C = TraceContextTextMapPropagator()
-TRACE_HEADERS = ("traceparent", "tracestate")
-_HEADERS = {name.encode(): name for name in TRACE_HEADERS}
+# The client chooses the text of `tracestate`, so that header is neither stored nor forwarded.
+TRACE_HEADER = "traceparent"
+_RAW_HEADER = TRACE_HEADER.encode()
 
 
 class ActiveSpan:
@@ -106,9 +107,9 @@ class Tracing:
 
 
 def trace_headers_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the headers of a request that name its parent span."""
-    found = ((_HEADERS.get(name), value) for name, value in headers)
-    return {name: value.decode("latin-1") for name, value in found if name is not None}
+    """Return the header of a request that names its parent span."""
+    found = next((value for name, value in headers if name == _RAW_HEADER), None)
+    return {} if found is None else {TRACE_HEADER: found.decode("latin-1")}
 
 
 def active_trace_id() -> str | None:

@@ -17,7 +17,7 @@ from backend.core.metrics import count_database_error
 from backend.db.errors import driver_error, is_unavailable
 from backend.db.troubles import database_trouble
 from backend.telemetry.spans import job_span
-from backend.telemetry.tracing import TRACE_HEADERS, active_trace_id
+from backend.telemetry.tracing import TRACE_HEADER, active_trace_id
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ async def attempt(
     """Run the job once, log the outcome in one line, and raise what the job raised."""
     number = running.job.attempts + 1
     origin = arguments.pop(ORIGIN, {})
-    parent = {name: origin.pop(name) for name in TRACE_HEADERS if name in origin}
+    parent = {TRACE_HEADER: origin.pop(TRACE_HEADER)} if TRACE_HEADER in origin else {}
     # All log lines of the job carry its name, id and attempt, and the request that enqueued it.
     structlog.contextvars.bind_contextvars(
         job=job.name, job_id=running.job.id, attempt=number, **origin

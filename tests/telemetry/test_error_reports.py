@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from structlog.typing import EventDict
 
 from backend.core.authorization import public
 from backend.core.context import Context
@@ -161,6 +162,26 @@ async def test_the_first_and_the_last_failure_of_a_job_are_reported(
 
 async def _unavailable(*_: object, **__: object) -> None:
     raise DatabaseUnavailableError
+
+
+async def test_lost_reports_are_logged_once(
+    client: httpx.AsyncClient,
+    sentry: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    log: list[EventDict],
+) -> None:
+    monkeypatch.setattr(reports_file, "SECONDS_BETWEEN_EQUALS", 0)
+    sentry.status = 500
+    for _ in range(3):
+        await client.post("/odd/crash/1")
+    await events(sentry, 3)
+    lost = reporting_to("http://127.0.0.1:1")
+    lost.report(ValueError(), "command")
+    await lost.close()
+    reasons = [each["reason"] for each in log if each["event"] == "error_reports_lost"]
+    assert sorted(reasons) == ["network", "status_500"]
+    assert not caplog.records
 
 
 async def test_a_dead_receiver_delays_neither_requests_nor_the_end(

@@ -1,21 +1,29 @@
 """The metrics of an application: what they count, and the values that labels may have."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import psycopg
 import pytest
+from prometheus_client import values
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from structlog.typing import EventDict
 
+from backend.core import metrics as metrics_file
 from backend.core.context import Context
+from backend.core.http import proxy_watch as proxy_watch_file
+from backend.core.http.proxy_watch import proxies_watched, proxy_watch
 from backend.core.jobs import Job, enqueue
-from backend.core.metrics import sample
+from backend.core.metrics import sample, sampled, set_replica_lag
 from backend.core.principal import SYSTEM
 from backend.db.database import discard
 from backend.db.query_runner import Query
 from backend.integrations.email import Message
 from backend.modules.mail.service import deliver
+from backend.telemetry.endpoint import keep_values_in_files, registry_of
 from backend.telemetry.metrics import MAX_STATEMENTS, Metrics
 from backend.worker.queue_metrics import sample_queue
 from tests.actors import PASSWORD, Client
@@ -155,6 +163,46 @@ async def test_a_database_that_is_down_is_counted_and_breaks_no_sample(observed:
     sample(context, context.metrics)
     assert value(context, "trellis_database_errors_total", trouble="down") == 1
     await context.close()
+
+
+async def test_a_failed_report_or_sample_ends_no_task(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a database without the newest migrations."""
+    samples: list[None] = []
+
+    def fail(*_: object) -> None:
+        samples.append(None)
+        raise ValueError
+
+    monkeypatch.setattr(metrics_file, "sample", fail)
+    monkeypatch.setattr(metrics_file, "INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(proxy_watch_file, "EXAMINE_SECONDS", 0.01)
+    without_tables = re.sub(r"/t_\w+", "/postgres", database_url)
+    context = make_context(without_tables, metrics=Metrics())
+    watch = proxy_watch(context)
+    scope = {"path": "/x", "client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"::2")]}
+    watch.examine(scope, 0)
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await watch.report(context)
+    async with sampled(context), proxies_watched(context), asyncio.timeout(20):
+        for _ in range(2):
+            watch.examine(scope, 0)
+            while watch._mismatch is not None:  # noqa: ASYNC110  # the task sets no event
+                await asyncio.sleep(0.01)
+        assert len(samples) > 1
+    await context.close()
+
+
+def test_an_unknown_lag_of_one_process_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    for process, lag in enumerate((None, 2.5, None)):
+        keep_values_in_files(process)
+        set_replica_lag(Metrics(), lag)
+    assert registry_of(tmp_path).get_sample_value("trellis_replica_lag_seconds") == 2.5
 
 
 async def test_mails_by_outcome(observed: Context) -> None:

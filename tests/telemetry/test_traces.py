@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -35,6 +36,7 @@ from backend.telemetry.tracing import (
     add_trace_id,
     child_span,
     trace_headers,
+    trace_headers_of,
 )
 from tests.actors import PASSWORD, ActorFactory
 from tests.applications import MODULES, make_app, make_context
@@ -167,6 +169,19 @@ async def test_health_checks_and_unusable_parents(traced_app: FastAPI, collector
     assert {(each.name, each.parent) for each in collector.spans()} == {("GET /errors/{code}", "")}
 
 
+async def test_health_checks_below_a_prefix_have_no_spans(
+    database_url: str, collector: Receiver
+) -> None:
+    context = make_context(
+        database_url, WITH_ODD, tracing=exported_to(collector.url), root_path="/shop"
+    )
+    async with calling(make_app(context, WITH_ODD)) as client:
+        for path in ("/shop/health/live", "/shop/errors/NOT_FOUND"):
+            assert (await client.get(path)).status_code == 200
+    await context.close()
+    assert [each.name for each in collector.spans()] == ["GET /errors/{code}"]
+
+
 async def test_a_job_belongs_to_the_trace_of_its_request(
     own_database_url: str, collector: Receiver
 ) -> None:
@@ -244,17 +259,33 @@ async def test_a_call_of_another_service_names_its_span(collector: Receiver) -> 
     with child_span("outside", {}) as nothing:
         assert nothing is None
     tracing = exported_to(collector.url)
-    parent = {**SAMPLED, "tracestate": "vendor=1"}
-    request = tracing.start("request", SpanKind.SERVER, parent, {})
+    request = tracing.start("request", SpanKind.SERVER, SAMPLED, {})
     with pytest.raises(OSError), child_span("POST service", {"a": 1}, SpanKind.CLIENT):  # noqa: PT011, PT012
         headers = trace_headers()
         raise OSError(CANARY)
     request.finish()
     await tracing.close()
     call, outer = await received(collector, "POST service"), await received(collector, "request")
-    assert headers == {"traceparent": f"00-{TRACE}-{call.id}-01", "tracestate": "vendor=1"}
+    assert headers == {"traceparent": f"00-{TRACE}-{call.id}-01"}
     assert (call.parent, call.kind, call.failed) == (outer.id, CLIENT, True)
     assert call.attributes == {"a": 1, "error.type": "OSError"}
+
+
+async def test_the_text_of_a_tracestate_is_not_logged_stored_or_forwarded(
+    traced: Context, traced_app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert traced.tracing is not None
+    for state in (CANARY, f"{CANARY}=1", f"a=1,a={CANARY}", f"A B={CANARY}", "a=1," * 40):
+        headers = {**SAMPLED, "tracestate": state}
+        assert trace_headers_of((k.encode(), v.encode()) for k, v in headers.items()) == SAMPLED
+        # Should it arrive nevertheless, the library writes it into no log line.
+        traced.tracing.start("request", SpanKind.SERVER, headers, {}).finish()
+        async with calling(traced_app) as client:
+            assert (await client.post("/odd/jobs", headers=headers)).status_code == 204
+    jobs = await traced.database.primary.all(Statement("SELECT args FROM procrastinate_jobs"))
+    assert len(jobs) == 5
+    assert all(each["args"]["_origin"].keys() == {"traceparent", "request_id"} for each in jobs)
+    assert not caplog.records
 
 
 async def test_a_mail_through_resend_is_a_call_of_another_service(collector: Receiver) -> None:
@@ -329,6 +360,29 @@ async def test_a_dead_receiver_delays_neither_requests_nor_the_end(
         for _ in range(20):
             assert (await client.get("/errors/NOT_FOUND")).status_code == 200
         await context.close()
+
+
+async def test_the_last_spans_are_sent_although_a_store_cannot_be_closed(
+    database_url: str, collector: Receiver
+) -> None:
+    class BrokenError(Exception): ...
+
+    async def fail() -> None:
+        raise BrokenError
+
+    made = make_context(
+        database_url,
+        tracing=exported_to(collector.url),
+        rate_limit_enabled=True,
+        rate_limit_storage="memory",
+    )
+    assert made.limits is not None
+    assert made.tracing is not None
+    context = replace(made, limits=replace(made.limits, close=fail))
+    made.tracing.start("last", SpanKind.SERVER, {}, {}).finish()
+    with pytest.raises(BrokenError):
+        await context.close()
+    assert [each.name for each in collector.spans()] == ["last"]
 
 
 async def test_an_outage_of_the_receiver_is_logged_once() -> None:

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
 from typing import Any
 
+import structlog
 from starlette.types import Scope
 
 from backend.core.context import Context
-from backend.core.errors import ServiceUnavailableError
 from backend.core.http.middleware.proxy_headers import parsed
 from backend.core.temporary import TemporaryValues
-from backend.db.errors import is_unavailable
+
+log = structlog.get_logger()
 
 EXAMINE_SECONDS = 10.0
 KEPT_SECONDS = 3600.0
@@ -74,9 +75,5 @@ async def _report_always(context: Context) -> None:
         await asyncio.sleep(EXAMINE_SECONDS)
         try:
             await proxy_watch(context).report(context)
-        except ServiceUnavailableError:
-            # A later mismatch is reported instead.
-            pass
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
+        except Exception as error:  # noqa: BLE001  # a later mismatch is reported instead
+            log.debug("proxy_mismatch_not_stored", error=type(error).__name__)

@@ -1,6 +1,6 @@
 """The span of every request; part of the application only where traces are exported."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from http import HTTPStatus
 
 from opentelemetry.trace import SpanKind
@@ -14,8 +14,8 @@ class TracesMiddleware:
     """The outermost middleware, so that all log lines of a request have its trace.
 
     The span is a child of the client's if the request names one, and ends with the response.
-    `template_of` returns the route of an endpoint, which is the name of the span. Requests for
-    `probes`, the paths of health checks, have none.
+    `template_of` returns the route of an endpoint, which is the name of the span. Health checks,
+    whose paths `is_probe` recognises as clients send them, have none.
     """
 
     def __init__(
@@ -23,15 +23,15 @@ class TracesMiddleware:
         app: ASGIApp,
         tracing: Tracing,
         template_of: Callable[[object], str | None],
-        probes: Collection[str],
+        is_probe: Callable[[str], bool],
     ) -> None:
         self.app = app
         self.tracing = tracing
         self.template_of = template_of
-        self.probes = frozenset(probes)
+        self.is_probe = is_probe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.probes:
+        if scope["type"] != "http" or self.is_probe(scope["path"]):
             await self.app(scope, receive, send)
             return
         method = scope["method"]
