@@ -24,7 +24,7 @@ from backend.db.base import utc_now, uuid7
 from backend.modules.audit import service as audit
 from backend.modules.roles import service as roles_service
 from backend.modules.users.administration import Confirm, count_invitation
-from backend.modules.users.changes import ensure_within_own_permissions
+from backend.modules.users.changes import ensure_within_own_permissions, lock_for_bulk
 from backend.modules.users.events import UsersInvited
 from backend.modules.users.exceptions import EmailAlreadyExistsError, UsernameAlreadyExistsError
 from backend.modules.users.models import LONG_AGO, User, UserRole
@@ -64,8 +64,6 @@ _OWNERS = select(
         col(User.username_key) == func.any(bindparam("username_keys")),
     )
 )
-# An arbitrary number that no other advisory lock of this application uses.
-_LOCK = select(func.pg_advisory_xact_lock(7_265_314))
 _SHOWN = ("id", "email", "username", "full_name", "is_active", "is_verified")
 _DETAILS = {
     ("email", False): EmailAlreadyExistsError.detail,
@@ -115,15 +113,17 @@ async def create_users(
 ) -> Bulk[UserOut]:
     """Create accounts without passwords, and mail each an invitation.
 
-    Raise `PermissionDeniedError` if a requested role has a permission that `by` lacks. `confirm`
-    raises if `by` has lost a permission meanwhile. The invitations count as one mailed link of the
-    client, however many there are.
+    Raise `PermissionDeniedError` if a requested role has a permission that `by` lacks, and
+    `ServiceUnavailableError` during an import of accounts. `confirm` raises if `by` has lost a
+    permission meanwhile. The invitations count as one mailed link of the client, however many
+    there are.
     """
     by.must("users:write")
     requested = {role for user in new if user.roles is not MISSING for role in user.roles}
     if any(user.roles is not MISSING for user in new):
         by.must("users:admin")
     await count_invitation(context, by)
+    await lock_for_bulk(session)
     known = await roles_service.lock_existing(session, SYSTEM, requested)
     await ensure_within_own_permissions(session, by, sorted(known))
     stored = await store_users(session, [_without_password(user) for user in new], moment=utc_now())
@@ -159,9 +159,10 @@ async def store_users(
 ) -> StoredUsers:
     """Store these accounts, their roles and an audit event for each.
 
-    No mail is sent. After any error the caller must roll back, because some of the rows are
-    stored. All calls of one transaction pass the same `moment`, which becomes `created_at`. It
-    distinguishes duplicates among the new rows from names that older accounts have taken.
+    The caller holds the lock for imports or bulk. No mail is sent. After any error it must roll
+    back, because some of the rows are stored. All calls of one transaction pass the same `moment`,
+    which becomes `created_at`. It distinguishes duplicates among the new rows from names that older
+    accounts have taken.
     """
     wanted = {role for row in new for role in row.roles}
     known = await roles_service.lock_existing(session, SYSTEM, wanted)
@@ -172,8 +173,6 @@ async def store_users(
     ]
     values = [_values(row) for row in new]
     connection = await session.connection()
-    # Two transactions that insert the same names in different orders would wait for each other.
-    await connection.execute(_LOCK)
     columns = {name: [row[name] for row in values] for name in _COLUMNS}
     stored = await connection.execute(_INSERT_USERS, {**columns, "moment": moment})
     ids = set(stored.scalars())

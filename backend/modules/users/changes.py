@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.errors import InvalidTokenError, PermissionDeniedError
+from backend.core.errors import InvalidTokenError, PermissionDeniedError, ServiceUnavailableError
 from backend.core.events import publish
 from backend.core.features import ADMIN_ROLE
 from backend.core.principal import SYSTEM, Caller, System
@@ -45,6 +45,12 @@ _TAKEN = {
     "ix_users_email_key": EmailAlreadyExistsError,
     "ix_users_username_key": UsernameAlreadyExistsError,
 }
+# Two arbitrary numbers that no other advisory lock of this application uses. Two transactions that
+# insert the same names in different orders would wait for each other. Bulk requests wait for one
+# another, but not for an import, which may take minutes.
+_LOCK_IMPORT = select(func.pg_advisory_xact_lock(7_265_314))
+_NO_IMPORT = select(func.pg_try_advisory_xact_lock_shared(7_265_314))
+_LOCK_BULK = select(func.pg_advisory_xact_lock(7_265_315))
 
 
 async def lock_user(session: AsyncSession, user_id: UUID) -> tuple[User, list[str]]:
@@ -220,3 +226,18 @@ async def add_user(
     after = {"is_active": is_active, "is_verified": is_verified, "roles": roles}
     await record(session, "user.create", user.id, {}, after)
     return to_schema(user, roles)
+
+
+async def lock_for_import(session: AsyncSession) -> None:
+    """Exclude other imports and `lock_for_bulk` until the transaction ends."""
+    await session.exec(_LOCK_IMPORT)
+
+
+async def lock_for_bulk(session: AsyncSession) -> None:
+    """Exclude imports and other bulk requests, or raise an error at once during an import."""
+    if not (await session.exec(_NO_IMPORT)).one():
+        raise ServiceUnavailableError(
+            "An import creates accounts. Try again when it has ended.",
+            headers={"Retry-After": "60"},
+        )
+    await session.exec(_LOCK_BULK)

@@ -13,6 +13,7 @@ from backend.core.principal import SYSTEM, System
 from backend.db.base import utc_now
 from backend.modules.roles import service as roles_service
 from backend.modules.users.bulk import NewUser, store_users
+from backend.modules.users.changes import lock_for_import
 from backend.modules.users.passwords import PasswordHasher, hasher_of
 from backend.modules.users.schemas import ImportedUser
 
@@ -78,6 +79,7 @@ async def import_users(
         await roles_service.sync(session, SYSTEM, context.features)
     with suppress(_RolledBackError):
         async with context.database.transaction() as session:
+            await lock_for_import(session)
             for batch in _batches(lines):
                 users, refused = _validated(batch, hasher)
                 numbers = list(users)

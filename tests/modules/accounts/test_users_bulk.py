@@ -10,6 +10,7 @@ from backend.core.context import Context
 from backend.db.base import utc_now
 from backend.modules.roles.models import Role
 from backend.modules.users.bulk import NewUser, store_users
+from backend.modules.users.changes import lock_for_import
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.modules.accounts.post import FORGOT, OWN, Post, token_of
 from tests.statements import Statements
@@ -158,6 +159,7 @@ async def test_the_same_accounts_in_another_order_are_no_deadlock(
 
     async def store(first: str, second: str, pause: Awaitable[None]) -> list[str]:
         async with context.database.transaction() as session:
+            await lock_for_import(session)
             await store_users(session, [new(first)], moment=moment)
             await pause
             stored = await store_users(session, [new(second)], moment=moment)
@@ -171,3 +173,19 @@ async def test_the_same_accounts_in_another_order_are_no_deadlock(
 
     assert await store("a", "b", start_other()) == []
     assert await other[0] == ["duplicate"]
+
+
+async def test_simultaneous_requests_wait_for_each_other(admin: Actor) -> None:
+    sent = (rows(200), rows(200)[::-1], [{"email": "grace@example.com"}])
+    answers = await asyncio.gather(*(admin.post(BULK, json={"data": each}) for each in sent))
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 409]
+
+
+async def test_requests_do_not_wait_for_an_import(admin: Actor, context: Context) -> None:
+    async with context.database.transaction() as session:
+        await lock_for_import(session)
+        async with asyncio.timeout(2):
+            answer = await admin.post(BULK, json={"data": rows(2)})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+        assert "import" in answer.json()["detail"]
+    assert (await admin.post(BULK, json={"data": rows(2)})).status_code == 201
