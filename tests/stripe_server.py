@@ -14,9 +14,14 @@ from tests.mail_servers import scripted_server
 
 KEY = "sk_test_an_unmistakable_key"
 WEBHOOK_SECRET = "whsec_an_unmistakable_secret"
-# Status and headers of a response, or what happens to the connection: `reset` before the request
-# is processed, `half` in the response to a processed request, `silent` for ever.
-Fault = tuple[int, Mapping[str, str]] | Literal["reset", "half", "silent"]
+# Status, headers and, if it matters, type of error of a response, or what happens to the
+# connection: `reset` before the request is processed, `half` in the response to a processed
+# request, `silent` for ever.
+Fault = (
+    tuple[int, Mapping[str, str]]
+    | tuple[int, Mapping[str, str], str]
+    | Literal["reset", "half", "silent"]
+)
 
 
 @dataclass
@@ -53,8 +58,8 @@ class StripeServer:
                 writer.write(whole[: len(whole) - 20])
             case None:
                 writer.write(_response(*self._respond(request)))
-            case (status, headers):
-                problem = _problem("api_error", message=f"Not with {KEY}.")
+            case (status, headers, *kinds):
+                problem = _problem(*(kinds or ["api_error"]), message=f"Not with {KEY}.")
                 writer.write(_response(status, problem, headers))
         await writer.drain()
 

@@ -183,6 +183,8 @@ class HttpService:
             except (TimeoutError, httpx.HTTPError) as error:
                 # `from None`: the error contains the request with its headers.
                 raise self._failure(error) from None
+            except httpx.InvalidURL:
+                raise ServiceRefusedError(f"{self._name} has no such address.") from None
 
     async def _body_of(self, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -234,6 +236,6 @@ def _seconds_of(retry_after: str) -> float | None:
         return float(retry_after[:9])
     try:
         at: datetime = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max((at - datetime.now(UTC)).total_seconds(), 0) if at.tzinfo else None

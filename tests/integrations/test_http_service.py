@@ -83,6 +83,14 @@ async def test_a_refusal_is_not_repeated(stripe: StripeServer) -> None:
     assert len(stripe.requests) == 1
 
 
+async def test_an_invalid_address_is_refused(stripe: StripeServer) -> None:
+    for path in ("/orders/1\n", "/" + "x" * 70_000):
+        client = service(stripe.url, breaker=CircuitBreaker(failures=1))
+        with pytest.raises(ServiceRefusedError, match=r"^Stripe has no such address\.$"):
+            await client.call("read_order", "GET", path)
+        assert (await create(client)).id == "pi_1"
+
+
 async def test_attempts_are_bounded(stripe: StripeServer) -> None:
     stripe.faults = [(500, {})] * 9
     with capture_logs() as lines, pytest.raises(ServiceUnavailableError):
@@ -110,7 +118,9 @@ async def test_an_unreachable_service_is_tried_again_even_by_post() -> None:
 
 
 @pytest.mark.parametrize(
-    "after", ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)]
+    "after",
+    ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)],
+    ids=["seconds", "date"],
 )
 async def test_retry_after_beyond_the_deadline_fails_at_once(
     stripe: StripeServer, after: str
@@ -120,6 +130,14 @@ async def test_retry_after_beyond_the_deadline_fails_at_once(
         await create(service(stripe.url, deadline=0.9))
     assert (caught.value.retry_after or 0) > 0.9
     assert len(stripe.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "after", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00", "soon"]
+)
+async def test_an_unreadable_retry_after_is_none(stripe: StripeServer, after: str) -> None:
+    stripe.faults = [(429, {"Retry-After": after})]
+    assert (await create(service(stripe.url))).id == "pi_1"
 
 
 async def test_retry_after_within_the_deadline_is_waited_for(

@@ -76,9 +76,11 @@ async def test_refused_payments(stripe: StripeServer) -> None:
     assert str(reused.value) == "Stripe responds 400 idempotency_error."
     with pytest.raises(UnknownPaymentError):
         await client.read("pi_9")
-    with pytest.raises(UnknownPaymentError):
-        await client.read("../charges?limit=3")
-    assert stripe.requests[-1].path == "/v1/payment_intents/..%2Fcharges%3Flimit%3D3"
+    received = len(stripe.requests)
+    for unusable in ("", ".", "..", "../charges?limit=3", "pi_1\n", "pi_é", "x" * 256):
+        with pytest.raises(UnknownPaymentError):
+            await client.read(unusable)
+    assert len(stripe.requests) == received
 
 
 async def test_codes_of_refusals(stripe: StripeServer) -> None:
@@ -90,7 +92,10 @@ async def test_codes_of_refusals(stripe: StripeServer) -> None:
     assert declined.value.code == "lost_card"
 
 
-@pytest.mark.parametrize("fault", [(409, {}), (429, {}), (500, {}), "silent", "reset"])
+@pytest.mark.parametrize(
+    "fault",
+    [(409, {}), (409, {}, "idempotency_error"), (429, {}), (500, {}), "silent", "reset"],
+)
 async def test_no_usable_response(stripe: StripeServer, fault: Fault) -> None:
     stripe.faults = [fault] * 3
     with pytest.raises(PaymentsUnavailableError) as caught:

@@ -33,7 +33,7 @@ class UnknownPaymentError(PaymentError):
 
 
 class PaymentsUnavailableError(Exception):
-    """No usable response. The payment may exist: the same key then returns it."""
+    """No usable response. The payment may exist: the same key returns it for some hours."""
 
 
 class WebhookRefusedError(Exception):
@@ -71,7 +71,11 @@ class PaymentProvider(Protocol):
     async def create(
         self, *, amount: int, currency: str, key: str, metadata: Mapping[str, str]
     ) -> Payment:
-        """Create a payment; the same `key`, such as the id of an order, returns the same one."""
+        """Create a payment, or return the one that was created with the same `key`.
+
+        A provider keeps keys for a limited time (Stripe: about 24 hours), and may repeat a stored
+        failure for the same key.
+        """
 
     async def read(self, payment_id: str) -> Payment:
         """Return the payment with this id."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -43,6 +42,7 @@ STATUSES: dict[str, Status] = {
     "canceled": "canceled",
 }
 _CODE = re.compile(r"[a-z_]{1,100}")
+_ID = re.compile(r"\w{1,255}", re.ASCII)
 
 
 class _Intent(BaseModel):
@@ -115,8 +115,10 @@ class StripePayments:
         return await self._intent("create_payment", "POST", path, form=form, idempotency_key=key)
 
     async def read(self, payment_id: str) -> Payment:
-        path = f"/v1/payment_intents/{quote(payment_id, safe='')}"
-        return await self._intent("read_payment", "GET", path)
+        # Another text could lead to another address, such as that of the list of payments.
+        if not _ID.fullmatch(payment_id):
+            raise UnknownPaymentError("Stripe has no such ids.")
+        return await self._intent("read_payment", "GET", f"/v1/payment_intents/{payment_id}")
 
     def verify(self, body: bytes, signature: str) -> PaymentEvent:
         """Return the event of a webhook request from its body and header `Stripe-Signature`."""
@@ -173,7 +175,7 @@ def _translated(error: ServiceError) -> PaymentError | PaymentsUnavailableError:
     reason = f"{str(error).rstrip('.')} {code}".strip() + "."
     # A request with the same key is still in progress, or the key of this installation is wrong,
     # which an operator corrects.
-    is_temporary = error.status in {401, 403, 409} and problem.type != "idempotency_error"
+    is_temporary = error.status in {401, 403, 409}
     if isinstance(error, ServiceUnavailableError) or is_temporary:
         return PaymentsUnavailableError(reason)
     if problem.type == "card_error":

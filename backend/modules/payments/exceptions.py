@@ -7,7 +7,8 @@ class PaymentServiceError(AppError):
     status = 503
     code = "PAYMENTS_UNAVAILABLE"
     detail = "Payments are not available. Try again shortly."
-    default_headers: ClassVar = {"Retry-After": "5"}
+    # The time for which the circuit breaker makes no calls.
+    default_headers: ClassVar = {"Retry-After": "30"}
 
 
 class PaymentRefusedError(AppError):

@@ -50,7 +50,9 @@ async def create_payment(
     """Create a payment of `amount` cents, or of the currency's smallest unit.
 
     The same `key`, such as the id of an order, returns the same payment, so a job may call this
-    again. `metadata` comes back with each event of the payment; it must not be personal.
+    again. Stripe keeps keys for about 24 hours, and repeats a stored 500 for the same key: store
+    the payment's id, and call `read_payment` afterwards. `metadata` comes back with each event of
+    the payment; it must not be personal.
     """
     by.must_be_system()
     with _translated_errors():

@@ -14,12 +14,13 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
-from backend.core.authorization import public, unlimited
+from backend.core.authorization import unlimited
 from backend.core.context import Context
 from backend.core.http.dependencies import CurrentContext, Session
 from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.core.principal import SYSTEM
+from backend.core.registry import ordered
 from backend.db.base import utc_now
 from backend.integrations.payments import Payment
 from backend.modules.payments import service as payments
@@ -96,8 +97,9 @@ async def test_errors_are_those_of_the_api(context: Context, stripe: StripeServe
     with pytest.raises(PaymentNotFoundError):
         await payments.read_payment(context, SYSTEM, "pi_9")
     stripe.faults = [(429, {"Retry-After": "60"})]
-    with pytest.raises(PaymentServiceError):
+    with pytest.raises(PaymentServiceError) as caught:
         await create(context)
+    assert caught.value.headers["Retry-After"] == "30"
 
 
 async def test_without_a_key_there_are_no_payments(database_url: str) -> None:
@@ -175,11 +177,11 @@ async def test_the_documented_webhook_route(context: Context) -> None:
         "Session": Session,
         "mark_paid": mark_paid,
         "payments": payments,
-        "public": public,
         "unlimited": unlimited,
     }
     exec(route, names)  # noqa: S102  # our own document
     orders = Module("orders", router=names["router"], depends_on=("payments",))
+    ordered((*MODULES, orders))  # raises an error for each route without exactly one policy
     context.state.started = True
     path = "/api/v1/orders/payment-events"
     async with Client(make_app(context, (*MODULES, orders))) as client:
@@ -193,6 +195,8 @@ async def test_the_documented_webhook_route(context: Context) -> None:
 
         for _ in range(2):
             assert (await post(signature_of(BODY, time.time()))).status_code == 204
+        of_others = event_about({**INTENT, "metadata": {}}, id="evt_2")
+        assert (await post(signature_of(of_others, time.time()), of_others)).status_code == 204
         refused = await post("t=1,v1=0")
         assert (refused.status_code, refused.json()["error"]) == (400, "INVALID_WEBHOOK")
         assert (await post("", b"x" * 2_000_000)).status_code == 413
