@@ -1,8 +1,10 @@
 """Responses that are compressed by the application, where COMPRESSION_ENABLED says so."""
 
+import asyncio
 import gzip
 import json
 import re
+import zlib
 from collections.abc import AsyncIterator, Callable
 
 import brotli  # type: ignore[import-untyped]  # it has no types
@@ -12,6 +14,7 @@ import zstandard
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Message
 
 from backend.core.authorization import public
 from backend.core.http.middleware.compression import PART_BYTES, CompressionMiddleware
@@ -26,6 +29,12 @@ DECODE: dict[str, Callable[[bytes], bytes]] = {
     "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),
     "br": brotli.decompress,
     "gzip": gzip.decompress,
+}
+# The same for the beginning of a body.
+START: dict[str, Callable[[bytes], bytes]] = {
+    **DECODE,
+    "br": lambda body: brotli.Decompressor().process(body),
+    "gzip": lambda body: zlib.decompressobj(31).decompress(body),
 }
 TEXT = "All work and no play makes Jack a dull boy. " * 200
 LONG = {"text": "".join(f"line {number}, " for number in range(100_000))}
@@ -241,6 +250,37 @@ async def test_long_bodies_and_streams_arrive_whole(coding: str, client: httpx.A
     headers, body = await fetched(client, "/made/stream", coding)
     assert headers["content-encoding"] == coding
     assert DECODE[coding](body) == TEXT.encode() * 10
+
+
+@pytest.mark.parametrize("coding", DECODE)
+async def test_the_first_part_is_sent_before_the_second_exists(coding: str) -> None:
+    """The layer is called directly: the client above reads whole responses only."""
+    sent: list[bytes] = []
+    sent_before: list[bytes] = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"id,title\r\n"
+        sent_before.append(b"".join(sent))
+        yield b"1,Tea\r\n"
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "headers": [(b"accept-encoding", coding.encode())],
+        "response_headers": [],
+    }
+    response = StreamingResponse(parts(), media_type="text/csv")
+    await CompressionMiddleware(response, lambda _: False)(scope, receive, send)
+    assert DECODE[coding](b"".join(sent)) == b"id,title\r\n1,Tea\r\n"
+    assert START[coding](sent_before[0]) == b"id,title\r\n"
 
 
 def test_responses_with_tokens_are_declared(app: FastAPI) -> None:

@@ -17,9 +17,10 @@ PART_BYTES = 64 * 1024
 _KEEP_PLAIN = frozenset({b"set-cookie", b"x-csrf-token", b"accept-ranges"})
 _PLAIN = "send_without_compression"
 
-# Those of exports; JSON, HTML and text are known already.
+# Those of exports; JSON, HTML and text are known already. `streaming`: each part is sent when it is
+# produced, instead of when a block of the compression is full.
 for _media_type in ("text/csv", "application/x-ndjson"):
-    add_compress_type(_media_type)
+    add_compress_type(_media_type, streaming=True)
 
 
 class CompressionMiddleware:
