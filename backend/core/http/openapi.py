@@ -101,6 +101,10 @@ def _requirements(
     is_public = policy.kind in ("public", "download")
     requirements: list[dict[str, list[str]]] = [{}] if is_public else []
     alternatives = security.safe if methods <= SAFE_METHODS else security.unsafe
+    if policy.kind == "download":
+        # Such routes read no cookies.
+        cookies = {name for name, each in security.schemes.items() if each.get("in") == "cookie"}
+        alternatives = tuple(names for names in alternatives if cookies.isdisjoint(names))
     requirements += [{name: [] for name in names} for names in alternatives]
     return requirements
 

@@ -168,7 +168,7 @@ def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Ope
     expected: dict[str, object] = {
         "ignored": [],
         "public": [{}, *signed_in],
-        "download": [{}, *signed_in],
+        "download": [{}, {"SignIn": []}],
         "signed in": signed_in,
         "permission": signed_in,
     }
