@@ -27,6 +27,8 @@ HOOKS = ROOT / "tests" / "schemathesis_hooks.py"
 COVERED = ["POST /api/v1/items", "PUT /api/v1/users/me/avatar"]
 # Requests that delete an account or end its session are repeated as the next one.
 ACCOUNTS = 100
+# The limit of a run without TRELLIS_EXAMPLES.
+SECONDS = 300
 
 
 def adapted(document: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -122,7 +124,13 @@ async def test_every_response_is_as_described(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(SECONDS if FACTOR == 1 else None):
+                output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     # With the number of requests, which `pytest -rP` shows.
     sys.stdout.write(output.decode())
     assert process.returncode == 0
