@@ -8,5 +8,6 @@ class QuotaSettings(SettingsBase):
         100 * 1024 * 1024,
         ge=1024 * 1024,
         description="Maximal bytes of the texts of a user's items and articles and of their files; "
-        "beyond it, 422. Texts of at most 256 bytes do not count.",
+        "beyond it, 422. Texts of at most 256 bytes do not count, but creation in bulk counts each "
+        "item of the user as 1 KiB.",
     )
