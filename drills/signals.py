@@ -84,7 +84,8 @@ def suspended_replicas(now: Snapshot) -> float:
     return now.sum("trellis_replica_suspended")
 
 
-# By the fault that raises it. docs/observability.md has the same as queries.
+# By the fault that raises it. The panels that docs/observability.md names show the same numbers,
+# but that of slow statements begins at half a second.
 SIGNALS = {
     "slow statement": Signal(slow_statements, "slow_statement"),
     "pool too small": Signal(waits_for_connections),

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,12 @@ def make_metrics(port: int | None) -> "Metrics | None":
 
 def count_database_error(context: Context, error: BaseException) -> None:
     """Count the kind of a database error; do nothing for another error."""
-    trouble = database_trouble(error).get("trouble")
+    count_trouble(context, database_trouble(error))
+
+
+def count_trouble(context: Context, found: Mapping[str, str | None]) -> None:
+    """Count a result of `database_trouble`; do nothing for an empty one."""
+    trouble = found.get("trouble")
     if context.metrics is not None and trouble is not None:
         context.metrics.database_errors.labels(trouble).inc()
 

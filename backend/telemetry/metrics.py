@@ -89,7 +89,8 @@ class Metrics:
         )
         self.mails = self._counter(
             "trellis_mails_total",
-            "Mails by outcome: sent; failed, and sent later; given_up.",
+            "Attempts to send mails: sent; failed, and repeated by the job until its last attempt; "
+            "given_up, because no server will ever take the mail.",
             ("outcome",),
         )
         self.cache = self._counter(

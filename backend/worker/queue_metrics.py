@@ -1,6 +1,8 @@
 """Metrics of the queue: jobs that wait or have failed, and the age of the oldest."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backend.core.context import Context
+from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Statement
 
 if TYPE_CHECKING:
@@ -16,24 +19,31 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 10.0
+DEAD_SECONDS = 60.0
+# After an outage of this length, old numbers would look like present ones.
+KEPT_SECONDS = 60.0
 # Jobs of another release.
 OTHER = "other"
 # Ids are in the order of creation, so one look at the events finds the oldest of each name.
-_QUEUE = Statement(
+_WAITING = Statement(
     """
-SELECT name, waiting, dead, extract(epoch FROM clock_timestamp() - least(
+SELECT name, waiting, extract(epoch FROM clock_timestamp() - least(
     due, (SELECT min(at) FROM procrastinate_events WHERE job_id = first)))::float AS age
 FROM (
     SELECT task_name AS name,
-        count(*) FILTER (WHERE status = 'todo') AS waiting,
-        count(*) FILTER (WHERE status = 'failed') AS dead,
-        min(scheduled_at) FILTER (WHERE status = 'todo') AS due,
-        min(id) FILTER (WHERE status = 'todo' AND scheduled_at IS NULL) AS first
+        count(*) AS waiting,
+        min(scheduled_at) AS due,
+        min(id) FILTER (WHERE scheduled_at IS NULL) AS first
     FROM procrastinate_jobs
-    WHERE status = 'failed' OR status = 'todo' AND coalesce(scheduled_at, now()) <= now()
+    WHERE status = 'todo' AND coalesce(scheduled_at, now()) <= now()
     GROUP BY task_name
 ) AS jobs
 """
+)
+# No index has these, so they are counted less often.
+_DEAD = Statement(
+    "SELECT task_name AS name, count(*) AS dead FROM procrastinate_jobs"
+    " WHERE status = 'failed' GROUP BY task_name"
 )
 
 
@@ -57,26 +67,43 @@ async def queue_sampled(context: Context, names: Collection[str]) -> AsyncIterat
 
 
 async def _sample_always(context: Context, metrics: "Metrics", names: Collection[str]) -> None:
+    # Otherwise the numbers would be missing during overload, when they matter most.
+    urgent.set(True)
+    sampled_at = time.monotonic()
+    dead_sampled_at = -math.inf
     while True:
+        now = time.monotonic()
         try:
             await sample_queue(context, metrics, names)
+            if now - dead_sampled_at >= DEAD_SECONDS:
+                await sample_dead(context, metrics, names)
+                dead_sampled_at = now
+            sampled_at = now
         except Exception as error:  # noqa: BLE001  # the worker reports that the database is away
             log.debug("queue_not_sampled", error=type(error).__name__)
-            # Old numbers would look like present ones.
-            for gauge in (metrics.jobs_waiting, metrics.oldest_job_seconds, metrics.jobs_dead):
-                gauge.clear()
+            if now - sampled_at >= KEPT_SECONDS:
+                for gauge in (metrics.jobs_waiting, metrics.oldest_job_seconds, metrics.jobs_dead):
+                    gauge.clear()
+                dead_sampled_at = -math.inf
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
 async def sample_queue(context: Context, metrics: "Metrics", names: Collection[str]) -> None:
-    """Read the queue, and set its metrics."""
-    found = {name: [0, 0.0, 0] for name in (*names, OTHER)}
-    for row in await context.database.primary.all(_QUEUE):
+    """Read the jobs that wait, and set their metrics."""
+    found = {name: [0, 0.0] for name in (*names, OTHER)}
+    for row in await context.database.primary.all(_WAITING):
         sums = found[row["name"] if row["name"] in found else OTHER]
         sums[0] += row["waiting"]
         sums[1] = max(sums[1], row["age"] or 0)
-        sums[2] += row["dead"]
-    for name, (waiting, age, dead) in found.items():
+    for name, (waiting, age) in found.items():
         metrics.jobs_waiting.labels(name).set(waiting)
         metrics.oldest_job_seconds.labels(name).set(age)
+
+
+async def sample_dead(context: Context, metrics: "Metrics", names: Collection[str]) -> None:
+    """Count the jobs that have failed for good, and set their metric."""
+    found = dict.fromkeys((*names, OTHER), 0)
+    for row in await context.database.primary.all(_DEAD):
+        found[row["name"] if row["name"] in found else OTHER] += row["dead"]
+    for name, dead in found.items():
         metrics.jobs_dead.labels(name).set(dead)

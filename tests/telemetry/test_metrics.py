@@ -22,15 +22,19 @@ from backend.core.principal import SYSTEM
 from backend.db.database import discard
 from backend.db.query_runner import Query
 from backend.integrations.email import Message
+from backend.modules.health.service import readiness
 from backend.modules.mail.service import deliver
 from backend.telemetry.endpoint import keep_values_in_files, registry_of
 from backend.telemetry.metrics import MAX_STATEMENTS, Metrics
-from backend.worker.queue_metrics import sample_queue
+from backend.worker import queue_metrics as queue_file
+from backend.worker.queue_metrics import queue_sampled, sample_dead, sample_queue
+from backend.worker.supervisor import work
 from tests.actors import PASSWORD, Client
 from tests.applications import make_app, make_context
 
 API = "/api/v1"
 REQUESTS = "trellis_http_request_duration_seconds_count"
+TROUBLES = "trellis_database_errors_total"
 STATEMENTS = "trellis_database_statement_duration_seconds_count"
 
 
@@ -161,7 +165,33 @@ async def test_a_database_that_is_down_is_counted_and_breaks_no_sample(observed:
         assert (await client.get(f"{API}/articles")).status_code == 503
     assert context.metrics is not None
     sample(context, context.metrics)
-    assert value(context, "trellis_database_errors_total", trouble="down") == 1
+    assert value(context, TROUBLES, trouble="down") == 1
+    await readiness(context)
+    counted = value(context, TROUBLES, trouble="down")
+    assert counted > 1
+    stopping = asyncio.Event()
+    worker = asyncio.create_task(work(context, (), stopping))
+    async with asyncio.timeout(20):
+        while value(context, TROUBLES, trouble="down") == counted:  # noqa: ASYNC110  # no event
+            await asyncio.sleep(0.01)
+    stopping.set()
+    await worker
+
+
+async def test_the_numbers_of_the_queue_outlive_a_short_outage(
+    log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_file, "INTERVAL_SECONDS", 0.01)
+    context = make_context("postgresql://nobody@127.0.0.1:1/none", metrics=Metrics())
+    assert context.metrics is not None
+    context.metrics.jobs_waiting.labels("made.known").set(3)
+    async with queue_sampled(context, ["made.known"]), asyncio.timeout(20):
+        while not log:  # noqa: ASYNC110  # the task sets no event
+            await asyncio.sleep(0.01)
+        assert value(context, "trellis_jobs_waiting") == 3
+        monkeypatch.setattr(queue_file, "KEPT_SECONDS", 0)
+        while value(context, "trellis_jobs_waiting"):  # noqa: ASYNC110  # see above
+            await asyncio.sleep(0.01)
     await context.close()
 
 
@@ -226,4 +256,10 @@ async def test_the_queue_by_declared_names(observed: Context) -> None:
     }
     assert waiting == {"made.known": 3, "made.idle": 0, "other": 1, "made.unknown": 0}
     assert 0 < value(observed, "trellis_jobs_oldest_age_seconds", name="made.known") < 60
-    assert value(observed, "trellis_jobs_dead") == 0
+    async with observed.database.transaction() as session:
+        await (await session.connection()).execute(
+            text("UPDATE procrastinate_jobs SET status = 'failed' WHERE task_name = 'made.known'")
+        )
+    await sample_dead(observed, observed.metrics, ["made.known", "made.idle"])
+    assert value(observed, "trellis_jobs_dead", name="made.known") == 3
+    assert value(observed, "trellis_jobs_dead") == 3
