@@ -388,6 +388,7 @@ def world(url: str) -> Iterator[World]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a busy machine needs more than two minutes
 @pytest.mark.hypothesis
 def test_the_model_and_the_api_agree(own_database_url: str) -> None:
     with world(own_database_url) as made:
