@@ -203,7 +203,7 @@ class TestCompose:
         with primary_and_standby() as (primary, replica):
             replica.end()
             data = replica.folder / "18" / "docker"
-            # What an interrupted copy leaves.
+            # An interrupted copy leaves such a file.
             own = host.surroundings()
             subprocess.run(["mkdir", "-p", f"{data}.incomplete/base"], check=True, **own)
             own["env"] |= {

@@ -18,9 +18,8 @@ log = structlog.get_logger()
 class DatabaseObserver:
     """Logs slow statements by name, and records durations and waits in `metrics` if there are any.
 
-    A statement of an active trace becomes a span of it.
-
-    A statement is slow if it takes `slow` seconds or longer.
+    A statement is slow if it takes `slow` seconds or longer. Each statement of an active trace
+    becomes a span of it.
     """
 
     def __init__(self, slow: float = math.inf, metrics: "Metrics | None" = None) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+from backend.telemetry.spans import METHODS
+
 # The route of requests for unknown paths, and the values of other labels that are not declared.
 UNKNOWN, OTHER = "unknown", "other"
 # More names of statements than the code has.
