@@ -3,6 +3,8 @@
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -112,3 +114,40 @@ def test_the_doctor_writes_to_the_storage(tmp_path: Path, shared_s3: S3Server) -
     assert done.returncode == 1
     assert "✗ The storage of files cannot be used (FileNotFoundError). Check STORAGE_URL" in said
     assert SECRET not in said + done.stderr
+
+
+EXITS = """
+import asyncio, os, sys
+from backend.integrations.storage import StorageError
+from backend.integrations.storage.client import Storage
+from backend.integrations.storage.storage_url import parse_storage_url
+
+async def check():
+    try:
+        await Storage(parse_storage_url(sys.argv[1])).check()
+    except StorageError:
+        return
+    raise AssertionError("The bucket exists.")
+
+for _ in range(25):
+    if not (pid := os.fork()):
+        asyncio.run(check())
+        sys.exit(3)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_right_after_a_failed_call_keeps_its_exit_code(
+    shared_s3: S3Server,
+) -> None:
+    """Without the wait at exit, one process in five is aborted."""
+    wrong = shared_s3.url("exits").replace("@a-bucket", "@no-bucket")
+    done = subprocess.run(
+        [sys.executable, "-c", EXITS, wrong],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.split(), done.stderr) == (["3"] * 25, "")

@@ -1,11 +1,14 @@
 """The client of a storage, over obstore."""
 
 import asyncio
+import atexit
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +22,7 @@ from backend.integrations.storage.storage_url import Bucket, Folder
 # A call takes at most this long; a stream as long as its reader, but never waits longer for bytes.
 CALL_SECONDS = 20.0
 STALL_SECONDS = 10.0
+EXIT_SECONDS = 0.1
 CHUNK_BYTES = 256 * 1024
 LIST_BATCH = 1000
 PARTS = 2
@@ -135,6 +139,7 @@ class Storage:
 
 
 def _open(place: Folder | Bucket) -> LocalStore | S3Store:
+    _wait_for_threads_at_exit()
     if isinstance(place, Folder):
         place.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LocalStore(place.path)
@@ -153,6 +158,17 @@ def _open(place: Folder | Bucket) -> LocalStore | S3Store:
         retry_config=_RETRIES,
         **config,
     )
+
+
+@cache
+def _wait_for_threads_at_exit() -> None:
+    """Let the threads of obstore finish before the interpreter is finalized.
+
+    They hold Python objects for a moment after a call has returned. If they release these during
+    the finalization, Python before 3.14 aborts the process (exit code 134). obstore offers no way
+    to join them.
+    """
+    atexit.register(time.sleep, EXIT_SECONDS)
 
 
 def _flush(path: Path) -> None:
