@@ -15,7 +15,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from backend.cli.commands import app, audit, db, module, users
+from backend.cli.commands import app, audit, db, users
+from backend.cli.modules import module
 from backend.db.schema.migrations import newest_revision
 from tests import databases
 from tests.commands import ROOT, backend, data_dir, environment, output_of, postmaster, refusal

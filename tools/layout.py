@@ -10,8 +10,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from textwrap import wrap
 
+from backend.cli.module_graph import flowchart
 from backend.core.module import Module
 from backend.core.registry import discover
 from tests.architecture import LAYERS
@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "README.md"
 COMMAND = "python -m tools.layout"
 BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
-LABEL_WIDTH = 34
 # Packages inside packages that have rows of their own.
 NESTED = {"db": ("lists", "schema"), "core": ("hash_scheduling", "http", "http/middleware")}
 
@@ -34,20 +33,6 @@ def description(folder: Path) -> str:
             f"{file.relative_to(ROOT)} has no docstring: describe its contents in one."
         )
     return text.partition("\n\n")[0].replace("\n", " ")
-
-
-def diagram(modules: Sequence[Module]) -> Iterator[str]:
-    """Yield a flowchart of the modules, with arrows to the modules they depend on."""
-    yield "```mermaid"
-    yield "flowchart LR"
-    for module in sorted(modules, key=lambda item: item.name):
-        text = description(ROOT / "backend" / "modules" / module.name).rstrip(".")
-        label = "<br/>".join(wrap(text.replace('"', "'"), LABEL_WIDTH))
-        yield f'    {module.name}["<b>{module.name}</b><br/>{label}"]'
-    for module in sorted(modules, key=lambda item: item.name):
-        if module.depends_on:
-            yield f"    {module.name} --> {' & '.join(sorted(module.depends_on))}"
-    yield "```"
 
 
 def packages(layers: Iterable[str]) -> Iterator[str]:
@@ -70,7 +55,9 @@ def render(modules: Sequence[Module]) -> str:
             "",
             f"Each imports only what follows it: {' → '.join(highest_first)}.",
             "",
-            *diagram(modules),
+            "```mermaid",
+            *flowchart(modules),
+            "```",
             END,
         ]
     )

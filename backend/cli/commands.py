@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from backend.cli.modules import module
 from backend.cli.terminal import exit_on_signals
 
 # Plain text: importing rich would take longer than the rest of --help.
@@ -19,7 +20,6 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 users = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-module = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Host = Annotated[
@@ -263,19 +263,6 @@ def import_users(
     from backend.cli.imports import run
 
     run(file, dry_run=dry_run)
-
-
-@module.callback()
-def about_modules() -> None:
-    """Inspect the modules of the application."""
-
-
-@module.command("list")
-def list_modules() -> None:
-    """List the modules with their dependencies, routes, tables and permissions."""
-    from backend.cli.listing import modules
-
-    modules()
 
 
 @audit.callback()
