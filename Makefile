@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration modules bench drills lock audit clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration modules docs bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ migration: ## Write a migration for changed tables; m="add invoices" names it
 
 modules: ## List the modules and what they depend on
 	@$(READY) && exec $(BIN)/backend module list
+
+docs: ## Build the documentation site in build/site; args=serve shows it while you write
+	@$(READY) && exec $(BIN)/python -m tools.docs $(args)
 
 bench: ## Measure the server; args="--help" lists the options
 	@$(READY) && exec $(BIN)/python -m bench $(args)

@@ -18,11 +18,14 @@ from tools.bootstrap import LOCK, PROJECT, ROOT, UV, uv_environment
 RUNTIME = ROOT / "requirements.lock"
 # The build backend, which installations and the image need besides, and only once.
 BUILD = ROOT / "requirements-build.lock"
+# The builder of the documentation site, which has 90 MB and is installed by `make docs` only.
+DOCS = ROOT / "requirements-docs.lock"
 # The lock files in the order of writing, and uv's options for each. The first two constrain the
 # last one, so that tests run the versions of production.
 OPTIONS = {
     RUNTIME: [PROJECT.name],
     BUILD: ["--group", "build"],
+    DOCS: ["--group", "docs"],
     LOCK: [
         *(PROJECT.name, "--extra", "development", "--group", "dev"),
         *("--constraint", RUNTIME.name, "--constraint", BUILD.name),

@@ -1,4 +1,4 @@
-"""A module that uses files as README shows: three lines, no table and no code of files."""
+"""A module that uses files as docs/modules.md shows: three lines, no table and no code of files."""
 
 import sys
 from collections.abc import Iterator

@@ -1,0 +1,81 @@
+"""Write docs/errors.md from the error classes and the OpenAPI document of the modules.
+
+With --check, fail if the page is out of date.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backend.cli.listing import blueprint
+from backend.core.errors import AppError, all_errors
+
+PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
+COMMAND = "python -m tools.errors"
+# Codes of more routes than this are described by the number of routes.
+MAX_LISTED = 8
+INTRODUCTION = f"""# Errors
+
+`{COMMAND}` writes this page from the error classes and the OpenAPI document.
+[Using the API](http.md#errors) describes the form of errors and what clients do about each;
+`GET /errors/{{code}}` returns the status and the meaning of one.
+"""
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Return the page as Markdown; `document` is the OpenAPI document."""
+    routes = _routes_by_code(document)
+    number = sum(len(operations) for operations in document["paths"].values())
+    sections = [INTRODUCTION]
+    for error in sorted(_raised(routes).values(), key=lambda each: (each.status, each.code)):
+        shown = _shown(routes.get(error.code, ()), number)
+        sections.append(f"### {error.status} {error.code}\n\n{error.detail}\n\n{shown}\n")
+    return "\n".join(sections)
+
+
+def _raised(routes: Mapping[str, Sequence[str]]) -> dict[str, type[AppError]]:
+    """Return the errors of responses by code: not those of tests and of the command line."""
+    return {
+        error.code: error
+        for error in all_errors()
+        if error.code in routes or error.__module__.startswith("backend.core.")
+    }
+
+
+def _routes_by_code(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for response in operation["responses"].values():
+                for content in response.get("content", {}).values():
+                    for code in content.get("examples", {}):
+                        found[code].append(f"`{method.upper()} {path}`")
+    return found
+
+
+def _shown(routes: Sequence[str], number: int) -> str:
+    if not routes:
+        return "Any request can have this response."
+    if len(routes) == number:
+        return "All routes document it."
+    if len(routes) > MAX_LISTED:
+        return f"{len(routes)} of {number} routes document it."
+    return "\n".join(f"* {route}" for route in sorted(routes, key=_by_path))
+
+
+def _by_path(route: str) -> tuple[str, ...]:
+    return tuple(reversed(route.split()))
+
+
+def main() -> None:
+    page = render(blueprint().openapi())
+    if sys.argv[1:] != ["--check"]:
+        PAGE.write_text(page, encoding="utf-8")
+    elif not PAGE.exists() or PAGE.read_text("utf-8") != page:
+        sys.exit(f"docs/errors.md is out of date. Run: {COMMAND}")
+
+
+if __name__ == "__main__":
+    main()
