@@ -13,7 +13,7 @@ from tools import errors
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("**/*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "AGENTS.md", *DOCS.glob("**/*.md")])
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
