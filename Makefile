@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration modules docs bench drills lock audit clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi contract modules docs bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,7 @@ check: ## Run all checks except the tests: style, types, boundaries, migrations,
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
+	$(BIN)/python -m tools.contract
 	$(BIN)/backend db check
 
 format: ## Format the code and apply automatic fixes
@@ -62,6 +63,12 @@ format: ## Format the code and apply automatic fixes
 migration: ## Write a migration for changed tables; m="add invoices" names it
 	@test -n "$$m" || { echo 'Give it a name: make migration m="add invoices"' >&2; exit 1; }
 	@$(READY) && exec $(BIN)/backend db revision "$$m"
+
+openapi: ## Write openapi.json, the HTTP contract, after a change of routes or schemas
+	@$(READY) && exec $(BIN)/backend openapi --output openapi.json
+
+contract: ## Compare openapi.json with the last release; args="--release" records it as released
+	@$(READY) && exec $(BIN)/python -m tools.contract $(args)
 
 modules: ## List the modules and what they depend on
 	@$(READY) && exec $(BIN)/backend module list

@@ -256,6 +256,13 @@ class TestEnvironment:
         assert [line for line in lines if line and not line.startswith("#")] == []
 
 
+def test_the_fastapi_command_line_finds_the_application() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    module, _, name = project["tool"]["fastapi"]["entrypoint"].partition(":")
+    source = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
+    assert f"    {name} = build()" in source
+
+
 class TestMakefile:
     TEXT = (ROOT / "Makefile").read_text()
 

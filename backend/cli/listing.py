@@ -69,13 +69,18 @@ def routes() -> None:
     say(table([("METHOD", "PATH", "POLICY", "MODULE"), *rows]))
 
 
+def openapi_text() -> str:
+    """Return the OpenAPI document of the installed modules, the same in every process."""
+    return json.dumps(blueprint().openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
 def openapi(output: Path | None) -> None:
-    document = json.dumps(blueprint().openapi(), indent=2, ensure_ascii=False)
+    document = openapi_text()
     if output is None:
-        say(document)
+        say(document.rstrip("\n"))
         return
     try:
-        output.write_text(f"{document}\n", encoding="utf-8")
+        output.write_text(document, encoding="utf-8")
     except OSError as error:
         raise CommandError(
             f"{output} cannot be written ({error.strerror}): give another file with --output."

@@ -205,8 +205,12 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     if settings.shows_docs:
         docs.mount_documentation(app)
     security = next((module.security for module in modules if module.security), None)
+    features = [feature for module in modules for feature in module.features]
+    permissions = {name: text for each in features for name, text in each.permissions.items()}
     app.openapi = cache(  # type: ignore[method-assign]  # FastAPI's hook
-        lambda: openapi_document(app, security, personal_data_of(modules), inclusions_of(modules))
+        lambda: openapi_document(
+            app, security, personal_data_of(modules), inclusions_of(modules), permissions
+        )
     )
     install_error_handlers(app)
     _add_middleware(app, context)

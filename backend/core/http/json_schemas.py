@@ -53,7 +53,8 @@ def _standardise(schema: Any) -> None:
     """Replace pydantic's names of limits, which it keeps for limits behind a validator."""
     if not isinstance(schema, dict):
         return
-    for name in _STANDARD.keys() & schema.keys():
+    # In the order of _STANDARD, so that the document is the same in every process.
+    for name in [name for name in _STANDARD if name in schema]:
         standard = _STANDARD[name]
         if schema.get("type") == "array":
             standard = standard.replace("Length", "Items")

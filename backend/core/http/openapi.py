@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's, completed by errors, security and query parameters."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from copy import deepcopy
 from typing import Any
 
@@ -14,6 +14,7 @@ from backend.core import errors
 from backend.core.authorization import SAFE_METHODS, Policy, policies
 from backend.core.context import Inclusion, PersonalData
 from backend.core.errors import AppError, error_responses
+from backend.core.http.documented_errors import PROBLEM_MEDIA, meanings_of_errors
 from backend.core.http.documented_headers import describe_headers
 from backend.core.http.forms import FORM_TYPES
 from backend.core.http.inclusions import describe_inclusions
@@ -25,7 +26,6 @@ from backend.core.module import SecuritySchemes
 from backend.core.personal_data import contributed_schemas
 from backend.core.problems import Problem
 
-PROBLEM_MEDIA = "application/problem+json"
 DESCRIPTION = """
 Every error is an RFC 9457 problem document; `error` is a stable code to branch on, and
 `GET /errors/{code}` explains it. A trailing slash in a path is ignored.
@@ -47,7 +47,10 @@ def openapi_document(
     security: SecuritySchemes | None,
     personal_data: PersonalData,
     inclusions: Sequence[Inclusion],
+    permissions: Mapping[str, str],
 ) -> dict[str, Any]:
+    """Return the document. `x-permission` is the permission that an operation needs,
+    `x-permissions` describes all permissions by name, and `x-errors` all errors by code."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -76,7 +79,11 @@ def openapi_document(
                 if isinstance(context.original_route, Route):
                     describe_headers(operation, context, context.original_route, resources)
     standardise_schemas(document)
-    return document
+    return {
+        **document,
+        "x-permissions": dict(sorted(permissions.items())),
+        "x-errors": meanings_of_errors(document["paths"]),
+    }
 
 
 def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -119,6 +126,7 @@ def _complete(
     # Routes that read credentials themselves declare them with `openapi_extra`.
     operation.setdefault("security", _requirements(policy, route.methods or set(), security))
     if policy.permission:
+        operation["x-permission"] = policy.permission
         note = f"Needs the permission `{policy.permission}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
     parameters = operation.setdefault("parameters", [])

@@ -63,8 +63,29 @@ def test_the_document_is_one_of_openapi() -> None:
     assert DOCUMENT["info"]["title"] == "Trellis"
     assert DOCUMENT["info"]["version"]
     assert DOCUMENT["info"]["description"].strip()
-    assert DOCUMENT.keys() <= {"openapi", "info", "servers", "paths", "components", "tags"}
+    standard = {"openapi", "info", "servers", "paths", "components", "tags"}
+    assert DOCUMENT.keys() <= standard | {"x-permissions", "x-errors"}
     assert json.loads(json.dumps(DOCUMENT, allow_nan=False)) == DOCUMENT
+
+
+def test_all_permissions_and_errors_are_described() -> None:
+    assert DOCUMENT["x-permissions"] == {
+        name: text
+        for module in MODULES
+        for feature in module.features
+        for name, text in feature.permissions.items()
+    }
+    errors = DOCUMENT["x-errors"]
+    meanings = {error.code: error for error in all_errors()}
+    for code, described in errors.items():
+        error = meanings[code]
+        assert (described["status"], described["detail"]) == (error.status, error.detail)
+    assert all(
+        codes(each, int(s)) <= errors.keys()
+        for each in OPERATIONS.values()
+        for s in each["responses"]
+    )
+    assert {"INVALID_HOST", "METHOD_NOT_ALLOWED", "CONFLICT", "LAST_ADMIN"} <= errors.keys()
 
 
 def test_it_is_the_same_everywhere() -> None:
@@ -135,7 +156,7 @@ def test_each_operation_is_described(key: tuple[str, str], operation: Operation)
     assert operation["operationId"].startswith(f"{operation['tags'][0]}-")
     assert operation.keys() <= {
         *("summary", "description", "tags", "operationId", "parameters", "requestBody"),
-        *("responses", "security", "deprecated"),
+        *("responses", "security", "deprecated", "x-permission"),
     }
     assert ("requestBody" in operation) <= (key[0] in ("POST", "PUT", "PATCH", "DELETE"))
 
@@ -174,7 +195,9 @@ def test_security_says_what_the_policy_does(key: tuple[str, str], operation: Ope
     }
     if key[1] not in ("/api/v1/auth/refresh", "/api/v1/auth/logout"):
         assert operation["security"] == expected[policy.kind]
+    assert operation.get("x-permission") == policy.permission
     if policy.permission:
+        assert policy.permission in DOCUMENT["x-permissions"]
         assert f"`{policy.permission}`" in operation["description"]
         assert "PERMISSION_DENIED" in codes(operation, 403)
     if policy.kind in ("signed in", "permission"):
