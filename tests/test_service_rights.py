@@ -246,6 +246,8 @@ OPEN: dict[str, str] = {
     "audit.keep_events": PURE,
     "audit.record": "A service records what it does for its caller.",
     "audit.record_all": "A service records what it does for its caller.",
+    "audit.record_delete": "A service records what it does for its caller.",
+    "audit.record_update": "A service records what it does for its caller.",
     "auth.export_sessions": OWN,
     "repeated_requests.erase": "Core calls it when an account is deleted.",
     "repeated_requests.keep_response": "Core calls it with a response that the caller gets.",

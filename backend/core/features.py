@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ADMIN_ROLE = "admin"
+# What owners may do with their rows, in a feature of `owned_feature`.
+OWN_ROWS = ("read", "write", "delete")
 
 
 @dataclass(frozen=True)
@@ -23,3 +25,16 @@ class Feature:
     def permissions(self) -> dict[str, str]:
         """Descriptions by name of the permission."""
         return {f"{self.name}:{action}": text for action, text in self.actions.items()}
+
+
+def owned_feature(
+    name: str, description: str, *, granted_to: Mapping[str, tuple[str, ...]]
+) -> Feature:
+    """Return the feature of rows that belong to users; `name` is their plural."""
+    actions = {
+        "read": f"See {name}.",
+        "write": f"Make and change {name}.",
+        "delete": f"Delete {name}.",
+        "admin": f"All of this with other people's {name}.",
+    }
+    return Feature(name, description, actions, granted_to)

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression
 from sqlmodel import SQLModel
 
 from backend.core.schemas import Schema
+from backend.core.value_types import Moment
 from backend.db.lists.pages import RowPage, fetch_page
 from backend.db.lists.specs import Column, Filter, ListQuery, ListSpec, Scope, Search
 from backend.db.query_runner import QueryRunner, Row
@@ -63,17 +64,9 @@ def _boolean(value: Any) -> Any:
     return value
 
 
-def _moment(value: Any) -> Any:
-    # pydantic also accepts a number as seconds since 1970.
-    if isinstance(value, str) and not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", value):
-        raise PydanticCustomError("datetime_parsing", "Must be an RFC 3339 time with a zone.")
-    return value
-
-
-# The types of filters, as clients write them in a query.
+# The types of filters, as clients write them in a query, beside `Moment`.
 Integer = Annotated[int, BeforeValidator(_integer)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

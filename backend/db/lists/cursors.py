@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from backend.db.errors import InvalidCursorError
 _SIGNATURE_BYTES = 16
 _READERS: dict[type, Callable[[Any], Any]] = {
     datetime: datetime.fromisoformat,
+    date: date.fromisoformat,
+    Decimal: Decimal,
     UUID: UUID,
     str: str,
     int: int,

@@ -59,6 +59,11 @@ class Search:
     description: str = "Search."
 
 
+def equals(column: Column) -> Condition:
+    """Return the condition that the column has the value of the filter or scope."""
+    return lambda value: column == value
+
+
 def first_words(text: str) -> str:
     """Return the part of a search that is used: `MAX_WORDS` words of its `MAX_CHARACTERS`."""
     text = text[:MAX_CHARACTERS]
@@ -70,6 +75,16 @@ def containing(part: str) -> str:
     """Return a LIKE pattern for texts that contain `part`, with `%` and `_` escaped."""
     escaped = part.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
+
+
+def search_parts(*columns: Column) -> Search:
+    """Return the search for texts that contain `q` in one of the columns, in either case."""
+    names = " or ".join(str(getattr(column, "key", column)) for column in columns)
+    return Search(
+        lambda pattern: or_(*(column.ilike(pattern) for column in columns)),
+        prepare=containing,
+        description=f"Part of the {names}, without regard to case.",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
 from backend.core.personal_data import counts
-from backend.db.lists.specs import Filter, Search
+from backend.db.lists.specs import Filter, Search, equals
 from backend.db.query_runner import Query
 from backend.modules.articles.models import NEVER, Article
 from backend.modules.articles.schemas import MAX_CONTENT, ArticleOut, Status
@@ -77,12 +77,12 @@ ARTICLES = list_spec(
         "title": col(Article.title),
     },
     filters={
-        "status": Filter(Status, lambda status: col(Article.status) == status, "In this state."),
-        "author_id": Filter(UUID, lambda author: col(Article.author_id) == author, "By this user."),
+        "status": Filter(Status, equals(col(Article.status)), "In this state."),
+        "author_id": Filter(UUID, equals(col(Article.author_id)), "By this user."),
     },
     scopes={
         "published": _published,
-        "author": lambda author: col(Article.author_id) == author,
+        "author": equals(col(Article.author_id)),
         "visible_to": (_published, _own_unpublished),
     },
     search=Search(

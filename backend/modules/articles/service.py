@@ -14,6 +14,7 @@ from backend.core.cache import drop_cached
 from backend.core.context import Context, ExportPages
 from backend.core.errors import InvalidTokenError, PermissionDeniedError
 from backend.core.lists import Page, read_all
+from backend.core.ownership import apply_changes
 from backend.core.personal_data import export_query
 from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, Principal, System
@@ -37,7 +38,6 @@ from backend.modules.users import service as users
 from backend.modules.users.schemas import Author
 
 ADMIN = "articles:admin"
-LONG = ("content",)
 
 
 async def list_articles(
@@ -95,11 +95,8 @@ async def update_article(
 ) -> ArticleOut:
     by.must("articles:write")
     article = await _own(session, by, article_id)
-    sent = changes.model_dump()
-    changed = audit.changes_of({name: getattr(article, name) for name in sent}, sent, hidden=LONG)
     old = _texts(article)
-    for name, value in sent.items():
-        setattr(article, name, value)
+    before, after = apply_changes(article, changes)
     if article.status == "published" and article.content is None:
         raise ArticleWithoutContentError
     await quotas.update_usage(
@@ -108,8 +105,8 @@ async def update_article(
     saved = await _saved(session, article)
     if article.status == "published":
         await _drop_cached(context, session, article)
-    if changed and article.author_id != by.user_id:
-        await _record(session, by, "article.update", article_id, changed)
+    target, long = ("article", article_id), queries.ARTICLES.large
+    await audit.record_update(session, by, target, article.author_id, before, after, hidden=long)
     return saved
 
 
@@ -124,7 +121,7 @@ async def delete_article(
     if article.status == "published":
         await _drop_cached(context, session, article)
     gone = {"author_id": article.author_id, "status": article.status}
-    await _record(session, by, "article.delete", article_id, audit.changes_of(gone, {}))
+    await audit.record_delete(session, by, ("article", article_id), gone)
 
 
 async def drop_articles_of(
@@ -198,20 +195,16 @@ async def _moved(
         await _drop_cached(context, session, article)
     article.status, article.published_at = status, published_at
     saved = await _saved(session, article)
-    await _record(session, by, f"article.{action}", article.id, changes)
+    target = ("article", article.id)
+    await audit.record(
+        session, f"article.{action}", target=target, actor_id=by.user_id, changes=changes
+    )
     return saved
 
 
 async def _drop_cached(context: Context, session: AsyncSession, article: Article) -> None:
     """Drop the cached responses that contain this article, published before or after a change."""
     await drop_cached(context, session, "articles", f"articles:{article.id}")
-
-
-async def _record(
-    session: AsyncSession, by: Caller, action: str, article_id: UUID, changes: dict[str, Any]
-) -> None:
-    target = ("article", article_id)
-    await audit.record(session, action, target=target, actor_id=by.user_id, changes=changes)
 
 
 async def _saved(session: AsyncSession, article: Article) -> ArticleOut:

@@ -11,7 +11,7 @@ from sqlmodel import col
 from backend.addresses.ip_addresses import plain_address
 from backend.core.lists import ResourceList, created_filters, select_fields
 from backend.core.schemas import is_uuid
-from backend.db.lists.specs import Filter
+from backend.db.lists.specs import Filter, equals
 from backend.modules.audit.models import AuditEvent
 from backend.modules.audit.schemas import Action, AuditEventOut, Outcome
 
@@ -42,7 +42,7 @@ def _as_stored(target_id: str) -> str:
 
 
 def _equal(column: SQLColumnExpression[Any], kind: Any, description: str) -> Filter:
-    return Filter(kind, lambda value: column == value, description)
+    return Filter(kind, equals(column), description)
 
 
 _IN_TIME = created_filters(col(AuditEvent.occurred_at))

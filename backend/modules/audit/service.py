@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,8 @@ __all__ = [
     "list_events",
     "record",
     "record_all",
+    "record_delete",
+    "record_update",
     "verify",
 ]
 
@@ -106,6 +109,34 @@ async def record(
     await session.exec(_INSERT, params=values)
 
 
+async def record_update(
+    session: AsyncSession,
+    by: Caller,
+    target: tuple[str, UUID],
+    owner_id: UUID,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    hidden: Collection[str] = (),
+) -> None:
+    """Record that the caller changed a row of another user, as `<type of target>.update`.
+
+    Changes of one's own rows are not recorded. `changes_of` explains the last three arguments.
+    """
+    changes = changes_of(before, after, hidden=hidden)
+    if changes and owner_id != by.user_id:
+        action = f"{target[0]}.update"
+        await record(session, action, target=target, actor_id=by.user_id, changes=changes)
+
+
+async def record_delete(
+    session: AsyncSession, by: Caller, target: tuple[str, UUID], gone: Mapping[str, Any]
+) -> None:
+    """Record that the caller deleted a row, as `<type of target>.delete`; `gone` are its values."""
+    action, changes = f"{target[0]}.delete", changes_of(gone, {})
+    await record(session, action, target=target, actor_id=by.user_id, changes=changes)
+
+
 async def record_all(
     session: AsyncSession,
     action: str,
@@ -157,6 +188,10 @@ def _plain(value: Any) -> Any:
     match value:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return f"{value:f}"
         case UUID():
             return str(value)
         case set() | frozenset():

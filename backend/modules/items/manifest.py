@@ -1,5 +1,5 @@
 from backend.core.context import Inclusion
-from backend.core.features import Feature
+from backend.core.features import OWN_ROWS, owned_feature
 from backend.core.module import Module
 from backend.core.personal_data import by_cascade, owned
 from backend.modules.items import queries, service
@@ -16,20 +16,10 @@ module = Module(
     inclusions=(Inclusion("users", "items", ItemOut, service.items_of),),
     depends_on=("audit", "storage_quotas", "users"),
     features=(
-        Feature(
+        owned_feature(
             "items",
             "Small private records.",
-            {
-                "read": "See items.",
-                "write": "Make and change items.",
-                "delete": "Delete items.",
-                "admin": "All of this with other people's items.",
-            },
-            granted_to={
-                "editor": ("read", "write", "delete"),
-                "member": ("read", "write", "delete"),
-                "viewer": ("read",),
-            },
+            granted_to={"editor": OWN_ROWS, "member": OWN_ROWS, "viewer": ("read",)},
         ),
     ),
 )

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.constraints import constraint_errors
 from backend.core.context import Context
 from backend.core.errors import FieldError, PermissionDeniedError
 from backend.core.features import ADMIN_ROLE, Feature
@@ -134,12 +135,8 @@ async def create_role(
         name=new.name, description=new.description, permissions=sorted(set(new.permissions))
     )
     role.updated_at = role.created_at
-    try:
-        async with session.begin_nested():
-            session.add(role)
-            await session.flush()
-    except IntegrityError:
-        raise RoleAlreadyExistsError from None
+    async with constraint_errors(session, {"pk_roles": RoleAlreadyExistsError}):
+        session.add(role)
     await _record(session, by, "role.create", role.name, {}, _snapshot(role))
     return _to_schema(role)
 

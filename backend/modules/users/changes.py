@@ -3,23 +3,22 @@
 At least one active administrator with a password always remains.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.core.constraints import constraint_errors
 from backend.core.context import Context
 from backend.core.errors import InvalidTokenError, PermissionDeniedError, ServiceUnavailableError
 from backend.core.events import publish
 from backend.core.features import ADMIN_ROLE
 from backend.core.principal import SYSTEM, Caller, System
 from backend.core.stored_responses import add_subjects
-from backend.db.errors import violated_constraint
 from backend.modules.audit import service as audit
 from backend.modules.files import service as files
 from backend.modules.roles import service as roles_service
@@ -45,6 +44,8 @@ _TAKEN = {
     "ix_users_email_key": EmailAlreadyExistsError,
     "ix_users_username_key": UsernameAlreadyExistsError,
 }
+# A context manager around changes of names.
+unique_names = partial(constraint_errors, errors=_TAKEN)
 # Two arbitrary numbers that no other advisory lock of this application uses. Two transactions that
 # insert the same names in different orders would wait for each other. Bulk requests wait for one
 # another, but not for an import, which may take minutes.
@@ -126,21 +127,6 @@ async def _has_admin(session: AsyncSession, *, beside: UUID | None = None) -> bo
     if beside:
         statement = statement.where(col(User.id) != beside)
     return (await session.exec(statement.limit(1))).first() is not None
-
-
-@asynccontextmanager
-async def unique_names(session: AsyncSession) -> AsyncIterator[None]:
-    """Store the names changed in the block, in a savepoint; raise the error of a taken name."""
-    try:
-        # Opening a savepoint flushes earlier changes, so the names change after it is open.
-        async with session.begin_nested():
-            yield
-            await session.flush()
-    except IntegrityError as error:
-        taken = _TAKEN.get(violated_constraint(error) or "")
-        if taken is None:
-            raise
-        raise taken from None
 
 
 async def record(
