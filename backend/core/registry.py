@@ -14,8 +14,10 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from backend.core.events import publisher_of
 from backend.core.features import Feature
+from backend.core.http.declaration_checks import declaration_problems
 from backend.core.http.inclusions import inclusion_problems
 from backend.core.http.route_checks import route_problems
+from backend.core.manifest_checks import manifest_problems
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_problems
 from backend.core.settings import SettingsBase
@@ -34,12 +36,16 @@ SINGLE = {
 
 
 class RegistryError(Exception):
-    """An error that prevents the start; one sentence that names the module and the remedy."""
+    """An error that prevents the start: sentences that name the module and the remedy."""
 
 
 def discover(package: str = "backend.modules") -> tuple[Module, ...]:
     """Load the module of each folder in `package`; return them with dependencies first."""
-    return ordered([_load(package, name) for name in _folders(package)])
+    modules = ordered([_load(package, name) for name in _folders(package)])
+    routes = ((module.name, route) for module in modules for route in routes_of(module))
+    if problems := [*manifest_problems(modules), *declaration_problems(routes)]:
+        raise RegistryError("\n".join(problems))
+    return modules
 
 
 def setting_kinds(modules: Iterable[Module]) -> list[type[SettingsBase]]:

@@ -28,6 +28,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from backend.core.errors import NotFoundError, error_responses
 from backend.core.authorization import CurrentPrincipal, credentials_ignored, public, require
 from backend.core.module import Module
 from backend.core.features import Feature
@@ -35,12 +36,12 @@ from backend.core.principal import Principal
 from backend.core.http.caching import cached
 from backend.core.http.routing import Router
 
-router = Router(prefix="/{name}")
+router = Router(prefix="/{name}", tags=["{name}"])
 {routes}
 module = Module(name="{name}", router=router, versioned={versioned})
 """
 
-ROUTES_ANYWHERE = ROUTES.replace('prefix="/{name}"', "").replace("{versioned}", "True")
+ROUTES_ANYWHERE = ROUTES.replace('prefix="/{name}", ', "").replace("{versioned}", "True")
 
 
 class Package:
@@ -86,8 +87,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
 
 def route(path: str, *, method: str = "get", policy: str = "public", name: str = "f") -> str:
     return f"""
-@router.{method}("{path}", dependencies=[{policy}])
-async def {name}() -> None: ...
+@router.{method}(
+    "{path}",
+    status_code=204,
+    dependencies=[{policy}],
+    responses=error_responses(NotFoundError),
+)
+async def {name}() -> None:
+    \'\'\'Text.\'\'\'
 """
 
 
@@ -285,8 +292,8 @@ def test_only_public_reads_are_cached(package: Package, policy: str, method: str
 def test_one_policy_said_twice_is_one(package: Package) -> None:
     package.routes(
         "notes",
-        "@router.get('', dependencies=[public])\n"
-        "async def f(p: Annotated[Principal | None, public]) -> None: ...\n",
+        "@router.get('', status_code=204, dependencies=[public])\n"
+        "async def f(p: Annotated[Principal | None, public]) -> None:\n    'Text.'\n",
     )
     assert package.discover() == ["notes"]
 
@@ -321,7 +328,10 @@ def test_a_plain_router_inside_a_good_one(package: Package) -> None:
 
 
 def test_a_router_inside_another_is_checked_like_it(package: Package) -> None:
-    inner = "inner = Router(prefix='/inner')\n@inner.get('/open'{})\nasync def f() -> None: ...\n"
+    inner = (
+        "inner = Router(prefix='/inner')\n"
+        "@inner.get('/open', status_code=204{})\nasync def f() -> None: 'Text.'\n"
+    )
     include = "router.include_router(inner{})\n"
     policy = ", dependencies=[public]"
     package.routes("good", inner.format(policy) + include.format(""))

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 
 from backend.core import errors
@@ -37,9 +37,9 @@ Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parame
 FLOW_URLS = ("authorizationUrl", "tokenUrl", "refreshUrl")
 
 
-def operation_id(route: APIRoute) -> str:
+def operation_id(route: APIRoute | RouteContext) -> str:
     """Return an id such as `notes-publish_note`, for readable names in generated clients."""
-    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+    return f"{route.tags[0]}-{route.name}" if route.tags else str(route.name)
 
 
 def openapi_document(

@@ -36,7 +36,9 @@ async def read_mailbox(
     request: Request,
     response: Response,
     reader: Reader,
-    to: Annotated[str | None, Query(max_length=320)] = None,
+    to: Annotated[
+        str | None, Query(max_length=320, description="Only mails to this address.")
+    ] = None,
 ) -> MailboxOut | Response:
     """The mails that would have left, newest first; a page of them for a browser."""
     if prefers_html(",".join(request.headers.getlist("accept"))):
