@@ -56,6 +56,7 @@ async def delete_document(context: Context, by: Principal, key: str) -> None:
 from fastapi import UploadFile
 
 from backend.core.authorization import CurrentPrincipal
+from backend.core.errors import NotFoundError, error_responses
 from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
 from backend.modules.documents import service
@@ -72,7 +73,7 @@ async def create_document(
     return await service.create_document(context, by, file.file, file.filename)
 
 
-@router.delete("/{key}", status_code=204)
+@router.delete("/{key}", status_code=204, responses=error_responses(NotFoundError))
 async def delete_document(key: str, by: CurrentPrincipal, context: CurrentContext) -> None:
     """Delete a document."""
     await service.delete_document(context, by, key)
