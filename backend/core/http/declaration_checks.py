@@ -28,7 +28,7 @@ def declaration_problems(routes: Iterable[tuple[str, RouteContext]]) -> Iterator
     for module, context in routes:
         route = context.original_route
         assert isinstance(route, Route)
-        where = f"Module '{module}', {'/'.join(sorted(route.methods))} {context.path}"
+        where = f"Module '{module}', {'/'.join(sorted(route.methods or ()))} {context.path}"
         if place := _place(route):
             where += f" ({place})"
         if len(set(context.tags)) != 1:
@@ -80,7 +80,7 @@ def _result_problems(route: Route) -> Iterator[str]:
     result = None if route.response_field is None else route.response_field.field_info.annotation
     kind = result if isinstance(result, type) else get_origin(result)
     is_read = route.methods == {"GET"}
-    is_created = "POST" in route.methods and route.status_code == HTTPStatus.CREATED
+    is_created = route.methods == {"POST"} and route.status_code == HTTPStatus.CREATED
     if result in (None, Any) and not _describes_content(route):
         yield "annotate the schema that the handler returns."
     elif kind in (list, set, tuple):
