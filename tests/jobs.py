@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import text
 
 from backend.core.context import Context
-from backend.core.jobs import ORIGIN
+from backend.core.jobs import ERROR, ORIGIN
 from backend.core.module import Module
 from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
 from tests.applications import MODULES
 
 _FETCH = text(
     "SELECT id, task_name, args, attempts FROM"
-    " procrastinate_fetch_job_v2(ARRAY['default'], NULL) WHERE id IS NOT NULL"
+    " procrastinate_fetch_job_v2(ARRAY['default', 'events'], NULL) WHERE id IS NOT NULL"
 )
 _FINISH = text(
     "SELECT procrastinate_finish_job_v1(:id, CAST(:status AS procrastinate_job_status), :gone)"
@@ -31,10 +31,10 @@ async def run_jobs(context: Context, modules: tuple[Module, ...] = MODULES) -> N
     A failed job is rescheduled or marked as failed, as by a worker; then its error is raised.
     Jobs with a cron run only if they are enqueued.
     """
-    jobs = {job.name: job for module in modules for job in module.jobs}
+    jobs = {job.name: job for module in modules for job in module.all_jobs}
     while (row := await _execute(context, _FETCH)) is not None:
         job = jobs[row.task_name]
-        arguments = {name: value for name, value in row.args.items() if name != ORIGIN}
+        arguments = {name: value for name, value in row.args.items() if name not in (ORIGIN, ERROR)}
         # A new context, so that the job is not attributed to the test's last request.
         running = asyncio.create_task(
             _run(job.run(context, **arguments)), context=contextvars.Context()

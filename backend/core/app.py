@@ -25,7 +25,7 @@ from backend.core.context import (
     always_anonymous,
     ignore_refusal,
 )
-from backend.core.events import handlers_by_event
+from backend.core.events import durable_by_event, handlers_by_event
 from backend.core.http import docs
 from backend.core.http.exception_handlers import install_error_handlers
 from backend.core.http.inclusions import inclusions_of
@@ -105,6 +105,7 @@ def create_context(
         raise SettingsError(
             ["REDIS_URL: must be like redis://user:password@host:6379/0, with known options."]
         ) from None
+    subscribers = [each for module in modules for each in module.subscribers]
     return Context(
         settings=settings,
         module_settings=loaded,
@@ -114,7 +115,8 @@ def create_context(
         features=tuple(feature for module in modules for feature in module.features),
         authenticate=next((m.authenticate for m in modules if m.authenticate), always_anonymous),
         on_refusal=next((m.on_refusal for m in modules if m.on_refusal), ignore_refusal),
-        subscribers=handlers_by_event(item for module in modules for item in module.subscribers),
+        subscribers=handlers_by_event(subscribers),
+        durable_subscribers=durable_by_event(subscribers),
         personal_data=personal_data_of(modules),
         inclusions=inclusions_of(modules),
         limits=limits,

@@ -19,6 +19,7 @@ from backend.core.response_cache import ResponseCache
 from backend.core.schemas import Schema
 from backend.core.security import derive_key
 from backend.core.settings import Settings, SettingsBase
+from backend.core.stored_events import DurableSubscriber
 from backend.core.stored_responses import ResponseStore
 from backend.db.database import Database
 from backend.db.query_runner import Query, QueryRunner
@@ -115,7 +116,8 @@ class Context:
 
     `checks` are the readiness checks of all modules by name; each raises when it fails.
     `secret_keys` begins with the one that is used for everything new. `subscribers` are the
-    handlers of each class of events. `response_store` keeps the responses of requests that may be
+    handlers of each class of events, and `durable_subscribers` get it after the commit.
+    `response_store` keeps the responses of requests that may be
     repeated. `personal_data` exports, counts and erases what modules hold about a user.
     `inclusions` are those of all modules. `limits` and `cache` are None where they are off;
     `temporary` stores values for all processes. `large_pages` admits those whose rows are in memory
@@ -133,6 +135,9 @@ class Context:
     authenticate: Authenticator = always_anonymous
     on_refusal: RefusalObserver = ignore_refusal
     subscribers: Mapping[type[Any], Sequence[EventHandler]] = field(default_factory=dict)
+    durable_subscribers: Mapping[type[Any], Sequence[DurableSubscriber]] = field(
+        default_factory=dict
+    )
     personal_data: PersonalData = field(default_factory=PersonalData)
     inclusions: Sequence[Inclusion] = ()
     limits: RateLimiter | None = None

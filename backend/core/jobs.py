@@ -4,9 +4,10 @@ A job is stored exactly if the change is. `backend worker` runs it at least once
 idempotent. Arguments should be ids only, because readers of the job list see them.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
 import structlog
@@ -18,14 +19,23 @@ from backend.telemetry.tracing import trace_headers
 QUEUE = "default"
 # Jobs with a cron have a queue of their own, so that other jobs do not delay them.
 CLOCK = "clock"
-# A member of the stored arguments that handlers do not get; see `origin`.
+# Deliveries of events, too: an unavailable broker must not delay mails.
+EVENTS = "events"
+# Members of the stored arguments that handlers do not get: see `origin`; and the error of the last
+# attempt, which has no column.
 ORIGIN = "_origin"
+ERROR = "_error"
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
-    "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, :name, :priority, NULL, NULL,"
-    " each, CAST(:run_at AS timestamptz))::procrastinate_job_to_defer_v1"
-    " FROM unnest(CAST(:arguments AS jsonb[])) AS each))"
+    "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, name, :priority, lock, NULL,"
+    " arguments, CAST(:run_at AS timestamptz))::procrastinate_job_to_defer_v1"
+    " FROM unnest(CAST(:names AS text[]), CAST(:arguments AS jsonb[]), CAST(:locks AS text[]))"
+    " AS each (name, arguments, lock)))"
 )
+
+
+class JobError(Exception):
+    """A failure whose text administrators see in the list of jobs; it must not be personal."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,15 @@ class Job:
     attempts: int = 10
     cron: str | None = None
     timeout: float = 600
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job as it is stored. Jobs with the same lock run one after the other, in their order."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    lock: str | None = None
 
 
 def origin() -> dict[str, str]:
@@ -75,13 +94,27 @@ async def enqueue_all(
 
     Jobs with a lower priority run after all others that are due.
     """
+    rows = [Queued(job.name, each) for each in arguments]
+    await store(session, rows, QUEUE, run_at=run_at, priority=priority)
+
+
+async def store(
+    session: AsyncSession,
+    jobs: Sequence[Queued],
+    queue: str,
+    *,
+    run_at: datetime | None = None,
+    priority: int = 0,
+) -> None:
+    """Store the jobs in this session's transaction, with the `origin` of this task."""
     found = origin()
     added = {ORIGIN: found} if found else {}
     values = {
-        "queue": QUEUE,
-        "name": job.name,
+        "queue": queue,
         "priority": priority,
-        "arguments": [orjson.dumps({**each, **added}).decode() for each in arguments],
         "run_at": run_at,
+        "names": [each.name for each in jobs],
+        "arguments": [orjson.dumps({**each.arguments, **added}).decode() for each in jobs],
+        "locks": [each.lock for each in jobs],
     }
     await (await session.connection()).execute(_DEFER, values)

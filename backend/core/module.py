@@ -26,6 +26,7 @@ from backend.core.features import Feature
 from backend.core.jobs import Job
 from backend.core.principal import Principal
 from backend.core.settings import SettingsBase
+from backend.core.stored_events import DurableSubscriber
 from backend.core.stored_responses import ResponseStore
 
 Seed = Callable[[Context, AsyncSession, Random, Sequence[Principal]], Awaitable[int]]
@@ -101,10 +102,16 @@ class Module:
     built_in_roles: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[Job, ...] = ()
     on_refusal: RefusalObserver | None = None
-    subscribers: tuple[Subscriber, ...] = ()
+    subscribers: tuple[Subscriber | DurableSubscriber, ...] = ()
     users_table: type[SQLModel] | None = None
     export: Mapping[str, ExportPart] | None = None
     erase: Eraser | None = None
     statistics: Counts | None = None
     inclusions: tuple[Inclusion, ...] = ()
     seed: Seed | None = None
+
+    @property
+    def all_jobs(self) -> tuple[Job, ...]:
+        """The jobs that workers run: its own, and the deliveries of events to it."""
+        durable = [each.job for each in self.subscribers if isinstance(each, DurableSubscriber)]
+        return (*self.jobs, *durable)

@@ -21,6 +21,7 @@ from backend.core.manifest_checks import manifest_problems
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_problems
 from backend.core.settings import SettingsBase
+from backend.core.stored_events import DurableSubscriber
 from backend.core.telemetry_settings import TelemetrySettings
 
 API_PREFIX = "/api/v1"
@@ -167,12 +168,18 @@ def _check_subscribers(modules: tuple[Module, ...]) -> None:
                     f"Module '{module.name}' subscribes to {name} of '{publisher}': add "
                     f"'{publisher}' to its depends_on."
                 )
+            problem = subscriber.problem() if isinstance(subscriber, DurableSubscriber) else None
+            if problem is not None:
+                raise RegistryError(
+                    f"Module '{module.name}' subscribes to {name} of '{publisher}' by a durable "
+                    f"subscriber: {name} {problem}"
+                )
 
 
 def _check_jobs(modules: tuple[Module, ...]) -> None:
     owners: dict[str, str] = {}
     for module in modules:
-        for job in module.jobs:
+        for job in module.all_jobs:
             if not job.name.startswith(f"{module.name}."):
                 raise RegistryError(
                     f"Module '{module.name}' calls a job '{job.name}': begin its name with "

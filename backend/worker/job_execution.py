@@ -12,7 +12,7 @@ from procrastinate import BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.jobs import Job as StoredJob
 
 from backend.core.context import Context
-from backend.core.jobs import ORIGIN, Job
+from backend.core.jobs import ERROR, ORIGIN, Job, JobError
 from backend.core.metrics import count_database_error
 from backend.db.errors import driver_error, is_unavailable
 from backend.db.troubles import database_trouble
@@ -92,6 +92,7 @@ async def attempt(
 ) -> None:
     """Run the job once, log the outcome in one line, and raise what the job raised."""
     number = running.job.attempts + 1
+    arguments.pop(ERROR, None)
     origin = arguments.pop(ORIGIN, {})
     parent = {TRACE_HEADER: origin.pop(TRACE_HEADER)} if TRACE_HEADER in origin else {}
     # All log lines of the job carry its name, id and attempt, and the request that enqueued it.
@@ -167,6 +168,11 @@ async def _run(context: Context, job: Job, running: JobContext, arguments: dict[
         if running.abort_reason() is None:
             raise JobCancelledItselfError from None
         raise
+
+
+def public_error(error: BaseException) -> str:
+    """Return what the list of jobs shows of an error. Texts of errors may quote secrets."""
+    return str(error) if isinstance(error, JobError) else type(driver_error(error)).__name__
 
 
 def describe_error(error: BaseException, *, whole: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 import psycopg
 import structlog
 from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job as StoredJob
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
@@ -33,6 +33,11 @@ class WorkerDeclaredDeadError(Exception):
     """Other workers declared this one dead and took over its jobs, so it must restart."""
 
 
+UNKNOWN = (
+    "This release has no job or subscriber of this name: its module was removed, it was renamed, "
+    "or it belongs to another release. Retry the job when a release with it runs."
+)
+WORKER_LOST = "Its worker ended before the job did."
 Outcome = tuple[LiteralString, StoredJob, dict[str, Any]]
 
 
@@ -63,6 +68,8 @@ class Queue(JobManager):
         self._jobs = jobs
         self._config = config
         self._unstored = unstored
+        # Errors of attempts that have ended, and are not stored yet, by the id of the job.
+        self.errors: dict[int, str] = {}
         self.broken: Exception | None = None
         self.on_broken: Callable[[], None] = lambda: None
 
@@ -102,17 +109,27 @@ class Queue(JobManager):
     async def fetch_job(self, queues: Any, worker_id: int) -> StoredJob | None:
         while True:
             async with self._or_break():
-                job = await super().fetch_job(queues, worker_id)
+                try:
+                    job = await super().fetch_job(queues, worker_id)
+                except UniqueViolation:
+                    # Another worker has just taken a later job with the same lock, because this one
+                    # was failed until somebody retried it.
+                    continue
                 if job is None or job.task_name in self._jobs:
                     return job
                 # A newer release knows it, or an older one that may be rolled back to.
-                await self._change(statements.BACK_OFF, job)
-            if job.task_name not in self._unstored.unknown:
+                status = await self._change(statements.BACK_OFF, job, error=UNKNOWN)
+            if status == "failed":
+                log.error("job_dead", job=job.task_name, job_id=job.id, error="JobUnknown")
+            elif job.task_name not in self._unstored.unknown:
                 self._unstored.unknown.add(job.task_name)
                 log.warning("job_unknown", job=job.task_name, job_id=job.id)
 
     async def finish_job(self, job: StoredJob, status: Status, delete_job: bool) -> None:
-        await self._settle(statements.DELETE if delete_job else statements.MARK_FAILED, job)
+        if delete_job:
+            await self._settle(statements.DELETE, job)
+        else:
+            await self._settle(statements.MARK_FAILED, job, error=self._error_of(job))
 
     async def retry_job(
         self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
@@ -121,25 +138,29 @@ class Queue(JobManager):
             # An interruption is not a failure of the job and does not count as an attempt.
             await self._settle(statements.GIVE_BACK, job)
         else:
-            await self._settle(statements.RETRY, job, retry_at=retry_at)
+            error = self._error_of(job)
+            await self._settle(statements.RETRY, job, retry_at=retry_at, error=error)
+
+    def _error_of(self, job: StoredJob) -> str | None:
+        return None if job.id is None else self.errors.pop(job.id, None)
 
     async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
         try:
             async with self._or_break():
-                was_owned = await self._change(statement, job, **values)
+                status = await self._change(statement, job, **values)
         except (ConnectorException, DatabaseUnavailableError):
             # The database takes the job for running as long as this worker lives.
             self._unstored.outcomes.append((statement, job, values))
             return
-        if not was_owned:
+        if status is None:
             log.warning("job_was_taken", job=job.task_name, job_id=job.id)
 
-    async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> bool:
-        """Execute a statement; return whether the job still belonged to this worker."""
+    async def _change(self, statement: LiteralString, job: StoredJob, **values: Any) -> str | None:
+        """Execute a statement; return the job's status, None if it belonged to another worker."""
         changed = await self.connector.execute_query_all_async(
             f"{statement} {statements.OWN}", job_id=job.id, worker_id=job.worker_id, **values
         )
-        return bool(changed)
+        return changed[0]["status"] if changed else None
 
     def break_off(self, error: Exception) -> None:
         """Stop the workers of this queue because of an error that they cannot handle."""
@@ -217,7 +238,8 @@ class Queue(JobManager):
         dead = job is not None and is_last(job, attempt)
         pause = 0 if dead else backoff_delay(attempt, self._config.first_pause)
         status = "failed" if dead else "todo"
-        await cursor.execute(statements.REQUEUE, {**row, "status": status, "pause": pause})
+        values = {**row, "status": status, "pause": pause, "error": WORKER_LOST}
+        await cursor.execute(statements.REQUEUE, values)
         if cursor.rowcount:
             named = {"job": row["task_name"], "job_id": row["id"], "attempt": attempt}
             if dead:

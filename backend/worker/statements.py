@@ -1,21 +1,21 @@
 """Statements of a worker on procrastinate's tables."""
 
+from backend.core.jobs import ERROR
+
 HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
 # Appended to the following statements: a worker that was declared dead has lost its jobs.
-OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING id"
+OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING status"
 DELETE = "DELETE FROM procrastinate_jobs"
-MARK_FAILED = (
-    "UPDATE procrastinate_jobs SET status = 'failed', abort_requested = false,"
-    " attempts = attempts + 1"
-)
-GIVE_BACK = (
-    "UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false"
-)
-RETRY = f"{GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s"
+SET_ERROR = f"args = args || jsonb_build_object('{ERROR}', %(error)s::text)"
+RELEASE = "UPDATE procrastinate_jobs SET worker_id = NULL, abort_requested = false"
+GIVE_BACK = f"{RELEASE}, status = 'todo'"
+RETRY = f"{GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s, {SET_ERROR}"
+MARK_FAILED = f"{RELEASE}, status = 'failed', attempts = attempts + 1, {SET_ERROR}"
 AGE = "SELECT now() - min(at) FROM procrastinate_events WHERE job_id = procrastinate_jobs.id"
-# Back off on job names that this release does not know.
+# Back off on job names that this release does not know, and give up on them after three days.
 BACK_OFF = (
-    f"{GIVE_BACK}, scheduled_at = now()"
+    f"{RELEASE}, {SET_ERROR}, status = CASE WHEN ({AGE}) > interval '3 days'"
+    " THEN 'failed' ELSE 'todo' END::procrastinate_job_status, scheduled_at = now()"
     f" + greatest(interval '30 seconds', least(interval '6 hours', ({AGE}) / 4))"
 )
 # A scheduled job that always fails would otherwise leave thousands of rows a day.
@@ -32,9 +32,9 @@ WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
 ))
 ORDER BY id LIMIT 200
 """
-REQUEUE = """
-UPDATE procrastinate_jobs SET status = %(status)s, worker_id = NULL, abort_requested = false,
-    attempts = attempts + 1, scheduled_at = now() + make_interval(secs => %(pause)s)
-WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s
-"""
+REQUEUE = (
+    f"{RELEASE}, {SET_ERROR}, status = %(status)s, attempts = attempts + 1,"
+    " scheduled_at = now() + make_interval(secs => %(pause)s)"
+    " WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s"
+)
 PRUNE = "SELECT procrastinate_prune_stalled_workers_v1(%s)"

@@ -17,7 +17,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from backend.core.context import Context
-from backend.core.jobs import CLOCK, QUEUE, Job
+from backend.core.jobs import CLOCK, EVENTS, QUEUE, Job
 from backend.core.metrics import count_trouble, sampled
 from backend.core.module import Module
 from backend.core.registry import RegistryError
@@ -31,7 +31,13 @@ from backend.db.errors import (
 from backend.db.schema.migrations import current_revision, revisions
 from backend.db.session_features import probe_session
 from backend.db.troubles import database_trouble
-from backend.worker.job_execution import Backoff, WorkerConfig, attempt, describe_error
+from backend.worker.job_execution import (
+    Backoff,
+    WorkerConfig,
+    attempt,
+    describe_error,
+    public_error,
+)
 from backend.worker.job_queue import Queue, UnstoredOutcomes, WorkerDeclaredDeadError
 from backend.worker.queue_metrics import queue_sampled
 
@@ -77,7 +83,7 @@ async def work(
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))
-        jobs = [job for module in modules for job in module.jobs]
+        jobs = [job for module in modules for job in module.all_jobs]
         await stack.enter_async_context(sampled(context))
         await stack.enter_async_context(queue_sampled(context, [job.name for job in jobs]))
         supervisor = WorkerSupervisor(context, jobs, config)
@@ -191,7 +197,7 @@ class WorkerSupervisor:
             kwargs={**timeouts.client_arguments(), "application_name": "trellis worker"},
             configure=timeouts.set_up,
             min_size=1,
-            max_size=3,
+            max_size=4,
             timeout=timeouts.pool,
             connection_class=Connection,
             check=AsyncConnectionPool.check_connection,
@@ -205,7 +211,7 @@ class WorkerSupervisor:
     async def _work(
         self, queue: Queue, stopping: asyncio.Event, on_ready: Callable[[], None]
     ) -> None:
-        workers = [self._worker(queue, QUEUE, CONCURRENCY)]
+        workers = [self._worker(queue, name, CONCURRENCY) for name in (QUEUE, EVENTS)]
         if by_clock := sum(job.cron is not None for job in self._jobs.values()):
             # One slot for each scheduled job: neither slow mails nor long nightly jobs delay the
             # short jobs of each minute.
@@ -222,7 +228,7 @@ class WorkerSupervisor:
                 await worker.run()  # type: ignore[no-untyped-call]  # see above
             except Exception as error:  # noqa: BLE001  # logged by `run`
                 queue.break_off(error)
-            stop()  # both workers end together
+            stop()  # all workers end together
 
         async def stop_when_asked() -> None:
             await stopping.wait()
@@ -245,7 +251,7 @@ class WorkerSupervisor:
             fetch_job_polling_interval=self._config.poll,
             shutdown_graceful_timeout=self._config.patience,
             # Scheduled jobs are found by polling, which saves a connection.
-            listen_notify=name == QUEUE,
+            listen_notify=name != CLOCK,
             delete_jobs="successful",
             install_signal_handlers=False,
             update_heartbeat_interval=self._config.heartbeat,
@@ -259,16 +265,21 @@ def _app(
     app.job_manager = queue
     for job in jobs.values():
         task = app.task(name=job.name, queue=QUEUE, pass_context=True, retry=Backoff(job, config))(
-            _runner(context, job, config)
+            _runner(context, job, config, queue)
         )
         if clock and job.cron is not None:
             app.periodic(cron=job.cron, queue=CLOCK)(task)
     return app
 
 
-def _runner(context: Context, job: Job, config: WorkerConfig) -> Any:
+def _runner(context: Context, job: Job, config: WorkerConfig, queue: Queue) -> Any:
     async def run(running: JobContext, /, **arguments: Any) -> None:
-        await attempt(context, job, config, running, arguments)
+        try:
+            await attempt(context, job, config, running, arguments)
+        except BaseException as error:
+            if running.job.id is not None:
+                queue.errors[running.job.id] = public_error(error)
+            raise
 
     return run
 

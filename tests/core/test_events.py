@@ -14,6 +14,7 @@ from backend.core.context import Context
 from backend.core.events import Event, on, publish
 from backend.core.module import Module
 from backend.core.registry import discover
+from backend.core.stored_events import event_name
 from backend.modules.users import events
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.applications import MODULES, make_context
@@ -22,7 +23,7 @@ from tests.sessions import execute
 ME = "/api/v1/users/me"
 # The whole table: event, then module and handler in the order of the calls.
 LISTENERS = {
-    "users.PasswordChanged": ["auth.end_other_sessions", "accounts.notify_owner"],
+    "users.PasswordChanged": ["auth.end_other_sessions"],
     "users.SessionsRevoked": ["auth.end_all_sessions"],
     "users.EmailChangeRequested": ["accounts.mail_change_link"],
     "users.EmailChangeCancelled": ["accounts.end_change_links"],
@@ -38,6 +39,9 @@ LISTENERS = {
     ],
 }
 
+# The same for deliveries after the commit, by their names.
+DURABLE = {"users.PasswordChanged": ["accounts.notify_password_change"]}
+
 
 def test_who_listens_to_what(context: Context) -> None:
     def module_of(value: type | object) -> str:
@@ -50,13 +54,17 @@ def test_who_listens_to_what(context: Context) -> None:
         ]
         for event, handlers in context.subscribers.items()
     } == LISTENERS
+    assert {
+        event_name(event): [each.name for each in subscribers]
+        for event, subscribers in context.durable_subscribers.items()
+    } == DURABLE
 
 
 def test_every_event_has_a_listener() -> None:
     defined = {
         each.__name__ for each in Event.__subclasses__() if each.__module__ == events.__name__
     }
-    assert {f"users.{name}" for name in defined} == LISTENERS.keys()
+    assert {f"users.{name}" for name in defined} == LISTENERS.keys() | DURABLE.keys()
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from backend.core.context import Context
-from backend.core.jobs import Job, enqueue
+from backend.core.jobs import ERROR, Job, enqueue
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.errors import DatabaseUnavailableError
 from backend.worker.job_execution import LONGEST_PAUSE, WorkerConfig, backoff_delay
+from backend.worker.job_queue import UNKNOWN
 from backend.worker.supervisor import CONCURRENCY, work
 from tests.actors import Actor
 from tests.applications import make_context
@@ -182,7 +183,7 @@ async def test_dead_jobs_are_seen_and_retried_over_http(
         (dead,) = events_named(log, "job_dead")
         assert (dead["attempt"], dead["log_level"], dead["error"]) == (2, "error", "OSError")
         (seen,) = (await admin.get("/api/v1/jobs?status=failed")).json()["data"]
-        assert (seen["name"], seen["attempts"]) == ("made.job", 2)
+        assert (seen["name"], seen["attempts"], seen["error"]) == ("made.job", 2, "OSError")
         assert (await admin.post(f"/api/v1/jobs/{seen['id']}/retry")).status_code == 200
         await harness.wait_until_empty()
     assert runs.arguments == [{"word": "Milk"}] * 3
@@ -267,7 +268,8 @@ async def test_a_job_of_another_release_is_kept_for_it(harness: WorkerHarness, l
             await harness.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
             await harness.wait_until(is_put_off)
     (kept,) = await harness.jobs()
-    assert (kept["attempts"], kept["args"]) == (0, {"word": "Milk"})
+    assert (kept["attempts"], kept["args"]["word"]) == (0, "Milk")
+    assert kept["args"][ERROR] == UNKNOWN
     soon = kept["scheduled_at"] - datetime.now(UTC)
     assert timedelta(seconds=20) < soon < timedelta(seconds=31)
     assert [each["job"] for each in events_named(log, "job_unknown")] == ["made.strange"]
@@ -281,6 +283,23 @@ async def test_a_job_of_another_release_is_kept_for_it(harness: WorkerHarness, l
     runs = RecordedRuns()
     await harness.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
     async with harness.worker(Job("made.strange", runs)):
+        await harness.wait_until_empty()
+    assert runs.arguments == [{"word": "Milk"}]
+
+
+async def test_a_job_that_no_release_knows_is_dead_after_three_days(
+    harness: WorkerHarness, admin: Actor, log: Log
+) -> None:
+    await harness.enqueue(Job("made.strange", RecordedRuns()), word="Milk")
+    await harness.execute("UPDATE procrastinate_events SET at = at - interval '4 days'")
+    async with harness.worker():
+        await harness.wait_until(lambda: was_logged(log, "job_dead"))
+    (dead,) = (await admin.get("/api/v1/jobs?status=failed")).json()["data"]
+    assert (dead["arguments"], dead["error"]) == ({"word": "Milk"}, UNKNOWN)
+    # A release that has it runs it, once an administrator retries it.
+    runs = RecordedRuns()
+    async with harness.worker(Job("made.strange", runs)):
+        assert (await admin.post(f"/api/v1/jobs/{dead['id']}/retry")).status_code == 200
         await harness.wait_until_empty()
     assert runs.arguments == [{"word": "Milk"}]
 

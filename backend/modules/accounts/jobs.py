@@ -1,4 +1,4 @@
-"""Jobs that mail links and notices, and delete old tokens. Their arguments are ids."""
+"""Jobs that mail links and notices, and delete old tokens."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -14,6 +14,7 @@ from backend.integrations.email import Message
 from backend.modules.accounts import mails
 from backend.modules.accounts.models import MailedToken
 from backend.modules.mail.service import deliver
+from backend.modules.users.events import PasswordChanged
 
 # The job of a notice may wait for a mail server for longer than the token is valid.
 KEPT = timedelta(days=1)
@@ -34,10 +35,13 @@ async def mail_notice(context: Context, token_id: str) -> None:
     await _send(context, message)
 
 
-async def mail_password_notice(context: Context, user_id: str, notice_id: str) -> None:
-    """Mail the notice of a changed password to its owner; `notice_id` identifies the mail."""
+async def mail_password_notice(context: Context, event: PasswordChanged, event_id: UUID) -> None:
+    """Mail a notice of a change within a session; a reset by a mailed link has its own notice."""
+    if event.keep_session is None:
+        return
     async with context.database.transaction() as session:
-        message = await mails.password_notice(context, session, UUID(user_id), notice_id)
+        # The id identifies the mail, so that mail servers can discard a second one.
+        message = await mails.password_notice(context, session, event.user_id, str(event_id))
     await _send(context, message)
 
 
@@ -53,7 +57,7 @@ async def purge_tokens(context: Context) -> None:
 
 
 # Twelve attempts with backoff take half a day: outages of mail servers last for hours.
-MAIL_LINK = Job("accounts.mail_link", mail_link, attempts=12)
-MAIL_NOTICE = Job("accounts.mail_notice", mail_notice, attempts=12)
-MAIL_PASSWORD_NOTICE = Job("accounts.mail_password_notice", mail_password_notice, attempts=12)
+MAIL_ATTEMPTS = 12
+MAIL_LINK = Job("accounts.mail_link", mail_link, attempts=MAIL_ATTEMPTS)
+MAIL_NOTICE = Job("accounts.mail_notice", mail_notice, attempts=MAIL_ATTEMPTS)
 PURGE_TOKENS = Job("accounts.purge_tokens", purge_tokens, cron="37 * * * *")

@@ -3,25 +3,13 @@
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
-from backend.core.jobs import enqueue
-from backend.db.base import uuid7
 from backend.modules.accounts import links, tokens
-from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
 from backend.modules.users.events import (
     EmailChangeCancelled,
     EmailChanged,
     EmailChangeRequested,
-    PasswordChanged,
     UsersInvited,
 )
-
-
-async def notify_owner(_: Context, session: AsyncSession, event: PasswordChanged) -> None:
-    """Mail a notice of a change within a session; a reset by a mailed link has its own notice."""
-    if event.keep_session is not None:
-        await enqueue(
-            session, MAIL_PASSWORD_NOTICE, user_id=str(event.user_id), notice_id=str(uuid7())
-        )
 
 
 async def mail_change_link(

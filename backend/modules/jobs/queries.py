@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.core.jobs import ORIGIN
+from backend.core.jobs import ERROR, ORIGIN
 from backend.core.lists import ResourceList
 from backend.db.lists.specs import Filter
 from backend.db.query_runner import Query
@@ -52,7 +52,8 @@ _JOB = select(
     STORED.c.task_name.label("name"),
     status_word.label("status"),
     STORED.c.attempts,
-    literal_column(f"args - '{ORIGIN}'", JSONB).label("arguments"),
+    literal_column(f"args - '{ORIGIN}' - '{ERROR}'", JSONB).label("arguments"),
+    literal_column(f"args ->> '{ERROR}'", Text).label("error"),
     literal_column(f"args #>> '{{{ORIGIN},request_id}}'", Text).label("request_id"),
     STORED.c.scheduled_at,
     _CREATED.label("created_at"),

@@ -32,6 +32,11 @@ class JobOut(Schema):
     )
     attempts: int = Field(description="How often it was tried, the one that runs not counted.")
     arguments: dict[str, Any] = Field(description="What it was given.")
+    error: str | None = Field(
+        description="Why its last attempt failed, or why it waits: the type of an error, or a "
+        "sentence. Null before the first failure.",
+        examples=["ConnectionRefusedError"],
+    )
     request_id: str | None = Field(
         description="The `X-Request-ID` of the request that enqueued it; null if no request did."
     )

@@ -2,10 +2,7 @@
 
 import pytest
 
-from backend.core.context import Context
-from backend.core.jobs import ORIGIN, enqueue
-from backend.db.base import uuid7
-from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
+from backend.core.jobs import ORIGIN
 from tests.actors import PASSWORD, Actor
 from tests.modules.accounts.post import ME, OWN, Post
 from tests.statements import Statements
@@ -59,17 +56,19 @@ async def test_the_job_is_enqueued_in_the_transaction_of_the_change(
     assert seen == [[]]
     jobs = post.sql("SELECT task_name, args FROM procrastinate_jobs")
     ((name, arguments),) = jobs
-    assert name == "accounts.mail_password_notice"
-    assert arguments.keys() == {"user_id", "notice_id", ORIGIN}
+    assert name == "accounts.notify_password_change"
+    assert arguments.keys() == {"event_id", "event", "data", ORIGIN}
+    assert arguments["event"] == "users.PasswordChanged"
+    # Ids only: the administrator's list of jobs shows them.
+    assert arguments["data"].keys() == {"user_id", "keep_session"}
 
 
-async def test_a_job_that_runs_twice_sends_one_mail(
-    post: Post, ada: Actor, context: Context
-) -> None:
-    notice = str(uuid7())
-    for _ in range(2):
-        async with context.database.transaction() as session:
-            await enqueue(session, MAIL_PASSWORD_NOTICE, user_id=str(ada.id), notice_id=notice)
+async def test_a_notice_that_is_delivered_twice_is_one_mail(post: Post, ada: Actor) -> None:
+    assert (await ada.put(CHANGE, json=BODY)).status_code == 204
+    post.sql(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, args)"
+        " SELECT queue_name, task_name, args FROM procrastinate_jobs RETURNING id"
+    )
     assert len(await post.mails(ada.email)) == 1
 
 

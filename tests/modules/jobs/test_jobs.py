@@ -74,6 +74,7 @@ async def test_a_waiting_job_is_shown(admin: Actor, later: Enqueue) -> None:
         "status": "waiting",
         "attempts": 0,
         "arguments": {"item": 7, "name": "Milk"},
+        "error": None,
         "request_id": None,
         "scheduled_at": run_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "created_at": job["created_at"],
