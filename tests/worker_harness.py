@@ -13,6 +13,7 @@ from structlog.typing import EventDict
 from backend.core.context import Context
 from backend.core.jobs import Job, enqueue
 from backend.core.module import Module
+from backend.core.stored_events import DurableSubscriber
 from backend.worker.job_execution import WorkerConfig
 from backend.worker.supervisor import work
 from tests.applications import make_context
@@ -51,7 +52,11 @@ class WorkerHarness:
 
     @asynccontextmanager
     async def worker(
-        self, *jobs: Job, config: WorkerConfig = FAST_CONFIG, **settings: Any
+        self,
+        *jobs: Job,
+        subscribers: tuple[DurableSubscriber, ...] = (),
+        config: WorkerConfig = FAST_CONFIG,
+        **settings: Any,
     ) -> AsyncIterator[asyncio.Event]:
         """Run a worker during the block; the event is set each time it becomes ready."""
         context = make_context(self.url, (), **settings)
@@ -59,7 +64,7 @@ class WorkerHarness:
         working = asyncio.create_task(
             work(
                 context,
-                (Module(name="made", jobs=jobs),),
+                (Module(name="made", jobs=jobs, subscribers=subscribers),),
                 stopping,
                 config=config,
                 on_ready=ready.set,

@@ -182,11 +182,13 @@ def _check_jobs(modules: tuple[Module, ...]) -> None:
         for job in module.all_jobs:
             if not job.name.startswith(f"{module.name}."):
                 raise RegistryError(
-                    f"Module '{module.name}' calls a job '{job.name}': begin its name with "
-                    f"'{module.name}.', so that no two modules share one."
+                    f"Module '{module.name}' calls a job or subscriber '{job.name}': begin its "
+                    f"name with '{module.name}.', so that no two modules share one."
                 )
             if job.name in owners:
-                raise RegistryError(f"Module '{module.name}' declares the job '{job.name}' twice.")
+                raise RegistryError(
+                    f"Module '{module.name}' declares the job or subscriber '{job.name}' twice."
+                )
             owners[job.name] = module.name
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 import structlog
 from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -77,10 +78,15 @@ class DurableSubscriber:
             data: dict[str, Any] = self._adapter.dump_python(event, mode="json", warnings="error")
             # Otherwise each delivery would fail, long after the mistake.
             self._adapter.validate_python(data)
-        except ValueError as error:
+        except ValidationError as error:
             raise EventNotStorableError(
-                f"{name}: a value does not fit its field, so it cannot be stored."
-            ) from error
+                f"{name}: a value does not fit its field ({_problems(error)})."
+            ) from None
+        except PydanticSerializationError:
+            # Its text quotes the value.
+            raise EventNotStorableError(
+                f"{name}: a value does not have the type of its field."
+            ) from None
         if (size := len(orjson.dumps(data))) > MAX_BYTES:
             raise EventNotStorableError(
                 f"{name} has {size} bytes, more than the {MAX_BYTES} that are stored: "
@@ -92,13 +98,9 @@ class DurableSubscriber:
         try:
             return self._adapter.validate_python(data)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
-                for each in error.errors(include_input=False, include_context=False)
-            )
             raise StoredEventError(
-                f"This release cannot read the stored {name} ({problems}). Give new fields a "
-                "default, and renamed ones an alias; then retry the job."
+                f"This release cannot read the stored {name} ({_problems(error)}). Give new fields "
+                "a default, and renamed ones an alias; then retry the job."
             ) from None
 
     def lock_of(self, event: Any) -> str | None:
@@ -124,6 +126,14 @@ class DurableSubscriber:
         if self.ordered_by not in (None, *names):
             return f"has no field '{self.ordered_by}', by which the subscriber orders it."
         return None
+
+
+def _problems(error: ValidationError) -> str:
+    """Return the fields and their problems, without the values."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+        for each in error.errors(include_input=False, include_context=False)
+    )
 
 
 def _is_storable(hint: Any) -> bool:

@@ -461,6 +461,63 @@ def test_a_subscriber_depends_on_the_publisher(
         )
 
 
+DURABLE = """
+from backend.core.events import durable
+from backend.core.module import Module
+from {events} import Rung
+
+
+async def hear(context, event, event_id):
+    pass
+
+
+module = Module(
+    name="door", depends_on={depends_on!r}, subscribers=(durable(Rung, hear, {arguments}),)
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("depends_on", "arguments", "sentence"),
+    [
+        (
+            (),
+            "name='door.hear'",
+            "subscribes to Rung of 'bell': add 'bell' to its depends_on.",
+        ),
+        (
+            ("bell",),
+            "name='door.hear'",
+            "subscribes to Rung of 'bell' by a durable subscriber: Rung has a field 'by' of a type "
+            "that is not stored: use UUID, Key, int, bool, Decimal, date, datetime, Literal or an "
+            "enum, or tuples of one of them.",
+        ),
+        (
+            ("bell",),
+            "name='hear'",
+            "calls a job or subscriber 'hear': begin its name with 'door.', so that no two modules "
+            "share one.",
+        ),
+        (
+            ("bell",),
+            "name='door.hear'), durable(Rung, hear, name='door.hear'",
+            "declares the job or subscriber 'door.hear' twice.",
+        ),
+    ],
+    ids=["depends on", "stored", "named", "twice"],
+)
+def test_a_durable_subscriber_that_could_not_work_is_refused(
+    package: Package, depends_on: tuple[str, ...], arguments: str, sentence: str
+) -> None:
+    package.plain("bell")
+    field = "by: str" if "not stored" in sentence else "by: int"
+    package.write("bell/events.py", EVENTS.replace("pass", field))
+    events = f"{package.name}.bell.events"
+    values = {"events": events, "depends_on": depends_on, "arguments": arguments}
+    package.module("door", DURABLE.format(**values))
+    assert package.refusal() == f"Module 'door' {sentence}"
+
+
 def test_events_are_defined_in_events_py(package: Package) -> None:
     package.plain("bell")
     package.write("bell/service.py", EVENTS)
