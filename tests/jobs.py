@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from backend.core.context import Context
-from backend.core.jobs import ERROR, ORIGIN
+from backend.core.jobs import ORIGIN
 from backend.core.module import Module
 from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
 from tests.applications import MODULES
@@ -34,7 +34,7 @@ async def run_jobs(context: Context, modules: tuple[Module, ...] = MODULES) -> N
     jobs = {job.name: job for module in modules for job in module.all_jobs}
     while (row := await _execute(context, _FETCH)) is not None:
         job = jobs[row.task_name]
-        arguments = {name: value for name, value in row.args.items() if name not in (ORIGIN, ERROR)}
+        arguments = {name: value for name, value in row.args.items() if name != ORIGIN}
         # A new context, so that the job is not attributed to the test's last request.
         running = asyncio.create_task(
             _run(job.run(context, **arguments)), context=contextvars.Context()

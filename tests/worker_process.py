@@ -14,14 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import text
 
 from backend.core.context import Context
+from backend.core.events import Event, durable, publish
 from backend.core.jobs import Job, enqueue
 from backend.core.logging import configure_logging
 from backend.core.module import Module
+from backend.core.stored_events import Key
 from backend.worker.job_execution import WorkerConfig
 from backend.worker.supervisor import work
 from tests.applications import make_context
@@ -54,9 +57,23 @@ async def _wait(context: Context, *, word: str) -> None:
     await _write(context, word, "ended")
 
 
+@dataclass(frozen=True)
+class Told(Event):
+    """An event whose delivery writes its id, and then waits until the test releases its word."""
+
+    word: Key
+    listener: int = 1
+
+
+async def _listen(context: Context, event: Told, event_id: UUID) -> None:
+    await _write(context, event.word, f"delivered {event_id}")
+    await _wait(context, word=event.word)
+
+
 NOTE = Job("runs.note", _note)
 WAIT = Job("runs.wait", _wait, attempts=1)
-RUNS = Module(name="runs", jobs=(NOTE, WAIT))
+LISTEN = durable(Told, _listen, name="runs.listen", ordered_by="listener")
+RUNS = Module(name="runs", jobs=(NOTE, WAIT), subscribers=(LISTEN,))
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,23 @@ class RunsTable:
             await context.database.close()
 
         asyncio.run(run())
+
+    def publish(self, *events: Event) -> None:
+        """Publish the events in one transaction."""
+
+        async def run() -> None:
+            context = make_context(self.url, (RUNS,))
+            async with context.database.transaction() as session:
+                for event in events:
+                    await publish(context, session, event)
+            await context.database.close()
+
+        asyncio.run(run())
+
+    def deliveries(self, word: str) -> list[str]:
+        """Return a text with the event's id for each delivery of this word that began."""
+        query = "SELECT what FROM runs WHERE word = %s AND what LIKE 'delivered %%'"
+        return [row[0] for row in self._run(query, word)]
 
     def release(self, word: str) -> None:
         self._run("INSERT INTO runs (word, what) VALUES (%s, 'may end')", word)

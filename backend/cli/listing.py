@@ -1,7 +1,7 @@
 """Lists of modules and routes, and the OpenAPI document; no database, secret or setting needed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -14,6 +14,7 @@ from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.registry import discover, routes_of
 from backend.core.settings import Settings
+from backend.core.stored_events import DurableSubscriber, event_name
 from backend.db.base import Base
 from backend.db.connections import Timeouts
 from backend.db.database import Database
@@ -21,6 +22,7 @@ from backend.db.temporary import PostgresTemporary
 
 
 def modules() -> None:
+    found = discover()
     rows = [("MODULE", "DEPENDS ON", "ROUTES", "TABLES", "PERMISSIONS")]
     rows += [
         (
@@ -30,9 +32,22 @@ def modules() -> None:
             ", ".join(_tables(module)) or "-",
             ", ".join(_permissions(module)) or "-",
         )
-        for module in discover()
+        for module in found
     ]
     say(table(rows))
+    say("")
+    say(table([("EVENT", "SUBSCRIBER", "DELIVERY"), *sorted(_subscriptions(found))]))
+
+
+def _subscriptions(found: Iterable[Module]) -> Iterator[tuple[str, str, str]]:
+    for module in found:
+        for each in module.subscribers:
+            event = event_name(each.event)
+            if isinstance(each, DurableSubscriber):
+                order = f", in order of {each.ordered_by}" if each.ordered_by else ""
+                yield event, each.name, f"after the commit{order}"
+            else:
+                yield event, f"{module.name}.{each.handler.__name__}", "in the transaction"
 
 
 def _tables(module: Module) -> list[str]:

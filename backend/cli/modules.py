@@ -20,7 +20,7 @@ def about_modules() -> None:
 
 @module.command("list")
 def list_modules() -> None:
-    """List the modules with their dependencies, routes, tables and permissions."""
+    """List the modules with their dependencies, routes, tables and permissions, and the events."""
     from backend.cli.listing import modules
 
     modules()

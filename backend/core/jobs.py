@@ -21,10 +21,10 @@ QUEUE = "default"
 CLOCK = "clock"
 # Deliveries of events, too: an unavailable broker must not delay mails.
 EVENTS = "events"
-# Members of the stored arguments that handlers do not get: see `origin`; and the error of the last
-# attempt, which has no column.
+# A member of the stored arguments that handlers do not get: see `origin`. Its member ERROR is the
+# error of the last attempt, for which procrastinate has no column.
 ORIGIN = "_origin"
-ERROR = "_error"
+ERROR = "error"
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
     "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, name, :priority, lock, NULL,"

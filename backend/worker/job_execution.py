@@ -92,8 +92,8 @@ async def attempt(
 ) -> None:
     """Run the job once, log the outcome in one line, and raise what the job raised."""
     number = running.job.attempts + 1
-    arguments.pop(ERROR, None)
     origin = arguments.pop(ORIGIN, {})
+    origin.pop(ERROR, None)
     parent = {TRACE_HEADER: origin.pop(TRACE_HEADER)} if TRACE_HEADER in origin else {}
     # All log lines of the job carry its name, id and attempt, and the request that enqueued it.
     structlog.contextvars.bind_contextvars(

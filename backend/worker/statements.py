@@ -1,12 +1,15 @@
 """Statements of a worker on procrastinate's tables."""
 
-from backend.core.jobs import ERROR
+from backend.core.jobs import ERROR, ORIGIN
 
 HEARTBEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s"
 # Appended to the following statements: a worker that was declared dead has lost its jobs.
 OWN = "WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s RETURNING status"
 DELETE = "DELETE FROM procrastinate_jobs"
-SET_ERROR = f"args = args || jsonb_build_object('{ERROR}', %(error)s::text)"
+SET_ERROR = (
+    f"args = jsonb_set(args, '{{{ORIGIN}}}', coalesce(args -> '{ORIGIN}', '{{}}')"
+    f" || jsonb_build_object('{ERROR}', %(error)s::text))"
+)
 RELEASE = "UPDATE procrastinate_jobs SET worker_id = NULL, abort_requested = false"
 GIVE_BACK = f"{RELEASE}, status = 'todo'"
 RETRY = f"{GIVE_BACK}, attempts = attempts + 1, scheduled_at = %(retry_at)s, {SET_ERROR}"

@@ -11,7 +11,7 @@ import pytest
 
 from backend.worker.job_execution import PATIENT_ATTEMPTS
 from tests.commands import eventually
-from tests.worker_process import NOTE, WAIT, RunsTable, run_worker
+from tests.worker_process import NOTE, WAIT, RunsTable, Told, run_worker
 
 # A killed worker counts as dead after a second instead of most of a minute.
 HASTY = {"heartbeat": 0.2, "dead_after": 1, "poll": 0.1, "first_pause": 0.1}
@@ -61,6 +61,31 @@ def test_a_job_that_kills_worker_after_worker_is_dead_in_the_end(
 
 def _are(ledger: RunsTable, job: tuple[str, int]) -> bool:
     return ledger.jobs() == [job]
+
+
+@pytest.mark.slow
+def test_an_event_whose_worker_is_killed_is_delivered_again_and_in_order(
+    ledger: RunsTable, tmp_path: Path
+) -> None:
+    """The first worker is killed between the effect of the handler and the end of the job."""
+    ledger.publish(Told("tea"), Told("milk"), Told("cake", listener=2))
+    ledger.release("milk")
+    ledger.release("cake")
+    with run_worker(ledger, tmp_path, **HASTY) as victim:
+        eventually(lambda: ledger.pids("tea", "begun") and ledger.pids("cake", "ended"))
+        victim.kill(signal.SIGKILL)
+        victim.wait()
+    # The event of the same aggregate waits, also while nobody runs the first one.
+    assert ledger.pids("milk", "begun") == []
+    with run_worker(ledger, tmp_path, **HASTY), run_worker(ledger, tmp_path, **HASTY):
+        eventually(lambda: len(ledger.pids("tea", "begun")) == 2)
+        assert ledger.pids("milk", "begun") == []
+        ledger.release("tea")
+        ledger.wait_until_empty()
+    # The id is the same, so the handler can recognise the repetition.
+    first, again = ledger.deliveries("tea")
+    assert [first] == [again] != ledger.deliveries("milk")
+    assert [len(ledger.pids(word, "ended")) for word in ("tea", "milk")] == [1, 1]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from backend.core.context import Context
-from backend.core.jobs import ERROR, Job, enqueue
+from backend.core.jobs import ORIGIN, Job, enqueue
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.errors import DatabaseUnavailableError
@@ -269,7 +269,7 @@ async def test_a_job_of_another_release_is_kept_for_it(harness: WorkerHarness, l
             await harness.wait_until(is_put_off)
     (kept,) = await harness.jobs()
     assert (kept["attempts"], kept["args"]["word"]) == (0, "Milk")
-    assert kept["args"][ERROR] == UNKNOWN
+    assert kept["args"][ORIGIN] == {"error": UNKNOWN}
     soon = kept["scheduled_at"] - datetime.now(UTC)
     assert timedelta(seconds=20) < soon < timedelta(seconds=31)
     assert [each["job"] for each in events_named(log, "job_unknown")] == ["made.strange"]
