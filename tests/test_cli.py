@@ -106,7 +106,8 @@ def test_unusable_settings_are_listed(tmp_path: Path, command: list[str]) -> Non
 
 def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
     options = {"folder": tmp_path, "ENVIRONMENT": "production"}
-    lines = output_of("module", "list", **options).splitlines()
+    modules, events = output_of("module", "list", **options).split("\n\n")
+    lines = modules.splitlines()
     assert lines[0].split("  ")[0] == "MODULE"
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines[1:]}
     assert rows["items"][1:] == [
@@ -116,6 +117,9 @@ def test_lists_need_neither_database_nor_settings(tmp_path: Path) -> None:
         "items:read|write|delete|admin",
     ]
     assert rows["health"][1] == "-"
+    notice = r"users.PasswordChanged +accounts.notify_password_change +after the commit"
+    assert re.search(notice, events)
+    assert re.search(r"users.UserDeleted +auth.clear_own_cookies +in the transaction", events)
 
     lines = output_of("routes", **options).splitlines()[1:]
     found = [tuple(line.split(maxsplit=2)) for line in lines]

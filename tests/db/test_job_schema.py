@@ -59,15 +59,21 @@ def objects(url: str) -> list[tuple[str, str, str | None]]:
         return connection.execute(OBJECTS).fetchall()
 
 
+def library_objects(url: str) -> list[tuple[str, str, str | None]]:
+    """Return the objects without the index that a later migration adds."""
+    found = objects(url)
+    added = [each for each in found if each[1] == "procrastinate_jobs.ix_jobs_lock"]
+    assert len(added) == 1
+    return [each for each in found if each not in added]
+
+
 def test_schema_is_that_of_the_library(database_url: str, empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as connection:
         # One transaction per file: before PostgreSQL 17 the files fail in a shared one.
         for file in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql")):
             connection.execute(file.read_bytes())
-    found = objects(database_url)
-    added = [each for each in found if each not in objects(empty_url)]
-    assert [name for _, name, _ in added] == ["procrastinate_jobs.ix_jobs_lock"]
-    assert [each for each in found if each not in added] == objects(empty_url)
+    found = library_objects(database_url)
+    assert found == objects(empty_url)
     kinds = {kind for kind, *_ in found}
     assert kinds == {"table", "column", "constraint", "index", "trigger", "function", "type"}
 
@@ -78,7 +84,7 @@ def test_files_of_a_later_release_change_nothing(
     (library / "99.00.00_01_pre_later.sql").write_text("CREATE TABLE procrastinate_later ()")
     with alembic_config(empty_url) as config:
         command.upgrade(config, "0002")
-    assert objects(empty_url) == objects(database_url)
+    assert objects(empty_url) == library_objects(database_url)
 
 
 def test_changed_files_of_the_library_are_refused(empty_url: str, library: Path) -> None:
