@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from backend.addresses.host_names import admission
 from backend.core.authorization import policies
+from backend.core.background import in_background
 from backend.core.client_info import current_principal
 from backend.core.context import (
     Context,
@@ -311,8 +312,7 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
         for module in modules:
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))
-        starting = asyncio.create_task(_start_up(context, modules))
-        stack.push_async_callback(_cancel, starting)
+        starting = await stack.enter_async_context(in_background(_start_up(context, modules)))
         # Usually the database is available, and the work is complete before the first request.
         await asyncio.wait([starting], timeout=STARTUP_RETRY_SECONDS)
         # Present objects live as long as the process; garbage collection can skip them.
@@ -344,9 +344,3 @@ async def _start_up(context: Context, modules: Sequence[Module]) -> None:
         else:
             pending.pop(0)
     context.state.started = True
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -3,11 +3,12 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
+from backend.core.background import in_background
 from backend.core.context import Context
 from backend.db.troubles import TROUBLES, database_trouble
 
@@ -48,13 +49,10 @@ async def sampled(context: Context) -> AsyncIterator[None]:
     if context.metrics is None:
         yield
         return
-    task = asyncio.create_task(_sample_always(context, context.metrics))
     try:
-        yield
+        async with in_background(_sample_always(context, context.metrics)):
+            yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         context.metrics.flush()
 
 

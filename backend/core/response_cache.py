@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_bytes
@@ -23,6 +23,7 @@ from typing import Literal
 import orjson
 import structlog
 
+from backend.core.background import in_background
 from backend.db.connections import Timeouts
 from backend.db.notifications import Listener
 from backend.db.query_runner import QueryRunner
@@ -152,13 +153,8 @@ class ResponseCache:
             on_connected=self._connect,
             on_lost=self._disconnect,
         )
-        task = asyncio.create_task(listener.run())
-        try:
+        async with in_background(listener.run()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def close(self) -> None:
         for reading in list(self._reading.values()):

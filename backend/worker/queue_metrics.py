@@ -4,11 +4,12 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
+from backend.core.background import in_background
 from backend.core.context import Context
 from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Statement
@@ -57,13 +58,8 @@ async def queue_sampled(context: Context, names: Collection[str]) -> AsyncIterat
         yield
         return
     context.metrics.expect_jobs(names)
-    task = asyncio.create_task(_sample_always(context, context.metrics, names))
-    try:
+    async with in_background(_sample_always(context, context.metrics, names)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _sample_always(context: Context, metrics: "Metrics", names: Collection[str]) -> None:

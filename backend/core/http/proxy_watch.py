@@ -5,13 +5,14 @@ One request in a while is examined, and only one that does not match leaves a re
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
 
 import structlog
 from starlette.types import Scope
 
+from backend.core.background import in_background
 from backend.core.context import Context
 from backend.core.http.middleware.proxy_headers import parsed
 from backend.core.temporary import TemporaryValues
@@ -61,13 +62,8 @@ def proxy_watch(context: Context) -> ProxyWatch:
 @asynccontextmanager
 async def proxies_watched(context: Context) -> AsyncIterator[None]:
     """During the block, store mismatches of requests with TRUSTED_PROXIES."""
-    task = asyncio.create_task(_report_always(context))
-    try:
+    async with in_background(_report_always(context)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _report_always(context: Context) -> None:
