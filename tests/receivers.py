@@ -24,6 +24,7 @@ class ReceivedSpan:
     id: str
     parent: str
     failed: bool
+    seconds: float
     attributes: dict[str, Any]
     resource: dict[str, Any]
 
@@ -81,6 +82,7 @@ def _spans(path: str, body: bytes) -> Iterator[ReceivedSpan]:
                 id=span.span_id.hex(),
                 parent=span.parent_span_id.hex(),
                 failed=span.status.code == 2,
+                seconds=(span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
                 attributes={each.key: _value(each.value) for each in span.attributes},
                 resource=resource,
             )

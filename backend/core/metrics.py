@@ -11,6 +11,7 @@ import structlog
 from backend.core.background import in_background
 from backend.core.context import Context
 from backend.db.troubles import TROUBLES, database_trouble
+from backend.telemetry.tracing import SQLSTATE, TROUBLE, annotate
 
 if TYPE_CHECKING:
     from backend.telemetry.metrics import Metrics
@@ -31,16 +32,22 @@ def make_metrics(port: int | None) -> "Metrics | None":
     return metrics
 
 
-def count_database_error(context: Context, error: BaseException) -> None:
-    """Count the kind of a database error; do nothing for another error."""
-    count_trouble(context, database_trouble(error))
+def record_database_error(context: Context, error: BaseException) -> None:
+    """Count the kind of a database error, and mark the active span with it.
+
+    Do nothing for another error.
+    """
+    record_trouble(context, database_trouble(error))
 
 
-def count_trouble(context: Context, found: Mapping[str, str | None]) -> None:
-    """Count a result of `database_trouble`; do nothing for an empty one."""
-    trouble = found.get("trouble")
-    if context.metrics is not None and trouble is not None:
+def record_trouble(context: Context, found: Mapping[str, str | None]) -> None:
+    """Record a result of `database_trouble` as `record_database_error` does."""
+    trouble, sqlstate = found.get("trouble"), found.get("sqlstate")
+    if trouble is None:
+        return
+    if context.metrics is not None:
         context.metrics.database_errors.labels(trouble).inc()
+    annotate({TROUBLE: trouble} | ({} if sqlstate is None else {SQLSTATE: sqlstate}))
 
 
 @asynccontextmanager

@@ -63,7 +63,8 @@ class Database:
         observer: DatabaseObserver = SILENT,
     ) -> None:
         self._before_commit = before_commit
-        gate = FairSemaphore(size, timeouts.pool, on_wait=observer.waits_of("transactions"))
+        on_wait = observer.waits_of("transactions", size)
+        gate = FairSemaphore(size, timeouts.pool, on_wait=on_wait)
         self._engine = create_async_engine(
             # libpq parses the URL: it supports several hosts, SQLAlchemy only one.
             "postgresql+psycopg://",

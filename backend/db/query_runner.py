@@ -108,7 +108,7 @@ class QueryRunner:
         self._url = url
         self._timeouts = timeouts
         self._observer = observer
-        self.gate = FairSemaphore(size, timeouts.pool, on_wait=observer.waits_of(name))
+        self.gate = FairSemaphore(size, timeouts.pool, on_wait=observer.waits_of(name, size))
         self._share = PerCallerLimiter(max(1, size // PART), timeouts.pool)
         brief = replace(timeouts, statement=min(timeouts.expensive_read, timeouts.statement))
         # A prepared statement may get a plan that suits most values, but not the rare ones.

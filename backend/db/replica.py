@@ -25,6 +25,7 @@ from backend.db.fair_semaphore import urgent
 from backend.db.query_runner import Query, QueryRunner, Row
 from backend.db.troubles import database_trouble
 from backend.telemetry.database import SILENT, DatabaseObserver
+from backend.telemetry.tracing import SUSPENDED, annotate
 
 log = structlog.get_logger()
 
@@ -98,6 +99,8 @@ class ReplicaRunner(QueryRunner):
                 if not is_unavailable(error):
                     raise
                 self._suspend(_reason(error), error)
+        if self.problem is not None:
+            annotate({SUSPENDED: True})
         return await self._primary.execute(query, values, begin)
 
     async def _cursor(self) -> psycopg.AsyncCursor[Row]:

@@ -22,6 +22,13 @@ from structlog.typing import EventDict
 Attributes = Mapping[str, str | int]
 # How long a stopping process exports the spans that are left.
 FLUSH_SECONDS = 3.0
+# The span of a wait for a database connection.
+WAIT = "wait for connection"
+# Attributes: code and kind of a database error, and the class of an unhandled error.
+SQLSTATE, TROUBLE = "db.response.status_code", "trellis.database.trouble"
+EXCEPTION = "exception.type"
+# Whether the primary has run reads that are for the replica.
+SUSPENDED = "trellis.replica.suspended"
 _W3C = TraceContextTextMapPropagator()
 # The client chooses the text of `tracestate`, so that header is neither stored nor forwarded.
 TRACE_HEADER = "traceparent"
@@ -150,16 +157,40 @@ def child_span(
         active.finish(error)
 
 
+def annotate(attributes: Attributes) -> None:
+    """Set attributes of the active span, if there is one. They must not contain personal data."""
+    active = active_span.get()
+    if active is not None:
+        for name, value in attributes.items():
+            active.set(name, value)
+
+
 def record_statement(name: str, seconds: float, error: BaseException | None = None) -> None:
     """Record a database statement of the active span that has just ended."""
+    attributes = {"db.system.name": "postgresql", "db.query.summary": name}
+    sqlstate = getattr(error, "sqlstate", None)
+    if sqlstate is not None:
+        attributes[SQLSTATE] = sqlstate
+    failure = None if error is None else type(error).__name__
+    _record_ended(name, SpanKind.CLIENT, attributes, seconds, failure)
+
+
+def record_wait(pool: str, seconds: float, outcome: str) -> None:
+    """Record a wait of the active span for a connection of `pool` that has just ended."""
+    attributes = {"db.client.connection.pool.name": pool, "trellis.wait.outcome": outcome}
+    failure = None if outcome == "granted" else outcome
+    _record_ended(WAIT, SpanKind.INTERNAL, attributes, seconds, failure)
+
+
+def _record_ended(
+    name: str, kind: SpanKind, attributes: Attributes, seconds: float, error: str | None
+) -> None:
     parent = active_span.get()
     if parent is None or not parent.is_sampled:
         return
     ended = time.time_ns()
-    attributes = {"db.system.name": "postgresql", "db.query.summary": name}
-    started = ended - round(seconds * 1e9)
-    span = parent.start_child(name, SpanKind.CLIENT, attributes, started)
-    _end(span, None if error is None else type(error).__name__, ended)
+    span = parent.start_child(name, kind, attributes, ended - round(seconds * 1e9))
+    _end(span, error, ended)
 
 
 def add_trace_id(_logger: Any, _name: str, event: EventDict) -> EventDict:

@@ -13,7 +13,7 @@ from procrastinate.jobs import Job as StoredJob
 
 from backend.core.context import Context
 from backend.core.jobs import ERROR, ORIGIN, Job, JobError
-from backend.core.metrics import count_database_error
+from backend.core.metrics import record_database_error
 from backend.db.errors import driver_error, is_unavailable
 from backend.db.troubles import database_trouble
 from backend.telemetry.spans import job_span
@@ -123,7 +123,7 @@ async def _attempt(
         log.warning("job_interrupted")
         raise
     except BaseException as error:
-        count_database_error(context, error)
+        record_database_error(context, error)
         described = describe_error(error, whole=context.settings.is_local)
         outcome = "dead" if is_last(job, number, error) else "failed"
         if outcome == "dead":

@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from backend.core.context import Context
 from backend.core.jobs import CLOCK, EVENTS, QUEUE, Job
-from backend.core.metrics import count_trouble, sampled
+from backend.core.metrics import record_trouble, sampled
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.connections import Connection, Timeouts
@@ -97,7 +97,7 @@ async def work(
                 obstacle = await supervisor.run(stopping, on_ready)
             if obstacle is None:
                 break
-            count_trouble(context, obstacle.trouble)
+            record_trouble(context, obstacle.trouble)
             # Not compared by SQLSTATE: while a server restarts, it changes several times.
             if (obstacle.reason, obstacle.trouble.get("trouble")) != described:
                 log.warning("worker_waits", reason=obstacle.reason, **obstacle.trouble)

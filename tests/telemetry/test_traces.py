@@ -152,11 +152,50 @@ async def test_failures_are_marked_by_their_kind_alone(
         assert (await client.get(f"/{CANARY}")).status_code == 404
     crashed = await received(collector, "GET /odd/crash/{thing}")
     assert (crashed.failed, crashed.attributes["error.type"]) == (True, "500")
+    assert crashed.attributes["exception.type"] == "RuntimeError"
     statement = await received(collector, "SELECT missing")
     assert (statement.failed, statement.attributes["error.type"]) == (True, "UndefinedTable")
+    assert statement.attributes["db.response.status_code"] == "42P01"
+    refused = await received(collector, "GET /odd/slow")
+    assert (refused.attributes["error.type"], refused.attributes["exception.type"]) == (
+        *("500", "UndefinedTable"),
+    )
+    assert trouble_of(refused) == ("wrong_schema", "42P01")
     unknown = await received(collector, "GET")
     assert (unknown.failed, unknown.attributes["http.response.status_code"]) == (False, 404)
     assert CANARY.encode() not in b"".join(body for _, body in collector.bodies)
+
+
+async def test_a_wait_for_a_connection_is_a_span_of_its_request(
+    database_url: str, collector: Receiver
+) -> None:
+    options = {"database_pool_size": 2, "database_pool_timeout": 0.1}
+    context = make_context(database_url, WITH_ODD, tracing=exported_to(collector.url), **options)
+    context.state.started = True
+    gate = context.database.primary.gate
+    async with calling(make_app(context, WITH_ODD)) as client:
+        async with gate.place():
+            assert (await client.get("/odd/slow")).status_code == 503
+        async with gate.place():
+            second_call = asyncio.create_task(client.get("/odd/slow"))
+            while not gate.waiting:  # noqa: ASYNC110  # the gate sets no event
+                await asyncio.sleep(0)
+        assert (await second_call).status_code == 500
+    await context.close()
+    first, second = [each for each in collector.spans() if each.name == "GET /odd/slow"]
+    assert trouble_of(first) == ("pool_exhausted", None)
+    waits = [each for each in collector.spans() if each.name == "wait for connection"]
+    assert [each.parent for each in waits] == [first.id, second.id]
+    found = [(each.failed, each.attributes["trellis.wait.outcome"]) for each in waits]
+    assert found == [(True, "timed_out"), (False, "granted")]
+    assert {each.attributes["db.client.connection.pool.name"] for each in waits} == {"reads"}
+    assert all(each.seconds > 0 for each in waits)
+
+
+def trouble_of(span: ReceivedSpan) -> tuple[Any, Any]:
+    """The kind of a database error and its SQLSTATE."""
+    attributes = span.attributes
+    return attributes.get("trellis.database.trouble"), attributes.get("db.response.status_code")
 
 
 async def test_health_checks_and_unusable_parents(traced_app: FastAPI, collector: Receiver) -> None:

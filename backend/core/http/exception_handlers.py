@@ -25,7 +25,7 @@ from backend.core.limits import (
     count_refusal,
     set_refusal_headers,
 )
-from backend.core.metrics import count_database_error
+from backend.core.metrics import record_database_error
 from backend.core.problems import problem_response
 from backend.db.errors import (
     DatabaseUnavailableError,
@@ -195,7 +195,7 @@ async def _reference_error(request: Request) -> AppError:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     context = context_of(request)
-    count_database_error(context, error)
+    record_database_error(context, error)
     cause = driver_error(error)
     # Before the startup work succeeds, the schema may not be migrated yet.
     waits_for_schema = isinstance(cause, _UNDEFINED) and not context.state.started

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import func, select
 
 from backend.core.context import Context, NotReadyError, ReadinessCheck
-from backend.core.metrics import count_trouble
+from backend.core.metrics import record_trouble
 from backend.db.coalescer import Coalescer
 from backend.db.connections import MARK, REMEDY
 from backend.db.errors import DatabaseUnavailableError, PoolerError
@@ -88,7 +88,7 @@ async def _run(name: str, check: ReadinessCheck, context: Context, *, failed: St
             # The checks of this module wait for nothing but the database.
             trouble = {"sqlstate": None, "trouble": "timeout"}
         detail = _detail(error, trouble)
-    count_trouble(context, trouble)
+    record_trouble(context, trouble)
     elapsed = round((time.perf_counter() - started) * 1000, 2)
     _log_change(context, name, detail, trouble)
     return Check(status=failed if detail else "ok", latency_ms=elapsed, detail=detail)

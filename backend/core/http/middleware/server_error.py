@@ -12,6 +12,7 @@ from backend.core.problems import problem_response
 from backend.db.database import Deadline, deadline
 from backend.db.fair_semaphore import admitted
 from backend.db.troubles import database_trouble
+from backend.telemetry.tracing import EXCEPTION, annotate
 
 log = structlog.get_logger()
 
@@ -78,6 +79,7 @@ class ServerErrorMiddleware:
                     request_id=scope.get("request_id"),
                     **database_trouble(error),
                 )
+                annotate({EXCEPTION: type(error).__name__})
                 if self.report is not None:
                     self.report(scope, error)
                 problem = InternalError()
