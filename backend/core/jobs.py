@@ -5,6 +5,7 @@ idempotent. Arguments should be ids only, because readers of the job list see th
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,8 @@ EVENTS = "events"
 # error of the last attempt, for which procrastinate has no column.
 ORIGIN = "_origin"
 ERROR = "error"
+# Whether the current job is dead if this attempt fails.
+last_attempt: ContextVar[bool] = ContextVar("last_attempt", default=False)
 # procrastinate's own function. Importing the library would cost every server 0.1 s and 10 MB.
 _DEFER = text(
     "SELECT procrastinate_defer_jobs_v1(ARRAY(SELECT ROW(:queue, name, :priority, lock, NULL,"

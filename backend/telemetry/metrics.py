@@ -17,7 +17,7 @@ SIGN_INS = (
     *("success", "invalid_credentials", "account_disabled", "email_not_verified"),
     "rate_limited",
 )
-MAILS = ("sent", "failed", "given_up")
+MAILS = ("sent", "failed", "given_up", "refused")
 LOOK_UPS = ("hit", "miss", "unavailable")
 ATTEMPTS = ("done", "failed", "dead", "interrupted")
 WAITS = ("granted", "refused", "timed_out", "cancelled")
@@ -90,8 +90,8 @@ class Metrics:
         )
         self.mails = self._counter(
             "trellis_mails_total",
-            "Attempts to send mails: sent; failed, and repeated by the job until its last attempt; "
-            "given_up, because no server will ever take the mail.",
+            "Attempts to send mails: sent; failed, and repeated later; given_up, because the last "
+            "attempt has failed; refused, because no server will ever take the mail.",
             ("outcome",),
         )
         self.cache = self._counter(

@@ -12,7 +12,7 @@ from procrastinate import BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.jobs import Job as StoredJob
 
 from backend.core.context import Context
-from backend.core.jobs import ERROR, ORIGIN, Job, JobError
+from backend.core.jobs import ERROR, ORIGIN, Job, JobError, last_attempt
 from backend.core.metrics import record_database_error
 from backend.db.errors import driver_error, is_unavailable
 from backend.db.troubles import database_trouble
@@ -99,6 +99,7 @@ async def attempt(
     structlog.contextvars.bind_contextvars(
         job=job.name, job_id=running.job.id, attempt=number, **origin
     )
+    last_attempt.set(number >= job.attempts)
     attributes = {"trellis.job.id": running.job.id or 0, "trellis.job.attempt": number}
     with job_span(context.tracing, job.name, parent, attributes):
         await _attempt(context, job, config, running, arguments, number)

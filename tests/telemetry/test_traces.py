@@ -169,7 +169,7 @@ async def test_failures_are_marked_by_their_kind_alone(
 async def test_a_wait_for_a_connection_is_a_span_of_its_request(
     database_url: str, collector: Receiver
 ) -> None:
-    options = {"database_pool_size": 2, "database_pool_timeout": 0.1}
+    options: dict[str, Any] = {"database_pool_size": 2, "database_pool_timeout": 0.1}
     context = make_context(database_url, WITH_ODD, tracing=exported_to(collector.url), **options)
     context.state.started = True
     gate = context.database.primary.gate

@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.context import Context
+from backend.core.jobs import last_attempt
 from backend.core.principal import System
 from backend.db.query_runner import QueryRunner
 from backend.integrations.email import MailError, Message, Provider
@@ -32,18 +33,22 @@ async def deliver(context: Context, by: System, message: Message) -> None:
     """Send `message` by the configured provider. For a job's `run`, never for a request.
 
     Raises `MailError`, so that the job is tried again. A mail that no server will ever take, such
-    as one to an address that does not exist, is logged and given up. A repeated message (same
+    as one to an address that does not exist, is refused: logged, and not tried again. One whose
+    last attempt has failed is given up, and its job is dead. A repeated message (same
     `id`) reaches the mailbox and Resend once, and carries the same Message-ID by SMTP.
     """
     by.must_be_system()
     try:
         await context.get_or_create(_provider).send(message)
     except MailError as error:
-        _count(context, "given_up" if error.permanent else "failed")
-        if not error.permanent:
+        if not error.permanent and not last_attempt.get():
+            _count(context, "failed")
             log.warning("mail_waits", mail=message.id, reason=str(error))
             raise
+        _count(context, "refused" if error.permanent else "given_up")
         log.error("mail_given_up", mail=message.id, reason=str(error))
+        if not error.permanent:
+            raise
     else:
         _count(context, "sent")
 

@@ -11,15 +11,18 @@ from pydantic import SecretStr
 from structlog.typing import EventDict
 
 from backend.core.context import Context
+from backend.core.jobs import Job
 from backend.core.principal import SYSTEM
 from backend.integrations.email import MailError, Message
 from backend.integrations.email.resend import ResendProvider
 from backend.integrations.email.smtp import SmtpProvider
 from backend.modules.mail import service
 from backend.modules.mail.mailbox import Mailbox
+from backend.telemetry.metrics import MAILS, Metrics
 from tests.applications import make_context
 from tests.architecture import ROOT
 from tests.mail_servers import Postbox, mail_server, never_respond, scripted_server
+from tests.worker_harness import WorkerHarness, was_logged
 
 MESSAGE = Message(
     to="ada@example.com", subject="Hello", text="Hello", html="<p>Hello</p>", id="test.1"
@@ -157,6 +160,31 @@ async def test_a_mail_that_nobody_takes_now_is_tried_again(log: list[EventDict])
     (logged,) = [event for event in log if event["event"] == "mail_waits"]
     assert (logged["mail"], logged["log_level"]) == ("test.1", "warning")
     assert not any(secret in str(log) for secret in (PASSWORD, "ada@example.com"))
+
+
+async def test_a_mail_is_given_up_after_the_last_attempt(
+    database_url: str, log: list[EventDict]
+) -> None:
+    async with scripted_server(never_respond) as port:
+        pass
+    context = make_context(
+        "postgresql://nowhere", metrics=Metrics(), smtp_url=SecretStr(f"smtp://127.0.0.1:{port}")
+    )
+
+    async def send(_: Context) -> None:
+        await service.deliver(context, SYSTEM, MESSAGE)
+
+    job = Job("made.mail", send, attempts=3)
+    harness = WorkerHarness(database_url)
+    async with harness.worker(job):
+        await harness.enqueue(job)
+        await harness.wait_until(lambda: was_logged(log, "job_dead"))
+    events = [each["event"] for each in log if each["event"].startswith("mail_")]
+    assert events == ["mail_waits", "mail_waits", "mail_given_up"]
+    assert context.metrics is not None
+    found = context.metrics.registry.get_sample_value
+    counted = {each: found("trellis_mails_total", {"outcome": each}) for each in MAILS}
+    assert counted == {"sent": 0, "failed": 2, "given_up": 1, "refused": 0}
 
 
 async def test_a_mail_that_nobody_will_ever_take_is_given_up(log: list[EventDict]) -> None:
