@@ -69,7 +69,7 @@ DRILLS = {
         lambda folder: migrations(folder, rows=500_000, rate=100),
     ),
     "faults": Drill(
-        "five faults, of which metrics and logs show the one that is present, and no other",
+        "five faults; dashboard, logs and traces show the one that is present, and no other",
         faults,
     ),
     "migrations-unsafe": Drill(

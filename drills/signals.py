@@ -1,111 +1,145 @@
-"""The signals of an installation: metrics of the API and of the worker, and events of its logs."""
+"""The signals of an installation, as operators see them: dashboard, log lines and traces."""
 
 import json
 import re
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
+from tests.commands import ROOT
+from tests.prometheus_servers import query
+from tests.receivers import ReceivedSpan
 
-# A statement counts as slow from here; a bound of the histogram.
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/trellis.json").read_text())
+# A statement counts as slow from here: less is no surprise on a busy machine. The dashboard offers
+# this value as well.
 SLOW_SECONDS = 2.5
 
 
-class Snapshot(NamedTuple):
-    """All samples and all log events at one moment."""
+def expressions(title: str, interval: str, slow: float) -> list[str]:
+    """Return the expressions of a panel, for a rate interval and the duration of a slow statement.
 
-    samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
-    events: Counter[str]
+    Both are variables that Grafana replaces; the second one is the dashboard's own.
+    """
+    (panel,) = [each for each in DASHBOARD["panels"] if each["title"] == title]
+    return [
+        target["expr"].replace("$__rate_interval", interval).replace("$slow", str(slow))
+        for target in panel["targets"]
+    ]
 
-    def sum(self, name: str, **labels: str) -> float:
-        return sum(
-            value
-            for (sample, found), value in self.samples.items()
-            if sample == name and labels.items() <= dict(found).items()
+
+class Observation:
+    """The signals between two moments, in Unix time.
+
+    lines        the JSON lines of all logs
+    spans        the spans that an OTLP receiver got
+    prometheus   the URL of a server that has scraped all processes meanwhile
+    """
+
+    def __init__(
+        self,
+        prometheus: str,
+        began: float,
+        ended: float,
+        lines: Sequence[dict[str, Any]],
+        spans: Sequence[ReceivedSpan],
+    ) -> None:
+        self._prometheus = prometheus
+        self._ended = ended
+        self.seconds = ended - began
+        self.lines = lines
+        self.spans = spans
+
+    def panel(self, title: str, **labels: str) -> float:
+        """Return the largest value that the panel has at the end for series with these labels."""
+        (expression,) = expressions(title, f"{self.seconds * 1000:.0f}ms", SLOW_SECONDS)
+        found = query(self._prometheus, expression, at=self._ended)
+        return max(
+            (
+                float(series["value"][1])
+                for series in found
+                if labels.items() <= series["metric"].items()
+            ),
+            default=0,
         )
 
+    def events(self, panel: str, **labels: str) -> float:
+        """Return about how many events a panel shows that has a number of them per second."""
+        return self.panel(panel, **labels) * self.seconds
 
-def scraped(ports: Iterable[int]) -> list[Metric]:
-    """Return the metrics that are served at these ports."""
-    families: list[Metric] = []
-    for port in ports:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
-            families += text_string_to_metric_families(response.read().decode())
-    return families
-
-
-def snapshot(ports: Iterable[int], logs: Iterable[str]) -> Snapshot:
-    samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-    for family in scraped(ports):
-        for sample in family.samples:
-            key = sample.name, frozenset(sample.labels.items())
-            samples[key] = samples.get(key, 0) + sample.value
-    events: Counter[str] = Counter()
-    for log in logs:
-        for line in re.findall(r"^\{.*\}$", log, re.MULTILINE):
-            event = json.loads(line)
-            # A job that fails because of a mail is a matter of mail.
-            about_mail = event.get("error") == "MailError"
-            events[f"{event['event']}{' of a mail' if about_mail else ''}"] += 1
-    return Snapshot(samples, events)
-
-
-def slow_statements(now: Snapshot) -> float:
-    name = "trellis_database_statement_duration_seconds"
-    return now.sum(f"{name}_count") - now.sum(f"{name}_bucket", le=str(SLOW_SECONDS))
-
-
-def waits_for_connections(now: Snapshot) -> float:
-    return now.sum("trellis_database_pool_wait_seconds_count")
-
-
-def failed_mails(now: Snapshot) -> float:
-    return now.sum("trellis_mails_total", outcome="failed")
-
-
-def failed_jobs(now: Snapshot) -> float:
-    """Return the failed attempts at jobs, without those that failed because of a mail."""
-    name = "trellis_job_duration_seconds_count"
-    attempts = now.sum(name, outcome="failed") + now.sum(name, outcome="dead")
-    return attempts - failed_mails(now)
+    def logs(self, event: str) -> list[dict[str, Any]]:
+        return [each for each in self.lines if each["event"] == event]
 
 
 class Signal(NamedTuple):
-    """A number of the metrics that rises, and the log event that tells more, if there is one."""
+    """How a fault is seen: on a panel, in lines of the log, and in spans of traces."""
 
-    measure: Callable[[Snapshot], float]
-    event: str | None = None
-
-
-def suspended_replicas(now: Snapshot) -> float:
-    return now.sum("trellis_replica_suspended")
+    is_shown: Callable[[Observation], bool]
+    lines: Callable[[Observation], Sequence[Mapping[str, Any]]]
+    is_traced: Callable[[ReceivedSpan], bool]
 
 
-# By the fault that raises it. The panels that docs/observability.md names show the same numbers,
-# but that of slow statements begins at half a second.
+def _is_slow(span: ReceivedSpan) -> bool:
+    return "db.query.summary" in span.attributes and span.seconds >= SLOW_SECONDS
+
+
+def _job_lines(found: Observation) -> list[dict[str, Any]]:
+    # A job that fails because of a mail is a matter of mail.
+    return [each for each in found.logs("job_failed") if each["error"] != "MailError"]
+
+
+def _is_failed_job(span: ReceivedSpan) -> bool:
+    is_job = span.failed and span.name.startswith("job ")
+    return is_job and span.attributes["error.type"] != "MailError"
+
+
+# By the fault; docs/observability.md has the same table.
 SIGNALS = {
-    "slow statement": Signal(slow_statements, "slow_statement"),
-    "pool too small": Signal(waits_for_connections),
-    "lagging replica": Signal(suspended_replicas, "replica_suspended"),
-    "dead mail server": Signal(failed_mails, "mail_waits"),
-    "failing job": Signal(failed_jobs, "job_failed"),
+    "slow statement": Signal(
+        lambda found: found.events("Slow statements") > 2,
+        lambda found: found.logs("slow_statement"),
+        _is_slow,
+    ),
+    "pool too small": Signal(
+        lambda found: found.events("Waits for a connection") > 5,
+        lambda found: found.logs("pool_busy"),
+        lambda span: span.name == "wait for connection",
+    ),
+    "lagging replica": Signal(
+        lambda found: found.panel("Replica suspended") == 1,
+        lambda found: found.logs("replica_suspended"),
+        lambda span: "trellis.replica.suspended" in span.attributes,
+    ),
+    "dead mail server": Signal(
+        lambda found: found.events("Mails by outcome", outcome="failed") > 0.5,
+        lambda found: found.logs("mail_waits"),
+        lambda span: span.failed and span.name == "SMTP send",
+    ),
+    "failing job": Signal(
+        lambda found: found.events("Failed attempts without those of mails") > 0.5,
+        _job_lines,
+        _is_failed_job,
+    ),
 }
 
 
-def risen(before: Snapshot, after: Snapshot) -> set[str]:
-    """Return the names of the faults whose metric has risen."""
-    return {
-        fault for fault, signal in SIGNALS.items() if signal.measure(after) > signal.measure(before)
-    }
+def json_lines(log: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in re.findall(r"^\{.*\}$", log, re.MULTILINE)]
 
 
-def logged(before: Snapshot, after: Snapshot) -> set[str]:
-    """Return the names of the faults whose event was logged meanwhile."""
+def shown(found: Observation) -> set[str]:
+    """Return the names of the faults that the dashboard shows."""
+    return {fault for fault, signal in SIGNALS.items() if signal.is_shown(found)}
+
+
+def logged(found: Observation) -> set[str]:
+    """Return the names of the faults that the logs tell of."""
+    return {fault for fault, signal in SIGNALS.items() if signal.lines(found)}
+
+
+def traced(found: Observation) -> set[str]:
+    """Return the names of the faults that spans tell of."""
     return {
         fault
         for fault, signal in SIGNALS.items()
-        if signal.event and after.events[signal.event] > before.events[signal.event]
+        if any(signal.is_traced(span) for span in found.spans)
     }

@@ -26,8 +26,8 @@ def program(name: str) -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, ports: Mapping[str, int]) -> Iterator[str]:
-    """Scrape the port of each job every second during the block, and yield the server's URL."""
+def prometheus(folder: Path, ports: Mapping[str, int], interval: str = "1s") -> Iterator[str]:
+    """Scrape the port of each job during the block, and yield the server's URL."""
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
         for name, port in ports.items()
@@ -35,7 +35,7 @@ def prometheus(folder: Path, ports: Mapping[str, int]) -> Iterator[str]:
     configuration = folder / "prometheus.yml"
     # JSON is YAML.
     configuration.write_text(
-        json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+        json.dumps({"global": {"scrape_interval": interval}, "scrape_configs": jobs})
     )
     port = free_port()
     process = subprocess.Popen(
@@ -58,9 +58,10 @@ def prometheus(folder: Path, ports: Mapping[str, int]) -> Iterator[str]:
         process.wait(30)
 
 
-def query(url: str, expression: str) -> list[dict[str, Any]]:
-    """Return the series of an instant query; none while Prometheus starts."""
-    asked = urllib.parse.urlencode({"query": expression})
+def query(url: str, expression: str, *, at: float | None = None) -> list[dict[str, Any]]:
+    """Return the series of an instant query, now or at a Unix time; none while it starts."""
+    time = {} if at is None else {"time": f"{at:.3f}"}
+    asked = urllib.parse.urlencode({"query": expression, **time})
     status, answer = _answer(url, f"/api/v1/query?{asked}")
     if status != 200:
         assert status in (0, 503), (expression, answer)

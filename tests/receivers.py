@@ -38,9 +38,9 @@ class Receiver:
     flows: Event = field(default_factory=Event)
     status: int = 200
 
-    def spans(self) -> list[ReceivedSpan]:
-        """The spans of all requests, by OTLP/HTTP with protobuf."""
-        return [span for path, body in self.bodies for span in _spans(path, body)]
+    def spans(self, first: int = 0, end: int | None = None) -> list[ReceivedSpan]:
+        """The spans of all requests, or of these, by OTLP/HTTP with protobuf."""
+        return [span for path, body in self.bodies[first:end] for span in _spans(path, body)]
 
     def span(self, name: str) -> ReceivedSpan:
         """Wait for the span with this name; there must be one."""

@@ -1,28 +1,33 @@
 """Metrics of whole processes; alert rules and dashboards on a real Prometheus; injected faults."""
 
-import json
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
-from drills.faults import Diagnosis, diagnose, site
-from drills.signals import SIGNALS, snapshot
+from backend.telemetry.metrics import STATEMENT_SECONDS
+from drills.fault_site import site
+from drills.faults import Diagnosis, diagnose
+from drills.signals import DASHBOARD, SIGNALS, SLOW_SECONDS, expressions
 from tests.commands import ROOT, eventually, free_port, refusal
 from tests.processes import served
-from tests.prometheus_servers import program, prometheus, query
+from tests.prometheus_servers import program, query
 
 pytestmark = pytest.mark.slow
 
 REQUESTS = "trellis_http_request_duration_seconds_count"
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/trellis.json").read_text())
 PROMETHEUS = ROOT / "deploy" / "prometheus"
+
+
+def scraped(port: int) -> list[Metric]:
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text
+    return list(text_string_to_metric_families(text))
 
 
 def test_counters_of_all_processes_outlive_one_and_states_do_not(
@@ -34,7 +39,12 @@ def test_counters_of_all_processes_outlive_one_and_states_do_not(
         assert list(tmp_path.glob("trellis-metrics-*"))
 
         def counted(name: str, **labels: str) -> float:
-            return snapshot([port], ()).sum(name, **labels)
+            return sum(
+                sample.value
+                for family in scraped(port)
+                for sample in family.samples
+                if sample.name == name and labels.items() <= sample.labels.items()
+            )
 
         def use(times: int) -> None:
             for _ in range(times):
@@ -92,35 +102,51 @@ def test_alert_rules_and_the_configuration_are_valid() -> None:
 
 class Observed(NamedTuple):
     diagnosis: Diagnosis
-    prometheus: str | None
+    prometheus: str
 
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """The faults of the drill, and a Prometheus that has watched them if it is installed."""
-    folder = tmp_path_factory.mktemp("site")
-    with ExitStack() as stack:
-        made = stack.enter_context(site(folder))
-        url = None
-        if shutil.which("prometheus"):
-            ports = dict(zip(("trellis", "trellis-worker"), made.ports, strict=True))
-            url = stack.enter_context(prometheus(tmp_path_factory.mktemp("prometheus"), ports))
-        yield Observed(diagnose(made), url)
+    """The faults of the drill, and the Prometheus that has watched them."""
+    program("prometheus")
+    with site(tmp_path_factory.mktemp("site")) as made:
+        yield Observed(diagnose(made), made.prometheus)
 
 
-def test_metrics_and_logs_show_the_fault_that_is_present_and_no_other(observed: Observed) -> None:
-    assert observed.diagnosis.shown.keys() == {"no fault", *SIGNALS}
+def test_dashboard_logs_and_traces_show_the_fault_that_is_present_and_no_other(
+    observed: Observed,
+) -> None:
+    assert observed.diagnosis.seen.keys() == {"no fault", *SIGNALS}
     assert observed.diagnosis.wrong() == []
 
 
+def test_the_log_line_of_a_fault_belongs_to_a_trace_that_begins_with_its_request(
+    observed: Observed,
+) -> None:
+    for fault, root in {
+        "slow statement": "POST /api/v1/items",
+        "pool too small": None,
+        "dead mail server": "job accounts.mail_link",
+        "failing job": "job files.remove",
+    }.items():
+        found = observed.diagnosis.observations[fault]
+        (line, *_) = SIGNALS[fault].lines(found)
+        names = {span.name for span in found.spans if span.trace == line["trace_id"]}
+        assert names, fault
+        assert root is None or root in names, fault
+
+
 def test_each_query_of_the_dashboard_has_data(observed: Observed) -> None:
-    program("prometheus")
-    assert observed.prometheus is not None
-    targets = [
-        (panel["title"], target["expr"].replace("$__rate_interval", "2m"))
-        for panel in DASHBOARD["panels"]
-        for target in panel.get("targets", ())
-    ]
-    assert len(targets) > 25
-    empty = [(title, asked) for title, asked in targets if not query(observed.prometheus, asked)]
-    assert not empty
+    titles = [panel["title"] for panel in DASHBOARD["panels"] if "targets" in panel]
+    asked = [(title, each) for title in titles for each in expressions(title, "2m", 0.5)]
+    assert len(asked) > 25
+    assert [each for each in asked if not query(observed.prometheus, each[1])] == []
+
+
+def test_the_dashboard_offers_durations_that_the_histogram_has() -> None:
+    (variable,) = [each for each in DASHBOARD["templating"]["list"] if each["name"] == "slow"]
+    offered = variable["query"].split(",")
+    assert [each["value"] for each in variable["options"]] == offered
+    assert {float(each) for each in offered} <= set(STATEMENT_SECONDS)
+    assert [str(float(each)) for each in offered] == offered
+    assert {str(SLOW_SECONDS), variable["current"]["value"]} <= set(offered)
