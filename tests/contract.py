@@ -104,9 +104,15 @@ def _operations(app: FastAPI) -> Operations:
         for route in iter_route_contexts(app.routes)
         if isinstance(route.original_route, APIRoute) and route.include_in_schema
     ]
-    key = tuple(id(route.original_route) for route in routes)
+    key = tuple((route.path, id(route.original_route)) for route in routes)
     if key not in _documented:
-        paths = app.openapi()["paths"]
+        documents: Any = app
+        versions = app.state.context.versions
+        paths = {
+            path: operations
+            for version in versions
+            for path, operations in documents.openapi(version)["paths"].items()
+        }
         _documented[key] = [
             (route.path_regex, route.methods or set(), paths[route.path_format]) for route in routes
         ]

@@ -60,7 +60,7 @@ class LeakDetector:
 
     def add_secrets_of(self, response: httpx.Response) -> None:
         """Add the tokens in a response to the secrets."""
-        self.secrets |= set(response.cookies.values())
+        self.secrets |= {each.value for each in response.cookies.jar if each.value}
         if response.headers.get("content-type") == "application/json" and response.content:
             body = response.json()
             if isinstance(body, dict):

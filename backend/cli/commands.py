@@ -100,11 +100,12 @@ def openapi(
     output: Annotated[
         Path | None, typer.Option(help="File to write; without it, standard output.")
     ] = None,
+    api_version: Annotated[int, typer.Option(help="Version of the API.")] = 1,
 ) -> None:
     """Print the OpenAPI document as JSON, for client generators."""
     from backend.cli.listing import openapi
 
-    openapi(output)
+    openapi(output, api_version)
 
 
 @app.command()

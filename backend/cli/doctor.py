@@ -4,11 +4,12 @@ import asyncio
 import platform
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 
 import psycopg
 
-from backend.cli import certificates, incidents, proxies, sessions
+from backend.cli import certificates, incidents, proxies, sessions, sunsets
 from backend.cli.databases import (
     OLDEST_VERSION,
     embedded_folder,
@@ -53,6 +54,7 @@ def _findings(host: str, port: int) -> Iterator[Finding]:
         modules = discover()
         kinds += setting_kinds(modules)
         yield True, f"{len(modules)} modules: {', '.join(module.name for module in modules)}"
+        yield from sunsets.due(modules, datetime.now(UTC).date())
     except RegistryError as error:
         yield False, str(error)
     try:

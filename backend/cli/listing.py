@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -11,6 +12,7 @@ from backend.cli.terminal import CommandError, say, shown, table
 from backend.core.app import create_app
 from backend.core.authorization import policies
 from backend.core.context import Context
+from backend.core.http.versions import versions_of
 from backend.core.module import Module
 from backend.core.registry import discover, routes_of
 from backend.core.settings import Settings
@@ -84,13 +86,20 @@ def routes() -> None:
     say(table([("METHOD", "PATH", "POLICY", "MODULE"), *rows]))
 
 
-def openapi_text() -> str:
+def openapi_text(version: int = 1) -> str:
     """Return the OpenAPI document of the installed modules, the same in every process."""
-    return json.dumps(blueprint().openapi(), indent=2, ensure_ascii=False) + "\n"
+    # FastAPI's hook, which `create_app` replaces.
+    app: Any = blueprint()
+    return json.dumps(app.openapi(version), indent=2, ensure_ascii=False) + "\n"
 
 
-def openapi(output: Path | None) -> None:
-    document = openapi_text()
+def openapi(output: Path | None, version: int) -> None:
+    versions = versions_of(discover())
+    if version not in versions:
+        raise CommandError(
+            f"There is no version {version} of the API: the newest is {versions[-1]}."
+        )
+    document = openapi_text(version)
     if output is None:
         say(document.rstrip("\n"))
         return

@@ -28,6 +28,7 @@ from backend.core.context import (
 )
 from backend.core.events import durable_by_event, handlers_by_event
 from backend.core.http import docs
+from backend.core.http.deprecations import HEADERS
 from backend.core.http.exception_handlers import install_error_handlers
 from backend.core.http.inclusions import inclusions_of
 from backend.core.http.middleware.ambiguous_headers import AmbiguousHeadersMiddleware
@@ -45,6 +46,7 @@ from backend.core.http.openapi import openapi_document, operation_id
 from backend.core.http.proxy_watch import proxies_watched, proxy_watch
 from backend.core.http.route_index import RouteIndex
 from backend.core.http.routing import Route
+from backend.core.http.versions import router_of, versions_of
 from backend.core.metrics import sampled
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_of
@@ -129,6 +131,7 @@ def create_context(
         tracing=tracing,
         error_reports=error_reports,
         literal_paths=literal_paths(modules),
+        versions=versions_of(modules),
     )
 
 
@@ -201,20 +204,15 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     )
     app.state.context = context
     # The order is irrelevant: the registry refuses modules whose routes could hide each other.
-    for module in modules:
-        if module.router is not None:
-            app.include_router(module.router, prefix=prefix_of(module))
+    for number in versions_of(modules):
+        for module in modules:
+            router = router_of(module, number)
+            if router is not None:
+                app.include_router(router, prefix=prefix_of(module, number))
     app.include_router(docs.error_pages)
     if settings.shows_docs:
-        docs.mount_documentation(app)
-    security = next((module.security for module in modules if module.security), None)
-    features = [feature for module in modules for feature in module.features]
-    permissions = {name: text for each in features for name, text in each.permissions.items()}
-    app.openapi = cache(  # type: ignore[method-assign]  # FastAPI's hook
-        lambda: openapi_document(
-            app, security, personal_data_of(modules), inclusions_of(modules), permissions
-        )
-    )
+        docs.mount_documentation(app, later=versions_of(modules)[1:])
+    _describe(app, modules)
     install_error_handlers(app)
     _add_middleware(app, context)
     router = app.router
@@ -222,19 +220,40 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     return app
 
 
+def _describe(app: FastAPI, modules: Sequence[Module]) -> None:
+    """Set FastAPI's hook for the OpenAPI document, of the first or another version of the API."""
+    security = next((module.security for module in modules if module.security), None)
+    features = [feature for module in modules for feature in module.features]
+    permissions = {name: text for each in features for name, text in each.permissions.items()}
+
+    @cache
+    def openapi(version: int = 1) -> dict[str, Any]:
+        return openapi_document(
+            app,
+            security,
+            personal_data_of(modules),
+            inclusions_of(modules),
+            permissions,
+            version=version,
+            versions=versions_of(modules),
+        )
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
 def _add_middleware(app: FastAPI, context: Context) -> None:
     settings = context.settings
     contexts = iter_route_contexts(app.routes)
     routes = [route for route in contexts if isinstance(route.original_route, APIRoute)]
-    templates: dict[object, str | None] = {route.endpoint: route.path_format for route in routes}
+    templates = {str(route.path_format) for route in routes}
     anonymous = {
-        str(route.path_format): route.endpoint
+        str(route.path_format)
         for route in routes
         if "POST" in (route.methods or ()) and _ignores_credentials(route.original_route)
     }
-    probes = [path for path in templates.values() if path and context.is_probe(path)]
+    probes = [path for path in templates if context.is_probe(path)]
     # The first one added is the innermost.
-    app.add_middleware(AnonymousThrottleMiddleware, endpoints=anonymous)
+    app.add_middleware(AnonymousThrottleMiddleware, paths=anonymous)
     if settings.compression_enabled:
         secret = {route.endpoint for route in routes if _carries_secrets(route.original_route)}
         app.add_middleware(CompressionMiddleware, carries_secrets=secret.__contains__)
@@ -248,19 +267,19 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         ServerErrorMiddleware,
         seconds=settings.request_timeout,
         show_details=settings.is_development,
-        report=_reporter(context, templates.get),
+        report=_reporter(context),
     )
     allows = settings.allows_origin if settings.cors_origins or settings.is_development else None
-    app.add_middleware(CORSMiddleware, allows=allows)
+    announces = any(_is_deprecated(route.original_route) for route in routes)
+    app.add_middleware(CORSMiddleware, allows=allows, also_readable=HEADERS if announces else ())
     if settings.root_path or settings.trusted_proxies:
-        roots = {str(route.path_format).split("/", 2)[1] for route in routes}
+        roots = {template.split("/", 2)[1] for template in templates}
         app.add_middleware(RootPathMiddleware, root_path=settings.root_path, roots=roots)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(
         RequestContextMiddleware,
         hsts=settings.hsts,
-        template_of=templates.get,
         probes=probes,
         metrics=context.metrics,
         watch=proxy_watch(context),
@@ -269,21 +288,18 @@ def _add_middleware(app: FastAPI, context: Context) -> None:
         app.add_middleware(
             TracesMiddleware,
             tracing=context.tracing,
-            template_of=templates.get,
             is_probe=lambda path: context.is_probe(path.removeprefix(settings.root_path)),
         )
 
 
-def _reporter(
-    context: Context, template_of: Callable[[object], str | None]
-) -> Callable[[Scope, Exception], None] | None:
+def _reporter(context: Context) -> Callable[[Scope, Exception], None] | None:
     """Return a function that reports an unhandled error of a request; None without reports."""
     reports = context.error_reports
     if reports is None:
         return None
 
     def report(scope: Scope, error: Exception) -> None:
-        place = request_name(scope["method"], template_of(scope.get("endpoint")))
+        place = request_name(scope["method"], scope.get("path_template"))
         tags = {"request_id": scope.get("request_id"), "trace_id": active_trace_id()}
         reports.report(error, place, **tags, **database_trouble(error))
 
@@ -292,6 +308,10 @@ def _reporter(
 
 def _ignores_credentials(route: Any) -> bool:
     return any(policy.kind == "ignored" and policy.limited for policy in policies(route.dependant))
+
+
+def _is_deprecated(route: Any) -> bool:
+    return isinstance(route, Route) and bool(route.deprecations)
 
 
 def _carries_secrets(route: Any) -> bool:

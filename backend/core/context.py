@@ -122,8 +122,8 @@ class Context:
     `inclusions` are those of all modules. `limits` and `cache` are None where they are off;
     `temporary` stores values for all processes. `large_pages` admits those whose rows are in memory
     at once. Requests whose path begins with one of `probe_paths` watch the server. `literal_paths`
-    are those of routes without parameters. `metrics`, `tracing` and `error_reports` are None where
-    settings do not ask for them.
+    are those of routes without parameters. `versions` are those of the API. `metrics`, `tracing`
+    and `error_reports` are None where settings do not ask for them.
     """
 
     settings: Settings
@@ -149,6 +149,7 @@ class Context:
     tracing: "Tracing | None" = None
     error_reports: "ErrorReports | None" = None
     literal_paths: frozenset[str] = frozenset()
+    versions: Sequence[int] = (1,)
     state: State = field(default_factory=State)
     large_pages: PerCallerLimiter = field(
         default_factory=lambda: PerCallerLimiter(LARGE_PAGES, 5, "place for a page")

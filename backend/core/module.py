@@ -54,6 +54,8 @@ class Module:
     name          name of the folder; manifests leave it out
     depends_on    modules whose service, schemas, exceptions or events it imports, or whose
                   tables its foreign keys refer to
+    versions      routers of later versions of the API, with only the routes that differ; see
+                  `core.http.versions`
     versioned     False puts its routes at the root instead of under /api/v1
     startup       idempotent work on the migrated database; several processes may run it at the
                   same time, and it is repeated until it succeeds
@@ -88,6 +90,7 @@ class Module:
     name: str = ""
     router: APIRouter | None = None
     depends_on: tuple[str, ...] = ()
+    versions: tuple[APIRouter, ...] = ()
     versioned: bool = True
     features: tuple[Feature, ...] = ()
     settings: type[SettingsBase] | None = None

@@ -8,9 +8,10 @@ before it looks at the row's state:
 
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from inspect import isawaitable
+from typing import Any
 
 from starlette.types import Scope
 
@@ -18,10 +19,13 @@ from backend.core.client_info import current_scope
 from backend.core.errors import PreconditionFailedError
 from backend.core.schemas import Schema
 
+Represent = Callable[[Any], Schema]
 IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
 # Content codings of compressed responses.
 CODINGS = (b"zstd", b"br", b"gzip")
 _CHECKED = "preconditions_checked"
+# In the scope: how the version of the API in the request represents resources of services.
+REPRESENTS = "represents"
 _TAG = rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(_TAG)
 _LIST = re.compile(rb"[ \t,]*" + _TAG + rb"(?:[ \t]*,[ \t,]*" + _TAG + rb")*[ \t,]*")
@@ -53,6 +57,9 @@ async def check_preconditions(current: Callable[[], Schema | Awaitable[Schema]])
     resource = current()
     if isawaitable(resource):
         resource = await resource
+    represents: Mapping[type, Represent] = scope.get(REPRESENTS, {})
+    while represent := represents.get(type(resource)):
+        resource = represent(resource)
     tag = tag_of(resource.model_dump_json().encode())
     match, none_match = _lines(scope, IF_MATCH), _lines(scope, IF_NONE_MATCH)
     if match and not _matches(match, tag, weak=False):

@@ -5,7 +5,7 @@ A module that does not load stops the start; it is never skipped.
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from types import ModuleType
@@ -17,6 +17,7 @@ from backend.core.features import Feature
 from backend.core.http.declaration_checks import declaration_problems
 from backend.core.http.inclusions import inclusion_problems
 from backend.core.http.route_checks import route_problems
+from backend.core.http.versions import router_of, version_problems, versions_of
 from backend.core.manifest_checks import manifest_problems
 from backend.core.module import Module
 from backend.core.personal_data import personal_data_problems
@@ -25,6 +26,7 @@ from backend.core.stored_events import DurableSubscriber
 from backend.core.telemetry_settings import TelemetrySettings
 
 API_PREFIX = "/api/v1"
+_PREFIX = "/api/v{}"
 # Fields of the manifest that at most one module may set, and their purpose for the error message.
 SINGLE = {
     "authenticate": "authenticate",
@@ -114,6 +116,8 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
     _check_subscribers(result)
     _check_jobs(result)
     _check_features(result)
+    for problem in version_problems(result):
+        raise RegistryError(problem)
     _check_routes(result)
     _check_inclusions(result)
     for problem in personal_data_problems(result):
@@ -121,8 +125,8 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
     return result
 
 
-def prefix_of(module: Module) -> str:
-    return API_PREFIX if module.versioned else ""
+def prefix_of(module: Module, version: int = 1) -> str:
+    return _PREFIX.format(version) if module.versioned else ""
 
 
 def probe_paths(modules: Iterable[Module]) -> tuple[str, ...]:
@@ -138,13 +142,22 @@ def probe_paths(modules: Iterable[Module]) -> tuple[str, ...]:
 
 def literal_paths(modules: Iterable[Module]) -> frozenset[str]:
     """Return the paths of routes without parameters, such as `/notes/export`."""
-    paths = (f"{prefix_of(module)}{r.path}" for module in modules for r in routes_of(module))
+    paths = (f"{prefix}{route.path}" for _, prefix, route in _all_routes(list(modules)))
     return frozenset(path for path in paths if "{" not in path)
 
 
-def routes_of(module: Module) -> list[RouteContext]:
+def routes_of(module: Module, version: int = 1) -> list[RouteContext]:
     """Return the module's routes, including those of nested routers, without the API's prefix."""
-    return list(iter_route_contexts(module.router.routes)) if module.router else []
+    router = router_of(module, version)
+    return list(iter_route_contexts(router.routes)) if router else []
+
+
+def _all_routes(modules: Sequence[Module]) -> Iterator[tuple[str, str, RouteContext]]:
+    """Yield the name of the module, the prefix, and the route, for all versions of the API."""
+    for version in versions_of(modules):
+        for module in modules:
+            for route in routes_of(module, version):
+                yield module.name, prefix_of(module, version), route
 
 
 def _check_single(field: str, action: str, modules: tuple[Module, ...]) -> None:
@@ -193,7 +206,7 @@ def _check_jobs(modules: tuple[Module, ...]) -> None:
 
 
 def _check_inclusions(modules: tuple[Module, ...]) -> None:
-    routes = (route for module in modules for route in routes_of(module))
+    routes = (route for _, _, route in _all_routes(modules))
     for problem in inclusion_problems(modules, routes):
         raise RegistryError(problem)
 
@@ -235,8 +248,5 @@ def _check_routes(modules: tuple[Module, ...]) -> None:
         for feature in module.features
         for permission in feature.permissions
     }
-    routes = (
-        (module.name, prefix_of(module), route) for module in modules for route in routes_of(module)
-    )
-    for problem in route_problems(routes, permissions):
+    for problem in route_problems(_all_routes(modules), permissions):
         raise RegistryError(problem)

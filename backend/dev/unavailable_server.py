@@ -85,4 +85,4 @@ def application(reason: str, settings: Settings) -> ASGIApp:
         await response(scope, receive, send)
 
     cors = CORSMiddleware(answer, allows=settings.allows_origin)
-    return RequestContextMiddleware(cors, hsts=False, template_of=lambda _: None)
+    return RequestContextMiddleware(cors, hsts=False)

@@ -1,5 +1,7 @@
 """Documentation pages of the API, and the explanation of each error code."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.requests import Request
@@ -7,8 +9,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from backend.core.authorization import unlimited
+from backend.core.context import context_of
 from backend.core.errors import NotFoundError, all_errors, error_responses, title_of
-from backend.core.http.openapi import below_prefix
+from backend.core.http.documented_urls import below_prefix
 from backend.core.http.public_paths import public_path
 from backend.core.http.routing import Router
 from backend.core.schemas import Schema
@@ -16,6 +19,7 @@ from backend.core.schemas import Schema
 error_pages = Router(tags=["errors"], dependencies=[unlimited], selects_fields=False)
 # FastAPI's own router, because browsers request these pages without accepting JSON.
 documentation = APIRouter(include_in_schema=False)
+documentation_of_versions = APIRouter(include_in_schema=False)
 
 
 class ErrorMeaning(Schema):
@@ -44,23 +48,28 @@ _CSP = (
 _ASSETS = "/docs/assets"
 
 
-def mount_documentation(app: FastAPI) -> None:
-    """Add /docs, /redoc and /openapi.json."""
+def mount_documentation(app: FastAPI, later: Sequence[int] = ()) -> None:
+    """Add /docs, /redoc and /openapi.json; of `later` versions of the API /docs/v2 and so on."""
     # The files of Swagger UI and ReDoc.
     app.mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]))
     app.include_router(documentation)
+    if later:
+        app.include_router(documentation_of_versions)
 
 
 @documentation.get("/openapi.json")
-async def openapi(request: Request) -> Response:
-    return JSONResponse(below_prefix(request.app.openapi(), public_path("")))
+@documentation_of_versions.get("/openapi/v{version}.json")
+async def openapi(request: Request, version: int = 1) -> Response:
+    _require(request, version)
+    return JSONResponse(below_prefix(request.app.openapi(version), public_path("")))
 
 
 @documentation.get("/docs")
-async def swagger(request: Request) -> Response:
+@documentation_of_versions.get("/docs/v{version}")
+async def swagger(request: Request, version: int = 1) -> Response:
     return _page(
         get_swagger_ui_html(
-            openapi_url=public_path("/openapi.json"),
+            openapi_url=_document(request, version),
             title=request.app.title,
             swagger_js_url=public_path(f"{_ASSETS}/swagger-ui-bundle.js"),
             swagger_css_url=public_path(f"{_ASSETS}/swagger-ui.css"),
@@ -71,16 +80,27 @@ async def swagger(request: Request) -> Response:
 
 
 @documentation.get("/redoc")
-async def redoc(request: Request) -> Response:
+@documentation_of_versions.get("/redoc/v{version}")
+async def redoc(request: Request, version: int = 1) -> Response:
     return _page(
         get_redoc_html(
-            openapi_url=public_path("/openapi.json"),
+            openapi_url=_document(request, version),
             title=request.app.title,
             redoc_js_url=public_path(f"{_ASSETS}/redoc.standalone.js"),
             redoc_favicon_url=public_path(f"{_ASSETS}/favicon.png"),
             with_google_fonts=False,
         )
     )
+
+
+def _document(request: Request, version: int) -> str:
+    _require(request, version)
+    return public_path("/openapi.json" if version == 1 else f"/openapi/v{version}.json")
+
+
+def _require(request: Request, version: int) -> None:
+    if version not in context_of(request).versions:
+        raise NotFoundError
 
 
 def _page(html: HTMLResponse) -> Response:

@@ -1,9 +1,11 @@
 """The OpenAPI description of headers, of requests and of responses."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi.routing import RouteContext
 
+from backend.core.deprecation import Deprecation
 from backend.core.errors import PreconditionFailedError, error_responses
 from backend.core.http.idempotency import KEY_PATTERN
 from backend.core.http.pagination import ListParameters
@@ -19,8 +21,24 @@ _LOCATION = {
     "description": "The path of what was created.",
     "schema": {"type": "string", "format": "uri-reference"},
 }
-_LINK = {
-    "description": '`<...>; rel="next"`, the next page, if there is one.',
+
+
+def _link(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+_LINK = _link('`<...>; rel="next"`, the next page, if there is one.')
+_LINKS = (
+    '`rel="deprecation"` and `rel="sunset"`: a page about the removal; `rel="successor-version"`: '
+    "the same resource in the next version of the API, if it replaces this one."
+)
+_DEPRECATION = {
+    "description": "When this route, or a member of its bodies, was deprecated: `@` and seconds "
+    "since 1970 (RFC 9745).",
+    "schema": {"type": "string", "pattern": r"^@\d+$"},
+}
+_SUNSET = {
+    "description": "When it may be removed: an HTTP-date (RFC 8594).",
     "schema": {"type": "string"},
 }
 _WWW_AUTHENTICATE = {
@@ -66,6 +84,8 @@ def describe_headers(
         headers["Link"] = _LINK
     if headers:
         _add_headers(operation["responses"][str(route.status_code or 200)], headers)
+    if deprecations := route.deprecations:
+        _describe_deprecation(operation, deprecations)
     for status in _OF_ERRORS.keys() & operation["responses"].keys():
         _add_headers(operation["responses"][status], _OF_ERRORS[status])
     if route.idempotent:
@@ -74,6 +94,15 @@ def describe_headers(
         for status, response in operation["responses"].items():
             if status.startswith("2"):
                 _add_headers(response, {"Idempotency-Replayed": _REPLAYED})
+
+
+def _describe_deprecation(operation: dict[str, Any], deprecations: Sequence[Deprecation]) -> None:
+    for response in operation["responses"].values():
+        link = response.get("headers", {}).get("Link", {"description": ""})["description"]
+        headers = {"Deprecation": _DEPRECATION, "Link": _link(f"{link} {_LINKS}".strip())}
+        if any(each.sunset for each in deprecations):
+            headers["Sunset"] = _SUNSET
+        _add_headers(response, headers)
 
 
 def _add_headers(response: dict[str, Any], headers: dict[str, Any]) -> None:

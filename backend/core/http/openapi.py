@@ -14,8 +14,10 @@ from backend.core import errors
 from backend.core.authorization import SAFE_METHODS, Policy, policies
 from backend.core.context import Inclusion, PersonalData
 from backend.core.errors import AppError, error_responses
+from backend.core.http.deprecations import deprecation_of, path_in, version_in
 from backend.core.http.documented_errors import PROBLEM_MEDIA, meanings_of_errors
 from backend.core.http.documented_headers import describe_headers
+from backend.core.http.documented_urls import change_flows, other_versions
 from backend.core.http.forms import FORM_TYPES
 from backend.core.http.inclusions import describe_inclusions
 from backend.core.http.json_schemas import REFERENCE, standardise_schemas
@@ -33,9 +35,6 @@ Every response has `X-Request-ID`; send your own to find a request in the logs.
 Times are RFC 3339 in UTC, ids are UUIDv7. Unknown body members and query parameters are refused.
 """
 
-# Members of an OAuth flow that contain URLs.
-FLOW_URLS = ("authorizationUrl", "tokenUrl", "refreshUrl")
-
 
 def operation_id(route: APIRoute | RouteContext) -> str:
     """Return an id such as `notes-publish_note`, for readable names in generated clients."""
@@ -48,14 +47,25 @@ def openapi_document(
     personal_data: PersonalData,
     inclusions: Sequence[Inclusion],
     permissions: Mapping[str, str],
+    *,
+    version: int = 1,
+    versions: Sequence[int] = (1,),
 ) -> dict[str, Any]:
-    """Return the document. `x-permission` is the permission that an operation needs,
-    `x-permissions` describes all permissions by name, and `x-errors` all errors by code."""
+    """Return the document of one version of the API; `versions` are all that there are.
+
+    `x-permission` is the permission that an operation needs, `x-permissions` describes all
+    permissions by name, and `x-errors` all errors by code.
+    """
+    contexts = [
+        context
+        for context in iter_route_contexts(app.routes)
+        if version_in(str(context.path)) in (None, version)
+    ]
     document = get_openapi(
         title=app.title,
         version=app.version,
-        description=DESCRIPTION,
-        routes=app.routes,
+        description=DESCRIPTION + other_versions(version, versions),
+        routes=contexts,
         servers=[{"url": "/"}],
     )
     components = document.setdefault("components", {})
@@ -67,8 +77,10 @@ def openapi_document(
         schemas.update({**described.pop("$defs", {}), **schemas, model.__name__: described})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    components["securitySchemes"] = deepcopy(dict(security.schemes)) if security else {}
-    contexts = list(iter_route_contexts(app.routes))
+    schemes = deepcopy(dict(security.schemes)) if security else {}
+    if version > 1:
+        change_flows(schemes, lambda url: path_in(version, url))
+    components["securitySchemes"] = schemes
     resources = resources_of((str(each.path_format), each.original_route) for each in contexts)
     for context in contexts:
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
@@ -84,19 +96,6 @@ def openapi_document(
         "x-permissions": dict(sorted(permissions.items())),
         "x-errors": meanings_of_errors(document["paths"]),
     }
-
-
-def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the document of an application served below a path prefix."""
-    if not prefix:
-        return document
-    schemes = deepcopy(document["components"]["securitySchemes"])
-    for scheme in schemes.values():
-        for flow in scheme.get("flows", {}).values():
-            # Some clients resolve these URLs without `servers`.
-            flow |= {name: prefix + url for name, url in flow.items() if name in FLOW_URLS}
-    components = {**document["components"], "securitySchemes": schemes}
-    return {**document, "servers": [{"url": prefix}], "components": components}
 
 
 def _requirements(
@@ -127,8 +126,11 @@ def _complete(
     operation.setdefault("security", _requirements(policy, route.methods or set(), security))
     if policy.permission:
         operation["x-permission"] = policy.permission
-        note = f"Needs the permission `{policy.permission}`."
-        operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
+        _add_note(operation, f"Needs the permission `{policy.permission}`.")
+    own = deprecation_of(route.dependant)
+    if own is not None:
+        operation["deprecated"] = True
+        _add_note(operation, own.description)
     parameters = operation.setdefault("parameters", [])
     for model in _query_models(route.dependant):
         parameters.extend(_parameters(model, schemas))
@@ -144,6 +146,10 @@ def _complete(
         known = operation["responses"].setdefault(str(status), response)
         if known is not response and "$ref" not in known:
             _add_problem(known, response["content"][PROBLEM_MEDIA])
+
+
+def _add_note(operation: dict[str, Any], note: str) -> None:
+    operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
 
 
 def _add_problem(response: dict[str, Any], problem: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ class _Route(NamedTuple):
     endpoint: Any
     original: APIRoute
     app: ASGIApp
+    template: str
 
 
 @dataclass
@@ -66,7 +67,8 @@ class RouteIndex:
 
     As with FastAPI, the first matching route handles the request. `others` is FastAPI's router:
     it responds to unknown paths and methods, and has the routes that were added later or are not
-    API routes. `is_local` tells whether routes for development exist.
+    API routes. `is_local` tells whether routes for development exist. In the scope, `path_template`
+    is the path as the application declares it.
     """
 
     def __init__(self, app: FastAPI, others: ASGIApp, *, is_local: bool) -> None:
@@ -99,9 +101,13 @@ class RouteIndex:
                     for name, value in match.groupdict().items()
                 }
                 scope["endpoint"], scope["route"] = route.endpoint, route.original
+                scope["path_template"] = route.template
                 scope["router"] = scope["app"].router
                 await route.app(scope, receive, send)
                 return
+        # For the log line of a method that the path does not have.
+        known = (each.template for each in self._candidates(path) if each.match(path))
+        scope["path_template"] = next(known, None)
         await self._others(scope, receive, send)
 
 
@@ -114,4 +120,5 @@ def _route(order: int, route: RouteContext, original: APIRoute) -> _Route:
         route.endpoint,
         original,
         route.app,
+        str(route.path_format),
     )

@@ -5,7 +5,7 @@ query parameters and the content type. Then it parses the body strictly.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -17,15 +17,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from backend.core.authorization import Policy, policies
 from backend.core.context import context_of
+from backend.core.deprecation import Deprecation
 from backend.core.errors import NotAcceptableError
 from backend.core.http.bodies import MAX_BODY_BYTES, BodyRequest
 from backend.core.http.body_checks import body_check_of, further_errors
 from backend.core.http.caching import caching, declaration_of
+from backend.core.http.deprecations import announcing, deprecation_of, deprecations_in
 from backend.core.http.forms import (
     FORM_TYPES,
     MULTIPART,
@@ -44,7 +46,8 @@ from backend.core.http.request_checks import (
     query_parameters,
     ranges_of,
 )
-from backend.core.http.resources import Resources, resources_of
+from backend.core.http.resources import Handle, Resources, representing, resources_of
+from backend.core.preconditions import Represent
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
@@ -61,12 +64,31 @@ class Route(APIRoute):
         self.idempotent = False
         self.carries_secrets = False
         self.development_only = False
+        # The version of the API that replaces it, and how its own version represents resources.
+        self.replaced_in: int | None = None
+        self.represents: Mapping[type, Represent] = {}
         # Not passed on, because the 413 of FastAPI's own check is not a problem document.
         self._body_limit = max_body_size or MAX_BODY_BYTES
         super().__init__(*arguments, **options)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    @property
+    def deprecations(self) -> list[Deprecation]:
+        """Its own deprecation, or those of members of its bodies."""
+        own = deprecation_of(self.dependant)
+        if own is not None:
+            return [own]
+        body = self.body_field.field_info.annotation if self.body_field else None
+        return deprecations_in(self.response_model, body)
+
+    def get_route_handler(self) -> Handle:
+        handle = self._admitting(super().get_route_handler())
+        if self.represents:
+            handle = representing(self.represents, handle)
+        deprecations = self.deprecations
+        return announcing(deprecations, self.replaced_in, handle) if deprecations else handle
+
+    def _admitting(self, handle: Handle) -> Handle:
+        """Return a handler that checks the request before `handle` processes it."""
         cached = declaration_of(self.dependant)
         if cached is not None:
             handle = caching(cached, handle)
@@ -157,6 +179,13 @@ class Router(APIRouter):
         self._selects_fields = selects_fields
         self._development_only = development_only
         self._carries_secrets = carries_secrets
+        self.arguments: dict[str, Any] = {
+            "max_body_size": max_body_size,
+            "selects_fields": selects_fields,
+            "development_only": development_only,
+            "carries_secrets": carries_secrets,
+            **options,
+        }
 
     def post(
         self,
@@ -224,15 +253,20 @@ class Router(APIRouter):
         route.carries_secrets = self._carries_secrets
         route.development_only = self._development_only
 
+    @property
+    def all_routes(self) -> Sequence[BaseRoute]:
+        """Its routes, and those that the router of a later version takes over."""
+        return self.routes
+
     @cached_property
     def resources(self) -> Resources:
         """The single resources of this router, once it has all its routes."""
         return resources_of(
-            (route.path_format, route) for route in self.routes if isinstance(route, Route)
+            (route.path_format, route) for route in self.all_routes if isinstance(route, Route)
         )
 
     def _path_of(self, endpoint: Callable[..., Any]) -> str:
-        for route in self.routes:
+        for route in self.all_routes:
             if isinstance(route, Route) and inspect.unwrap(route.endpoint) is endpoint:
                 return route.path_format
         raise TypeError(

@@ -1,6 +1,5 @@
 """Audit events of requests that were not permitted."""
 
-from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
 
 from backend.core.context import context_of
@@ -22,8 +21,5 @@ async def record_refusal(request: Request) -> None:
 
 def _route(request: Request) -> str:
     """Method and path as the route declares it: the path that was sent may hold anything."""
-    endpoint = request.scope.get("endpoint")
-    for context in iter_route_contexts(request.app.routes):
-        if endpoint is not None and context.endpoint is endpoint:
-            return f"{request.method} {context.path_format}"
-    return request.method
+    template = request.scope.get("path_template")
+    return f"{request.method} {template}" if template else request.method

@@ -23,7 +23,8 @@ from backend.modules.auth.rotation import IssuedTokens, Transport
 from backend.modules.auth.tokens import issuer_of
 
 HEADER = "X-CSRF-Token"
-REFRESH_PATH = "/api/v1/auth"
+# Of each version of the API.
+REFRESH_PATH = "/api/v{}/auth"
 _PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -103,16 +104,21 @@ def set_cookies(response: Response, context: Context, issued: IssuedTokens) -> s
     error makes the page refresh.
     """
     csrf = csrf_token(context, issued.session_id)
-    values = (issued.access_token, issued.refresh_token, csrf)
-    for (name, attributes), value in zip(_attributes(context.settings), values, strict=True):
-        response.set_cookie(name, value, max_age=issued.lasts, **attributes)
+    names = names_of(context.settings)
+    values = {
+        names.access: issued.access_token,
+        names.refresh: issued.refresh_token,
+        names.csrf: csrf,
+    }
+    for name, attributes in _attributes(context):
+        response.set_cookie(name, values[name], max_age=issued.lasts, **attributes)
     return csrf
 
 
 def clear_cookies(request: Request) -> None:
     """Clear the cookies in the response to this request, even if that is an error."""
     response = Response()
-    for name, attributes in _attributes(context_of(request).settings):
+    for name, attributes in _attributes(context_of(request)):
         response.delete_cookie(name, **attributes)
     request.scope["response_headers"] += [
         header for header in response.raw_headers if header[0] == b"set-cookie"
@@ -136,13 +142,20 @@ def clearing_cookies(request: Request, *, on_success: bool) -> Iterator[None]:
         clear_cookies(request)
 
 
-def _attributes(settings: Settings) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Return name and attributes of the three cookies: access, refresh, CSRF."""
+def _attributes(context: Context) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and attributes of the cookies: access, refresh, CSRF.
+
+    Each version of the API has its own routes for refreshing, and the cookie at their path.
+    """
+    settings = context.settings
     names = names_of(settings)
     readable = {"path": "/", "samesite": "Lax", "secure": not settings.is_local}
     hidden = {**readable, "httponly": True}
-    for_refreshing = {**hidden, "path": public_path(REFRESH_PATH), "samesite": "Strict"}
-    return (names.access, hidden), (names.refresh, for_refreshing), (names.csrf, readable)
+    yield names.access, hidden
+    for version in context.versions:
+        path = public_path(REFRESH_PATH.format(version))
+        yield names.refresh, {**hidden, "path": path, "samesite": "Strict"}
+    yield names.csrf, readable
 
 
 def csrf_token(context: Context, session_id: UUID) -> str:

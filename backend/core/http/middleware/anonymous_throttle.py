@@ -1,6 +1,6 @@
 """Protection of all other requests from floods of requests that need no credentials."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,17 +14,17 @@ from backend.core.problems import problem_response
 class AnonymousThrottleMiddleware:
     """Admits requests to some paths one by one, and answers cached refusals immediately.
 
-    `endpoints` are the handlers, by path without parameters, of routes that ignore credentials.
-    There the cached refusal of an address needs no routing, no body and no database.
+    `paths` are those of routes without parameters that ignore credentials. There the cached refusal
+    of an address needs no routing, no body and no database.
     """
 
-    def __init__(self, app: ASGIApp, endpoints: Mapping[str, object]) -> None:
+    def __init__(self, app: ASGIApp, paths: Collection[str]) -> None:
         self.app = app
-        self.endpoints = endpoints
+        self.paths = paths
         self.queue = AdmissionQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self.endpoints:
+        if scope["type"] != "http" or scope["path"] not in self.paths:
             await self.app(scope, receive, send)
             return
         context = scope["app"].state.context
@@ -41,5 +41,5 @@ class AnonymousThrottleMiddleware:
             return
         count_refusal(context, refused.rule)
         # For the route in the log line.
-        scope["endpoint"] = self.endpoints[scope["path"]]
+        scope["path_template"] = scope["path"]
         await problem_response(scope, RateLimitedError(refused))(scope, receive, send)

@@ -4,7 +4,7 @@ Starlette's own middleware responds to denied preflights in plain text, sends so
 denied origins, and none with errors of the outermost layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -25,12 +25,19 @@ PREFLIGHT_SECONDS = "600"
 class CORSMiddleware:
     """Adds CORS headers for allowed origins, and responds to preflights without a route.
 
-    `allows` decides on the value of `Origin`; None allows no origin.
+    `allows` decides on the value of `Origin`; None allows no origin. `also_readable` are names of
+    headers that scripts may read beside the usual ones.
     """
 
-    def __init__(self, app: ASGIApp, allows: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        allows: Callable[[str], bool] | None,
+        also_readable: Sequence[str] = (),
+    ) -> None:
         self.app = app
         self.allows = allows
+        self.readable = ", ".join([READABLE, *also_readable])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +72,7 @@ class CORSMiddleware:
                 if allowed:
                     response_headers["Access-Control-Allow-Origin"] = origin or ""
                     response_headers["Access-Control-Allow-Credentials"] = "true"
-                    response_headers["Access-Control-Expose-Headers"] = READABLE
+                    response_headers["Access-Control-Expose-Headers"] = self.readable
             await send(message)
 
         await self.app(scope, receive, send_with_cors)

@@ -49,4 +49,5 @@ class NormalizePathMiddleware:
             await self.app(as_get, receive, send_head)
         finally:
             scope["endpoint"] = as_get.get("endpoint")
+            scope["path_template"] = as_get.get("path_template")
             scope["principal"] = as_get.get("principal")

@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from http import HTTPStatus
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -51,23 +51,20 @@ def _below(prefix: str, header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
 class RequestContextMiddleware:
     """The outermost middleware.
 
-    `template_of` returns the route of an endpoint for logs and metrics. `probes` are the routes of
-    health checks: their successes are logged once a minute, their failures always. `watch` examines
-    a request in a while.
+    `probes` are the routes of health checks: their successes are logged once a minute, their
+    failures always. `watch` examines a request in a while.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         hsts: bool,
-        template_of: Callable[[object], str | None],
         probes: Collection[str] = (),
         metrics: "Metrics | None" = None,
         watch: "ProxyWatch | None" = None,
     ) -> None:
         self.app = app
         self.watch = watch
-        self.template_of = template_of
         self.metrics = metrics
         self.probes_logged_at = dict.fromkeys(probes, -math.inf)
         self.headers = standing_headers(hsts=hsts)
@@ -115,7 +112,7 @@ class RequestContextMiddleware:
             self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        route = self.template_of(scope.get("endpoint"))
+        route = scope.get("path_template")
         if self.metrics is not None:
             self.metrics.requests_under_way -= 1
             self.metrics.request(scope["method"], route, status, seconds)

@@ -14,20 +14,18 @@ class TracesMiddleware:
     """The outermost middleware, so that all log lines of a request have its trace.
 
     The span is a child of the client's if the request names one, and ends with the response.
-    `template_of` returns the route of an endpoint, which is the name of the span. Health checks,
-    whose paths `is_probe` recognises as clients send them, have none.
+    Its name is the route. Health checks, whose paths `is_probe` recognises as clients send them,
+    have none.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         tracing: Tracing,
-        template_of: Callable[[object], str | None],
         is_probe: Callable[[str], bool],
     ) -> None:
         self.app = app
         self.tracing = tracing
-        self.template_of = template_of
         self.is_probe = is_probe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +52,7 @@ class TracesMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         finally:
-            route = self.template_of(scope.get("endpoint"))
+            route = scope.get("path_template")
             span.rename(request_name(method, route))
             if route is not None:
                 span.set("http.route", route)

@@ -1,0 +1,1 @@
+"""Tasks: the example of a module with two versions of its routes, and a deprecated field."""
