@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from types import ModuleType
 
 from fastapi.routing import RouteContext, iter_route_contexts
@@ -119,8 +120,8 @@ def ordered(modules: Iterable[Module]) -> tuple[Module, ...]:
     for problem in version_problems(result):
         raise RegistryError(problem)
     _check_routes(result)
-    _check_inclusions(result)
-    for problem in personal_data_problems(result):
+    routes = (route for _, _, route in _all_routes(result))
+    for problem in chain(inclusion_problems(result, routes), personal_data_problems(result)):
         raise RegistryError(problem)
     return result
 
@@ -203,12 +204,6 @@ def _check_jobs(modules: tuple[Module, ...]) -> None:
                     f"Module '{module.name}' declares the job or subscriber '{job.name}' twice."
                 )
             owners[job.name] = module.name
-
-
-def _check_inclusions(modules: tuple[Module, ...]) -> None:
-    routes = (route for _, _, route in _all_routes(modules))
-    for problem in inclusion_problems(modules, routes):
-        raise RegistryError(problem)
 
 
 def _check_features(modules: tuple[Module, ...]) -> None:
