@@ -140,10 +140,10 @@ class Floor:
         if scheme.lower() != "bearer":
             raise Refused(401)
         user_id, session_id = verify(token)
-        values = {"user_id": user_id, "session_id": session_id}
-        cursor = await connection.execute(IDENTITY.sql, IDENTITY.parameters(values))
+        values = IDENTITY.parameters({"keys": [session_id]})
+        cursor = await connection.execute(IDENTITY.sql, values)
         row = await cursor.fetchone()
-        if row is None:
+        if row is None or row["user_id"] != user_id:
             raise Refused(401)
         permissions = (row["permissions"] or "").split()
         if permission and permission not in permissions:
@@ -157,7 +157,7 @@ class Floor:
         connection = await self.readers.get()
         try:
             user_id, _ = await self.identify(scope, verify, connection)
-            cursor = await connection.execute(ME.sql, ME.parameters({"id": user_id}))
+            cursor = await connection.execute(ME.sql, ME.parameters({"keys": [user_id]}))
             row = await cursor.fetchone()
         finally:
             self.readers.put_nowait(connection)

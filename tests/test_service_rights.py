@@ -270,6 +270,7 @@ OPEN: dict[str, str] = {
     "roles.list_permissions": "Shows what the modules declare.",
     "users.access": "A part of statements.",
     "users.attempt_target": PURE,
+    "users.author": "Everybody may see this part of an account.",
     "users.authors": "Everybody may see this part of an account.",
     "users.change_password": OWN,
     "users.check_password": "The password is the credential.",

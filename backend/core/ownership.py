@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy import bindparam
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.errors import AppError, PermissionDeniedError
@@ -23,7 +22,7 @@ from backend.core.preconditions import check_preconditions
 from backend.core.principal import Caller, Principal
 from backend.core.schemas import Schema
 from backend.db.base import utc_now, uuid7
-from backend.db.query_runner import Query, QueryRunner, Row
+from backend.db.query_runner import KeyedQuery, QueryRunner, Row
 
 
 class _OwnedRow(Protocol):
@@ -51,8 +50,8 @@ class OwnedRows(Generic[M, S]):
     admin: str
 
     @cached_property
-    def by_id(self) -> Query:
-        return Query(self.listed.statement.where(self.listed.key == bindparam("id")))
+    def by_id(self) -> KeyedQuery:
+        return KeyedQuery(self.listed.statement, self.listed.key)
 
     def sees(self, by: Caller, owner_id: UUID) -> bool:
         return owner_id == by.user_id or by.may(self.admin)
@@ -74,7 +73,7 @@ async def read_visible_page(
 
 async def read_visible(reader: QueryRunner, rows: OwnedRows[M, S], by: Caller, id: UUID) -> S:
     """Read a row; raise the error `missing` unless the caller sees it."""
-    row = await reader.first(rows.by_id, id=id)
+    row = await reader.find(rows.by_id, id)
     if row is None or not rows.sees(by, row["owner_id"]):
         raise rows.missing
     return rows.listed.schema.from_row(row)

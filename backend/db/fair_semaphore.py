@@ -6,23 +6,10 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Literal
 
+from backend.db.congestion import Congestion, ThreadUse
 from backend.db.errors import DatabaseUnavailableError, OverloadedError
-
-# The parts of the maximal wait for which requests wait in a burst and, once the queue has existed
-# for longer than that wait, in overload.
-BURST_PART, OVERLOAD_PART = 0.8, 0.1
-# An interval without a free place that is neither a burst nor overload, such as the wait for a
-# lock of a migration: longer than this, and than this many times the usual hold of a place.
-STALL_SECONDS, STALL_HOLDS = 1.0, 4
-# The mean interval is that of the latest `MEAN_ROUNDS` holds of each place.
-MEAN_ROUNDS = 8
-
-# Above this share of its time, the thread of the event loop is the bottleneck.
-BUSY_SHARE, SAMPLE_SECONDS = 0.85, 0.5
-_SCHEDULED = Path("/proc/thread-self/schedstat")
 
 # How often a request goes before new ones. An export reads many pages, and must not hold a place
 # all the time.
@@ -35,79 +22,21 @@ admitted: ContextVar[Counter["FairSemaphore"] | None] = ContextVar("admitted", d
 urgent: ContextVar[bool] = ContextVar("urgent", default=False)
 
 
+class _InTurn(Counter["FairSemaphore"]):
+    """The waits of a task that no queue refuses, and that goes before nobody."""
+
+    def __missing__(self, semaphore: "FairSemaphore") -> int:
+        return TURNS + 1
+
+
+def wait_in_turn() -> None:
+    """Let the current task, which works for several requests, wait in turn and unrefused."""
+    urgent.set(False)
+    admitted.set(_InTurn())
+
+
 Outcome = Literal["granted", "refused", "timed_out", "cancelled"]
 OnWait = Callable[[float, Outcome, int], None]
-
-
-class Congestion:
-    """Decides whether a queue for `size` places is too long, from the times of its grants.
-
-    `wait` is the maximal wait. All times are in seconds, of any monotonic clock.
-    """
-
-    def __init__(self, size: int, wait: float) -> None:
-        self._size = size
-        self._wait = wait
-        self._since = self._granted_at = self._interval = 0.0
-        self._grants = 0
-
-    def begin(self, now: float) -> None:
-        """Note that the queue is no longer empty."""
-        self._since = self._granted_at = now
-        self._grants, self._interval = 0, 0.0
-
-    def grant(self, now: float) -> None:
-        """Note that the first of the queue got a place."""
-        interval, self._granted_at = now - self._granted_at, now
-        if interval > max(STALL_SECONDS, STALL_HOLDS * self._size * self._interval):
-            # It says nothing about the time after it. Until the next grant, all places count as
-            # held for as long, so that slow statements are not taken for one stall after another.
-            self._since, self._grants, self._interval = now, 0, interval / self._size
-            return
-        self._grants = min(self._grants + 1, MEAN_ROUNDS * self._size)
-        self._interval += (interval - self._interval) / self._grants
-
-    def refuses(self, waiting: int, now: float) -> bool:
-        """Return whether one more, behind `waiting` others, would wait too long."""
-        if waiting < self._size:
-            return False
-        if now - self._granted_at > self._wait:
-            return True
-        if now - self._since > self._wait:
-            part = OVERLOAD_PART
-        elif self._grants < MEAN_ROUNDS * self._size:
-            # The first intervals say little: connections may have been opened in them.
-            return False
-        else:
-            part = BURST_PART
-        return waiting * self._interval > part * self._wait
-
-
-class ThreadUse:
-    """Tells whether the current thread has no time left, from samples while requests wait.
-
-    Then refusals free nothing: each takes a good part of the time of a response.
-    """
-
-    def __init__(self) -> None:
-        self._at = self._busy = 0.0
-        self._exhausted = False
-
-    def exhausted(self, now: float) -> bool:
-        if (elapsed := now - self._at) > SAMPLE_SECONDS:
-            busy = busy_seconds()
-            self._exhausted = busy - self._busy > BUSY_SHARE * elapsed
-            self._at, self._busy = now, busy
-        return self._exhausted
-
-
-def busy_seconds() -> float:
-    """Return for how long this thread has run or, on Linux, waited for a processor."""
-    try:
-        ran, waited = _SCHEDULED.read_text().split()[:2]
-    except (OSError, ValueError):
-        return time.thread_time()
-    return (int(ran) + int(waited)) / 1e9
 
 
 class FairSemaphore:
@@ -198,27 +127,46 @@ class FairSemaphore:
         else:
             self._free += 1
 
+    def refuse_if_overloaded(self) -> None:
+        """Raise `OverloadedError` if the current request would be refused; take no place.
+
+        For a request whose statement another task sends, after `wait_in_turn`.
+        """
+        if self._free:
+            return
+        waits = admitted.get()
+        earlier = 0 if waits is None else waits[self]
+        if not urgent.get():
+            self._refuse_if_too_long(earlier, asyncio.get_running_loop().time())
+        if waits is not None:
+            waits[self] += 1
+
     def _enter(self, waiter: "asyncio.Future[None]", now: float) -> None:
         """Put `waiter` into a queue, or raise `OverloadedError`."""
-        while self._others and self._others[0].done():
-            self._others.popleft()
-        exhausted = self._thread.exhausted(now)
         waits = admitted.get()
         earlier = 0 if waits is None else waits[self]
         if urgent.get() or 0 < earlier <= TURNS:
             self._first.append(waiter)
         else:
+            self._refuse_if_too_long(earlier, now)
             if not self._others:
                 self._congestion.begin(now)
-            elif (
-                self._sheds
-                and not (earlier or exhausted)
-                and self._congestion.refuses(len(self._others), now)
-            ):
-                raise OverloadedError(f"too many requests wait for a {self._resource}")
             self._others.append(waiter)
         if waits is not None:
             waits[self] += 1
+
+    def _refuse_if_too_long(self, earlier: int, now: float) -> None:
+        """Raise `OverloadedError` if a request that waited `earlier` times is one too many."""
+        while self._others and self._others[0].done():
+            self._others.popleft()
+        exhausted = self._thread.exhausted(now)
+        if (
+            self._others
+            and self._sheds
+            and not (earlier or exhausted)
+            and self._congestion.refuses(len(self._others), now)
+        ):
+            raise OverloadedError(f"too many requests wait for a {self._resource}")
 
     def _leave(self, waiter: "asyncio.Future[None]") -> None:
         """Remove the waiter of a cancelled task, which would count as waiting."""

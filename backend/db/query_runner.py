@@ -4,20 +4,21 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, cast
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
-from sqlalchemy import Select
+from sqlalchemy import Column, Select, SQLColumnExpression, bindparam, func
 from sqlalchemy.dialects.postgresql.psycopg import dialect
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.coalescer import Coalescer
 from backend.db.connections import REMEDY, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
 from backend.db.fair_semaphore import FairSemaphore
+from backend.db.keyed_reads import KeyedReads
 from backend.db.read_limits import PART, PerCallerLimiter
 from backend.telemetry.database import SILENT, DatabaseObserver
 
@@ -58,32 +59,15 @@ class Statement(Query):
         self._defaults = {}
 
 
-class RowReader(Protocol):
-    """Runs queries: a `QueryRunner`, or a `SessionReader` for reads of a transaction."""
+class KeyedQuery(Query):
+    """A SELECT of rows by a unique id, of which `QueryRunner.find` reads one."""
 
-    def all(self, query: Query, /, **values: Any) -> Rows:
-        """Return all rows, each a dictionary by column name."""
+    __slots__ = ("key",)
 
-    def first(self, query: Query, /, **values: Any) -> Coroutine[Any, Any, Row | None]:
-        """Return the first row, or None if there is none."""
-
-
-class SessionReader:
-    """Runs queries in a session's transaction, which sees its own writes."""
-
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
-
-    async def all(self, query: Query, /, **values: Any) -> list[Row]:
-        """Return all rows, each a dictionary by column name."""
-        connection = await self._session.connection()
-        found = await connection.exec_driver_sql(query.sql, query.parameters(values))
-        return [dict(row) for row in found.mappings()]
-
-    async def first(self, query: Query, /, **values: Any) -> Row | None:
-        """Return the first row, or None if there is none."""
-        rows = await self.all(query, **values)
-        return rows[0] if rows else None
+    def __init__(self, statement: Select[*tuple[Any, ...]], key: SQLColumnExpression[UUID]) -> None:
+        """`key` is a column of the statement, which has no further parameters."""
+        super().__init__(statement.where(key == func.any(bindparam("keys"))))
+        self.key: str = cast("Column[UUID]", key).key
 
 
 class QueryRunner:
@@ -117,6 +101,7 @@ class QueryRunner:
         self._idle: list[psycopg.AsyncCursor[Row]] = []
         # Connections that were idle all the time since `close_unused`.
         self._unused = 0
+        self._keyed: dict[KeyedQuery, KeyedReads] = {}
         self._shared: WeakValueDictionary[Hashable, Coalescer[Hashable, list[Row]]] = (
             WeakValueDictionary()
         )
@@ -161,6 +146,20 @@ class QueryRunner:
         """Return the first row, or None if there is none."""
         rows = await self.all(query, **values)
         return rows[0] if rows else None
+
+    async def find(self, query: KeyedQuery, key: UUID) -> Row | None:
+        """Return the row with this key as it is now, or None; do not change it.
+
+        Concurrent calls share statements.
+        """
+        reads = self._keyed.get(query)
+        if reads is None:
+
+            async def read(keys: list[UUID]) -> list[Row]:
+                return await self.execute(query, {"keys": keys})
+
+            reads = self._keyed[query] = KeyedReads(read, query.key, self.gate)
+        return await reads.find(key)
 
     async def shared(self, query: Query, /, **values: Any) -> list[Row]:
         """Run `all` once for concurrent calls with equal arguments, which share its rows."""

@@ -6,21 +6,18 @@ from collections import Counter
 
 import pytest
 
-from backend.db import fair_semaphore
-from backend.db.errors import DatabaseUnavailableError, OverloadedError
-from backend.db.fair_semaphore import (
+from backend.db import congestion
+from backend.db.congestion import (
     BURST_PART,
     MEAN_ROUNDS,
     OVERLOAD_PART,
     SAMPLE_SECONDS,
-    TURNS,
     Congestion,
-    FairSemaphore,
     ThreadUse,
-    admitted,
     busy_seconds,
-    urgent,
 )
+from backend.db.errors import DatabaseUnavailableError, OverloadedError
+from backend.db.fair_semaphore import TURNS, FairSemaphore, admitted, urgent
 
 SIZE, WAIT = 4, 5.0
 
@@ -167,7 +164,7 @@ def test_a_busy_thread_is_exhausted_and_an_idle_one_is_not(monkeypatch: pytest.M
         # The first sample compares with the start of the clock.
         for _ in range(2):
             now, busy = now + SAMPLE_SECONDS + 0.1, busy + share * (SAMPLE_SECONDS + 0.1)
-            monkeypatch.setattr(fair_semaphore, "busy_seconds", lambda seconds=busy: seconds)
+            monkeypatch.setattr(congestion, "busy_seconds", lambda seconds=busy: seconds)
             found = used.exhausted(now)
         assert found == expected
         assert used.exhausted(now + SAMPLE_SECONDS / 2) == expected

@@ -7,7 +7,8 @@ from sqlmodel import col
 
 from backend.core.context import Context
 from backend.core.principal import SYSTEM
-from backend.db.query_runner import Query, SessionReader
+from backend.db.query_runner import Query
+from backend.db.session_reader import SessionReader
 from backend.modules.articles import service as articles
 from backend.modules.items.models import Item
 from backend.modules.users.models import User

@@ -20,7 +20,7 @@ from sqlmodel import col
 from backend.core.lists import list_spec, select_fields
 from backend.core.personal_data import counts
 from backend.db.lists.specs import Filter, Search, equals
-from backend.db.query_runner import Query
+from backend.db.query_runner import KeyedQuery, Query
 from backend.modules.articles.models import NEVER, Article
 from backend.modules.articles.schemas import MAX_CONTENT, ArticleOut, Status
 
@@ -56,11 +56,7 @@ def _rank(words: BindParameter[Any]) -> ColumnElement[float]:
     return cast(func.ts_rank(col(Article.search), wanted), Double)
 
 
-ARTICLE = Query(
-    select_fields(Article, ArticleOut, without=("author",)).where(
-        col(Article.id) == bindparam("id")
-    )
-)
+ARTICLE = KeyedQuery(select_fields(Article, ArticleOut, without=("author",)), col(Article.id))
 PUBLISHED_BY = Query(
     select(col(Article.id))
     .where(col(Article.author_id) == bindparam("author"), col(Article.status) == "published")

@@ -21,7 +21,8 @@ from backend.core.principal import SYSTEM, Caller, Principal, System
 from backend.db.base import utc_now
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
-from backend.db.query_runner import QueryRunner, SessionReader
+from backend.db.query_runner import QueryRunner
+from backend.db.session_reader import SessionReader
 from backend.modules.articles import queries
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,
@@ -58,13 +59,13 @@ async def list_articles(
 
 
 async def get_article(reader: QueryRunner, by: Caller | None, article_id: UUID) -> ArticleOut:
-    row = await reader.first(queries.ARTICLE, id=article_id)
+    row = await reader.find(queries.ARTICLE, article_id)
     if row is None or not _sees(by, row["status"], row["author_id"]):
         raise ArticleNotFoundError
-    authors = await users.authors(reader, [row["author_id"]])
-    if not authors:
+    author = await users.author(reader, row["author_id"])
+    if author is None:
         raise ArticleNotFoundError
-    return _to_schema(row, authors)
+    return _to_schema(row, {author.id: author})
 
 
 async def export_articles(context: Context, reader: QueryRunner, by: Principal) -> ExportPages:

@@ -1,6 +1,7 @@
 """The authenticator of requests, which the manifest registers."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import func, or_, update
 from sqlmodel import col
@@ -29,7 +30,7 @@ from backend.modules.auth.session_cookies import (
     csrf_token_for,
     refresh_cookie,
 )
-from backend.modules.auth.tokens import Claims, issuer_of
+from backend.modules.auth.tokens import issuer_of
 from backend.modules.users.service import permission_set
 
 
@@ -51,8 +52,8 @@ async def authenticate(request: Request) -> Principal | None:
             # A page on another host needs the CSRF token to refresh, and cannot read the cookie.
             error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
         raise
-    row = await _identity(context, claims)
-    if row is None:
+    row, wrote_recently = await _identity(context, claims.session_id)
+    if row is None or row["user_id"] != claims.user_id:
         raise InvalidTokenError
     csrf = None
     if cookie:
@@ -64,23 +65,25 @@ async def authenticate(request: Request) -> Principal | None:
         claims.session_id,
         permission_set(row["permissions"]),
         csrf,
-        wrote_recently=row.get("wrote_recently", False),
+        wrote_recently,
     )
 
 
-async def _identity(context: Context, claims: Claims) -> Row | None:
-    ids = {"session_id": claims.session_id, "user_id": claims.user_id}
-    settings = context.settings
+async def _identity(context: Context, session_id: UUID) -> tuple[Row | None, bool]:
+    """Return the row of a live session, and whether the replica may lack its writes."""
+    settings, primary = context.settings, context.database.primary
     if settings.database_replica_url is None:
-        return await context.database.primary.first(queries.IDENTITY, **ids)
+        return await primary.find(queries.IDENTITY, session_id), False
+    row = await primary.find(queries.IDENTITY_AND_WRITES, session_id)
+    if row is None or row["seconds_since_write"] is None:
+        return row, False
     # A write is committed at most REQUEST_TIMEOUT after `wrote_at`. A used replica has replayed it
     # REPLICA_MAX_LAG later; the check of the replica may be two intervals behind.
     commits_within = max(
         settings.request_timeout, settings.database_statement_timeout + Timeouts.connect
     )
-    seconds = commits_within + settings.replica_max_lag + 2 * CHECK_SECONDS
-    window = timedelta(seconds=seconds)
-    return await context.database.primary.first(queries.IDENTITY_AND_WRITES, window=window, **ids)
+    window = commits_within + settings.replica_max_lag + 2 * CHECK_SECONDS
+    return row, row["seconds_since_write"] < window
 
 
 async def mark_write(session: AsyncSession, principal: Principal) -> None:

@@ -1,12 +1,12 @@
 """Reads of sessions, as constant statements."""
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, Double, bindparam, cast, func, select
 from sqlalchemy.types import Interval
 from sqlmodel import col
 
 from backend.core.lists import ResourceList
 from backend.core.personal_data import counts
-from backend.db.query_runner import Query
+from backend.db.query_runner import KeyedQuery, Query
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.schemas import SessionOut
 from backend.modules.users.service import access
@@ -28,24 +28,20 @@ OF_ACTIVE_USER = (
 
 # The permissions of a live session of an active user, in one indexed read.
 _identity = (
-    select(_access.c.permissions)
+    select(col(UserSession.id), col(UserSession.user_id), _access.c.permissions)
     .select_from(UserSession)
     .join(_access, _access.c.user_id == col(UserSession.user_id))
     .where(
-        col(UserSession.id) == bindparam("session_id"),
-        col(UserSession.user_id) == bindparam("user_id"),
         _not_outlived,
         *alive(),
     )
 )
-IDENTITY = Query(_identity)
-# With a replica, also whether the session has written within the interval `window`.
-IDENTITY_AND_WRITES = Query(
-    _identity.add_columns(
-        func.coalesce(
-            col(UserSession.wrote_at) > func.now() - bindparam("window", type_=Interval()), False
-        ).label("wrote_recently")
-    )
+IDENTITY = KeyedQuery(_identity, col(UserSession.id))
+# With a replica, also the seconds since the session wrote; null if it never did.
+_since_write = func.extract("epoch", func.now() - col(UserSession.wrote_at))
+IDENTITY_AND_WRITES = KeyedQuery(
+    _identity.add_columns(cast(_since_write, Double).label("seconds_since_write")),
+    col(UserSession.id),
 )
 # The session of a refresh token, and the digest of its current token.
 REFRESHABLE = Query(

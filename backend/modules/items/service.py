@@ -19,7 +19,8 @@ from backend.core.ownership import (
 )
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.core.schemas import Bulk
-from backend.db.query_runner import QueryRunner, Row, SessionReader
+from backend.db.query_runner import QueryRunner, Row
+from backend.db.session_reader import SessionReader
 from backend.modules.audit import service as audit
 from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError

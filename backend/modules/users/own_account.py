@@ -1,7 +1,8 @@
-"""Use cases of owners: changing their own account and password."""
+"""Use cases of owners: changing their own account and password; its public part as an author."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import BinaryIO
+from uuid import UUID
 
 from pydantic import MISSING
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,6 +15,7 @@ from backend.core.limits import RateLimitedError, Rule
 from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Principal
 from backend.db.query_runner import QueryRunner
+from backend.db.session_reader import RowReader
 from backend.modules.audit import service as audit
 from backend.modules.files import service as files
 from backend.modules.files.schemas import Upload
@@ -46,6 +48,7 @@ from backend.modules.users.schemas import (
     AVATAR_BYTES,
     Account,
     AccountUpdate,
+    Author,
     MeOut,
     PasswordChange,
 )
@@ -61,11 +64,23 @@ _UNCHANGED = FieldError(
 
 
 async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
-    row = await reader.first(queries.ME, id=by.user_id)
+    row = await reader.find(queries.ME, by.user_id)
     if row is None:
         # The account and its sessions were deleted after the request began.
         raise InvalidTokenError
     return MeOut.from_row(row)
+
+
+async def author(reader: QueryRunner, user_id: UUID) -> Author | None:
+    """Return the public part of this account, or None if there is none."""
+    row = await reader.find(queries.AUTHOR, user_id)
+    return None if row is None else Author.from_row(row)
+
+
+async def authors(reader: RowReader, ids: Collection[UUID]) -> dict[UUID, Author]:
+    """Return the public part of these accounts, with one read."""
+    rows = await reader.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
+    return {row["id"]: Author.from_row(row) for row in rows}
 
 
 async def update_me(context: Context, by: Principal, changes: AccountUpdate) -> MeOut:

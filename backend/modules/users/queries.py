@@ -26,7 +26,7 @@ from backend.addresses.account_names import name_key
 from backend.core.lists import Boolean, ResourceList, created_filters
 from backend.core.schemas import Trimmed
 from backend.db.lists.specs import Filter, Search, containing
-from backend.db.query_runner import Query
+from backend.db.query_runner import KeyedQuery, Query
 from backend.modules.files import service as files
 from backend.modules.roles.service import grants
 from backend.modules.users.models import User, UserRole
@@ -85,13 +85,11 @@ def access() -> Subquery:
     )
 
 
-USER = Query(_USER.where(col(User.id) == bindparam("id")))
-ME = Query(_USER.add_columns(col(User.pending_email)).where(col(User.id) == bindparam("id")))
-AUTHORS = Query(
-    select(col(User.id), col(User.username), col(User.full_name)).where(
-        col(User.id) == func.any(bindparam("ids"))
-    )
-)
+USER = KeyedQuery(_USER, col(User.id))
+ME = KeyedQuery(_USER.add_columns(col(User.pending_email)), col(User.id))
+_AUTHOR = select(col(User.id), col(User.username), col(User.full_name))
+AUTHOR = KeyedQuery(_AUTHOR, col(User.id))
+AUTHORS = Query(_AUTHOR.where(col(User.id) == func.any(bindparam("ids"))))
 _ACCOUNT: Select[*tuple[Any, ...]] = select(
     col(User.id).label("user_id"),
     col(User.email),

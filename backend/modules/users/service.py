@@ -1,6 +1,6 @@
 """Use cases of accounts. They check the permissions of `by` and publish events of `events.py`."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from uuid import UUID
@@ -18,7 +18,7 @@ from backend.core.principal import SYSTEM, Caller, Principal, System
 from backend.db.base import utc_now
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
-from backend.db.query_runner import QueryRunner, RowReader
+from backend.db.query_runner import QueryRunner
 from backend.modules.roles import service as roles_service
 from backend.modules.roles.exceptions import UnknownRoleError
 from backend.modules.users import queries
@@ -47,6 +47,8 @@ from backend.modules.users.exceptions import UserNotFoundError
 from backend.modules.users.imports import ImportReport, import_users
 from backend.modules.users.models import UserRole
 from backend.modules.users.own_account import (
+    author,
+    authors,
     change_password,
     delete_avatar,
     get_me,
@@ -68,7 +70,6 @@ from backend.modules.users.passwords import hash_new_password, new_account_error
 from backend.modules.users.schemas import (
     NO_PASSWORD,
     Account,
-    Author,
     NewUsers,
     UserOut,
     UserStatistics,
@@ -83,6 +84,8 @@ __all__ = [
     "ImportReport",
     "add_user",
     "attempt_target",
+    "author",
+    "authors",
     "change_password",
     "check_password",
     "count_mailed_link",
@@ -112,7 +115,7 @@ async def get_user(reader: QueryRunner, by: Caller, user_id: UUID) -> UserOut:
     """Return an account. Another one than the caller's needs the permission `users:read`."""
     if user_id != by.user_id:
         by.must("users:read")
-    row = await reader.first(queries.USER, id=user_id)
+    row = await reader.find(queries.USER, user_id)
     if row is None:
         raise UserNotFoundError
     return UserOut.from_row(row)
@@ -182,12 +185,6 @@ async def user_statistics(reader: QueryRunner, by: Principal, days: int) -> User
     dates = [since.date() + timedelta(days=day) for day in range(days)]
     per_day = [NewUsers(date=date, count=new.get(date, 0)) for date in dates]
     return UserStatistics(**counted, new_per_day=per_day)
-
-
-async def authors(reader: RowReader, ids: Collection[UUID]) -> dict[UUID, Author]:
-    """Return the public part of these accounts, with one read."""
-    rows = await reader.all(queries.AUTHORS, ids=list(set(ids))) if ids else []
-    return {row["id"]: Author.from_row(row) for row in rows}
 
 
 def access() -> Subquery:

@@ -41,7 +41,7 @@ async def test_the_identity_is_found_through_indexes(
     ada: Actor, context: Context, database_url: str
 ) -> None:
     await crowd(context)
-    values = IDENTITY.parameters({"session_id": ada.session_id, "user_id": ada.id})
+    values = IDENTITY.parameters({"keys": [ada.session_id]})
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute("ANALYZE")
         explain: Any = f"EXPLAIN (FORMAT JSON) {IDENTITY.sql}"

@@ -1,5 +1,6 @@
 """Sign-out by any valid part of a session."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -338,3 +339,26 @@ async def test_what_was_not_stored_clears_nothing(own_database_url: str) -> None
         assert not await is_over(own_database_url, page.session_id)
         await execute(own_database_url, "DROP TRIGGER fails ON sessions")
         assert outcome(await page.post(LOGOUT_ALL, headers=page.csrf)) == DONE
+
+
+async def test_sessions_end_at_once_although_concurrent_requests_share_reads(
+    client: Client, ada: Actor, context: Context
+) -> None:
+    """While other requests are authenticated, a session is refused in its very next request."""
+    over = asyncio.Event()
+
+    async def other() -> None:
+        while not over.is_set():
+            assert await access(client, ada.token) == (200, None)
+
+    async def leaving() -> None:
+        tokens = await sign_in(client, ada.email)
+        headers = bearer(tokens["access_token"])
+        assert (await client.post(LOGOUT, headers=headers)).status_code == 204
+        assert await access(client, tokens["access_token"]) == NO_ACCESS
+
+    others = [asyncio.create_task(other()) for _ in range(8)]
+    for _ in range(3):
+        await asyncio.gather(*(leaving() for _ in range(4)))
+    over.set()
+    await asyncio.gather(*others)

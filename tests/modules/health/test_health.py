@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.core.context import Context
+from backend.db.congestion import ThreadUse
 from backend.db.errors import OverloadedError
-from backend.db.fair_semaphore import ThreadUse
 from tests import databases
 from tests.actors import Client
 from tests.applications import make_context
