@@ -197,7 +197,7 @@ class WorkerSupervisor:
             kwargs={**timeouts.client_arguments(), "application_name": "trellis worker"},
             configure=timeouts.set_up,
             min_size=1,
-            max_size=4,
+            max_size=3,
             timeout=timeouts.pool,
             connection_class=Connection,
             check=AsyncConnectionPool.check_connection,

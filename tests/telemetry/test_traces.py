@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -18,7 +19,8 @@ from starlette.routing import Route
 
 from backend.core.authorization import public
 from backend.core.context import Context
-from backend.core.http.dependencies import Reader, Session
+from backend.core.events import Event, durable, publish
+from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.routing import Router
 from backend.core.jobs import Job, enqueue
 from backend.core.module import Module
@@ -67,7 +69,22 @@ async def fail(reader: Reader) -> None:
     await reader.all(Statement("SELECT 'canary-4711' FROM missing"))
 
 
-ODD = Module("odd", router=odd, versioned=False, jobs=(MADE,))
+@dataclass(frozen=True)
+class Rung(Event):
+    times: int
+
+
+async def hear(_: Context, event: Rung, event_id: UUID) -> None:
+    await asyncio.sleep(0)
+
+
+@odd.post("/bell", status_code=204, dependencies=[public])
+async def ring(context: CurrentContext, session: Session) -> None:
+    await publish(context, session, Rung(2))
+
+
+HEARD = durable(Rung, hear, name="odd.hear")
+ODD = Module("odd", router=odd, versioned=False, jobs=(MADE,), subscribers=(HEARD,))
 WITH_ODD = (*MODULES, ODD)
 
 
@@ -253,6 +270,22 @@ async def test_a_job_belongs_to_the_trace_of_its_request(
     (dead,) = [each for each in log if each["event"] == "job_dead"]
     assert dead["trace_id"] == TRACE
     assert CANARY.encode() not in b"".join(body for _, body in collector.bodies)
+
+
+async def test_a_delivery_belongs_to_the_trace_of_the_request_that_published(
+    own_database_url: str, collector: Receiver
+) -> None:
+    context = make_context(own_database_url, WITH_ODD, tracing=exported_to(collector.url))
+    context.state.started = True
+    async with calling(make_app(context, WITH_ODD)) as client:
+        assert (await client.post("/odd/bell", headers=SAMPLED)).status_code == 204
+    request = await received(collector, "POST /odd/bell")
+    harness = WorkerHarness(own_database_url)
+    async with harness.worker(subscribers=(HEARD,), tracing=exported_to(collector.url)):
+        await harness.wait_until_empty()
+    await context.close()
+    span = await received(collector, f"job {HEARD.name}")
+    assert (span.kind, span.trace, span.parent) == (CONSUMER, TRACE, request.id)
 
 
 async def test_log_lines_have_the_trace_while_it_is_active(

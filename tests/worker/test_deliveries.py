@@ -18,6 +18,7 @@ from backend.core.jobs import ORIGIN
 from backend.core.module import Module
 from backend.core.stored_events import DurableSubscriber
 from backend.modules.users.events import ProfileChanged
+from backend.worker.job_queue import UNKNOWN
 from tests.actors import Actor
 from tests.applications import make_context
 from tests.documents import code_blocks
@@ -253,6 +254,22 @@ async def test_an_event_that_this_release_cannot_read_says_why(
         "unable to parse string as an integer). Give new fields a default, and renamed ones an "
         "alias; then retry the job."
     )
+
+
+async def test_deliveries_to_a_removed_module_are_listed(
+    teapot: Teapot, harness: WorkerHarness, admin: Actor
+) -> None:
+    await teapot.pour(Poured(1, 1), Poured(1, 2))
+    await harness.execute("UPDATE procrastinate_events SET at = at - interval '4 days'")
+
+    async def are_dead() -> bool:
+        return {job["status"] for job in await harness.jobs()} == {"failed"}
+
+    async with harness.worker():
+        await harness.wait_until(are_dead)
+    listed = (await admin.get("/api/v1/jobs?status=failed&name=made.ordered")).json()["data"]
+    assert [each["arguments"]["data"]["number"] for each in listed] == [2, 1]
+    assert {each["error"] for each in listed} == {UNKNOWN}
 
 
 async def test_a_repeated_delivery_has_no_second_effect(own_database_url: str) -> None:
