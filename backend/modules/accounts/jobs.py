@@ -37,11 +37,14 @@ async def mail_notice(context: Context, token_id: str) -> None:
 
 async def mail_password_notice(context: Context, event: PasswordChanged, event_id: UUID) -> None:
     """Mail a notice of a change within a session; a reset by a mailed link has its own notice."""
-    if event.keep_session is None:
-        return
+    if event.keep_session is not None:
+        await _mail_password_notice(context, str(event.user_id), str(event_id))
+
+
+async def _mail_password_notice(context: Context, user_id: str, notice_id: str) -> None:
+    # The id identifies the mail, so that mail servers can discard a second one.
     async with context.database.transaction() as session:
-        # The id identifies the mail, so that mail servers can discard a second one.
-        message = await mails.password_notice(context, session, event.user_id, str(event_id))
+        message = await mails.password_notice(context, session, UUID(user_id), notice_id)
     await _send(context, message)
 
 
@@ -60,4 +63,8 @@ async def purge_tokens(context: Context) -> None:
 MAIL_ATTEMPTS = 12
 MAIL_LINK = Job("accounts.mail_link", mail_link, attempts=MAIL_ATTEMPTS)
 MAIL_NOTICE = Job("accounts.mail_notice", mail_notice, attempts=MAIL_ATTEMPTS)
+# Only jobs that 0.1.0 has enqueued; now the notice is the delivery of an event.
+MAIL_PASSWORD_NOTICE = Job(
+    "accounts.mail_password_notice", _mail_password_notice, attempts=MAIL_ATTEMPTS
+)
 PURGE_TOKENS = Job("accounts.purge_tokens", purge_tokens, cron="37 * * * *")

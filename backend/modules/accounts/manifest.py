@@ -6,6 +6,7 @@ from backend.modules.accounts.jobs import (
     MAIL_ATTEMPTS,
     MAIL_LINK,
     MAIL_NOTICE,
+    MAIL_PASSWORD_NOTICE,
     PURGE_TOKENS,
     mail_password_notice,
 )
@@ -23,7 +24,7 @@ module = Module(
     router=router,
     depends_on=("audit", "auth", "mail", "users"),
     settings=AccountSettings,
-    jobs=(MAIL_LINK, MAIL_NOTICE, PURGE_TOKENS),
+    jobs=(MAIL_LINK, MAIL_NOTICE, MAIL_PASSWORD_NOTICE, PURGE_TOKENS),
     export={"mailed_links": owned(queries.MAILED_LINKS, "user")},
     erase=by_cascade,
     subscribers=(

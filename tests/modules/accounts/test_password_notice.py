@@ -2,7 +2,10 @@
 
 import pytest
 
-from backend.core.jobs import ORIGIN
+from backend.core.context import Context
+from backend.core.jobs import ORIGIN, enqueue
+from backend.db.base import uuid7
+from backend.modules.accounts.jobs import MAIL_PASSWORD_NOTICE
 from tests.actors import PASSWORD, Actor
 from tests.modules.accounts.post import ME, OWN, Post
 from tests.statements import Statements
@@ -70,6 +73,15 @@ async def test_a_notice_that_is_delivered_twice_is_one_mail(post: Post, ada: Act
         " SELECT queue_name, task_name, args FROM procrastinate_jobs RETURNING id"
     )
     assert len(await post.mails(ada.email)) == 1
+
+
+async def test_a_notice_that_a_former_release_has_enqueued_is_mailed(
+    post: Post, ada: Actor, context: Context
+) -> None:
+    arguments = {"user_id": str(ada.id), "notice_id": str(uuid7())}
+    async with context.database.transaction() as session:
+        await enqueue(session, MAIL_PASSWORD_NOTICE, **arguments)
+    assert (await post.one(ada.email))["subject"].endswith("Your password has been changed")
 
 
 async def test_an_account_that_is_gone_is_not_mailed(post: Post, ada: Actor) -> None:
