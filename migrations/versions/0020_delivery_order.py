@@ -1,7 +1,7 @@
 """delivery order: an index that finds whether an earlier job has the same lock
 
-procrastinate's own index begins with the id, so each job that waits for its turn would make a
-worker read all earlier jobs: 10,000 of them took three seconds for each job that was fetched.
+procrastinate's own index begins with the id, so each job that waits for its turn makes a worker
+read all earlier jobs: 10,000 behind 10,000 others took four seconds for each job that was fetched.
 """
 
 import sqlalchemy as sa

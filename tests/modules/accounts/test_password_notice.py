@@ -78,9 +78,9 @@ async def test_a_notice_that_is_delivered_twice_is_one_mail(post: Post, ada: Act
 async def test_a_notice_that_a_former_release_has_enqueued_is_mailed(
     post: Post, ada: Actor, context: Context
 ) -> None:
-    arguments = {"user_id": str(ada.id), "notice_id": str(uuid7())}
+    notice = str(uuid7())
     async with context.database.transaction() as session:
-        await enqueue(session, MAIL_PASSWORD_NOTICE, **arguments)
+        await enqueue(session, MAIL_PASSWORD_NOTICE, user_id=str(ada.id), notice_id=notice)
     assert (await post.one(ada.email))["subject"].endswith("Your password has been changed")
 
 
