@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi contract modules docs bench drills lock audit clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract modules docs bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,12 @@ migration: ## Write a migration for changed tables; m="add invoices" names it
 
 openapi: ## Write openapi.json, the HTTP contract, after a change of routes or schemas
 	@$(READY) && exec $(BIN)/backend openapi --output openapi.json
+
+client: ## Write the generated part of clients/typescript, after `make openapi`
+	@command -v npm >/dev/null || { \
+		echo 'The client was not written: there is no npm. Install Node 20 or newer.' >&2; exit 1; }
+	npm ci --prefix clients/typescript --ignore-scripts --no-audit --no-fund --loglevel=error
+	npm run --silent --prefix clients/typescript generate
 
 contract: ## Compare openapi.json with the last release; args="--release" records it as released
 	@$(READY) && exec $(BIN)/python -m tools.contract $(args)

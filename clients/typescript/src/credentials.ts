@@ -1,0 +1,197 @@
+// The two ways to be signed in: by cookies, which scripts cannot read, and by tokens.
+import { errorOf } from "./errors.js";
+import { operations } from "./generated/contract.js";
+import type { components } from "./generated/openapi.js";
+
+export type Tokens = components["schemas"]["Tokens"];
+type CookieTokens = components["schemas"]["CookieTokens"];
+export interface SignInBody {
+  /** E-mail address or username. */
+  email: string;
+  password: string;
+}
+/** The session that a sign-in has opened. */
+export type Session = Pick<Tokens, "session_id" | "expires_in">;
+
+/** Keeps the tokens of `bearer`, wherever the caller wants them. Functions may be asynchronous. */
+export interface TokenStorage {
+  get(): Tokens | null | Promise<Tokens | null>;
+  set(tokens: Tokens | null): void | Promise<void>;
+}
+
+/** Sends a request of sign-in, refresh or sign-out, with this body and without other credentials. */
+export type Post = (
+  operation: { method: string; path: string },
+  options?: { query?: string; body?: unknown; headers?: Record<string, string> },
+) => Promise<Response>;
+
+/** How requests of a client are authenticated. Made by `cookies` or `bearer`. */
+export interface Credentials {
+  readonly mode: RequestCredentials;
+  /** The headers that authenticate a request with this method. */
+  headers(method: string): Promise<Record<string, string>>;
+  /** A value that tells whether the credentials were renewed since. */
+  mark(): Promise<unknown>;
+  /** Learn from a response. */
+  observe(response: Response): void;
+  signIn(post: Post, body: SignInBody): Promise<Session>;
+  /** Return true if the session goes on, with new credentials; false if it is over. */
+  renew(post: Post, mark: unknown, waited: boolean): Promise<boolean>;
+  /** Return whether a request that was refused with CSRF_FAILED may succeed now. */
+  recover(post: Post): Promise<boolean>;
+  signOut(post: Post): Promise<void>;
+}
+
+const { login, refresh, logout } = operations.auth;
+const SAFE = ["GET", "HEAD", "OPTIONS"];
+const CSRF_HEADER = "X-CSRF-Token";
+const CSRF_COOKIE = /(?:^|;\s*)(?:__Host-)?csrf_token=([^;]+)/;
+const RENEWED = "trellis:renewed";
+
+/** Tokens in this tab's memory: a reload signs out, and injected scripts find nothing in storage. */
+export function memoryStorage(): TokenStorage {
+  let kept: Tokens | null = null;
+  return {
+    get: () => kept,
+    set: (tokens) => {
+      kept = tokens;
+    },
+  };
+}
+
+/** Tokens in `localStorage` or `sessionStorage`, where every script of the page can read them. */
+export function webStorage(storage: Storage, key = "trellis:tokens"): TokenStorage {
+  return {
+    get: () => {
+      const text = storage.getItem(key);
+      return text === null ? null : (JSON.parse(text) as Tokens);
+    },
+    set: (tokens) => {
+      if (tokens === null) storage.removeItem(key);
+      else storage.setItem(key, JSON.stringify(tokens));
+    },
+  };
+}
+
+/** Authenticate by access and refresh tokens: for apps, servers, and pages of other sites. */
+export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
+  return {
+    mode: "omit",
+    headers: async () => {
+      const tokens = await storage.get();
+      return tokens ? { Authorization: `Bearer ${tokens.access_token}` } : {};
+    },
+    mark: async () => (await storage.get())?.access_token,
+    observe: () => {},
+    recover: async () => false,
+    async signIn(post, body) {
+      const response = await post(login, { body });
+      if (!response.ok) throw await errorOf(response);
+      const tokens = (await response.json()) as Tokens;
+      await storage.set(tokens);
+      return tokens;
+    },
+    async renew(post, mark) {
+      const tokens = await storage.get();
+      if (tokens === null) return false;
+      // Another call or another tab has renewed them.
+      if (tokens.access_token !== mark) return true;
+      const response = await post(refresh, { body: { refresh_token: tokens.refresh_token } });
+      if (response.ok) await storage.set((await response.json()) as Tokens);
+      else if (response.status === 401) await storage.set(null);
+      else throw await errorOf(response);
+      return response.ok;
+    },
+    async signOut(post) {
+      const tokens = await storage.get();
+      if (tokens === null) return;
+      const response = await post(logout, { body: { refresh_token: tokens.refresh_token } });
+      // 401: the session is over already.
+      if (!response.ok && response.status !== 401) throw await errorOf(response);
+      await storage.set(null);
+    },
+  };
+}
+
+/** Authenticate by cookies, which scripts cannot read: for pages of the API's own site. */
+export function cookies(): Credentials {
+  let csrf: string | null = null;
+  let renewals = 0;
+
+  const csrfHeaders = (method: string): Record<string, string> => {
+    const token = csrf ?? csrfCookie();
+    return SAFE.includes(method) || token === null ? {} : { [CSRF_HEADER]: token };
+  };
+  const observe = (response: Response): void => {
+    csrf = response.headers.get(CSRF_HEADER) ?? csrf;
+  };
+  const recover = async (post: Post): Promise<boolean> => {
+    const before = csrf;
+    csrf = null;
+    // The response has the token in a header, also when it is 401.
+    observe(await post(operations.users.readMe));
+    return csrf !== null && csrf !== before;
+  };
+  // Send with the CSRF token; a page that was loaded again, or is of another host, must ask for it.
+  const change = async (post: Post, operation: { method: string; path: string }): Promise<Response> => {
+    const response = await post(operation, { headers: csrfHeaders("POST") });
+    if (response.status !== 403 || !(await recover(post))) return response;
+    return post(operation, { headers: csrfHeaders("POST") });
+  };
+  return {
+    mode: "include",
+    headers: async (method) => csrfHeaders(method),
+    mark: async () => ({ renewals, time: Date.now() }),
+    observe,
+    recover,
+    async signIn(post, body) {
+      const response = await post(login, { query: "?transport=cookie", body });
+      if (!response.ok) throw await errorOf(response);
+      const session = (await response.json()) as CookieTokens;
+      csrf = session.csrf_token;
+      return session;
+    },
+    async renew(post, mark, waited) {
+      const sent = mark as { renewals: number; time: number };
+      // Another call or another tab has renewed the cookies.
+      if (waited || renewals !== sent.renewals || renewedInAnyTab() > sent.time) return true;
+      const response = await change(post, refresh);
+      if (response.ok) {
+        csrf = ((await response.json()) as CookieTokens).csrf_token;
+        renewals += 1;
+        renewedNow();
+      } else if (response.status === 401) csrf = null;
+      else throw await errorOf(response);
+      return response.ok;
+    },
+    async signOut(post) {
+      const response = await change(post, logout);
+      if (!response.ok && response.status !== 401) throw await errorOf(response);
+      csrf = null;
+    },
+  };
+}
+
+/** The readable cookie, which exists where page and API have one host name. */
+function csrfCookie(): string | null {
+  if (typeof document === "undefined") return null;
+  const found = CSRF_COOKIE.exec(document.cookie)?.[1];
+  return found === undefined ? null : decodeURIComponent(found);
+}
+
+function renewedInAnyTab(): number {
+  try {
+    return Number(globalThis.localStorage.getItem(RENEWED) ?? 0);
+  } catch {
+    // No storage: outside of browsers, or switched off.
+    return 0;
+  }
+}
+
+function renewedNow(): void {
+  try {
+    globalThis.localStorage.setItem(RENEWED, String(Date.now()));
+  } catch {
+    // As above; the other tabs then renew once more, which the server allows.
+  }
+}

@@ -1,0 +1,11 @@
+export { createClient } from "./client.js";
+export type { Client, ClientOptions, Me } from "./client.js";
+export { bearer, cookies, memoryStorage, webStorage } from "./credentials.js";
+export type { Credentials, Session, SignInBody, Tokens, TokenStorage } from "./credentials.js";
+export { change } from "./changes.js";
+export type { ChangeOptions } from "./changes.js";
+export { ApiError, isApiError, UnexpectedResponse } from "./errors.js";
+export type { ErrorCode, FieldError, Problem } from "./errors.js";
+export { isPermission, permissions } from "./permissions.js";
+export type { Permission } from "./permissions.js";
+export type { Answer, Arguments, Call, CallOptions, DataOf, ListCall, Outcome, Progress, Schemas } from "./types.js";

@@ -1,0 +1,138 @@
+// Renewal of tokens, repetition of requests, and aborts, against a running server whose access
+// tokens last for ACCESS_TOKEN_TTL seconds.
+import assert from "node:assert/strict";
+import test from "node:test";
+import { bearer, createClient, isApiError, memoryStorage } from "../src/index.js";
+import { API_URL, newAccount, pause, recordingClient, type Sent, signedIn } from "./support.js";
+
+const TTL = Number(process.env["ACCESS_TOKEN_TTL"] ?? "2");
+const expiry = (): Promise<void> => pause(TTL * 1000 + 1100);
+const refreshes = (sent: Sent[]): Sent[] => sent.filter(({ path }) => path.endsWith("/auth/refresh"));
+const lost = (): never => {
+  throw new TypeError("the connection was lost");
+};
+
+test("sessions", { concurrency: true }, async (context) => {
+  await Promise.all([
+    context.test("expired tokens are renewed once for all calls", async () => {
+      const { api, sent, storage } = await signedIn("renewal");
+      const before = await storage.get();
+      await expiry();
+      const users = await Promise.all(Array.from({ length: 8 }, () => api.users.readMe()));
+      assert.equal(new Set(users.map(({ id }) => id)).size, 1);
+      assert.equal(refreshes(sent).length, 1);
+      assert.notEqual((await storage.get())?.refresh_token, before?.refresh_token);
+    }),
+
+    context.test("two clients of one storage stay signed in", async () => {
+      const storage = memoryStorage();
+      const one = recordingClient({ credentials: bearer(storage) });
+      const two = recordingClient({ credentials: bearer(storage) });
+      await one.api.signIn(await newAccount("shared"));
+      await expiry();
+      await Promise.all([one.api.users.readMe(), two.api.users.readMe()]);
+      await two.api.users.readMe();
+    }),
+
+    context.test("a renewal whose response was lost is repeated", async () => {
+      let isLost = false;
+      const { api, sent } = await signedIn("lost-renewal", {
+        trouble: async ({ path }, send) => {
+          const response = await send();
+          if (!path.endsWith("/auth/refresh") || isLost) return response;
+          isLost = true;
+          return lost();
+        },
+      });
+      await expiry();
+      await api.users.readMe();
+      assert.equal(refreshes(sent).length, 2);
+    }),
+
+    context.test("a session that has ended is reported once, and public routes still work", async () => {
+      let reports = 0;
+      const { api, storage } = await signedIn("ended", { onSignedOut: () => (reports += 1) });
+      const tokens = await storage.get();
+      const elsewhere = createClient({ baseUrl: API_URL, credentials: bearer({ get: () => tokens, set: () => {} }) });
+      await elsewhere.auth.logoutAll();
+      const results = await Promise.all([api.items.listItems.attempt(), api.users.readMe.attempt()]);
+      for (const each of results) assert.ok(!each.ok && each.problem.error === "NOT_AUTHENTICATED");
+      assert.equal(reports, 1);
+      assert.equal(await storage.get(), null);
+      await api.articles.listArticles();
+      assert.equal(reports, 1);
+    }),
+  ]);
+});
+
+test("a request whose response was lost takes effect once", async () => {
+  let losses = 1;
+  const { api, sent } = await signedIn("lost", {
+    trouble: async ({ method, path }, send) => {
+      const response = await send();
+      if (method === "POST" && path === "/api/v1/items" && losses > 0) {
+        losses -= 1;
+        return lost();
+      }
+      return response;
+    },
+  });
+  const made = await api.items.createItem.answer({ body: { title: "Tea" } });
+  assert.equal(made.headers.get("Idempotency-Replayed"), "true");
+  assert.equal(sent.length, 2);
+  const [first, second] = sent.map(({ headers }) => headers.get("Idempotency-Key"));
+  assert.ok(first);
+  assert.equal(first, second);
+  assert.equal((await api.items.listItems()).data.length, 1);
+  await api.items.createItem({ body: { title: "Milk" }, idempotencyKey: "milk-1" });
+  await api.items.createItem({ body: { title: "Milk" }, idempotencyKey: "milk-1" });
+  assert.equal((await api.items.listItems()).data.length, 2);
+});
+
+test("only requests that may be repeated are", async () => {
+  const { api, sent } = recordingClient({ trouble: async () => lost() });
+  const id = "01a1fcc3-be4b-7ca4-a16f-eae67ebca7bf";
+  await assert.rejects(api.articles.publishArticle({ id }), TypeError);
+  await assert.rejects(api.items.updateItem({ id, ifMatch: '"tag"', body: {} }), TypeError);
+  assert.equal(sent.length, 2);
+  await assert.rejects(api.items.listItems({ retries: 1 }), TypeError);
+  assert.equal(sent.length, 4);
+  await assert.rejects(api.items.createItem({ body: { title: "Tea" }, retries: 1 }), TypeError);
+  assert.equal(sent.length, 6);
+});
+
+test("a limit is waited for as long as the server says", async () => {
+  const { api, sent } = await signedIn("limit");
+  const results = await Promise.all(Array.from({ length: 60 }, () => api.users.readMe({ retries: 6 })));
+  assert.equal(results.length, 60);
+  assert.ok(sent.length > 60, "the limit was not reached");
+});
+
+test("a limit of minutes is reported at once", async () => {
+  const { api, sent } = recordingClient();
+  const account = { email: `nobody-${process.pid}@example.com`, password: "a wrong password" };
+  for (let failures = 0; failures < 5; failures += 1) await api.auth.login.attempt({ body: account });
+  sent.length = 0;
+  await assert.rejects(api.signIn(account), (error) => {
+    assert.ok(isApiError(error, "RATE_LIMITED"));
+    return error.retryAfter > 10;
+  });
+  assert.equal(sent.length, 1);
+});
+
+test("calls are aborted while they are sent, and while they wait", async () => {
+  const { api } = await signedIn("abort");
+  const reason = new Error("the page was left");
+  await assert.rejects(api.items.listItems({ signal: AbortSignal.abort(reason) }), reason);
+  const sending = new AbortController();
+  const call = api.items.listItems({ signal: sending.signal });
+  sending.abort(reason);
+  await assert.rejects(call, reason);
+
+  const { api: failing, sent } = recordingClient({ trouble: async () => lost(), retries: 9 });
+  const waiting = new AbortController();
+  const later = failing.health.health({ signal: waiting.signal });
+  setTimeout(() => waiting.abort(reason), 100);
+  await assert.rejects(later, reason);
+  assert.equal(sent.length, 1);
+});
