@@ -312,10 +312,14 @@ def test_an_addition_breaks_nothing(change: Callable[[Document], Any]) -> None:
     assert breaches(RELEASED, present) == []
 
 
-def test_a_deprecated_operation_may_go_after_a_release() -> None:
+def test_deprecated_operations_and_members_may_go_after_a_release() -> None:
     released, present = deepcopy(RELEASED), deepcopy(RELEASED)
     operation(released, "delete", ITEM)["deprecated"] = True
     del present["paths"][ITEM]["delete"]
+    schema(released, "ItemOut")["properties"]["owner_id"]["deprecated"] = True
+    del schema(present, "ItemOut")["properties"]["owner_id"]
+    schema(released, "ItemUpdate")["properties"]["description"]["deprecated"] = True
+    del schema(present, "ItemUpdate")["properties"]["description"]
     assert breaches(released, present) == []
 
 

@@ -2,7 +2,8 @@
 
 Requests: each value that the released schema accepts must be accepted. Responses: each value that
 the present schema allows must have been described by the released one; objects may gain members,
-because clients ignore members that they do not know.
+because clients ignore members that they do not know. Members that the released schema marks as
+deprecated may be removed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -193,6 +194,8 @@ def _compare_members(pair: _Pair) -> Iterator[Change]:
     for name, schema in released.items():
         member = pair.at(f".{name}" if pair.where else name, schema, present.get(name, {}))
         if name not in present:
+            if resolve(pair.released_in, schema).get("deprecated") or schema.get("deprecated"):
+                continue
             if pair.of_request:
                 yield Change(f"{member.subject} is not accepted any more", "accept it again")
             else:

@@ -111,7 +111,7 @@ function entry(name, path, method, operation) {
     `idempotencyKey: ${takes("Idempotency-Key")}`,
     `body: ${bodyOf(operation)}`,
   ];
-  const text = comment(operation.description ?? operation.summary);
+  const text = comment(operation.description ?? operation.summary) + (operation.deprecated ? " @deprecated" : "");
   return `    /** ${text} */\n    ${name}: { ${facts.join(", ")} },`;
 }
 

@@ -1447,6 +1447,12 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
+             * Error
+             * @description Why its last attempt failed, or why it waits: the type of an error, or a sentence. Null before the first failure.
+             * @example ConnectionRefusedError
+             */
+            error: string | null;
+            /**
              * Request Id
              * @description The `X-Request-ID` of the request that enqueued it; null if no request did.
              */
@@ -2375,7 +2381,7 @@ export interface operations {
                 /** @description Count all matches. */
                 total?: boolean;
                 /** @description Only these members, comma separated. */
-                fields?: ("id" | "name" | "status" | "attempts" | "arguments" | "request_id" | "scheduled_at" | "created_at")[];
+                fields?: ("id" | "name" | "status" | "attempts" | "arguments" | "error" | "request_id" | "scheduled_at" | "created_at")[];
                 /** @description In this state. */
                 status?: "waiting" | "running" | "failed" | "done";
                 /** @description Of this name, such as `mail.send`. */
@@ -2404,7 +2410,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these members, comma separated. */
-                fields?: ("id" | "name" | "status" | "attempts" | "arguments" | "request_id" | "scheduled_at" | "created_at")[];
+                fields?: ("id" | "name" | "status" | "attempts" | "arguments" | "error" | "request_id" | "scheduled_at" | "created_at")[];
             };
             header?: {
                 /** @description Tags of representations that the client has: 304 if the current one is among them. */
