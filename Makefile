@@ -47,7 +47,7 @@ coverage: ## Run the quick tests and report the branches they cover
 check: ## Run all checks except the tests: style, types, boundaries, migrations, locks
 	@$(READY)
 	$(BIN)/python -m tools.lock --check
-	$(BIN)/python -m tools.layout --check
+	$(BIN)/python -m tools.pages --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -81,6 +81,9 @@ modules: ## List the modules and what they depend on
 
 docs: ## Build the documentation site in build/site; args=serve shows it while you write
 	@$(READY) && exec $(BIN)/python -m tools.docs $(args)
+
+pages: ## Write the generated pages: README's layout and settings, docs/permissions.md
+	@$(READY) && exec $(BIN)/python -m tools.pages
 
 bench: ## Measure the server; args="--help" lists the options
 	@$(READY) && exec $(BIN)/python -m bench $(args)

@@ -1,24 +1,22 @@
-"""Write the generated part of README's "Architecture": packages, modules and their imports.
+"""The generated part of README's "Architecture": packages, modules and their imports.
 
-With --check, fail if that part is out of date. Descriptions are the first lines of the packages'
+Descriptions are the first lines of the packages'
 docstrings, arrows between modules come from their manifests, and the order of packages is that of
 tests/architecture.py.
 """
 
 import ast
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from backend.cli.module_graph import flowchart
 from backend.core.module import Module
-from backend.core.registry import discover
 from tests.architecture import LAYERS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "README.md"
-COMMAND = "python -m tools.layout"
+COMMAND = "make pages"
 BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
 # Packages inside packages that have rows of their own.
 NESTED = {"db": ("lists", "schema"), "core": ("hash_scheduling", "http", "http/middleware")}
@@ -63,6 +61,11 @@ def render(modules: Sequence[Module]) -> str:
     )
 
 
+def covered(page: str) -> set[str]:
+    """Return the names of the modules that the page shows."""
+    return set(re.findall(r'^    (\w+)\["<b>', page, re.MULTILINE))
+
+
 def replaced(page: str, part: str) -> str:
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if len(pattern.findall(page)) != 1:
@@ -78,15 +81,3 @@ def differences(page: str, part: str) -> list[str]:
         *(f"README.md lacks: {line}" for line in after if line not in before),
         *(f"README.md has an obsolete line: {line}" for line in before if line not in after),
     ]
-
-
-def main() -> None:
-    page, part = PAGE.read_text("utf-8"), render(discover())
-    if sys.argv[1:] != ["--check"]:
-        PAGE.write_text(replaced(page, part), encoding="utf-8")
-    elif found := differences(page, part):
-        sys.exit("\n".join([*found, f"Run: {COMMAND}"]))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,32 +1,16 @@
-"""Write docs/permissions.md from the policies and permissions that the modules declare.
+"""docs/permissions.md, from the policies and permissions that the modules declare."""
 
-With --check, fail if the page is out of date. Modules do not declare which resources have an
-owner: `OWNERSHIP` lists them, and tests/test_permissions.py checks it against the application.
-"""
-
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from backend.core.authorization import Policy, policies
 from backend.core.features import ADMIN_ROLE
 from backend.core.module import Module
-from backend.core.registry import discover, prefix_of, routes_of
+from backend.core.registry import prefix_of, routes_of
 from backend.modules.roles.schemas import BUILT_IN_ROLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "permissions.md"
-COMMAND = "python -m tools.permissions"
-# Routes on resources with an owner: all below a path, or only the one named with its method.
-# The permission extends the route to resources of other users; None if no permission does.
-OWNERSHIP: dict[str, str | None] = {
-    "GET /api/v1/auth/sessions": None,
-    "/api/v1/auth/sessions/{id}": None,
-    "GET /api/v1/users/{id}": "users:read",
-    "GET /api/v1/items": "items:admin",
-    "/api/v1/items/{id}": "items:admin",
-    "GET /api/v1/articles": "articles:admin",
-    "/api/v1/articles/{id}": "articles:admin",
-}
+COMMAND = "make pages"
 ANONYMOUS, WITHOUT_ROLE = "nobody signed in", "no role"
 ROLES = (WITHOUT_ROLE, *reversed(BUILT_IN_ROLES))
 COLUMNS = (ANONYMOUS, *ROLES)
@@ -73,8 +57,18 @@ def render(modules: Sequence[Module]) -> str:
         for feature in module.features
         for name, text in feature.permissions.items()
     ]
+    owned = {
+        " ".join([*method, f"{prefix_of(module)}{path}"]): lift
+        for module in modules
+        for place, lift in module.owned.items()
+        for *method, path in [place.split()]
+    }
     routes = [
-        (f"`{route}`", str(policy), *(_cell(route, policy, granted, role) for role in COLUMNS))
+        (
+            f"`{route}`",
+            str(policy),
+            *(_cell(route, policy, granted, owned, role) for role in COLUMNS),
+        )
         for route, policy in sorted(_routes(modules), key=lambda entry: entry[0].split()[::-1])
     ]
     return "".join(
@@ -108,16 +102,22 @@ def _granted(modules: Sequence[Module]) -> dict[str, set[str]]:
     return granted
 
 
-def _cell(route: str, policy: Policy, granted: dict[str, set[str]], role: str) -> str:
+def _cell(
+    route: str,
+    policy: Policy,
+    granted: dict[str, set[str]],
+    owned: dict[str, str | None],
+    role: str,
+) -> str:
     open_to_all = policy.kind in ("ignored", "download", "public")
     if role == ANONYMOUS and not open_to_all:
         return "-"
     if policy.permission and policy.permission not in granted[role]:
         return "-"
-    owned = [lift for pattern, lift in OWNERSHIP.items() if _is_at(route, pattern)]
-    if not owned:
+    lifts = [lift for pattern, lift in owned.items() if _is_at(route, pattern)]
+    if not lifts:
         return "yes"
-    if owned[0] in granted[role]:
+    if lifts[0] in granted[role]:
         return "all"
     return "public" if role == ANONYMOUS else "own"
 
@@ -130,15 +130,3 @@ def _is_at(route: str, pattern: str) -> bool:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def main() -> None:
-    page = render(discover())
-    if sys.argv[1:] != ["--check"]:
-        PAGE.write_text(page, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text("utf-8") != page:
-        sys.exit(f"docs/permissions.md is out of date. Run: {COMMAND}")
-
-
-if __name__ == "__main__":
-    main()

@@ -80,6 +80,9 @@ class Module:
     erase         removes what the module holds about a user, in the transaction that deletes the
                   account and before its row is deleted; `by_cascade` if foreign keys remove it.
                   Modules whose tables refer to users declare both.
+    owned         paths whose rows have an owner, with the permission for those of other users, or
+                  None; `/notes/{id}` includes all paths below it, `GET /notes` is that route
+                  alone. docs/permissions.md shows it, and tests compare it with the responses
     statistics    numbers of a user's rows, as members of the user's statistics
     inclusions    lists of its rows that requests may include in resources of modules in
                   `depends_on`; see `core.http.inclusions`
@@ -109,6 +112,7 @@ class Module:
     users_table: type[SQLModel] | None = None
     export: Mapping[str, ExportPart] | None = None
     erase: Eraser | None = None
+    owned: Mapping[str, str | None] = field(default_factory=dict)
     statistics: Counts | None = None
     inclusions: tuple[Inclusion, ...] = ()
     seed: Seed | None = None

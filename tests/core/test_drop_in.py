@@ -27,33 +27,33 @@ from tests.actors import ActorFactory, Client
 from tests.applications import MODULES, make_context
 
 FILES = {
-    "__init__": '"""Notes: texts that only their author sees."""\n',
+    "__init__": '"""Jots: texts that only their author sees."""\n',
     "manifest": """
 from backend.core.context import Inclusion
 from backend.core.module import Module
 from backend.core.features import Feature
 from backend.core.personal_data import by_cascade, counts, owned
-from backend.modules.notes import queries, service
-from backend.modules.notes.router import router
-from backend.modules.notes.schemas import NoteOut
-from backend.modules.notes.settings import NoteSettings
+from backend.modules.jots import queries, service
+from backend.modules.jots.router import router
+from backend.modules.jots.schemas import JotOut
+from backend.modules.jots.settings import JotSettings
 
 module = Module(
     router=router,
     depends_on=("users",),
     features=(
         Feature(
-            "notes",
+            "jots",
             "Texts that only their author sees.",
-            {"read": "See notes.", "write": "Write notes."},
+            {"read": "See jots.", "write": "Write jots."},
             granted_to={"member": ("read", "write"), "viewer": ("read",)},
         ),
     ),
-    settings=NoteSettings,
-    export={"notes": owned(queries.NOTES, "author")},
+    settings=JotSettings,
+    export={"jots": owned(queries.JOTS, "author")},
     erase=by_cascade,
-    statistics=counts(queries.NOTES, "author", notes=None),
-    inclusions=(Inclusion("users", "notes", NoteOut, service.notes_of),),
+    statistics=counts(queries.JOTS, "author", jots=None),
+    inclusions=(Inclusion("users", "jots", JotOut, service.jots_of),),
 )
 """,
     "settings": """
@@ -62,8 +62,8 @@ from pydantic import Field
 from backend.core.settings import SettingsBase
 
 
-class NoteSettings(SettingsBase):
-    notes_per_user: int = Field(100, ge=1, description="How many notes a user may have.")
+class JotSettings(SettingsBase):
+    jots_per_user: int = Field(100, ge=1, description="How many jots a user may have.")
 """,
     "models": """
 from uuid import UUID
@@ -73,8 +73,8 @@ from sqlmodel import Field
 from backend.db.base import Base, Identified, Timestamped
 
 
-class Note(Base, Identified, Timestamped, table=True):
-    __tablename__ = "notes"
+class Jot(Base, Identified, Timestamped, table=True):
+    __tablename__ = "jots"
 
     text: str = Field(max_length=1000)
     author_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
@@ -86,11 +86,11 @@ from uuid import UUID
 from backend.core.schemas import Schema, Trimmed
 
 
-class NoteCreate(Schema):
+class JotCreate(Schema):
     text: Annotated[str, Trimmed(1000)]
 
 
-class NoteOut(Schema):
+class JotOut(Schema):
     id: UUID
     text: str
     author_id: UUID
@@ -99,19 +99,19 @@ class NoteOut(Schema):
 from backend.core.errors import AppError
 
 
-class TooManyNotesError(AppError):
+class TooManyJotsError(AppError):
     status = 409
-    code = "TOO_MANY_NOTES"
-    detail = "You have as many notes as you may have; delete one first."
+    code = "TOO_MANY_JOTS"
+    detail = "You have as many jots as you may have; delete one first."
 """,
     "queries": """
 from sqlmodel import col
 
 from backend.core.lists import list_spec
-from backend.modules.notes.models import Note
-from backend.modules.notes.schemas import NoteOut
+from backend.modules.jots.models import Jot
+from backend.modules.jots.schemas import JotOut
 
-NOTES = list_spec(Note, NoteOut, scopes={"author": lambda author: col(Note.author_id) == author})
+JOTS = list_spec(Jot, JotOut, scopes={"author": lambda author: col(Jot.author_id) == author})
 """,
     "service": """
 from uuid import UUID
@@ -123,36 +123,36 @@ from backend.core.errors import PermissionDeniedError
 from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import Principal
 from backend.db.query_runner import QueryRunner
-from backend.modules.notes import queries
-from backend.modules.notes.exceptions import TooManyNotesError
-from backend.modules.notes.models import Note
-from backend.modules.notes.schemas import NoteCreate, NoteOut
+from backend.modules.jots import queries
+from backend.modules.jots.exceptions import TooManyJotsError
+from backend.modules.jots.models import Jot
+from backend.modules.jots.schemas import JotCreate, JotOut
 
 
-async def list_notes(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[NoteOut]:
-    by.must("notes:read")
-    return await read_page(reader, queries.NOTES, query, author=by.user_id)
+async def list_jots(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[JotOut]:
+    by.must("jots:read")
+    return await read_page(reader, queries.JOTS, query, author=by.user_id)
 
 
-async def notes_of(
+async def jots_of(
     reader: QueryRunner, by: Principal, user_id: UUID, query: ListQuery
-) -> Page[NoteOut]:
+) -> Page[JotOut]:
     if user_id != by.user_id:
         raise PermissionDeniedError
-    return await list_notes(reader, by, query)
+    return await list_jots(reader, by, query)
 
 
-async def create_note(
-    session: AsyncSession, by: Principal, new: NoteCreate, *, limit: int
-) -> NoteOut:
-    by.must("notes:write")
-    count = select(func.count()).where(col(Note.author_id) == by.user_id)
+async def create_jot(
+    session: AsyncSession, by: Principal, new: JotCreate, *, limit: int
+) -> JotOut:
+    by.must("jots:write")
+    count = select(func.count()).where(col(Jot.author_id) == by.user_id)
     if (await session.exec(count)).one() >= limit:
-        raise TooManyNotesError(f"You have {limit} notes already; delete one first.")
-    note = Note(text=new.text, author_id=by.user_id)
-    session.add(note)
+        raise TooManyJotsError(f"You have {limit} jots already; delete one first.")
+    jot = Jot(text=new.text, author_id=by.user_id)
+    session.add(jot)
     await session.flush()
-    return NoteOut.from_row(note.model_dump())
+    return JotOut.from_row(jot.model_dump())
 """,
     "router": '''
 from typing import Annotated
@@ -164,40 +164,40 @@ from backend.core.http.routing import Router
 from backend.core.authorization import require
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.modules.notes import queries, service
-from backend.modules.notes.exceptions import TooManyNotesError
-from backend.modules.notes.schemas import NoteCreate, NoteOut
-from backend.modules.notes.settings import NoteSettings
+from backend.modules.jots import queries, service
+from backend.modules.jots.exceptions import TooManyJotsError
+from backend.modules.jots.schemas import JotCreate, JotOut
+from backend.modules.jots.settings import JotSettings
 
-router = Router(prefix="/notes", tags=["notes"])
-MayRead = Annotated[Principal, require("notes:read")]
-MayWrite = Annotated[Principal, require("notes:write")]
-NoteQuery = Annotated[ListQuery, list_parameters(queries.NOTES)]
+router = Router(prefix="/jots", tags=["jots"])
+MayRead = Annotated[Principal, require("jots:read")]
+MayWrite = Annotated[Principal, require("jots:write")]
+NoteQuery = Annotated[ListQuery, list_parameters(queries.JOTS)]
 
 
 @router.get("")
-async def list_notes(by: MayRead, reader: Reader, query: NoteQuery) -> Page[NoteOut]:
-    """The caller's notes."""
-    return await service.list_notes(reader, by, query)
+async def list_jots(by: MayRead, reader: Reader, query: NoteQuery) -> Page[JotOut]:
+    """The caller's jots."""
+    return await service.list_jots(reader, by, query)
 
 
 @router.post(
-    "", status_code=201, location="/notes/{id}", responses=error_responses(TooManyNotesError)
+    "", status_code=201, location="/jots/{id}", responses=error_responses(TooManyJotsError)
 )
-async def create_note(
-    by: MayWrite, session: Session, context: CurrentContext, new: NoteCreate
-) -> NoteOut:
-    """Write a note."""
-    limit = context.settings_of(NoteSettings).notes_per_user
-    return await service.create_note(session, by, new, limit=limit)
+async def create_jot(
+    by: MayWrite, session: Session, context: CurrentContext, new: JotCreate
+) -> JotOut:
+    """Write a jot."""
+    limit = context.settings_of(JotSettings).jots_per_user
+    return await service.create_jot(session, by, new, limit=limit)
 ''',
 }
-NOTES = "/api/v1/notes"
+JOTS = "/api/v1/jots"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("dropped") / "notes"
+    made = tmp_path_factory.mktemp("dropped") / "jots"
     made.mkdir()
     for name, text in FILES.items():
         (made / f"{name}.py").write_text(text)
@@ -210,12 +210,12 @@ def modules(folder: Path) -> Iterator[tuple[Module, ...]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(folder.parent)])
         yield discover()
-    note = sys.modules["backend.modules.notes.models"].Note
-    Base.metadata.remove(note.__table__)
-    Base._sa_registry._dispose_cls(note)
-    for name in [each for each in sys.modules if each.startswith("backend.modules.notes")]:
+    jot = sys.modules["backend.modules.jots.models"].Jot
+    Base.metadata.remove(jot.__table__)
+    Base._sa_registry._dispose_cls(jot)
+    for name in [each for each in sys.modules if each.startswith("backend.modules.jots")]:
         del sys.modules[name]
-    del backend.modules.notes  # type: ignore[attr-defined]  # importing a folder binds it
+    del backend.modules.jots  # type: ignore[attr-defined]  # importing a folder binds it
     # Error classes are found through their base class until they are garbage collected.
     gc.collect()
 
@@ -227,7 +227,7 @@ def url(request: pytest.FixtureRequest, modules: tuple[Module, ...], folder: Pat
     versions = folder.parent / "versions"
     with databases.cloned_database(databases.server_url(request.config)) as made:
         with migrating(made, versions) as config:
-            command.revision(config, "add notes", autogenerate=True, version_path=str(versions))
+            command.revision(config, "add jots", autogenerate=True, version_path=str(versions))
         with migrating(made, versions) as config:
             command.upgrade(config, "head")
         yield made
@@ -245,7 +245,7 @@ def migrating(url: str, versions: Path) -> Iterator[Config]:
 @pytest.fixture(scope="module")
 async def grown(url: str, modules: tuple[Module, ...]) -> AsyncIterator[Context]:
     """The context of the application after its first start with the new module."""
-    context = make_context(url, modules, notes_per_user=2)
+    context = make_context(url, modules, jots_per_user=2)
     for module in modules:
         if module.startup:
             await module.startup(context)
@@ -268,14 +268,14 @@ async def actor(app: FastAPI, grown: Context) -> AsyncIterator[ActorFactory]:
 
 def test_the_folder_is_found(modules: tuple[Module, ...]) -> None:
     names = {module.name for module in modules}
-    assert names == {module.name for module in MODULES} | {"notes"}
+    assert names == {module.name for module in MODULES} | {"jots"}
 
 
 def test_it_follows_the_rules_of_the_house() -> None:
-    sources = [architecture.Source(f"backend.modules.notes.{k}", v) for k, v in FILES.items()]
+    sources = [architecture.Source(f"backend.modules.jots.{k}", v) for k, v in FILES.items()]
     for violations in (
         architecture.layer_violations(sources),
-        architecture.module_violations(sources, {"notes": ["users"]}),
+        architecture.module_violations(sources, {"jots": ["users"]}),
         architecture.vocabulary_violations(sources),
         architecture.direction_violations(sources),
         architecture.http_violations(sources),
@@ -288,20 +288,20 @@ def test_it_follows_the_rules_of_the_house() -> None:
 
 @pytest.mark.usefixtures("url")
 def test_its_table_is_found_by_autogenerate_and_nothing_else_is(folder: Path) -> None:
-    (migration,) = (folder.parent / "versions").glob("*_add_notes.py")
+    (migration,) = (folder.parent / "versions").glob("*_add_jots.py")
     text = migration.read_text()
     assert text.count("op.create_table(") == 1
-    assert 'op.create_table(\n        "notes",' in text or "op.create_table('notes'," in text
-    assert "fk_notes_author_id_users" in text
-    assert "ix_notes_author_id" in text
+    assert 'op.create_table(\n        "jots",' in text or "op.create_table('jots'," in text
+    assert "fk_jots_author_id_users" in text
+    assert "ix_jots_author_id" in text
     assert "sqlmodel" not in text
     assert "down_revision = None" not in text
 
 
 @pytest.mark.usefixtures("app", "url")
 def test_nothing_was_written_into_the_house() -> None:
-    assert not (architecture.ROOT / "backend/modules/notes").exists()
-    assert not list((FOLDER / "versions").glob("*notes*"))
+    assert not (architecture.ROOT / "backend/modules/jots").exists()
+    assert not list((FOLDER / "versions").glob("*jots*"))
 
 
 async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
@@ -309,96 +309,99 @@ async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
     async with grown.database.transaction() as session:
         for role in ("admin", "editor", "member", "viewer"):
             held = await roles.permissions_of(session, SYSTEM, [role])
-            granted[role] = {each for each in held if each.startswith("notes:")}
-    both = {"notes:read", "notes:write"}
-    assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"notes:read"}}
+            granted[role] = {each for each in held if each.startswith("jots:")}
+    both = {"jots:read", "jots:write"}
+    assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"jots:read"}}
 
 
 async def test_an_administrator_needs_nothing_to_use_it(actor: ActorFactory) -> None:
     admin = await actor("root", roles=("admin",))
-    assert (await admin.post(NOTES, json={"text": "Milk"})).status_code == 201
+    assert (await admin.post(JOTS, json={"text": "Milk"})).status_code == 201
     listed = (await admin.get("/api/v1/permissions", params={"limit": 100})).json()["data"]
-    (notes,) = [each for each in listed if each["feature"] == "notes"]
-    assert [each["permission"] for each in notes["actions"]] == ["notes:read", "notes:write"]
-    role = {"name": "note-taker", "permissions": ["notes:read", "notes:write"]}
+    (jots,) = [each for each in listed if each["feature"] == "jots"]
+    assert [each["permission"] for each in jots["actions"]] == [
+        "jots:read",
+        "jots:write",
+    ]
+    role = {"name": "jot-taker", "permissions": ["jots:read", "jots:write"]}
     assert (await admin.post("/api/v1/roles", json=role)).status_code == 201
-    taker = await actor("tara", roles=("note-taker",))
-    assert (await taker.get(NOTES)).status_code == 200
+    taker = await actor("tara", roles=("jot-taker",))
+    assert (await taker.get(JOTS)).status_code == 200
 
 
 def test_its_routes_and_errors_are_in_openapi(app: FastAPI) -> None:
-    operations: dict[str, Any] = app.openapi()["paths"][NOTES]
+    operations: dict[str, Any] = app.openapi()["paths"][JOTS]
     assert operations.keys() == {"get", "post"}
-    assert "`notes:write`" in operations["post"]["description"]
+    assert "`jots:write`" in operations["post"]["description"]
     examples = operations["post"]["responses"]["409"]["content"]["application/problem+json"]
-    assert examples["examples"].keys() == {"TOO_MANY_NOTES", "IDEMPOTENCY_IN_PROGRESS"}
+    assert examples["examples"].keys() == {"TOO_MANY_JOTS", "IDEMPOTENCY_IN_PROGRESS"}
 
 
 async def test_its_errors_are_explained(app: FastAPI) -> None:
     async with Client(app) as client:
-        explained = await client.get("/errors/TOO_MANY_NOTES")
+        explained = await client.get("/errors/TOO_MANY_JOTS")
     assert explained.status_code == 200
     assert explained.json()["status"] == 409
 
 
 async def test_a_member_uses_it(actor: ActorFactory) -> None:
     ada, bob = await actor("ada"), await actor("bob")
-    written = await ada.post(NOTES, json={"text": " Milk "})
+    written = await ada.post(JOTS, json={"text": " Milk "})
     assert written.status_code == 201
-    assert written.headers["location"] == f"{NOTES}/{written.json()['id']}"
+    assert written.headers["location"] == f"{JOTS}/{written.json()['id']}"
     assert written.json()["text"] == "Milk"
-    assert (await ada.get(NOTES)).json()["data"] == [written.json()]
-    assert (await bob.get(f"{NOTES}/")).json()["data"] == []
-    unknown = await ada.post(NOTES, json={"text": "Milk", "colour": "red"})
+    assert (await ada.get(JOTS)).json()["data"] == [written.json()]
+    assert (await bob.get(f"{JOTS}/")).json()["data"] == []
+    unknown = await ada.post(JOTS, json={"text": "Milk", "colour": "red"})
     assert unknown.json()["errors"][0]["field"] == "body.colour"
 
 
 async def test_its_setting_counts(actor: ActorFactory) -> None:
     carl = await actor("carl")
-    answers = [await carl.post(NOTES, json={"text": "Milk"}) for _ in range(3)]
+    answers = [await carl.post(JOTS, json={"text": "Milk"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 409]
-    assert answers[-1].json()["error"] == "TOO_MANY_NOTES"
-    assert answers[-1].json()["detail"] == "You have 2 notes already; delete one first."
+    assert answers[-1].json()["error"] == "TOO_MANY_JOTS"
+    assert answers[-1].json()["detail"] == "You have 2 jots already; delete one first."
 
 
 async def test_others_use_it_as_their_roles_say(actor: ActorFactory, app: FastAPI) -> None:
     viewer = await actor("vera", roles=("viewer",))
     editor = await actor("edith", roles=("editor",))
-    assert (await viewer.get(NOTES)).status_code == 200
-    assert (await viewer.post(NOTES, json={"text": "Milk"})).status_code == 403
-    assert (await editor.get(NOTES)).status_code == 403
+    assert (await viewer.get(JOTS)).status_code == 200
+    assert (await viewer.post(JOTS, json={"text": "Milk"})).status_code == 403
+    assert (await editor.get(JOTS)).status_code == 403
     async with Client(app) as nobody:
-        assert (await nobody.get(NOTES)).status_code == 401
+        assert (await nobody.get(JOTS)).status_code == 401
 
 
 async def test_its_rows_are_exported_counted_and_erased(
     actor: ActorFactory, app: FastAPI, url: str
 ) -> None:
     fred, gina = await actor("fred"), await actor("gina")
-    notes = [(await each.post(NOTES, json={"text": "Milk"})).json() for each in (fred, gina)]
+    jots = [(await each.post(JOTS, json={"text": "Milk"})).json() for each in (fred, gina)]
     exported = (await fred.get("/api/v1/users/me/export")).json()
-    assert exported["notes"] == notes[:1]
-    assert (await fred.get("/api/v1/users/me/statistics")).json()["notes"] == 1
+    assert exported["jots"] == jots[:1]
+    assert (await fred.get("/api/v1/users/me/statistics")).json()["jots"] == 1
     schemas = app.openapi()["components"]["schemas"]
-    assert schemas["AccountExport"]["properties"]["notes"]["items"]["$ref"].endswith("/NoteOut")
-    assert "notes" in schemas["AccountStatistics"]["required"]
+    assert schemas["AccountExport"]["properties"]["jots"]["items"]["$ref"].endswith("/JotOut")
+    assert "jots" in schemas["AccountStatistics"]["required"]
     assert (await fred.delete("/api/v1/users/me")).status_code == 204
     with psycopg.connect(url) as connection:
-        left = connection.execute("SELECT author_id FROM notes WHERE text = 'Milk'").fetchall()
+        left = connection.execute("SELECT author_id FROM jots WHERE text = 'Milk'").fetchall()
     assert (gina.id,) in left
     assert (fred.id,) not in left
 
 
 async def test_its_rows_are_included_in_their_author(actor: ActorFactory, app: FastAPI) -> None:
     hugo, ines = await actor("hugo"), await actor("ines")
-    await hugo.post(NOTES, json={"text": "Milk"})
-    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=items,notes")).json()
-    assert own["notes"] == (await hugo.get(NOTES)).json()
+    await hugo.post(JOTS, json={"text": "Milk"})
+    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=items,jots")).json()
+    assert own["jots"] == (await hugo.get(JOTS)).json()
     assert own["items"]["data"] == []
-    assert (await ines.get(f"/api/v1/users/{hugo.id}?include=notes")).status_code == 403
+    assert (await ines.get(f"/api/v1/users/{hugo.id}?include=jots")).status_code == 403
     schema = app.openapi()["components"]["schemas"]["UserOutWithInclusions"]
-    assert schema["properties"]["notes"]["$ref"].endswith("/Page_NoteOut_")
-    assert "notes" not in schema["required"]
+    assert schema["properties"]["jots"]["$ref"].endswith("/Page_NoteOut_")
+    assert "jots" not in schema["required"]
 
 
 async def test_what_was_there_before_works_on(actor: ActorFactory) -> None:

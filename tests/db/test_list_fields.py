@@ -103,6 +103,8 @@ async def test_each_member_alone_equals_that_of_the_whole_row(
     """For every list: also those members that the service adds."""
     await stock(context, admin)
     for path, spec in LISTS.items():
+        if "{" in path:
+            continue  # its rows belong to a resource that only its module can make
         whole = (await admin.get(path, params={"limit": 3})).json()
         members = list(spec.schema.model_fields)
         for chosen in (*([each] for each in members), members[1:], members):

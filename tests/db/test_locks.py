@@ -29,7 +29,7 @@ branch_labels = None
 depends_on = None
 """
 BLOCK = "with op.get_context().autocommit_block():\n        "
-NOTE = """op.create_table("notes", sa.Column("id", sa.Integer(), primary_key=True),
+NOTE = """op.create_table("jots", sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("x", sa.Text()))"""
 NOT_NULL = """op.create_check_constraint("x", "items", "description IS NOT NULL",
         postgresql_not_valid=True)
@@ -247,16 +247,16 @@ ALLOWED = {
         "postgresql_concurrently=True)"
     ),
     "everything on a new table": f"""{NOTE}
-    op.create_index("ix_notes_x", "notes", ["x"])
-    op.execute(sa.update(sa.table("notes", sa.column("x"))).values(x="1"))
-    op.create_check_constraint("x", "notes", "id > 0")
-    op.create_unique_constraint("uq_notes_x", "notes", ["x"])
-    op.create_foreign_key("fk_notes_x", "notes", "roles", ["x"], ["name"])
-    op.drop_constraint("fk_notes_x", "notes")
-    op.alter_column("notes", "x", nullable=False)
-    op.alter_column("notes", "x", type_=sa.Integer(), postgresql_using="1")
-    op.drop_index("ix_notes_x", "notes")
-    op.rename_table("notes", "remarks")
+    op.create_index("ix_jots_x", "jots", ["x"])
+    op.execute(sa.update(sa.table("jots", sa.column("x"))).values(x="1"))
+    op.create_check_constraint("x", "jots", "id > 0")
+    op.create_unique_constraint("uq_jots_x", "jots", ["x"])
+    op.create_foreign_key("fk_jots_x", "jots", "roles", ["x"], ["name"])
+    op.drop_constraint("fk_jots_x", "jots")
+    op.alter_column("jots", "x", nullable=False)
+    op.alter_column("jots", "x", type_=sa.Integer(), postgresql_using="1")
+    op.drop_index("ix_jots_x", "jots")
+    op.rename_table("jots", "remarks")
     op.drop_column("remarks", "x")""",
     "longer text": 'op.alter_column("items", "title", type_=sa.String(300))',
     "nullable column": 'op.add_column("items", sa.Column("x", sa.Text()))',

@@ -18,6 +18,7 @@ _OWN = ("read", "write", "publish", "delete")
 module = Module(
     router=router,
     seed=seed,
+    owned={"GET /articles": "articles:admin", "/articles/{id}": "articles:admin"},
     export={"articles": ExportPart(ArticleOut, service.export_articles)},
     erase=by_cascade,
     statistics=queries.STATISTICS,

@@ -24,6 +24,7 @@ module = Module(
     mark_write=mark_write,
     security=SECURITY,
     jobs=(PURGE_SESSIONS,),
+    owned={"GET /auth/sessions": None, "/auth/sessions/{id}": None},
     export={"sessions": ExportPart(SessionOut, service.export_sessions)},
     erase=by_cascade,
     statistics=queries.STATISTICS,

@@ -10,6 +10,7 @@ from backend.modules.items.seed import seed
 module = Module(
     router=router,
     seed=seed,
+    owned={"GET /items": "items:admin", "/items/{id}": "items:admin"},
     export={"items": owned(queries.ITEMS, "owner")},
     erase=by_cascade,
     statistics=queries.STATISTICS,

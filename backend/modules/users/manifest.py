@@ -27,6 +27,7 @@ module = Module(
     ),
     settings=UserSettings,
     users_table=User,
+    owned={"GET /users/{id}": "users:read"},
     export={"user": ExportPart(MeOut, service.export_me, single=True)},
     erase=by_cascade,
     startup=create_first_admin,

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,13 +16,12 @@ from backend.core.authorization import public
 from backend.core.context import Context
 from backend.core.http.dependencies import Session
 from backend.core.http.routing import Router
-from backend.core.jobs import Job, enqueue
 from backend.core.module import Module
 from backend.core.schemas import Schema
 from backend.modules.roles.models import Role
 from tests.actors import BASE_URL, PASSWORD, Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context
-from tests.images import png
+from tests.declared import Change, Resource, operations_of, table
 from tests.statements import Statements
 
 API = "/api/v1"
@@ -30,76 +29,10 @@ STALE = '"another"'
 ORIGIN = "https://app.example.com"
 
 
-async def refuse(_: Context) -> None: ...
-
-
 # The resources, and the body of each request that changes one of them.
-Resource = Callable[[Context, Actor], Awaitable[str]]
-
-
-def created(path: str, body: Mapping[str, Any], member: str = "id") -> Resource:
-    async def create(_: Context, admin: Actor) -> str:
-        answer = await admin.post(f"{API}{path}", json=body)
-        assert answer.status_code == 201, answer.text
-        assert answer.headers["location"] == f"{API}{path}/{answer.json()[member]}"
-        return f"{API}{path}/{answer.json()[member]}"
-
-    return create
-
-
-async def me(_: Context, __: Actor) -> str:
-    return f"{API}/users/me"
-
-
-async def statistics(_: Context, __: Actor) -> str:
-    return f"{API}/users/statistics"
-
-
-async def failed_job(context: Context, admin: Actor) -> str:
-    async with context.database.transaction() as session:
-        await enqueue(session, Job("made.refuses", refuse))
-        await (await session.connection()).execute(
-            text("UPDATE procrastinate_jobs SET status = 'failed'")
-        )
-    (job,) = (await admin.get(f"{API}/jobs?status=failed")).json()["data"]
-    return f"{API}/jobs/{job['id']}"
-
-
-ITEM = created("/items", {"title": "Tea"})
-ARTICLE = created("/articles", {"title": "Tea", "content": "Leaves."})
-USER = created("/users", {"email": "grace@example.com"})
-ROLE = created("/roles", {"name": "reader", "permissions": ["items:read"]}, "name")
-RESOURCES: dict[str, Resource] = {
-    "/items/{id}": ITEM,
-    "/articles/{id}": ARTICLE,
-    "/users/{id}": USER,
-    "/users/me": me,
-    "/users/statistics": statistics,
-    "/roles/{name}": ROLE,
-    "/jobs/{id}": failed_job,
-}
-CHANGES: dict[str, tuple[Resource, Mapping[str, Any] | None]] = {
-    "PATCH /items/{id}": (ITEM, {"title": "Coffee"}),
-    "DELETE /items/{id}": (ITEM, None),
-    "PATCH /articles/{id}": (ARTICLE, {"title": "Coffee"}),
-    "DELETE /articles/{id}": (ARTICLE, None),
-    "POST /articles/{id}/publish": (ARTICLE, None),
-    "POST /articles/{id}/unpublish": (ARTICLE, None),
-    "POST /articles/{id}/archive": (ARTICLE, None),
-    "PATCH /users/{id}": (USER, {"full_name": "Grace"}),
-    "DELETE /users/{id}": (USER, None),
-    "PUT /users/{id}/roles": (USER, {"roles": ["viewer"]}),
-    "POST /users/{id}/logout-all": (USER, None),
-    "PATCH /users/me": (me, {"full_name": "Ada"}),
-    "PUT /users/me": (me, {"full_name": "Ada"}),
-    "DELETE /users/me": (me, None),
-    "PUT /users/me/password": (me, {"current_password": PASSWORD, "new_password": "long enough"}),
-    "PUT /users/me/avatar": (me, {"files": {"file": png()}}),
-    "DELETE /users/me/avatar": (me, None),
-    "PATCH /roles/{name}": (ROLE, {"description": "Reads."}),
-    "DELETE /roles/{name}": (ROLE, None),
-    "POST /jobs/{id}/retry": (failed_job, None),
-}
+RESOURCES: dict[str, Resource] = table("RESOURCES")
+CHANGES: dict[str, Change] = table("CHANGES")
+ROLE = RESOURCES["/roles/{name}"]
 CACHED = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
 
 
@@ -127,8 +60,9 @@ async def send(actor: Actor, change: str, path: str, **headers: str) -> httpx.Re
 
 
 def test_the_tables_of_this_file_are_complete(app: FastAPI) -> None:
-    assert conditional(app, "If-None-Match") == {f"GET {path}" for path in RESOURCES}
-    assert conditional(app, "If-Match") == CHANGES.keys()
+    listed = operations_of("RESOURCES")
+    assert conditional(app, "If-None-Match") & listed == {f"GET {path}" for path in RESOURCES}
+    assert conditional(app, "If-Match") & operations_of("CHANGES") == CHANGES.keys()
 
 
 @pytest.mark.parametrize("path", RESOURCES)

@@ -13,29 +13,16 @@ from backend.modules.roles.service import sync
 from backend.modules.roles.startup import sync_on_start
 from tests.actors import ActorFactory
 from tests.applications import make_context
+from tests.test_permissions import granted_to
 
-# The contract's table of permissions, for existing features; `admin` has all permissions.
-TABLE = {
-    "editor": {
-        "items": {"read", "write", "delete"},
-        "articles": {"read", "write", "publish", "delete", "admin"},
-    },
-    "member": {
-        "items": {"read", "write", "delete"},
-        "articles": {"read", "write", "publish", "delete"},
-    },
-    "viewer": {"items": {"read"}, "articles": {"read"}},
-}
+# The permissions of built-in roles, as the tests of the modules list them; `admin` has all.
+TABLE = {role: granted_to(role) for role in ("editor", "member", "viewer")}
 NOTES = Feature(
-    "notes",
+    "jots",
     "A feature of a later version.",
-    {"read": "See notes.", "write": "Change notes."},
+    {"read": "See jots.", "write": "Change jots."},
     granted_to={"member": ("read", "write"), "viewer": ("read",)},
 )
-
-
-def permissions_of(role: str) -> set[str]:
-    return {f"{feature}:{action}" for feature, actions in TABLE[role].items() for action in actions}
 
 
 async def roles_in(database_url: str) -> dict[str, set[str]]:
@@ -63,9 +50,8 @@ async def test_the_first_start_makes_the_roles_of_the_table(
     roles = await roles_in(database_url)
     assert roles.keys() == {"admin", *TABLE}
     assert roles["admin"] == declared
-    for role in TABLE:
-        assert roles[role] == permissions_of(role)
-    assert declared >= {"users:read", "users:write", "users:delete", "users:admin", "items:admin"}
+    assert {role: roles[role] for role in TABLE} == TABLE
+    assert declared >= {"users:read", "users:write", "users:delete", "users:admin"}
 
 
 async def test_built_in_roles_say_so_and_are_described(database_url: str) -> None:
@@ -85,13 +71,13 @@ async def test_a_second_start_changes_nothing(context: Context, database_url: st
 
 
 async def test_a_role_that_was_narrowed_stays_narrow(context: Context, database_url: str) -> None:
-    await set_permissions(database_url, "member", {"items:read"})
+    await set_permissions(database_url, "member", {"roles:read"})
     await sync_on_start(context)
-    assert (await roles_in(database_url))["member"] == {"items:read"}
+    assert (await roles_in(database_url))["member"] == {"roles:read"}
 
 
 async def test_a_role_that_was_widened_stays_wide(context: Context, database_url: str) -> None:
-    wide = permissions_of("viewer") | {"users:read"}
+    wide = TABLE["viewer"] | {"users:read"}
     await set_permissions(database_url, "viewer", wide)
     await sync_on_start(context)
     assert (await roles_in(database_url))["viewer"] == wide
@@ -110,28 +96,28 @@ async def test_a_new_feature_reaches_admin_and_the_roles_it_names(
     context: Context, database_url: str
 ) -> None:
     before = await roles_in(database_url)
-    await set_permissions(database_url, "member", {"items:read"})
+    await set_permissions(database_url, "member", {"roles:read"})
     await synced(context, [*context.features, NOTES])
     roles = await roles_in(database_url)
-    assert roles["admin"] == before["admin"] | {"notes:read", "notes:write"}
-    assert roles["member"] == {"items:read", "notes:read", "notes:write"}
-    assert roles["viewer"] == before["viewer"] | {"notes:read"}
+    assert roles["admin"] == before["admin"] | {"jots:read", "jots:write"}
+    assert roles["member"] == {"roles:read", "jots:read", "jots:write"}
+    assert roles["viewer"] == before["viewer"] | {"jots:read"}
     assert roles["editor"] == before["editor"]
 
 
 async def test_a_new_action_of_an_old_feature_is_new(context: Context, database_url: str) -> None:
     await synced(context, [*context.features, NOTES])
-    await set_permissions(database_url, "member", {"notes:read"})
+    await set_permissions(database_url, "member", {"jots:read"})
     grown = Feature(
-        "notes",
+        "jots",
         NOTES.description,
-        {**NOTES.actions, "share": "Share notes."},
+        {**NOTES.actions, "share": "Share jots."},
         granted_to={"member": ("read", "write", "share")},
     )
     await synced(context, [*context.features, grown])
     roles = await roles_in(database_url)
-    assert roles["member"] == {"notes:read", "notes:share"}
-    assert "notes:share" in roles["admin"]
+    assert roles["member"] == {"jots:read", "jots:share"}
+    assert "jots:share" in roles["admin"]
 
 
 async def test_an_older_version_that_starts_again_removes_nothing(
@@ -141,9 +127,9 @@ async def test_an_older_version_that_starts_again_removes_nothing(
     before = await roles_in(database_url)
     await sync_on_start(context)
     assert await roles_in(database_url) == before
-    await set_permissions(database_url, "viewer", permissions_of("viewer"))
+    await set_permissions(database_url, "viewer", TABLE["viewer"])
     await synced(context, [*context.features, NOTES])
-    assert (await roles_in(database_url))["viewer"] == permissions_of("viewer")
+    assert (await roles_in(database_url))["viewer"] == TABLE["viewer"]
 
 
 async def test_roles_of_ones_own_are_left_alone(context: Context, database_url: str) -> None:
@@ -175,6 +161,6 @@ async def test_a_new_permission_counts_from_the_next_request_on(
 ) -> None:
     await set_permissions(database_url, "viewer", set())
     viewer = await actor("vera", roles=("viewer",))
-    assert (await viewer.get("/api/v1/items")).status_code == 403
-    await set_permissions(database_url, "viewer", {"items:read"})
-    assert (await viewer.get("/api/v1/items")).status_code == 200
+    assert (await viewer.get("/api/v1/roles")).status_code == 403
+    await set_permissions(database_url, "viewer", {"roles:read"})
+    assert (await viewer.get("/api/v1/roles")).status_code == 200

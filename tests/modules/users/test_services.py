@@ -12,6 +12,7 @@ from backend.modules.users import service as users
 from backend.modules.users.exceptions import InvitationRefusedError, LastAdminError
 from backend.modules.users.schemas import UserCreate, UserUpdate
 from tests.actors import Actor
+from tests.declared import permitted
 from tests.sessions import execute
 
 ME = "/api/v1/users/me"
@@ -113,7 +114,4 @@ async def test_ones_own_account_goes_by_its_own_function(ada: Actor, context: Co
 
 
 # Permissions of these accounts: a caller cannot change accounts with more permissions.
-MEMBER = (
-    *("items:read", "items:write", "items:delete"),
-    *("articles:read", "articles:write", "articles:publish", "articles:delete"),
-)
+MEMBER = permitted("member")

@@ -1,0 +1,74 @@
+"""Write the generated pages: README's layout and table of settings, and docs/permissions.md.
+
+With --check, fail if they are out of date. They are checked for the modules that README's flowchart
+shows; a new module is not in them until they are written again.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from backend.core.module import Module
+from backend.core.registry import discover, setting_kinds
+from backend.core.settings import Settings
+from tools import layout, permissions
+
+COMMAND = "make pages"
+_TABLE = re.compile(r"^\| variable \| default \| meaning \|$.*?(?=^$)", re.DOTALL | re.MULTILINE)
+
+
+def settings_table(modules: Sequence[Module]) -> str:
+    """Return the table of settings, as lines that end with a newline."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for kind in (Settings, *setting_kinds(modules)):
+        for name, field in kind.model_fields.items():
+            default = field.get_default()
+            shown = f"`{default}`" if default not in (None, (), "") else ""
+            lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def covered_modules() -> list[Module]:
+    """Return the modules that the pages show, in the order of the registry."""
+    names = layout.covered(layout.PAGE.read_text("utf-8"))
+    return [module for module in discover() if module.name in names]
+
+
+def problems(modules: Sequence[Module]) -> Iterator[str]:
+    """Yield a sentence for each difference of the pages from these modules."""
+    readme = layout.PAGE.read_text("utf-8")
+    yield from layout.differences(readme, layout.render(modules))
+    present, wanted = (_TABLE.search(readme) or [""])[0], settings_table(modules)
+    for line in sorted({*wanted.splitlines()} ^ {*present.splitlines()}):
+        verb = "lacks" if line in wanted.splitlines() else "has an obsolete line"
+        yield f"README.md, settings, {verb}: {line}"
+    if present != wanted and {*present.splitlines()} == {*wanted.splitlines()}:
+        yield "README.md has the settings in another order."
+    if permissions.PAGE.read_text("utf-8") != permissions.render(modules):
+        yield "docs/permissions.md is out of date."
+
+
+def write(modules: Sequence[Module]) -> None:
+    readme = layout.replaced(layout.PAGE.read_text("utf-8"), layout.render(modules))
+    readme = _TABLE.sub(lambda _: settings_table(modules), readme)
+    layout.PAGE.write_text(readme, encoding="utf-8")
+    permissions.PAGE.write_text(permissions.render(modules), encoding="utf-8")
+
+
+def main() -> None:
+    modules = discover()
+    if sys.argv[1:] != ["--check"]:
+        write(modules)
+        print("Wrote README.md and docs/permissions.md.")
+        return
+    covered = covered_modules()
+    if found := [*problems(covered)]:
+        sys.exit("\n".join([*found, f"Run: {COMMAND}"]))
+    if new := [module.name for module in modules if module not in covered]:
+        print(
+            f"README.md and docs/permissions.md do not show {', '.join(new)}; {COMMAND} adds them."
+        )
+
+
+if __name__ == "__main__":
+    main()
