@@ -18,7 +18,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 .PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract modules docs bench drills lock audit clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install everything into .venv
 	@$(READY) && echo 'Ready. Start the server with: make dev'
@@ -81,6 +81,16 @@ modules: ## List the modules and what they depend on
 
 docs: ## Build the documentation site in build/site; args=serve shows it while you write
 	@$(READY) && exec $(BIN)/python -m tools.docs $(args)
+
+graph: ## Print which modules depend on which; args="--format mermaid" draws it
+	@$(READY) && exec $(BIN)/backend module graph $(args)
+
+remove-module: ## Remove a module, its tests and its tables; name=notes, args="--dry-run" only shows it
+	@test -n "$$name" || { echo 'Name the module: make remove-module name=notes' >&2; exit 1; }
+	@$(READY) && exec $(BIN)/backend module remove "$$name" $(args)
+
+removal-drill: ## Remove each removable module from a copy, and run all tests without items and articles
+	@$(READY) && exec $(BIN)/python -m tools.removal_drill $(args)
 
 pages: ## Write the generated pages: README's layout and settings, docs/permissions.md
 	@$(READY) && exec $(BIN)/python -m tools.pages

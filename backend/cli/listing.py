@@ -31,7 +31,7 @@ def modules() -> None:
             module.name,
             ", ".join(module.depends_on) or "-",
             str(len(routes_of(module))),
-            ", ".join(_tables(module)) or "-",
+            ", ".join(tables_of(module)) or "-",
             ", ".join(_permissions(module)) or "-",
         )
         for module in found
@@ -52,7 +52,7 @@ def _subscriptions(found: Iterable[Module]) -> Iterator[tuple[str, str, str]]:
                 yield event, f"{module.name}.{each.handler.__name__}", "in the transaction"
 
 
-def _tables(module: Module) -> list[str]:
+def tables_of(module: Module) -> list[str]:
     package = f"backend.modules.{module.name}."
     return sorted(
         str(model.__tablename__)

@@ -15,7 +15,7 @@ class GraphFormat(StrEnum):
 
 @module.callback()
 def about_modules() -> None:
-    """Inspect the modules of the application."""
+    """Inspect, draw and remove the modules of the application."""
 
 
 @module.command("list")
@@ -36,3 +36,22 @@ def graph(
     from backend.cli.module_graph import run
 
     run(form)
+
+
+@module.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="The module's folder, such as notes.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed, but change nothing.")
+    ] = False,
+) -> None:
+    """Remove a module that nothing depends on: its folder, its tests, its tables.
+
+    Lists what uses the module, by file and line, and stops if there is anything. Refuses folders
+    with changes that are not committed. The tables and permissions go with a migration that it
+    writes, as `backend db revision` does.
+    """
+    from backend.cli.module_removal import run
+
+    run(name, dry_run=dry_run, confirmed=yes)

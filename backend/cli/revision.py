@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from backend.db.schema.drift import Drift
 
 
-def revision(message: str) -> None:
-    """Write a migration for the differences between the models and the database."""
+def revision(message: str, *statements: str) -> None:
+    """Write a migration for the differences between the models and the database.
+
+    It begins with these statements in SQL, which do not change the schema.
+    """
     if not message.strip():
         raise CommandError('The migration needs a name: backend db revision "add invoices"')
     head = newest_revision()
@@ -27,24 +31,28 @@ def revision(message: str) -> None:
     with reachable_database(settings) as place:
         bring_to_head(place.url)
         differences = drift(place.url)
-        if not differences.differences:
+        if not differences.differences and not statements:
             say("There is nothing to migrate: the migrations make exactly the tables of the code.")
             return
-        file = _write(place.url, head, message.strip(), differences)
+        file = _write(place.url, head, message.strip(), differences, statements)
     _tidy(file)
     if left := _left_over(differences):
         say(f"These differences are not generated; write them into the migration:\n{left}")
     say(f"Wrote {shown(file)}. Read it, then apply it with: backend db upgrade")
 
 
-def _write(url: str, head: str | None, message: str, differences: "Drift") -> Path:
+def _write(
+    url: str, head: str | None, message: str, differences: "Drift", statements: Sequence[str]
+) -> Path:
     from alembic import command
+    from alembic.operations.ops import ExecuteSQLOp
     from alembic.script import Script
 
     from backend.db.schema.autogenerate import complete
 
     def completed(_context: Any, _revision: Any, directives: list[Any]) -> None:
         complete(directives[0], differences)
+        directives[0].upgrade_ops.ops[:0] = [ExecuteSQLOp(each) for each in statements]
 
     number = int(head) + 1 if head and head.isdecimal() else 1
     with translated_errors(url), alembic_config(url) as config:
