@@ -23,6 +23,7 @@ from tests.databases import (  # pytest finds its hooks by name, here
     pytest_configure_node,
     pytest_unconfigure,
 )
+from tests.samples import skip_users
 from tests.secret_leaks import DETECTOR, DetectingHandler, keys_of
 from tests.statements import statements
 from tests.storages import shared_s3, storage_url
@@ -169,3 +170,7 @@ def log() -> Iterator[list[structlog.typing.EventDict]]:
     """All events logged during the test."""
     with structlog.testing.capture_logs(processors=[DETECTOR]) as captured:
         yield captured
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip_users(items)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from backend.core.module import Module
 from backend.core.registry import discover, setting_kinds
-from backend.core.settings import Settings
+from backend.core.settings import Settings, SettingsBase
 from tools import layout, permissions
 
 COMMAND = "make pages"
@@ -20,7 +20,8 @@ _TABLE = re.compile(r"^\| variable \| default \| meaning \|$.*?(?=^$)", re.DOTAL
 def settings_table(modules: Sequence[Module]) -> str:
     """Return the table of settings, as lines that end with a newline."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for kind in (Settings, *setting_kinds(modules)):
+    kinds: list[type[SettingsBase]] = [Settings, *setting_kinds(modules)]
+    for kind in kinds:
         for name, field in kind.model_fields.items():
             default = field.get_default()
             shown = f"`{default}`" if default not in (None, (), "") else ""

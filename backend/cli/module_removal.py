@@ -109,12 +109,10 @@ def _require_committed(folders: Sequence[Path]) -> None:
 
 def _statements(permissions: Sequence[str]) -> Iterator[str]:
     """Yield the SQL that takes the permissions from all roles."""
-    if permissions:
-        # The registry admits letters, digits and underscores only.
-        names = ", ".join(f"'{name}'" for name in permissions)
-        remaining = f"SELECT p FROM unnest(permissions) p WHERE p NOT IN ({names})"  # noqa: S608
-        yield f"UPDATE roles SET permissions = ARRAY({remaining})"
-        yield f"DELETE FROM permissions WHERE name IN ({names})"  # noqa: S608  # as above
+    for name in permissions:  # the registry admits letters, digits and underscores only
+        removed = f"array_remove(permissions, '{name}')"
+        yield f"UPDATE roles SET permissions = {removed}"  # noqa: S608  # see above
+        yield f"DELETE FROM permissions WHERE name = '{name}'"  # noqa: S608  # see above
 
 
 def _run(command: Sequence[str], what: str) -> None:

@@ -42,7 +42,7 @@ def revision(message: str, *statements: str) -> None:
 
 
 def _write(
-    url: str, head: str | None, message: str, differences: "Drift", statements: Sequence[str]
+    url: str, head: str | None, message: str, differences: "Drift", statements: Sequence[str] = ()
 ) -> Path:
     from alembic import command
     from alembic.operations.ops import ExecuteSQLOp

@@ -400,7 +400,7 @@ async def test_its_rows_are_included_in_their_author(actor: ActorFactory, app: F
     assert own["items"]["data"] == []
     assert (await ines.get(f"/api/v1/users/{hugo.id}?include=jots")).status_code == 403
     schema = app.openapi()["components"]["schemas"]["UserOutWithInclusions"]
-    assert schema["properties"]["jots"]["$ref"].endswith("/Page_NoteOut_")
+    assert schema["properties"]["jots"]["$ref"].endswith("/Page_JotOut_")
     assert "jots" not in schema["required"]
 
 

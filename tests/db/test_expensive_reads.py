@@ -21,14 +21,16 @@ from backend.db.fair_semaphore import FairSemaphore
 from backend.db.lists.specs import ListQuery, ListSpec
 from backend.db.query_runner import Query, QueryRunner
 from backend.db.read_limits import PER_CALLER, PerCallerLimiter
-from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
-from backend.modules.items.queries import ITEMS
 from backend.modules.jobs.queries import JOBS
 from backend.modules.roles.queries import ROLES
 from backend.modules.users.queries import USERS
 from tests.actors import Actor, Client
+from tests.samples import sample
 from tests.statements import Statements
+
+ARTICLES = sample("articles.queries", "ARTICLES")
+ITEMS = sample("items.queries", "ITEMS")
 
 TIMEOUTS = Timeouts(pool=5, statement=10, expensive_read=0.3)
 SHOWN = Query(

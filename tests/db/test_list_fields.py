@@ -7,11 +7,13 @@ import pytest
 
 from backend.core.context import Context
 from backend.db.lists import statements as compiled
-from backend.modules.articles.models import Article
-from backend.modules.items.models import Item
 from tests.actors import Actor
 from tests.db.test_list_indexes import LISTS
+from tests.samples import sample
 from tests.statements import Statements
+
+Article = sample("articles.models", "Article")
+Item = sample("items.models", "Item")
 
 ITEMS, ARTICLES, USERS = "/api/v1/items", "/api/v1/articles", "/api/v1/users"
 

@@ -18,10 +18,8 @@ from backend.db.lists.cursors import decode_cursor, encode_cursor
 from backend.db.lists.pages import RowPage, fetch_page
 from backend.db.lists.specs import ListQuery, ListSpec
 from backend.db.lists.statements import page_statement
-from backend.modules.articles.queries import ARTICLES
 from backend.modules.audit.queries import EVENTS
 from backend.modules.auth.queries import SESSIONS
-from backend.modules.items.queries import ITEMS
 from backend.modules.jobs.queries import JOBS
 from backend.modules.roles.queries import PERMISSIONS, ROLES
 from backend.modules.users.queries import USERS
@@ -40,6 +38,10 @@ from tests.db.shelf import (
     in_order,
     thing,
 )
+from tests.samples import sample
+
+ARTICLES = sample("articles.queries", "ARTICLES")
+ITEMS = sample("items.queries", "ITEMS")
 
 
 @BOUNDED

@@ -26,11 +26,13 @@ from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import is_unavailable
 from backend.db.query_runner import Query
-from backend.modules.items.models import Item
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor, Client
 from tests.applications import MODULES, make_app
 from tests.databases import proxy
+from tests.samples import sample
+
+Item = sample("items.models", "Item")
 
 ONE = Query(select(literal(1).label("one")))
 SLEEP = Query(select(func.pg_sleep(bindparam("seconds")).label("slept")))

@@ -9,10 +9,12 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.db.query_runner import Query
 from backend.db.session_reader import SessionReader
-from backend.modules.articles import service as articles
-from backend.modules.items.models import Item
 from backend.modules.users.models import User
 from tests.actors import Actor
+from tests.samples import sample
+
+Item = sample("items.models", "Item")
+articles = sample("articles.service")
 
 TITLES = Query(
     select(col(Item.id), col(Item.title))

@@ -22,11 +22,13 @@ from backend.core.http.routing import Router
 from backend.core.lists import ListQuery, read_all
 from backend.core.module import Module
 from backend.core.schemas import Schema
-from backend.modules.items.queries import ITEMS
-from backend.modules.items.schemas import ItemOut
 from tests.actors import Actor
 from tests.applications import make_app, make_context
+from tests.samples import sample
 from tests.servers import serving
+
+ITEMS = sample("items.queries", "ITEMS")
+ItemOut = sample("items.schemas", "ItemOut")
 
 LIMIT = 0.3
 router = Router(prefix="/files")
@@ -83,7 +85,7 @@ async def listed(export: Annotated[ListExport, export_parameters(ITEMS)]) -> Res
 async def items(
     export: Annotated[ListExport, export_parameters(ITEMS)], reader: Reader
 ) -> Response:
-    async def batches() -> AsyncIterator[list[ItemOut]]:
+    async def batches() -> AsyncIterator[list[Schema]]:
         async for rows in read_all(reader, ITEMS, export.query):
             yield [ItemOut.from_row(row) for row in rows]
 

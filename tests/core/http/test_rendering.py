@@ -15,9 +15,11 @@ from backend.core.lists import Page, list_spec, select_fields
 from backend.core.module import Module
 from backend.core.schemas import Schema
 from backend.db.lists.specs import ListQuery
-from backend.modules.items.models import Item
-from backend.modules.items.schemas import ItemOut
 from tests.applications import make_app, make_context
+from tests.samples import sample
+
+Item = sample("items.models", "Item")
+ItemOut = sample("items.schemas", "ItemOut")
 
 router = Router(prefix="/cups", tags=["cups"], dependencies=[public])
 
