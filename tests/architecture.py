@@ -109,9 +109,20 @@ class Source:
         return self.parts[0] == "backend" and self.parts[1] in layers
 
     @cached_property
-    def imports(self) -> list[str]:
-        """Dotted names of all imports, including the imported names themselves."""
-        return [name for node in ast.walk(self.tree) for name in _imported(node, self.parts)]
+    def imports(self) -> dict[str, int]:
+        """The line of each import by its dotted name, which includes the imported name."""
+        return {
+            name: getattr(node, "lineno", 1)
+            for node in ast.walk(self.tree)
+            for name in _imported(node, self.parts)
+        }
+
+    def at(self, line: int) -> str:
+        """Return the begin of a sentence about this line: file, line and short name."""
+        return f"{self.name.replace('.', '/')}.py:{line}: {short(self.name)}"
+
+    def importing(self, name: str) -> str:
+        return f"{self.at(self.imports[name])} imports"
 
     def calls(self) -> Iterator[tuple[str, ast.Call]]:
         """Yield each call with the last part of the called name."""
@@ -170,7 +181,7 @@ def layer_violations(sources: Iterable[Source]) -> Violations:
                 continue
             if LAYERS.index(target) > LAYERS.index(layer):
                 yield (
-                    f"{short(source.name)} imports {short(imported)}; imports go "
+                    f"{source.importing(imported)} {short(imported)}; imports go "
                     f"{' -> '.join(reversed(LAYERS))}"
                 )
 
@@ -184,7 +195,7 @@ def package_violations(sources: Iterable[Source]) -> Violations:
                     _is_below(source.name, importer) for importer in (package, *importers)
                 ):
                     yield (
-                        f"{short(source.name)} imports {short(imported)}; only "
+                        f"{source.importing(imported)} {short(imported)}; only "
                         f"{', '.join(short(importer) for importer in importers)} may"
                     )
             if (
@@ -193,7 +204,7 @@ def package_violations(sources: Iterable[Source]) -> Violations:
                 and not _is_below(source.name, "backend.core.http")
                 and source.name not in ASSEMBLES_APP
             ):
-                yield f"{short(source.name)} imports {imported}; core.http imports core"
+                yield f"{source.importing(imported)} {imported}; core.http imports core"
 
 
 def _is_below(name: str, package: str) -> bool:
@@ -210,11 +221,11 @@ def module_violations(sources: Iterable[Source], depends_on: DependsOn) -> Viola
             importer = source.module
             if importer is not None and target not in depends_on.get(importer, ()):
                 yield (
-                    f"{short(source.name)} imports {short(imported)}; add "
+                    f"{source.importing(imported)} {short(imported)}; add "
                     f'"{target}" to depends_on of {importer}'
                 )
             if file not in (PUBLIC if importer else PUBLIC_TO_ROOTS):
-                yield f"{short(source.name)} imports {short(imported)}; use {target}.service"
+                yield f"{source.importing(imported)} {short(imported)}; use {target}.service"
 
 
 def name_violations(sources: Iterable[Source], modules: Collection[str]) -> Violations:
@@ -229,7 +240,7 @@ def name_violations(sources: Iterable[Source], modules: Collection[str]) -> Viol
             if match and not (match[0] in JSON_SCHEMA_KEYWORDS and source.name in DESCRIBES_JSON):
                 named = next(filter(None, match.groups()))
                 yield (
-                    f"{short(source.name)}:{number} names the module {named}; let its manifest "
+                    f"{source.at(number)} names the module {named}; let its manifest "
                     "declare what is needed"
                 )
 
@@ -271,7 +282,10 @@ def direction_violations(sources: Iterable[Source]) -> Violations:
             for target, path in _reachable(graph, file).items():
                 if RANKS.get(target, -1) >= rank:
                     through = f" through {', '.join(path)}" if path else ""
-                    yield f"{module}.{file} imports {module}.{target}{through}; inside: {ORDER}"
+                    first = path[0] if path else target
+                    source = next(each for each in files if each.file == file)
+                    line = next(n for name, n in source.imports.items() if f".{first}" in name)
+                    yield f"{source.at(line)} imports {module}.{target}{through}; inside: {ORDER}"
 
 
 def _siblings(source: Source) -> set[str]:
@@ -302,7 +316,9 @@ def http_violations(sources: Iterable[Source]) -> Violations:
         }
         for file in sorted(WITHOUT_HTTP & graph.keys()):
             for library in libraries[file]:
-                yield f"{module}.{file} imports {library}; services must not depend on HTTP"
+                place = next(each for each in files if each.file == file)
+                line = next(n for name, n in place.imports.items() if name.startswith(library))
+                yield f"{place.at(line)} imports {library}; services must not depend on HTTP"
             for target, path in _reachable(graph, file).items():
                 for library in libraries.get(target, ()) if target not in FILES else ():
                     yield (
@@ -311,13 +327,39 @@ def http_violations(sources: Iterable[Source]) -> Violations:
                     )
 
 
+def permission_violations(sources: Iterable[Source], permissions: Collection[str]) -> Violations:
+    """Yield permissions that a service checks and no module declares: nobody would hold them."""
+    for source in sources:
+        if source.module is None:
+            continue
+        constants = {
+            target.id: node.value.value
+            for node in source.tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for name, call in source.calls():
+            if name not in ("may", "must", "require") or len(call.args) != 1:
+                continue
+            (argument,) = call.args
+            permission = constants.get(argument.id) if isinstance(argument, ast.Name) else None
+            if isinstance(argument, ast.Constant):
+                permission = argument.value
+            if isinstance(permission, str) and permission not in permissions:
+                yield (
+                    f"{source.at(call.lineno)} checks the permission {permission}, which no module "
+                    "declares; add the action to a Feature of its manifest"
+                )
+
+
 def commit_violations(sources: Iterable[Source]) -> Violations:
     for source in sources:
         if source.is_in("modules", "core", "integrations"):
             for name, call in source.calls():
                 if name in ("commit", "rollback") and isinstance(call.func, ast.Attribute):
                     yield (
-                        f"{short(source.name)} calls {name}(); only db's transaction() may, "
+                        f"{source.at(call.lineno)} calls {name}(); only db's transaction() may, "
                         "so that service calls can share a transaction"
                     )
 
@@ -350,16 +392,16 @@ def environment_violations(sources: Iterable[Source]) -> Violations:
         if source.is_in("cli") or source.name in READS_ENVIRONMENT or _is_module_settings(source):
             continue
         used = {
-            node.attr
+            node.attr: node.lineno
             for node in ast.walk(source.tree)
             if isinstance(node, ast.Attribute)
             and isinstance(node.value, ast.Name)
             and node.value.id == "os"
         }
-        used |= {name.removeprefix("os.") for name in source.imports if name.startswith("os.")}
-        roots = {name.split(".")[0] for name in source.imports}
-        for name in sorted(used & names | roots & {"dotenv", "pydantic_settings"}):
-            yield f"{short(source.name)} uses {name}; declare a setting, read it from the context"
+        used |= {name.removeprefix("os."): line for name, line in source.imports.items()}
+        used |= {name.split(".")[0]: line for name, line in source.imports.items()}
+        for name in sorted(used.keys() & (names | {"dotenv", "pydantic_settings"})):
+            yield f"{source.at(used[name])} uses {name}; declare a setting and read it"
 
 
 def _is_module_settings(source: Source) -> bool:
@@ -378,7 +420,7 @@ def middleware_violations(sources: Iterable[Source]) -> Violations:
             for name, call in source.calls()
         ):
             yield (
-                f"{short(source.name)} uses BaseHTTPMiddleware, which breaks cancellation and "
+                f"{source.at(1)} uses BaseHTTPMiddleware, which breaks cancellation and "
                 "context variables; write a pure ASGI class"
             )
 
@@ -388,7 +430,7 @@ def print_violations(sources: Iterable[Source]) -> Violations:
         if not source.is_in("cli"):
             for name, call in source.calls():
                 if name == "print" and isinstance(call.func, ast.Name):
-                    yield f"{short(source.name)} calls print in line {call.lineno}; log it"
+                    yield f"{source.at(call.lineno)} calls print; log it"
 
 
 def size_violations(sources: Iterable[Source]) -> Violations:

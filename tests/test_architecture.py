@@ -1,5 +1,6 @@
 """The backend keeps the architecture rules, and each rule detects violations."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from tests.architecture import (
     name_violations,
     package_violations,
     path_violations,
+    permission_violations,
     print_violations,
     read,
     short,
@@ -56,6 +58,11 @@ def owned_tables() -> dict[str, set[sa.Table]]:
             and isinstance(mapper.local_table, sa.Table)
         }
     return tables
+
+
+def placeless(violations: Iterator[str]) -> list[str]:
+    """Return the sentences without file and line."""
+    return [re.sub(r"^\S+\.py:\d+: ", "", violation) for violation in violations]
 
 
 def assert_none(violations: Iterator[str]) -> None:
@@ -89,6 +96,11 @@ def test_imports_inside_a_module_go_from_manifest_to_models() -> None:
 
 def test_services_know_no_http() -> None:
     assert_none(http_violations(BACKEND))
+
+
+def test_the_permissions_that_are_checked_are_declared() -> None:
+    declared = {name for each in MODULES for f in each.features for name in f.permissions}
+    assert_none(permission_violations(BACKEND, declared))
 
 
 def test_nobody_but_the_database_layer_commits() -> None:
@@ -182,7 +194,7 @@ def test_an_upward_import_is_named(name: str, text: str, sentence: str) -> None:
     ],
 )
 def test_an_import_of_a_package_for_others_is_named(name: str, text: str, sentence: str) -> None:
-    assert list(package_violations([Source(f"backend.{name}", text)])) == [sentence]
+    assert placeless(package_violations([Source(f"backend.{name}", text)])) == [sentence]
 
 
 def test_packages_may_be_imported_where_they_are_meant_to_be() -> None:
@@ -218,7 +230,29 @@ def test_packages_may_be_imported_where_they_are_meant_to_be() -> None:
 )
 def test_an_import_across_modules_is_named(text: str, sentence: str) -> None:
     found = module_violations(tree(articles__service=text), {"articles": ["users"]})
-    assert list(found) == [sentence]
+    assert placeless(found) == [sentence]
+
+
+def test_a_breach_is_named_with_file_and_line() -> None:
+    text = "import re\n\n\ndef late():\n    from backend.modules.users.models import User\n"
+    assert list(module_violations(tree(articles__service=text), {"articles": ["users"]})) == [
+        "backend/modules/articles/service.py:5: articles.service imports users.models; use "
+        "users.service"
+    ]
+
+
+@pytest.mark.parametrize(
+    "check",
+    ['by.must("items:raed")', 'by.may("items:raed")', 'READ = "items:raed"\nby.must(READ)'],
+)
+def test_a_permission_that_nobody_declares_is_named(check: str) -> None:
+    sources = tree(items__service=check)
+    line = check.count("\n") + 1
+    assert list(permission_violations(sources, {"items:read"})) == [
+        f"backend/modules/items/service.py:{line}: items.service checks the permission items:raed, "
+        "which no module declares; add the action to a Feature of its manifest"
+    ]
+    assert list(permission_violations(sources, {"items:raed"})) == []
 
 
 def test_public_files_and_own_files_may_be_imported() -> None:
@@ -229,7 +263,9 @@ def test_public_files_and_own_files_may_be_imported() -> None:
     roots = [Source("backend.cli.dev", "from backend.modules.users.settings import x")]
     assert list(module_violations(roots, {})) == []
     roots = [Source("backend.cli.dev", "from backend.modules.users.models import x")]
-    assert list(module_violations(roots, {})) == ["cli.dev imports users.models; use users.service"]
+    assert placeless(module_violations(roots, {})) == [
+        "cli.dev imports users.models; use users.service"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +282,8 @@ def test_a_module_named_below_the_modules_is_named(line: str) -> None:
     for layer in ("core.app", "server.config", "db.database"):
         (violation,) = name_violations([Source(f"backend.{layer}", f"x = 1\n{line}")], ["users"])
         assert violation == (
-            f"{layer}:2 names the module users; let its manifest declare what is needed"
+            f"backend/{layer.replace('.', '/')}.py:2: {layer} names the module users; let its "
+            "manifest declare what is needed"
         )
     assert list(name_violations(tree(items__service=line), ["users"])) == []
     assert list(name_violations([Source("backend.core.app", line)], ["items"])) == []
@@ -276,7 +313,7 @@ def test_unusual_files_are_named() -> None:
 )
 def test_an_import_against_the_direction_is_named(file: str, imported: str, sentence: str) -> None:
     text = f"from backend.modules.items import {imported}"
-    (violation,) = direction_violations([Source(f"backend.modules.items.{file}", text)])
+    (violation,) = placeless(direction_violations([Source(f"backend.modules.items.{file}", text)]))
     assert sentence in violation
 
 
@@ -285,7 +322,7 @@ def test_an_import_against_the_direction_through_another_file_is_named() -> None
         items__service="from backend.modules.items.helpers import x",
         items__helpers="def late():\n    from backend.modules.items.router import x",
     )
-    (violation,) = direction_violations(sources)
+    (violation,) = placeless(direction_violations(sources))
     assert violation.startswith("items.service imports items.router through helpers;")
 
 
@@ -294,20 +331,20 @@ def test_a_circle_inside_a_module_is_named() -> None:
         items__jobs="from backend.modules.items import events",
         items__events="from backend.modules.items import jobs",
     )
-    (violation,) = direction_violations(sources)
+    (violation,) = placeless(direction_violations(sources))
     assert violation.startswith("items has files that import each other: ")
 
 
 def test_http_in_a_service_is_named() -> None:
     direct = tree(items__service="from starlette.requests import Request")
-    assert list(http_violations(direct)) == [
+    assert placeless(http_violations(direct)) == [
         "items.service imports starlette; services must not depend on HTTP"
     ]
     hidden = tree(
         items__service="from backend.modules.items import helpers",
         items__helpers="import fastapi.responses",
     )
-    assert list(http_violations(hidden)) == [
+    assert placeless(http_violations(hidden)) == [
         "items.service imports fastapi through helpers; services must not depend on HTTP"
     ]
 
@@ -316,7 +353,7 @@ def test_http_in_a_service_is_named() -> None:
 def test_a_commit_in_a_module_is_named(call: str) -> None:
     text = f"async def f(session):\n    {call}"
     for name in ("modules.items.service", "modules.items.router", "core.app"):
-        (violation,) = commit_violations([Source(f"backend.{name}", text)])
+        (violation,) = placeless(commit_violations([Source(f"backend.{name}", text)]))
         assert violation.startswith(f"{short('backend.' + name)} calls ")
     assert list(commit_violations([Source("backend.db.database", text)])) == []
 
@@ -356,7 +393,7 @@ def test_a_table_without_owner_and_one_with_two_are_named() -> None:
     ],
 )
 def test_reading_the_environment_is_named(text: str) -> None:
-    (violation,) = environment_violations(tree(items__service=text))
+    (violation,) = placeless(environment_violations(tree(items__service=text)))
     assert violation.startswith("items.service uses ")
     assert list(environment_violations(tree(items__settings=text))) == []
     assert list(environment_violations([Source("backend.cli.dev", text)])) == []
@@ -371,13 +408,15 @@ def test_reading_the_environment_is_named(text: str) -> None:
     ],
 )
 def test_middleware_of_the_slow_kind_is_named(text: str) -> None:
-    (violation,) = middleware_violations([Source("backend.core.app", text)])
+    (violation,) = placeless(middleware_violations([Source("backend.core.app", text)]))
     assert violation.startswith("core.app uses BaseHTTPMiddleware")
 
 
 def test_a_print_is_named() -> None:
     source = tree(items__service="x = 1\nprint(x)")
-    assert list(print_violations(source)) == ["items.service calls print in line 2; log it"]
+    assert list(print_violations(source)) == [
+        "backend/modules/items/service.py:2: items.service calls print; log it"
+    ]
     assert list(print_violations([Source("backend.cli.dev", "print(1)")])) == []
 
 
