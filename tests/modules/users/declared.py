@@ -85,6 +85,7 @@ CASES: dict[str, Case] = {
 OPEN: dict[str, str] = {
     "access": "A part of statements.",
     "attempt_target": PURE,
+    "author": "Everybody may see this part of an account.",
     "authors": "Everybody may see this part of an account.",
     "change_password": OWN,
     "check_password": "The password is the credential.",
