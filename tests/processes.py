@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def _command_line(pid: int) -> bytes:
         return b""
 
 
+def _is_stopped(pid: int) -> bool:
+    # The state follows the name in parentheses, which may contain spaces.
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+
+
 @dataclass(frozen=True)
 class Server:
     """A running `backend serve` at `url`."""
@@ -46,6 +52,19 @@ class Server:
         pid = pids[index % len(pids)]
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    @contextmanager
+    def others_frozen(self, pid: int) -> Iterator[None]:
+        """During the block, only this worker serves; for less than the parent's patience."""
+        others = [each for each in self.worker_pids() if each != pid]
+        try:
+            for each in others:
+                os.kill(each, signal.SIGSTOP)
+                eventually(partial(_is_stopped, each))
+            yield
+        finally:
+            for each in others:
+                os.kill(each, signal.SIGCONT)
 
     def has_all_workers(self) -> bool:
         """Return whether all workers run; a killed one is replaced within a second."""
