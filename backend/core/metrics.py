@@ -76,6 +76,7 @@ def sample(context: Context, metrics: "Metrics") -> None:
     """Set the gauges from the state in memory, without the database, which may be down."""
     metrics.flush()
     metrics.in_flight.set(metrics.requests_under_way)
+    metrics.sample_circuits()
     database = context.database
     for name, pool in database.pools.items():
         metrics.pool_size.labels(name).set(pool.size)

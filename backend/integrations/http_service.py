@@ -3,16 +3,19 @@
 ServiceError
 +- ServiceUnavailableError   no usable response; the same call may succeed later
 |  +- ServiceUnreachableError   no connection, so the service has received nothing
+|  +- ServiceSuspendedError     not called, because the last calls failed
 +- ServiceRefusedError       a response that refuses this call
 """
 
 import asyncio
 import random
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import structlog
@@ -21,6 +24,9 @@ from pydantic import BaseModel, ValidationError
 from backend.integrations.circuit_breaker import CircuitBreaker, CircuitOpenError
 from backend.telemetry.spans import http_call
 from backend.telemetry.tracing import trace_headers
+
+if TYPE_CHECKING:
+    from backend.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -63,6 +69,10 @@ class ServiceUnreachableError(ServiceUnavailableError):
     """No connection, so the service has received nothing."""
 
 
+class ServiceSuspendedError(ServiceUnavailableError):
+    """The service is not called for `retry_after` seconds, because the last calls failed."""
+
+
 class ServiceRefusedError(ServiceError):
     """The service refuses this call; `status` and `body` tell why."""
 
@@ -75,6 +85,7 @@ class HttpService:
     headers    of each request; nothing logs them, so they may contain a key
     deadline   seconds of a call, all its attempts and pauses included
     attempts   the most attempts of a call
+    metrics    count the calls by outcome
 
     Each attempt has a connection of its own: idle ones break unnoticed, and after a break it is
     unknown whether the service has received the request.
@@ -89,6 +100,7 @@ class HttpService:
         deadline: float = 10.0,
         attempts: int = 3,
         breaker: CircuitBreaker | None = None,
+        metrics: "Metrics | None" = None,
     ) -> None:
         self._name = name
         self._url = url.rstrip("/")
@@ -97,6 +109,9 @@ class HttpService:
         self._deadline = deadline
         self._attempts = attempts
         self._breaker = breaker or CircuitBreaker()
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.expect_service(name.lower(), lambda: self._breaker.remaining() > 0)
         # Created once: loading the trusted certificates takes longer than most requests.
         self._tls = ssl.create_default_context()
 
@@ -140,6 +155,26 @@ class HttpService:
             "data": form,
         }
         is_repeatable = method in REPEATABLE or idempotency_key is not None
+        with self._counted():
+            return await self._call(operation, request, is_repeatable)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the call in the block by its outcome; one that is cancelled has none."""
+        started = time.monotonic()
+        outcome: str | None = None
+        try:
+            yield
+            outcome = "done"
+        except ServiceError as error:
+            outcome = _outcome_of(error)
+            raise
+        finally:
+            if self._metrics is not None and outcome is not None:
+                seconds = time.monotonic() - started
+                self._metrics.service_seconds.labels(self._name.lower(), outcome).observe(seconds)
+
+    async def _call(self, operation: str, request: Mapping[str, Any], is_repeatable: bool) -> bytes:
         ends_at = asyncio.get_running_loop().time() + self._deadline
         attempt = 0
         while True:
@@ -147,7 +182,7 @@ class HttpService:
             try:
                 return await self._attempt(request, ends_at)
             except CircuitOpenError as error:
-                raise ServiceUnavailableError(
+                raise ServiceSuspendedError(
                     f"{self._name} is not called for {error.seconds:.0f} s: it was down.",
                     retry_after=error.seconds,
                 ) from None
@@ -228,6 +263,12 @@ class HttpService:
 
 def _is_down(error: Exception) -> bool:
     return isinstance(error, ServiceUnavailableError) and error.status not in BUSY
+
+
+def _outcome_of(error: ServiceError) -> str:
+    if isinstance(error, ServiceSuspendedError):
+        return "suspended"
+    return "refused" if isinstance(error, ServiceRefusedError) else "failed"
 
 
 def _seconds_of(retry_after: str) -> float | None:

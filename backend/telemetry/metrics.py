@@ -19,6 +19,7 @@ SIGN_INS = (
 )
 MAILS = ("sent", "failed", "given_up", "refused")
 LOOK_UPS = ("hit", "miss", "unavailable")
+SERVICE_CALLS = ("done", "refused", "failed", "suspended")
 ATTEMPTS = ("done", "failed", "dead", "interrupted")
 WAITS = ("granted", "refused", "timed_out", "cancelled")
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -108,6 +109,7 @@ class Metrics:
                 counter.labels(outcome)
         self._define_database()
         self._define_jobs()
+        self._define_services()
 
     def _define_database(self) -> None:
         self.statement_seconds = self._histogram(
@@ -163,6 +165,33 @@ class Metrics:
         self.jobs_dead = self._gauge(
             "trellis_jobs_dead", "Jobs that have failed for good and are kept.", ("name",)
         )
+
+    def _define_services(self) -> None:
+        self._circuits: dict[str, Callable[[], bool]] = {}
+        self.service_seconds = self._histogram(
+            "trellis_service_call_duration_seconds",
+            "Calls of external services, with all attempts: done; refused by the service; failed, "
+            "without a usable response; suspended, and not made, because the last ones failed.",
+            ("service", "outcome"),
+            REQUEST_SECONDS,
+        )
+        self.circuit_open = self._gauge(
+            "trellis_service_circuit_open",
+            "1 while calls of the service are not made, because the last ones failed.",
+            ("service",),
+            mode="livemax",
+        )
+
+    def expect_service(self, service: str, is_open: Callable[[], bool]) -> None:
+        """Begin the series of calls of this service; `is_open` tells whether none are made."""
+        for outcome in SERVICE_CALLS:
+            self.service_seconds.labels(service, outcome)
+        self._circuits[service] = is_open
+        self.sample_circuits()
+
+    def sample_circuits(self) -> None:
+        for service, is_open in self._circuits.items():
+            self.circuit_open.labels(service).set(is_open())
 
     def expect_jobs(self, names: Iterable[str]) -> None:
         """Begin the series of jobs with these names."""

@@ -16,9 +16,11 @@ from backend.integrations.circuit_breaker import CircuitBreaker
 from backend.integrations.http_service import (
     HttpService,
     ServiceRefusedError,
+    ServiceSuspendedError,
     ServiceUnavailableError,
     ServiceUnreachableError,
 )
+from backend.telemetry.metrics import SERVICE_CALLS, Metrics
 from tests.documents import code_blocks
 from tests.mail_servers import scripted_server
 from tests.stripe_server import KEY, Fault, StripeServer, stripe_server
@@ -99,6 +101,38 @@ async def test_attempts_are_bounded(stripe: StripeServer) -> None:
     (line,) = lines
     assert (line["operation"], line["attempts"]) == ("create_payment", 3)
     assert KEY not in str(lines)
+
+
+async def test_calls_are_counted_by_outcome_and_so_is_an_open_circuit(
+    stripe: StripeServer,
+) -> None:
+    metrics, now = Metrics(), 0.0
+    breaker = CircuitBreaker(failures=3, clock=lambda: now)
+    client = service(stripe.url, breaker=breaker, metrics=metrics)
+
+    def counted() -> dict[str, float | None]:
+        metrics.sample_circuits()
+        name = "trellis_service_call_duration_seconds_count"
+        labels = [{"service": "stripe", "outcome": each} for each in SERVICE_CALLS]
+        found = [metrics.registry.get_sample_value(name, each) for each in labels]
+        circuit = "trellis_service_circuit_open"
+        is_open = metrics.registry.get_sample_value(circuit, {"service": "stripe"})
+        return dict(zip((*SERVICE_CALLS, "open"), (*found, is_open), strict=True))
+
+    # The series exist before the first call: a counter that begins with 1 does not rise.
+    assert set(counted().values()) == {0}
+    await create(client)
+    with pytest.raises(ServiceRefusedError):
+        await client.call("read_payment", "GET", "/v1/payment_intents/pi_9")
+    stripe.faults = [(500, {})] * 3
+    with pytest.raises(ServiceUnavailableError):
+        await create(client, key="order-2")
+    with pytest.raises(ServiceSuspendedError):
+        await create(client, key="order-2")
+    assert counted() == {"done": 1, "refused": 1, "failed": 1, "suspended": 1, "open": 1}
+    now = 31.0
+    await create(client, key="order-2")
+    assert counted() == {"done": 2, "refused": 1, "failed": 1, "suspended": 1, "open": 0}
 
 
 async def test_an_unreachable_service_is_tried_again_even_by_post() -> None:

@@ -23,14 +23,17 @@ from backend.db.database import discard
 from backend.db.query_runner import Query
 from backend.integrations.email import Message
 from backend.modules.health.service import readiness
+from backend.modules.mail import service as mail_service
 from backend.modules.mail.service import deliver
+from backend.modules.payments import service as payments_service
 from backend.telemetry.endpoint import keep_values_in_files, registry_of
 from backend.telemetry.metrics import MAX_STATEMENTS, Metrics
 from backend.worker import queue_metrics as queue_file
-from backend.worker.queue_metrics import queue_sampled, sample_dead, sample_queue
+from backend.worker.queue_metrics import DEAD, queue_sampled, sample_dead, sample_queue
 from backend.worker.supervisor import work
 from tests.actors import PASSWORD, Client
 from tests.applications import make_app, make_context
+from tests.commands import ROOT
 
 API = "/api/v1"
 REQUESTS = "trellis_http_request_duration_seconds_count"
@@ -239,6 +242,55 @@ async def test_mails_by_outcome(observed: Context) -> None:
     message = Message(to="a@b.example", subject="s", text="t", html="h", id="one")
     await deliver(observed, SYSTEM, message)
     assert value(observed, "trellis_mails_total", outcome="sent") == 1
+
+
+async def test_dead_jobs_are_counted_without_those_that_wait(observed: Context) -> None:
+    async with observed.database.transaction() as session:
+        connection = await session.connection()
+        for status, count in (("todo", 2000), ("failed", 2)):
+            insert = text(
+                "INSERT INTO procrastinate_jobs (queue_name, task_name, status) SELECT 'default',"
+                " 'made.known', CAST(:status AS procrastinate_job_status)"
+                " FROM generate_series(1, CAST(:count AS int))"
+            )
+            await connection.execute(insert, {"status": status, "count": count})
+        await connection.execute(text("ANALYZE procrastinate_jobs"))
+        plan = (await connection.execute(text(f"EXPLAIN {DEAD.sql}"))).scalars().all()
+    assert "ix_jobs_failed" in "\n".join(plan)
+    assert observed.metrics is not None
+    await sample_dead(observed, observed.metrics, ["made.known"])
+    assert value(observed, "trellis_jobs_dead", name="made.known") == 2
+
+
+def test_the_metrics_of_dashboard_and_alerts_exist() -> None:
+    families = [family.name for family in Metrics().registry.collect()]
+    defined = {*families, *(f"{name}_total" for name in families)}
+    for file in ("deploy/grafana/trellis.json", "deploy/prometheus/alerts.yml"):
+        named = re.findall(r"trellis_\w+", (ROOT / file).read_text())
+        used = {re.sub(r"_(count|sum|bucket)$", "", name) for name in named}
+        assert len(used) > 10
+        assert used <= defined
+
+
+async def test_clients_of_services_are_counted(database_url: str) -> None:
+    context = make_context(
+        database_url,
+        metrics=Metrics(),
+        email_provider="resend",
+        resend_api_key="re_key",
+        stripe_secret_key="sk_test_key",  # nothing uses it
+    )
+    mail_service._provider(context)
+    payments_service._provider(context)
+    assert context.metrics is not None
+    samples = [
+        sample
+        for family in context.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "trellis_service_circuit_open"
+    ]
+    assert {sample.labels["service"] for sample in samples} == {"resend", "stripe"}
+    await context.close()
 
 
 async def test_the_queue_by_declared_names(observed: Context) -> None:

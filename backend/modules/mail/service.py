@@ -114,7 +114,8 @@ def _provider(context: Context) -> Provider:
             )
 
             assert settings.resend_api_key is not None
-            return ResendProvider(settings.resend_api_key.get_secret_value(), settings.email_from)
+            key = settings.resend_api_key.get_secret_value()
+            return ResendProvider(key, settings.email_from, metrics=context.metrics)
     return Mailbox(context.database)
 
 

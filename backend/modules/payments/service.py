@@ -102,6 +102,7 @@ def _provider(context: Context) -> PaymentProvider:
         settings.stripe_secret_key.get_secret_value(),
         webhook.get_secret_value() if webhook else None,
         url=settings.stripe_url,
+        metrics=context.metrics,
     )
 
 
