@@ -1,9 +1,11 @@
-"""A record of the statements sent to the database, and actions between two of them."""
+"""A record of the statements sent to the database, actions between two of them, and locks."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -36,3 +38,15 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
     monkeypatch.setattr(psycopg.AsyncCursor, "execute", recording_execute)
     return recorded
+
+
+async def waits_for_a_lock(
+    connection: psycopg.AsyncConnection, task: "asyncio.Future[httpx.Response]"
+) -> None:
+    """Wait until a transaction waits for a lock; fail if `task` ends before."""
+    while not task.done():
+        found = await connection.execute("SELECT FROM pg_locks WHERE NOT granted")
+        if found.rowcount:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(task.result().text)

@@ -127,6 +127,9 @@ async def _app_error(request: Request, error: Exception) -> Response:
             return await _database_error(request, failure)
     if isinstance(error, RateLimitedError):
         set_refusal_headers(context_of(request), request.scope, error)
+    if isinstance(error, errors.ConflictError) and error.__cause__ is not None:
+        record_database_error(context_of(request), error.__cause__)
+        log.warning("database_conflict", **database_trouble(error.__cause__))
     return problem_response(request.scope, error)
 
 

@@ -13,6 +13,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.addresses.account_names import name_key
+from backend.core.constraints import deadlocks_are_conflicts
 from backend.core.context import Context
 from backend.core.errors import AppError, FieldError, InvalidInputError
 from backend.core.events import publish
@@ -126,7 +127,9 @@ async def create_users(
     await lock_for_bulk(session)
     known = await roles_service.lock_existing(session, SYSTEM, requested)
     await ensure_within_own_permissions(session, by, sorted(known))
-    stored = await store_users(session, [_without_password(user) for user in new], moment=utc_now())
+    rows = [_without_password(user) for user in new]
+    with deadlocks_are_conflicts():
+        stored = await store_users(session, rows, moment=utc_now())
     if stored.errors:
         raise _refusal(stored.errors)
     await publish(context, session, UsersInvited({user.id: user.email for user in stored.users}))

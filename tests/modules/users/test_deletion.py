@@ -20,7 +20,7 @@ from backend.modules.users import service as users
 from backend.modules.users.models import User
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.jobs import run_jobs
-from tests.statements import Statements
+from tests.statements import Statements, waits_for_a_lock
 
 USERS = "/api/v1/users"
 
@@ -193,17 +193,6 @@ async def test_what_is_made_while_its_owner_is_deleted_is_theirs_no_more(
         await waits_for_a_lock(connection, made)
     answer = await made
     assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_TOKEN")
-
-
-async def waits_for_a_lock(
-    connection: psycopg.AsyncConnection, task: "asyncio.Future[httpx.Response]"
-) -> None:
-    while not task.done():
-        found = await connection.execute("SELECT FROM pg_locks WHERE NOT granted")
-        if found.rowcount:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(task.result().text)
 
 
 async def test_the_address_and_the_username_are_free_again(ada: Actor, client: Client) -> None:
