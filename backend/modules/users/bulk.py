@@ -116,8 +116,7 @@ async def create_users(
 
     Raise `PermissionDeniedError` if a requested role has a permission that `by` lacks, and
     `ServiceUnavailableError` during an import of accounts. `confirm` raises if `by` has lost a
-    permission meanwhile. The invitations count as one mailed link of the client, however many
-    there are.
+    permission meanwhile. All invitations together count as one mailed link of the client.
     """
     by.must("users:write")
     requested = {role for user in new if user.roles is not MISSING for role in user.roles}
@@ -164,8 +163,7 @@ async def store_users(
 
     The caller holds the lock for imports or bulk. No mail is sent. After any error it must roll
     back, because some of the rows are stored. All calls of one transaction pass the same `moment`,
-    which becomes `created_at`. It distinguishes duplicates among the new rows from names that older
-    accounts have taken.
+    the `created_at` of all; by it, duplicates differ from names that older accounts have taken.
     """
     wanted = {role for row in new for role in row.roles}
     known = await roles_service.lock_existing(session, SYSTEM, wanted)
