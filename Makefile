@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract modules docs bench drills lock audit clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract module modules docs graph remove-module removal-drill pages bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,10 @@ client: ## Write the generated part of clients/typescript, after `make openapi`
 
 contract: ## Compare openapi.json with the last release; args="--release" records it as released
 	@$(READY) && exec $(BIN)/python -m tools.contract $(args)
+
+module: ## Write a new module; name=invoices fields="number:str:unique, due_on:date?"
+	@test -n "$$name" || { echo 'Name it in the plural: make module name=invoices fields="number:str"' >&2; exit 1; }
+	@$(READY) && exec $(BIN)/backend module new "$$name" $${fields:+--fields "$$fields"} $(args)
 
 modules: ## List the modules and what they depend on
 	@$(READY) && exec $(BIN)/backend module list

@@ -15,7 +15,7 @@ class GraphFormat(StrEnum):
 
 @module.callback()
 def about_modules() -> None:
-    """Inspect, draw and remove the modules of the application."""
+    """Inspect, draw, add and remove the modules of the application."""
 
 
 @module.command("list")
@@ -55,3 +55,35 @@ def remove(
     from backend.cli.module_removal import run
 
     run(name, dry_run=dry_run, confirmed=yes)
+
+
+@module.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name in the plural, such as purchase_orders.")],
+    fields: Annotated[
+        str,
+        typer.Option(
+            help="Fields, comma separated: name:type, with ? if optional, :unique (for each "
+            "owner), :max=N (characters)."
+        ),
+    ] = "name:str, description:text?",
+    singular: Annotated[
+        str | None, typer.Option(help="Name of one row, if it cannot be derived.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the files, but write none.")
+    ] = False,
+) -> None:
+    """Write a module for rows that belong to users: code, migration and tests.
+
+    Types: str, text, int, decimal or decimal(10,4), bool, date, datetime, uuid, email, url,
+    enum(draft,sent,paid), ref(users) or ref to the rows of another module.
+
+    backend module new invoices --fields "number:str:unique, amount:decimal,
+    status:enum(draft,sent,paid), due_on:date?, customer:ref(users)"
+
+    It loads the module before it writes anything, needs no database, and never overwrites a file.
+    """
+    from backend.cli.scaffold.command import run
+
+    run(name, fields, singular, dry_run=dry_run)

@@ -31,10 +31,11 @@ def owned_feature(
     name: str, description: str, *, granted_to: Mapping[str, tuple[str, ...]]
 ) -> Feature:
     """Return the feature of rows that belong to users; `name` is their plural."""
+    rows = name.replace("_", " ")
     actions = {
-        "read": f"See {name}.",
-        "write": f"Make and change {name}.",
-        "delete": f"Delete {name}.",
-        "admin": f"All of this with other people's {name}.",
+        "read": f"See {rows}.",
+        "write": f"Make and change {rows}.",
+        "delete": f"Delete {rows}.",
+        "admin": f"All of this with other people's {rows}.",
     }
     return Feature(name, description, actions, granted_to)

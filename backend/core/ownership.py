@@ -23,6 +23,7 @@ from backend.core.principal import Caller, Principal
 from backend.core.schemas import Schema
 from backend.db.base import utc_now, uuid7
 from backend.db.query_runner import KeyedQuery, QueryRunner, Row
+from backend.db.session_reader import RowReader
 
 
 class _OwnedRow(Protocol):
@@ -71,7 +72,7 @@ async def read_visible_page(
     return await read_page(reader, rows.listed, query, owner=by.user_id)
 
 
-async def read_visible(reader: QueryRunner, rows: OwnedRows[M, S], by: Caller, id: UUID) -> S:
+async def read_visible(reader: RowReader, rows: OwnedRows[M, S], by: Caller, id: UUID) -> S:
     """Read a row; raise the error `missing` unless the caller sees it."""
     row = await reader.find(rows.by_id, id)
     if row is None or not rows.sees(by, row["owner_id"]):

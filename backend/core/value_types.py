@@ -58,6 +58,8 @@ def _web_url(value: str) -> str:
     return value
 
 
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""An integer that a column of PostgreSQL's type `integer` can hold."""
 Day = Annotated[date, BeforeValidator(_day), Field(examples=["2026-01-31"])]
 """A date, without a time and a zone."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]

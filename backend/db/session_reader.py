@@ -2,10 +2,11 @@
 
 from collections.abc import Coroutine
 from typing import Any, Protocol
+from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.query_runner import Query, Row, Rows
+from backend.db.query_runner import KeyedQuery, Query, Row, Rows
 
 
 class RowReader(Protocol):
@@ -16,6 +17,9 @@ class RowReader(Protocol):
 
     def first(self, query: Query, /, **values: Any) -> Coroutine[Any, Any, Row | None]:
         """Return the first row, or None if there is none."""
+
+    def find(self, query: KeyedQuery, key: UUID) -> Coroutine[Any, Any, Row | None]:
+        """Return the row with this id, or None if there is none."""
 
 
 class SessionReader:
@@ -34,3 +38,7 @@ class SessionReader:
         """Return the first row, or None if there is none."""
         rows = await self.all(query, **values)
         return rows[0] if rows else None
+
+    async def find(self, query: KeyedQuery, key: UUID) -> Row | None:
+        """Return the row with this id, or None if there is none."""
+        return await self.first(query, keys=[key])

@@ -9,14 +9,15 @@ scanned nor sorted it.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal, get_args, get_origin
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Composed
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Table, UniqueConstraint
 
 from backend.core.http.pagination import ListParameters
 from backend.core.lists import ResourceList
@@ -63,7 +64,9 @@ def literals(spec: ResourceList[Any], name: str) -> list[str]:
     """Return the values of a column with a closed set of them, by the list's schema."""
     described = spec.schema.model_fields.get(name)
     kind = described.annotation if described else None
-    return list(get_args(kind)) if get_origin(kind) is Literal else []
+    # `Status | None` has the arguments `Status` and `None`.
+    kinds = [kind, *get_args(kind)]
+    return next((list(get_args(each)) for each in kinds if get_origin(each) is Literal), [])
 
 
 def value_of(column: "Column[Any]", spec: ResourceList[Any], number: int) -> str:
@@ -76,17 +79,23 @@ def value_of(column: "Column[Any]", spec: ResourceList[Any], number: int) -> str
         # The second account owns a twentieth, the first one all else.
         found = f"SELECT {key.column.name} FROM {key.column.table.name}"  # noqa: S608  # our names
         return f"({found} ORDER BY 1 OFFSET (i % 20 = 0)::int LIMIT 1)"
-    unique = any(each.unique and column.name in each.columns for each in column.table.indexes)
+    constraints = (c for c in column.table.constraints if isinstance(c, UniqueConstraint))
+    unique = any(column.name in each.columns for each in constraints) or any(
+        each.unique and column.name in each.columns for each in column.table.indexes
+    )
+    length = getattr(column.type, "length", None) or 10
     return {
         UUID: "gen_random_uuid()",
         bool: f"(i + {number}) % 20 <> 0",
         # Every sort has an order of its own.
         datetime: f"now() - (i * {7919 + number} % {ROWS}) * interval '1 minute'",
-        int: f"i % {50 + number}",
+        date: f"current_date - (i * {7919 + number} % {ROWS})",
+        Decimal: "i / 100.0" if unique else f"(i * {7919 + number} % {ROWS}) / 100.0",
+        int: "i" if unique else f"i % {50 + number}",
         list: "'{}'",
         object: "'{}'",
         bytes: "''",
-        str: "'x' || i" if unique else f"'x' || i % {50 + number}",
+        str: "'x' || i" if unique else f"left(i % {50 + number} || 'x', {length})",
     }[getattr(column.type, "impl_instance", column.type).python_type]
 
 

@@ -22,7 +22,7 @@ from backend.db.base import utc_now
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import QueryRunner
-from backend.db.session_reader import SessionReader
+from backend.db.session_reader import RowReader, SessionReader
 from backend.modules.articles import queries
 from backend.modules.articles.exceptions import (
     ArticleAlreadyArchivedError,
@@ -58,7 +58,7 @@ async def list_articles(
     return Page.from_rows(replace(page, rows=rows), lambda row: _to_schema(row, authors))
 
 
-async def get_article(reader: QueryRunner, by: Caller | None, article_id: UUID) -> ArticleOut:
+async def get_article(reader: RowReader, by: Caller | None, article_id: UUID) -> ArticleOut:
     row = await reader.find(queries.ARTICLE, article_id)
     if row is None or not _sees(by, row["status"], row["author_id"]):
         raise ArticleNotFoundError

@@ -20,7 +20,7 @@ from backend.core.ownership import (
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.core.schemas import Bulk
 from backend.db.query_runner import QueryRunner, Row
-from backend.db.session_reader import SessionReader
+from backend.db.session_reader import RowReader, SessionReader
 from backend.modules.audit import service as audit
 from backend.modules.items import queries
 from backend.modules.items.exceptions import ItemNotFoundError
@@ -45,7 +45,7 @@ async def items_of(
     return await list_items(reader, by, replace(query, filters={"owner_id": user_id}))
 
 
-async def get_item(reader: QueryRunner, by: Caller, item_id: UUID) -> ItemOut:
+async def get_item(reader: RowReader, by: Caller, item_id: UUID) -> ItemOut:
     by.must("items:read")
     return await read_visible(reader, ITEMS, by, item_id)
 

@@ -71,7 +71,7 @@ async def get_me(reader: QueryRunner, by: Principal) -> MeOut:
     return MeOut.from_row(row)
 
 
-async def author(reader: QueryRunner, user_id: UUID) -> Author | None:
+async def author(reader: RowReader, user_id: UUID) -> Author | None:
     """Return the public part of this account, or None if there is none."""
     row = await reader.find(queries.AUTHOR, user_id)
     return None if row is None else Author.from_row(row)

@@ -1,0 +1,1 @@
+"""`backend module new`: writes a module for a table whose rows belong to users."""

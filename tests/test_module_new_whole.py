@@ -1,0 +1,168 @@
+"""A module of `backend module new` passes the checks and its own tests, and serves requests."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.commands import ROOT, output_of, running
+from tests.test_module_new import SAMPLES
+
+PASSWORD = "correct horse battery"
+FIELDS = ", ".join(
+    [
+        *(f"{field}{':unique' if 'number' in field else ''}" for field, _ in SAMPLES.values()),
+        "item:ref(items)?",
+        "remark:text?",
+    ]
+)
+BODY = {
+    "number": "A-1",
+    "remarks": "Paid late.",
+    "quantity": 3,
+    "amount": "12.5",
+    "is_paid": False,
+    "due_on": "2026-01-31",
+    "sent_at": "2026-01-01T13:00:00+01:00",
+    "external_key": "01920000-0000-7000-8000-000000000001",
+    "contact": "ada@example.com",
+    "homepage": "https://example.com/",
+    "status": "draft",
+}
+SHOWN = {"amount": "12.5000", "sent_at": "2026-01-01T12:00:00.000000Z", "item_id": None}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with the code of this one."""
+    made = tmp_path / "project"
+    for folder in ("backend", "migrations", "tests", "tools"):
+        shutil.copytree(ROOT / folder, made / folder)  # with bytecode, for a quick start
+    if (ROOT / ".mypy_cache").exists():
+        # Without it, mypy takes as long as all the rest.
+        shutil.copytree(ROOT / ".mypy_cache", made / ".mypy_cache")
+    shutil.copy2(ROOT / "pyproject.toml", made / "pyproject.toml")
+    (made / ".gitignore").write_text("__pycache__/\n.*_cache/\n.hypothesis/\n")
+    git(made, "init", "--quiet")
+    git(made, "add", ".")
+    author = "-c", "user.name=Tests", "-c", "user.email=tests@example.com"
+    git(made, *author, "commit", "--quiet", "--message", "Start")
+    return made
+
+
+def git(project: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=project, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def python(project: Path, *arguments: str) -> None:
+    """Run a tool of the project in it; fail with its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def signed_in(project: Path, folder: Path, database_url: str) -> Iterator[httpx.Client]:
+    """Serve the project's API during the block; yield a client of a member."""
+    settings: dict[str, Any] = {"DATABASE_URL": database_url, "DATA_DIR": folder / "data"}
+    with running("serve", "--port", "0", folder=folder, project=project, **settings) as serve:
+        with httpx.Client(base_url=f"{serve.url}/api/v1") as client:
+            serve.wait_for("Application startup complete")
+            account = {"email": "ada@example.com", "password": PASSWORD}
+            assert client.post("/auth/register", json=account).status_code == 201
+            token = client.post("/auth/login", json=account).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            yield client
+        serve.kill(signal.SIGTERM)
+        assert serve.wait() == 0
+
+
+@pytest.mark.slow
+def test_a_dry_run_lists_the_files_and_writes_none(tmp_path: Path) -> None:
+    shown = output_of("module", "new", "purchase_orders", "--dry-run", folder=tmp_path)
+    paths = [line.split()[0] for line in shown.splitlines()[1:]]
+    assert shown.startswith("It would write:\n")
+    assert "backend/modules/purchase_orders/service.py" in paths
+    assert "tests/modules/purchase_orders/test_purchase_orders.py" in paths
+    assert re.fullmatch(r"migrations/versions/\d{4}_add_purchase_orders.py", paths[-1])
+    assert [path for path in paths if (ROOT / path).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_module_with_every_type(project: Path, tmp_path: Path, own_database_url: str) -> None:
+    def backend(*arguments: str) -> str:
+        return output_of(*arguments, folder=project, project=project, DATABASE_URL=own_database_url)
+
+    said = backend("module", "new", "invoices", "--fields", FIELDS)
+    written = [line.split()[0] for line in said.splitlines() if line.endswith(" lines")]
+    untracked = git(project, "ls-files", "--others", "--exclude-standard").split()
+    assert sorted(written) == sorted(untracked)
+    assert 'make test args="tests/modules/invoices"' in said
+    python(project, "ruff", "check")
+    python(project, "ruff", "format", "--check")
+    python(project, "mypy", "backend/modules/invoices", *filter(is_test, written))
+    backend("db", "upgrade")
+    backend("db", "check")
+    python(project, "pytest", "--quiet", "-p", "no:randomly", "tests/modules/invoices")
+    with signed_in(project, tmp_path, own_database_url) as ada:
+        use(ada)
+    backend("db", "downgrade", "-1")
+    with psycopg.connect(own_database_url) as connection:
+        assert connection.execute("SELECT to_regclass('invoices')").fetchone() == (None,)
+    for path in written:
+        (project / path).unlink()
+    assert git(project, "status", "--porcelain") == ""
+
+
+def is_test(path: str) -> bool:
+    return "/test_" in path
+
+
+def use(ada: httpx.Client) -> None:
+    me = ada.get("/users/me").json()["id"]
+    body = {**BODY, "customer_id": me}
+    key = {"Idempotency-Key": "once"}
+    made = ada.post("/invoices", json=body, headers=key)
+    assert made.status_code == 201, made.text
+    invoice = made.json()
+    assert invoice == {**invoice, **body, **SHOWN, "owner_id": me}
+    assert ada.post("/invoices", json=body, headers=key).json() == invoice
+    taken = ada.post("/invoices", json=body)
+    assert (taken.status_code, taken.json()["error"]) == (409, "INVOICE_NUMBER_TAKEN")
+
+    second = ada.post("/invoices", json={**body, "number": "A-2", "status": "sent"}).json()
+    page = ada.get("/invoices", params={"status": "sent", "sort": "-amount,number"}).json()
+    assert page["data"] == [second]
+    cursor = ada.get("/invoices?sort=amount&limit=1").json()["next_cursor"]
+    assert ada.get("/invoices", params={"sort": "amount", "cursor": cursor}).json()["data"]
+
+    path = f"/invoices/{invoice['id']}"
+    tag = ada.get(path).headers["etag"]
+    assert ada.get(path, headers={"If-None-Match": tag}).status_code == 304
+    changed = ada.patch(path, json={"amount": "0.0001"}, headers={"If-Match": tag})
+    assert (changed.status_code, changed.json()["amount"]) == (200, "0.0001")
+    assert ada.patch(path, json={}, headers={"If-Match": tag}).status_code == 412
+    for member in BODY:
+        refused = ada.post("/invoices", json={**body, member: {}})
+        assert refused.status_code == 422
+        assert [each["field"] for each in refused.json()["errors"]] == [f"body.{member}"]
+    assert ada.delete(f"/invoices/{second['id']}").status_code == 204
+    assert ada.get("/users/me/export").json()["invoices"] == [changed.json()]
