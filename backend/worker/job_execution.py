@@ -24,6 +24,12 @@ log = structlog.get_logger()
 LONGEST_PAUSE = 3 * 3600.0
 # The least number of attempts if outages or ended workers, and not the job, were the reason.
 PATIENT_ATTEMPTS = 10
+# Sentences for administrators, stored as the errors of jobs.
+UNKNOWN = (
+    "This release has no job or subscriber of this name: its module was removed, it was renamed, "
+    "or it belongs to another release. Retry the job when a release with it runs."
+)
+WORKER_LOST = "Its worker ended before the job did."
 
 
 @dataclass(frozen=True)

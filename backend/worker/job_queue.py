@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,15 +13,15 @@ import structlog
 from croniter import croniter  # type: ignore[import-untyped]  # it has no annotations
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job as StoredJob
-from procrastinate.jobs import Status
-from procrastinate.manager import JobManager
+from procrastinate.jobs import JobInserted, Status
+from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.psycopg_connector import PsycopgConnector
 from psycopg.rows import dict_row
 
 from backend.core.jobs import CLOCK, Job
 from backend.db.errors import DatabaseUnavailableError, is_unavailable
 from backend.worker import statements
-from backend.worker.job_execution import WorkerConfig, backoff_delay, is_last
+from backend.worker.job_execution import UNKNOWN, WORKER_LOST, WorkerConfig, backoff_delay, is_last
 
 log = structlog.get_logger()
 
@@ -33,11 +33,6 @@ class WorkerDeclaredDeadError(Exception):
     """Other workers declared this one dead and took over its jobs, so it must restart."""
 
 
-UNKNOWN = (
-    "This release has no job or subscriber of this name: its module was removed, it was renamed, "
-    "or it belongs to another release. Retry the job when a release with it runs."
-)
-WORKER_LOST = "Its worker ended before the job did."
 Outcome = tuple[LiteralString, StoredJob, dict[str, Any]]
 
 
@@ -70,6 +65,8 @@ class Queue(JobManager):
         self._unstored = unstored
         # Errors of attempts that have ended, and are not stored yet, by the id of the job.
         self.errors: dict[int, str] = {}
+        # Callbacks that make a worker look for jobs, by the queue.
+        self._wake: dict[str, NotificationCallback] = {}
         self.broken: Exception | None = None
         self.on_broken: Callable[[], None] = lambda: None
 
@@ -129,20 +126,21 @@ class Queue(JobManager):
         if delete_job:
             await self._settle(statements.DELETE, job)
         else:
-            await self._settle(statements.MARK_FAILED, job, error=self._error_of(job))
+            error = self.errors.pop(job.id or 0, None)
+            await self._settle(statements.MARK_FAILED, job, error=error)
+        if job.lock is not None and job.queue in self._wake:
+            # Nothing else tells of the next job with this lock, so it would wait for the next poll.
+            notification = JobInserted(type="job_inserted", job_id=job.id or 0)
+            await self._wake[job.queue](channel=job.queue, notification=notification)
 
     async def retry_job(
         self, job: StoredJob, retry_at: datetime | None = None, *_: Any, **__: Any
     ) -> None:
-        if retry_at is None:
-            # An interruption is not a failure of the job and does not count as an attempt.
-            await self._settle(statements.GIVE_BACK, job)
-        else:
-            error = self._error_of(job)
+        error = self.errors.pop(job.id or 0, None)
+        if retry_at is not None:
             await self._settle(statements.RETRY, job, retry_at=retry_at, error=error)
-
-    def _error_of(self, job: StoredJob) -> str | None:
-        return None if job.id is None else self.errors.pop(job.id, None)
+        else:  # an interruption, which is not a failure and does not count as an attempt
+            await self._settle(statements.GIVE_BACK, job)
 
     async def _settle(self, statement: LiteralString, job: StoredJob, **values: Any) -> None:
         try:
@@ -186,10 +184,13 @@ class Queue(JobManager):
             self.break_off(error)
             raise
 
-    async def listen_for_jobs(self, **options: Any) -> None:
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        self._wake |= dict.fromkeys(queues or (), on_notification)
         # Without a timeout, because a notification may never arrive.
         try:
-            await super().listen_for_jobs(**options)
+            await super().listen_for_jobs(on_notification=on_notification, queues=queues)
         except Exception as error:
             self.break_off(error)
             raise

@@ -18,7 +18,7 @@ from backend.core.jobs import ORIGIN
 from backend.core.module import Module
 from backend.core.stored_events import DurableSubscriber
 from backend.modules.users.events import ProfileChanged
-from backend.worker.job_queue import UNKNOWN
+from backend.worker.job_execution import UNKNOWN, WorkerConfig
 from tests.actors import Actor
 from tests.applications import make_context
 from tests.documents import code_blocks
@@ -177,6 +177,22 @@ async def test_two_workers_keep_the_order(teapot: Teapot, harness: WorkerHarness
         await harness.wait_until_empty()
     assert [teapot.ordered.of(cup) for cup in cups] == [list(numbers)] * len(cups)
     assert len(teapot.plain.delivered) == len(cups) * len(numbers)
+
+
+async def test_the_next_event_is_delivered_at_once(teapot: Teapot, harness: WorkerHarness) -> None:
+    """No notification tells that it may run now, and a poll would be seconds away."""
+    events = [Poured(1, number) for number in (2, 4, 6)]
+    teapot.ordered.fails.add(events[0])
+    only = (replace(teapot.subscribers[1], attempts=1),)
+    listen = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND query LIKE 'LISTEN%%' HAVING count(*) = 2"
+    )
+    async with harness.worker(subscribers=only, config=WorkerConfig(poll=1000)):
+        await harness.wait_until(lambda: harness.execute(listen))
+        await teapot.pour(*events)
+        await harness.wait_until(lambda: at_least(teapot.ordered, 3))
+    assert teapot.ordered.of(1) == [2, 4, 6]
 
 
 async def test_the_order_is_that_of_the_commits(teapot: Teapot, harness: WorkerHarness) -> None:

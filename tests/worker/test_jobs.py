@@ -16,8 +16,7 @@ from backend.core.jobs import ORIGIN, Job, enqueue
 from backend.core.module import Module
 from backend.core.registry import RegistryError
 from backend.db.errors import DatabaseUnavailableError
-from backend.worker.job_execution import LONGEST_PAUSE, WorkerConfig, backoff_delay
-from backend.worker.job_queue import UNKNOWN
+from backend.worker.job_execution import LONGEST_PAUSE, UNKNOWN, WorkerConfig, backoff_delay
 from backend.worker.supervisor import CONCURRENCY, work
 from tests.actors import Actor
 from tests.applications import make_context
