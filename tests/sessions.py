@@ -1,6 +1,7 @@
 """Sessions in tests: requests of a client, tokens, and rows of the database."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,10 @@ import jwt
 import psycopg
 from psycopg.rows import dict_row
 
+from backend.db.base import utc_now
+from backend.modules.auth.tokens import issuer_of
 from tests.actors import PASSWORD
+from tests.applications import make_context
 
 LOGIN = "/api/v1/auth/login"
 REFRESH = "/api/v1/auth/refresh"
@@ -75,6 +79,17 @@ async def access(client: httpx.AsyncClient, access_token: str) -> tuple[int, str
 def claims(access_token: str) -> dict[str, Any]:
     found: dict[str, Any] = jwt.decode(access_token, options={"verify_signature": False})
     return found
+
+
+async def expired_like(url: str, access_token: str) -> str:
+    """Return the same access token with an earlier time of issue."""
+    context = make_context(url)
+    token_claims = claims(access_token)
+    issued, session_id = utc_now() - timedelta(hours=2), UUID(token_claims["sid"])
+    issuer = issuer_of(context)
+    made = issuer.issue(UUID(token_claims["sub"]), session_id, 0, issued=issued, ttl=3600)
+    await context.database.close()
+    return made
 
 
 def raw(refresh_token: str) -> bytes:

@@ -12,26 +12,22 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import httpx
 import pytest
 
 from backend.core.app import create_app
-from backend.db.base import utc_now
-from backend.modules.auth.tokens import issuer_of
 from tests import databases
 from tests.actors import PASSWORD, Actor
 from tests.applications import MODULES, make_context
 from tests.commands import ROOT
 from tests.processes import served
 from tests.servers import serving
-from tests.sessions import claims, execute
+from tests.sessions import execute, expired_like
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -225,7 +221,7 @@ async def test_a_page_that_comes_back_later(
     assert await sign_in(page, account)
     cookie = (await cookies_of(browser_context, site.api))["access_token"]
     good = cookie["value"]
-    expired = await expired_like(site, good)
+    expired = await expired_like(site.database_url, good)
     cookie["value"] = expired
     await browser_context.add_cookies([cookie])
     await page.reload()
@@ -239,17 +235,6 @@ async def test_a_page_that_comes_back_later(
     assert not await page.evaluate("refresh()")
     assert await cookies_of(browser_context, site.api) == {}
     assert (await call(page, "GET", "/articles"))[0] == 200
-
-
-async def expired_like(site: Site, token: str) -> str:
-    """Return the same access token with an earlier time of issue."""
-    token_claims = claims(token)
-    context = make_context(site.database_url)
-    issued, session_id = utc_now() - timedelta(hours=2), UUID(token_claims["sid"])
-    issuer = issuer_of(context)
-    made = issuer.issue(UUID(token_claims["sub"]), session_id, 0, issued=issued, ttl=3600)
-    await context.database.close()
-    return made
 
 
 async def test_behind_https_the_cookies_have_protected_names(

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.commands import ROOT
 from tests.core.http.test_openapi import DOCUMENT
+from tools import contract
 from tools.contract import breaches
 
 Document = dict[str, Any]
 ITEMS, ITEM = "/api/v1/items", "/api/v1/items/{id}"
+TEXT = json.dumps(DOCUMENT, indent=2, ensure_ascii=False) + "\n"
 ARTICLES, HEALTH = "/api/v1/articles", "/health"
 REFRESH, LOGOUT = "/api/v1/auth/refresh", "/api/v1/auth/logout"
 # With a few paths, for speed.
@@ -78,11 +81,11 @@ def reshow(document: Document, **changed: Any) -> None:
 BREAKING: dict[str, tuple[Callable[[Document], Any], str]] = {
     "path": (
         lambda it: it["paths"].pop(REFRESH),
-        "POST /api/v1/auth/refresh is gone; keep it, and set `deprecated=True` for one release.",
+        f"POST {REFRESH} is gone; keep it, and announce the removal first (docs/versions.md).",
     ),
     "method": (
         lambda it: it["paths"][ITEM].pop("delete"),
-        f"DELETE {ITEM} is gone; keep it, and set `deprecated=True` for one release.",
+        f"DELETE {ITEM} is gone; keep it, and announce the removal first (docs/versions.md).",
     ),
     "operation id": (
         lambda it: operation(it).update(operationId="items-find_items"),
@@ -346,10 +349,35 @@ def test_schemas_that_contain_themselves_are_compared() -> None:
 def test_openapi_json_is_the_document_of_this_code() -> None:
     # The text, so that an order which differs between processes is noticed as well.
     written = (ROOT / "openapi.json").read_text("utf-8")
-    text = json.dumps(DOCUMENT, indent=2, ensure_ascii=False) + "\n"
-    assert written == text, "openapi.json is out of date. Run: make openapi"
+    assert written == TEXT, "openapi.json is out of date. Run: make openapi"
 
 
 def test_the_contract_of_the_last_release_is_kept() -> None:
     released = json.loads((ROOT / "openapi.released.json").read_text("utf-8"))
     assert breaches(released, DOCUMENT) == []
+
+
+def test_the_gate_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present, released = tmp_path / "openapi.json", tmp_path / "openapi.released.json"
+    monkeypatch.setattr(contract, "PRESENT", present)
+    monkeypatch.setattr(contract, "RELEASED", released)
+    # A module was added: the document has other paths than the file.
+    present.write_text(TEXT.replace("/items", "/things"))
+    with pytest.raises(SystemExit, match="Run: make openapi"):
+        contract.gate(TEXT, release=False)
+    present.write_text(TEXT)
+    with pytest.raises(SystemExit, match=r"is missing\. Restore it: git checkout"):
+        contract.gate(TEXT, release=False)
+    contract.gate(TEXT, release=True)
+    assert released.read_text() == present.read_text()
+    changed = deepcopy(DOCUMENT)
+    changed["paths"]["/api/v1/notes"] = {"get": operation(changed, path=HEALTH)}
+    released.write_text(json.dumps(changed))
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match='record them: make contract args="--release"'):
+        contract.gate(TEXT, release=False)
+    assert capsys.readouterr().out == (
+        "GET /api/v1/notes is gone; keep it, and announce the removal first (docs/versions.md).\n"
+    )

@@ -35,7 +35,7 @@ def breaches(released: Document, present: Document) -> list[str]:
             for change in _changes(released, present, operation, now):
                 concerned.setdefault(change, []).append(name)
         elif not operation.get("deprecated"):
-            gone = Change("is gone", "keep it, and set `deprecated=True` for one release")
+            gone = Change("is gone", "keep it, and announce the removal first (docs/versions.md)")
             concerned.setdefault(gone, []).append(name)
     sentences = [_sentence(_named(names), change) for change, names in concerned.items()]
     for scheme in _changed_schemes(released, present):
@@ -210,24 +210,29 @@ def read(path: Path) -> Any:
         sys.exit(f"{path.name} is no JSON. Restore it: git checkout -- {path.name}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make contract", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--release", action="store_true", help="record openapi.json as released")
-    release = parser.parse_args().release
-    if not PRESENT.exists() or PRESENT.read_text("utf-8") != openapi_text():
+def gate(document: str, *, release: bool) -> None:
+    """Exit with a sentence if the files are out of date or break clients; `document` is the text
+    that openapi.json must have."""
+    if not PRESENT.exists() or PRESENT.read_text("utf-8") != document:
         sys.exit("openapi.json is not the document of this code. Run: make openapi")
     if release:
-        RELEASED.write_text(PRESENT.read_text("utf-8"), "utf-8")
+        RELEASED.write_text(document, "utf-8")
         print("openapi.released.json is now the document of this code.")
         return
     found = breaches(read(RELEASED), read(PRESENT))
-    for sentence in found:
+    for sentence in found or ["openapi.json breaks no client of the last release."]:
         print(sentence)
     if found:
         sys.exit(
             "openapi.json breaks clients of the last release, as listed. Undo these changes; "
             'or, if they are intended, record them: make contract args="--release"'
         )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make contract", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--release", action="store_true", help="record openapi.json as released")
+    gate(openapi_text(), release=parser.parse_args().release)
 
 
 if __name__ == "__main__":

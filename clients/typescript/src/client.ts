@@ -48,6 +48,8 @@ interface Input extends CallOptions {
 
 // A renewal, and once more if another tab has ended it; then the response stands.
 const ROUNDS = 3;
+// A renewal that hangs would hold up all tabs.
+const LONGEST_RENEWAL = 30_000;
 const REPEATABLE = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"];
 
 export function createClient(options: ClientOptions = {}): Client {
@@ -72,6 +74,7 @@ export function createClient(options: ClientOptions = {}): Client {
       method: operation.method,
       url: `${base}${operation.path}${query}`,
       headers: new Headers(headers),
+      signal: AbortSignal.timeout(LONGEST_RENEWAL),
       repeatable: operation.path !== operations.auth.login.path,
       retries,
     };

@@ -181,7 +181,9 @@ function csrfCookie(): string | null {
 
 function renewedInAnyTab(): number {
   try {
-    return Number(globalThis.localStorage.getItem(RENEWED) ?? 0);
+    const moment = Number(globalThis.localStorage.getItem(RENEWED) ?? 0);
+    // A moment in the future was written before the clock was set back.
+    return moment <= Date.now() ? moment : 0;
   } catch {
     // No storage: outside of browsers, or switched off.
     return 0;

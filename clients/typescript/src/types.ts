@@ -133,8 +133,8 @@ export interface Call<Id extends OperationId> {
     ...list: ArgumentList<Id, Field>
   ): Promise<Answer<Selected<DataOf<Id>, Field>>>;
   /**
-   * Returns problems that the operation documents instead of throwing them.
-   * Other errors, such as a failed connection, are thrown.
+   * Returns the problem of an error response instead of throwing it. A newer server may send codes
+   * that the type does not have. Other errors, such as a lost connection, are thrown.
    */
   attempt<const Field extends FieldOf<Id> = never>(
     ...list: ArgumentList<Id, Field>

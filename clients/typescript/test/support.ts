@@ -66,3 +66,8 @@ export async function signedIn(
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
+
+/** What happens to a request whose connection is lost. */
+export function lost(): never {
+  throw new TypeError("the connection was lost");
+}
