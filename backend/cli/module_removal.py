@@ -36,6 +36,8 @@ def run(name: str, *, dry_run: bool, confirmed: bool) -> None:
     say(f"This removes {' and '.join(shown(folder) for folder in folders)}, and by a migration:")
     say(f"  tables       {', '.join(tables) or '-'}")
     say(f"  permissions  {', '.join(permissions) or '-'}")
+    if jobs := ", ".join(job.name for job in module.all_jobs):
+        say(f"Jobs that are still queued fail three days later, and are then listed: {jobs}")
     if dry_run:
         say("Nothing has been changed.")
         return
