@@ -333,8 +333,9 @@ async def running(context: Context, modules: Sequence[Module]) -> AsyncIterator[
             if module.lifespan:
                 await stack.enter_async_context(module.lifespan(context))
         starting = await stack.enter_async_context(in_background(_start_up(context, modules)))
-        # Usually the database is available, and the work is complete before the first request.
-        await asyncio.wait([starting], timeout=STARTUP_RETRY_SECONDS)
+        # Usually the databases are available, and the work is complete before the first request.
+        async with in_background(context.database.replica_checked()) as checked:
+            await asyncio.wait([starting, checked], timeout=STARTUP_RETRY_SECONDS)
         # Present objects live as long as the process; garbage collection can skip them.
         gc.collect()
         gc.freeze()

@@ -175,6 +175,11 @@ class Database:
         """Return why reads of the replica run on the primary; None if they do not."""
         return self._replica.problem if self._replica is not None else None
 
+    async def replica_checked(self) -> None:
+        """Wait for the first result of the checks of the replica, if there is one."""
+        if self._replica is not None:
+            await self._replica.checked.wait()
+
     @property
     def replica_lag(self) -> float | None:
         """The lag of the replica in seconds; None if it does not answer, or there is none."""

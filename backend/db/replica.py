@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 # Interval of the checks, and how long a replica may take to reply to one.
 CHECK_SECONDS = 1.0
+# The interval until the first result.
+FIRST_SECONDS = 0.05
 REPLY_SECONDS = 1.0
 # A connection that takes longer to open counts as a failure of the replica.
 CONNECT_SECONDS = 1.0
@@ -71,6 +73,8 @@ class ReplicaRunner(QueryRunner):
         self.problem: str | None = UNCHECKED
         # In seconds; None while the replica does not answer.
         self.lag: float | None = None
+        # Set once a check has had a result.
+        self.checked = asyncio.Event()
         self._primary = primary
         self._suspended_at = 0.0
         # Whether the replica has replayed any position of the primary that a check has seen.
@@ -125,6 +129,7 @@ class ReplicaRunner(QueryRunner):
         if self.problem in (None, UNCHECKED):
             log.warning("replica_suspended", reason=problem, **database_trouble(error))
         self.problem, self._suspended_at = problem, time.monotonic()
+        self.checked.set()
 
     def _abort(self) -> None:
         """End the queries under way, which then run on the primary."""
@@ -146,7 +151,7 @@ class ReplicaRunner(QueryRunner):
         try:
             while True:
                 await self._check()
-                await asyncio.sleep(CHECK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS if self.checked.is_set() else FIRST_SECONDS)
         finally:
             await self._disconnect()
 
@@ -175,6 +180,7 @@ class ReplicaRunner(QueryRunner):
             # Not if a query has failed since this check began.
             log.info("replica_resumed", after=self.problem)
             self.problem = None
+            self.checked.set()
 
     async def _written(self) -> int | None:
         """Return the position in the WAL that the primary has reached; None if it is away."""

@@ -10,11 +10,14 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from backend.core.app import running
 from backend.core.context import Context
 from backend.db.congestion import ThreadUse
 from backend.db.errors import OverloadedError
+from backend.db.replica import AWAY
 from tests import databases
 from tests.actors import Client
 from tests.applications import make_context
@@ -109,6 +112,12 @@ async def test_ready_is_not_refused_while_too_many_requests_wait(
     status, body = await check
     assert (status, set(statuses(body).values())) == (200, {"ok"})
     await asyncio.gather(*waiting)
+
+
+async def test_the_start_waits_for_the_first_check_of_the_replica(database_url: str) -> None:
+    context = make_context(database_url, (), database_replica_url=SecretStr(DOWN))
+    async with running(context, ()):
+        assert context.database.replica_problem() == AWAY
 
 
 async def test_ready_but_degraded_without_a_worker(client: Client) -> None:
