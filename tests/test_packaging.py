@@ -290,4 +290,5 @@ class TestMakefile:
 def test_ci_runs_the_checks_and_the_readme_command() -> None:
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().splitlines()[-3:] == ["make check", "make test", "make test-all"]
+    steps = ["make check", "make docs", "make test", "make test-all"]
+    assert script.read_text().splitlines()[-4:] == steps
