@@ -1,0 +1,96 @@
+"""`backend module remove`, and what is left after the removal of each module."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from backend.cli import module_removal
+from backend.cli.terminal import CommandError
+from tests.applications import MODULES
+from tests.architecture import ROOT
+from tests.commands import backend
+from tools import removal_drill
+
+GIT = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.com")
+# A module with a table that nothing depends on.
+NAME = "payments"
+
+
+def committed(project: Path) -> None:
+    for command in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "Begin")):
+        subprocess.run([*GIT, *command], cwd=project, check=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the files of one module, which the command takes for its own."""
+    folder = tmp_path / "backend" / "modules" / NAME
+    shutil.copytree(ROOT / "backend" / "modules" / NAME, folder)
+    committed(tmp_path)
+    monkeypatch.setattr(module_removal, "ROOT", tmp_path)
+    return tmp_path
+
+
+def refusal(name: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        module_removal.run(name, dry_run=False, confirmed=True)
+    return str(caught.value)
+
+
+def test_what_uses_a_module_is_listed_by_file_and_line() -> None:
+    lines = refusal("roles").splitlines()
+    assert lines[0] == "Module 'roles' is in use; first change:"
+    manifest = "backend/modules/users/manifest.py"
+    found = [line.split() for line in lines if line.startswith(f"  {manifest}:")]
+    (declared,) = [words[0] for words in found if words[1] == "declares"]
+    number = int(declared.rpartition(":")[2])
+    assert '"roles"' in (ROOT / manifest).read_text().splitlines()[number - 1]
+    assert (ROOT / "backend" / "modules" / "roles").exists()
+
+
+def test_a_permission_that_others_require_is_a_use() -> None:
+    (users,) = [module for module in MODULES if module.name == "users"]
+    assert not any("permission" in line for line in module_removal.uses(users, MODULES))
+    assert refusal("nothing").startswith("There is no module 'nothing'. There are: accounts, ")
+
+
+def test_changes_that_are_not_committed_are_kept(project: Path) -> None:
+    file = project / "backend" / "modules" / NAME / "draft.py"
+    file.write_text("# new")
+    assert refusal(NAME) == f"Commit or undo these changes first:\n?? {file.relative_to(project)}"
+    assert file.exists()
+
+
+def test_a_dry_run_changes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(project.rglob("*"))
+    module_removal.run(NAME, dry_run=True, confirmed=False)
+    assert "  tables       payment_events\n" in capsys.readouterr().out
+    assert sorted(project.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
+    with removal_drill.copied() as project:
+        committed(project)
+        options = {"folder": project, "project": project, "DATABASE_URL": own_database_url}
+        done = backend("module", "remove", NAME, "--yes", **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"Removed the module '{NAME}'. Next:" in done.stdout
+        assert not (project / "backend" / "modules" / NAME).exists()
+        assert f"**{NAME}**" not in (project / "README.md").read_text()
+        (written,) = (project / "migrations" / "versions").glob(f"*_remove_{NAME}.py")
+        assert 'op.drop_table("payment_events")' in written.read_text()
+        assert backend("db", "upgrade", **options).returncode == 0
+    with psycopg.connect(own_database_url) as connection:
+        found = connection.execute("SELECT to_regclass('payment_events')").fetchone()
+    assert found == (None,)
+
+
+@pytest.mark.slow
+def test_every_removable_module_can_be_removed() -> None:
+    names = removal_drill.removable()
+    assert NAME in names
+    assert list(removal_drill.quick_drill(names)) == []
