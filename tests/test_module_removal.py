@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -75,7 +76,8 @@ def test_a_dry_run_changes_nothing(project: Path, capsys: pytest.CaptureFixture[
 def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
     with removal_drill.copied() as project:
         committed(project)
-        options = {"folder": project, "project": project, "DATABASE_URL": own_database_url}
+        options: dict[str, Any] = {"folder": project, "project": project}
+        options["DATABASE_URL"] = own_database_url
         done = backend("module", "remove", NAME, "--yes", **options)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"Removed the module '{NAME}'. Next:" in done.stdout
