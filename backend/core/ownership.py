@@ -93,14 +93,14 @@ async def lock_visible(session: AsyncSession, rows: OwnedRows[M, S], by: Caller,
 
 
 def new_row(by: Principal, new: Schema) -> Row:
-    """Return the columns of a new row that the caller owns, with the members of `new`."""
+    """Return the columns of a new row that the caller owns, with the other members of `new`."""
     now = utc_now()
     return {
+        **new.model_dump(),
         "id": uuid7(),
         "owner_id": by.user_id,
         "created_at": now,
         "updated_at": now,
-        **new.model_dump(),
     }
 
 

@@ -7,7 +7,7 @@ numbers for them, and times for dates, which the contract does not.
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -82,14 +82,21 @@ class Exact:
     digits: int
     places: int
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.places < self.digits:
+            raise ValueError("places must be fewer than digits")
+
     def __get_pydantic_core_schema__(self, *_: object) -> CoreSchema:
+        context = Context(prec=self.digits)
+
         def parse(value: object) -> Decimal:
             if not isinstance(value, str) or not re.fullmatch(self._pattern, value):
                 message = "Must be a string with a number such as {example}."
-                context = {"example": self._example}
-                raise PydanticCustomError("decimal", message, context)
-            # PostgreSQL has no negative zero: adding zero removes the sign.
-            return Decimal(value).quantize(Decimal(1).scaleb(-self.places)) + 0
+                raise PydanticCustomError("decimal", message, {"example": self._example})
+            # The default context has 28 digits.
+            number = Decimal(value).quantize(Decimal(1).scaleb(-self.places), context=context)
+            # PostgreSQL has no negative zero.
+            return number if number else abs(number)
 
         return core_schema.no_info_plain_validator_function(
             lambda value: value if isinstance(value, Decimal) else parse(value),

@@ -14,6 +14,8 @@ from backend.db.lists.cursors import decode_cursor, encode_cursor
 from backend.modules.audit.service import changes_of
 
 Price = Annotated[Decimal, Exact(6, 2)]
+# More digits than Python's default context has.
+Long = Annotated[Decimal, Exact(30, 10)]
 KEY = b"a key for tests"
 
 
@@ -33,6 +35,8 @@ class Offer(Schema):
         (Price, "9999.99", Decimal("9999.99")),
         (Price, "-0.5", Decimal("-0.50")),
         (Price, "12", Decimal("12.00")),
+        (Long, f"{'9' * 20}.1", Decimal(f"{'9' * 20}.1000000000")),
+        (Long, f"-{'9' * 20}.{'9' * 10}", Decimal(f"-{'9' * 20}.{'9' * 10}")),
     ],
 )
 def test_values_are_accepted(kind: Any, sent: Any, found: Any) -> None:
