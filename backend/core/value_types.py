@@ -96,7 +96,7 @@ class Exact:
             # The default context has 28 digits.
             number = Decimal(value).quantize(Decimal(1).scaleb(-self.places), context=context)
             # PostgreSQL has no negative zero.
-            return number if number else abs(number)
+            return number or abs(number)
 
         return core_schema.no_info_plain_validator_function(
             lambda value: value if isinstance(value, Decimal) else parse(value),
