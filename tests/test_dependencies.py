@@ -25,6 +25,7 @@ class Internal(NamedTuple):
 
 
 FORMS, ROUTING, BODIES = "core/http/forms.py", "core/http/routing.py", "core/http/bodies.py"
+PLAN, DEPENDANT = "core/http/route_plan.py", "fastapi.dependencies.models:Dependant"
 INDEX, EFFECTIVE = "core/http/route_index.py", "fastapi.routing:_EffectiveRouteContext"
 CHECKS, POOL = "core/http/request_checks.py", "db/transaction_pool.py"
 PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/slow_readers.py", "server/server.py"
@@ -37,6 +38,20 @@ METRICS = "telemetry/metrics.py"
 HTTPTOOLS = "uvicorn.protocols.http.httptools_impl"
 CONNECTION, CYCLE = f"{HTTPTOOLS}:HttpToolsProtocol", f"{HTTPTOOLS}:RequestResponseCycle"
 MANAGER = "procrastinate.manager:JobManager"
+
+# Members of a `Dependant` that plans know.
+PLANNED = (
+    "name",
+    "call",
+    "path",
+    "use_cache",
+    "scope",
+    "dependencies",
+    "path_params",
+    "body_params",
+    "request_param_name",
+    "response_param_name",
+)
 
 INTERNALS = (
     Internal("fastapi", "fastapi._compat:ModelField", FORMS),
@@ -57,6 +72,14 @@ INTERNALS = (
     Internal("fastapi", f"{EFFECTIVE}.app", INDEX),
     Internal("fastapi", f"{EFFECTIVE}.param_convertors", INDEX),
     Internal("fastapi", f"{EFFECTIVE}.path_regex", INDEX),
+    Internal("fastapi", f"{EFFECTIVE}.dependant", PLAN),
+    Internal("fastapi", f"{EFFECTIVE}.original_route", PLAN),
+    Internal("fastapi", "fastapi._compat:Undefined", PLAN),
+    *(Internal("fastapi", f"{DEPENDANT}.{name}", PLAN) for name in PLANNED),
+    Internal("fastapi", "fastapi.dependencies.utils:request_params_to_args", PLAN),
+    Internal("fastapi", "fastapi.dependencies.utils:request_body_to_args", PLAN),
+    Internal("fastapi", "fastapi.routing:APIRoute._embed_body_fields", PLAN),
+    Internal("fastapi", "fastapi.routing:_effective_route_context_var", PLAN),
     Internal("fastapi", "fastapi.routing:APIRoute._embed_body_fields", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.body_field", ROUTING),
     Internal("fastapi", "fastapi.routing:APIRoute.dependant", ROUTING),

@@ -23,6 +23,7 @@ from backend.core.client_info import current_scope
 from backend.core.http.idempotency import has_key, respond_once
 from backend.core.http.inclusions import Included
 from backend.core.http.pagination import ListParameters, ResourceParameters
+from backend.core.http.route_plan import ALWAYS_RESPONDS
 from backend.core.lists import Page
 from backend.core.preconditions import are_unchecked, is_not_modified, tag_of
 from backend.core.schemas import Schema
@@ -77,9 +78,11 @@ def rendered(
             _check_location(endpoint, location, result)
         place = None if location is None else _Location(path, location)
         change = _Change(status_code or 200, response, place, is_tagged, must_check)
-        if idempotent:
-            return _idempotent(endpoint, signature, change)
-        return _changing(endpoint, change)
+        respond = (
+            _idempotent(endpoint, signature, change) if idempotent else _changing(endpoint, change)
+        )
+        created = place is not None and isinstance(result, type) and issubclass(result, Schema)
+        return _responding(respond) if created else respond
     if not (isinstance(result, type) and issubclass(result, Schema)):
         return endpoint
     if issubclass(result, Page):
@@ -94,7 +97,7 @@ def _paged(endpoint: Endpoint, query: str, response: str | None) -> Endpoint:
         page = await endpoint(**values)
         return _finished(values[query].render(page), values, response)
 
-    return respond
+    return _responding(respond)
 
 
 def _selected(
@@ -117,7 +120,7 @@ def _selected(
         return _tagged(_finished(Response(body, media_type=JSON), values, response), tag)
 
     selection = Annotated[Any, Depends(ResourceParameters(schema))]
-    return _with_parameter(respond, signature, _SELECTION, selection)
+    return _with_parameter(_responding(respond), signature, _SELECTION, selection)
 
 
 class _Location(NamedTuple):
@@ -197,6 +200,12 @@ def _idempotent(endpoint: Endpoint, signature: inspect.Signature, change: _Chang
     if request != _REQUEST:
         return respond
     return _with_parameter(respond, signature, _REQUEST, Request)
+
+
+def _responding(respond: Endpoint) -> Endpoint:
+    """Note that the endpoint returns a response whenever it returns."""
+    respond.__dict__[ALWAYS_RESPONDS] = True
+    return respond
 
 
 def _segment(value: object) -> str:

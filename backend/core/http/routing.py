@@ -47,6 +47,7 @@ from backend.core.http.request_checks import (
     ranges_of,
 )
 from backend.core.http.resources import Handle, Resources, representing, resources_of
+from backend.core.http.route_plan import planned
 from backend.core.preconditions import Represent
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,7 +82,7 @@ class Route(APIRoute):
         return deprecations_in(self.response_model, body)
 
     def get_route_handler(self) -> Handle:
-        handle = self._admitting(super().get_route_handler())
+        handle = self._admitting(planned(self, super().get_route_handler()))
         if self.represents:
             handle = representing(self.represents, handle)
         deprecations = self.deprecations

@@ -1,0 +1,134 @@
+"""Calls handlers by a plan that is made once for each route.
+
+FastAPI walks through the tree of a route's dependencies for each request, examines each of them,
+and joins their results: a fifth to a quarter of the time of a short request. A plan has the usual
+parts only. A route with any other takes FastAPI's own path, which does the same.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import fields
+from typing import Any, NamedTuple, cast
+
+from fastapi import params
+from fastapi._compat import Undefined
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, _effective_route_context_var
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+Handle = Callable[[Request], Coroutine[Any, Any, Response]]
+# Set in the `__dict__` of an endpoint that returns a response whenever it returns.
+ALWAYS_RESPONDS = "always_responds"
+# The members of a `Dependant` that a plan knows; whatever else one has is left to FastAPI.
+_COMMON = {"name", "call", "path", "use_cache", "request_param_name"}
+_OF_ROUTE = _COMMON | {
+    "scope",
+    "dependencies",
+    "path_params",
+    "body_params",
+    "response_param_name",
+}
+
+
+class _Step(NamedTuple):
+    """A call of a dependency, whose result is passed to the endpoint by these names."""
+
+    call: Callable[..., Awaitable[Any]]
+    request: str | None
+    names: list[str]
+
+
+def planned(route: APIRoute, otherwise: Handle) -> Handle:
+    """Return a handler that does the same as FastAPI's handler `otherwise`, or that one itself."""
+    # The route as it was included, with the dependencies of the routers that include it.
+    included = _effective_route_context_var.get()
+    if included is not None and included.original_route is route:
+        route = cast(APIRoute, included)
+    dependant, embeds_body = route.dependant, route._embed_body_fields  # noqa: SLF001  # as FastAPI
+    steps = _steps(dependant)
+    is_form = route.body_field and isinstance(route.body_field.field_info, params.Form)
+    if steps is None or is_form:
+        return otherwise
+    call, path_params, body_params = dependant.call, dependant.path_params, dependant.body_params
+    assert call is not None
+    request_name, response_name = dependant.request_param_name, dependant.response_param_name
+
+    async def handle(request: Request) -> Response:
+        if request.app.dependency_overrides:
+            return await otherwise(request)
+        # FastAPI's order: the body is read first, and parameters are validated last.
+        body = await _body(request) if body_params else Undefined
+        values: dict[str, Any] = {}
+        errors: list[Any] = []
+        for step in steps:
+            value = await (step.call(**{step.request: request}) if step.request else step.call())
+            for name in step.names:
+                values[name] = value
+        if path_params:
+            found, errors = request_params_to_args(path_params, request.path_params)
+            values.update(found)
+        if body_params:
+            found, invalid = await request_body_to_args(body_params, body, embeds_body)
+            values.update(found)
+            errors += invalid
+        if errors:
+            raise RequestValidationError(errors, body=None if body is Undefined else body)
+        if request_name:
+            values[request_name] = request
+        if response_name:
+            values[response_name] = _own_response()
+        response: Response = await call(**values)
+        return response
+
+    return handle
+
+
+def _steps(dependant: Dependant) -> list[_Step] | None:
+    """Return the calls of the dependencies in order; None if a plan cannot replace FastAPI."""
+    if _has_others(dependant, _OF_ROUTE) or not getattr(dependant.call, ALWAYS_RESPONDS, False):
+        return None
+    steps: list[_Step] = []
+    for each in dependant.dependencies:
+        call = each.call
+        if call is None or _has_others(each, _COMMON) or not _is_coroutine_function(call):
+            return None
+        names = [each.name] if each.name else []
+        repeated = next((step for step in steps if each.use_cache and step.call == call), None)
+        if repeated is not None:
+            repeated.names.extend(names)
+        else:
+            steps.append(_Step(call, each.request_param_name, names))
+    return steps
+
+
+def _has_others(dependant: Dependant, known: set[str]) -> bool:
+    names = {each.name for each in fields(dependant)}
+    return any(getattr(dependant, name) for name in names - known)
+
+
+def _is_coroutine_function(call: Callable[..., Any]) -> bool:
+    # A dependency is a function, or an instance of a class with the method `__call__`.
+    function = call if inspect.isroutine(call) else type(call).__call__
+    return inspect.iscoroutinefunction(function)
+
+
+async def _body(request: Request) -> Any:
+    """Return the parsed body; its content type has been checked already."""
+    try:
+        return await request.json() if await request.body() else Undefined
+    except HTTPException:
+        raise
+    except Exception as error:
+        raise HTTPException(400, "There was an error parsing the body") from error
+
+
+def _own_response() -> Response:
+    """Return a response on which a handler may set headers and a status for its own."""
+    response = Response()
+    del response.headers["content-length"]
+    response.status_code = None  # type: ignore[assignment]  # as FastAPI's
+    return response

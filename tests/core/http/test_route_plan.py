@@ -1,0 +1,142 @@
+"""Routes of the usual form are called by a plan; all others work as with FastAPI alone."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import fastapi.routing
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, Header, Request, Response
+
+from backend.core.authorization import public
+from backend.core.http.routing import Router
+from backend.core.module import Module
+from backend.core.schemas import Id, Schema
+from tests.actors import BASE_URL, Actor
+from tests.applications import make_app, make_context
+
+ID = "6f1f4c1e-0000-7000-8000-000000000000"
+calls: list[str] = []
+
+
+class Mug(Schema):
+    name: str
+    seen: tuple[str, ...] = ()
+
+
+async def counted(request: Request) -> str:
+    calls.append(request.url.path)
+    return f"call {len(calls)}"
+
+
+async def closing() -> AsyncIterator[str]:
+    yield "opened"
+    calls.append("closed")
+
+
+def in_a_thread() -> str:
+    return "thread"
+
+
+async def nested(value: Annotated[str, Depends(in_a_thread)]) -> str:
+    return f"nested {value}"
+
+
+async def from_header(x_mug: Annotated[str, Header()]) -> str:
+    return x_mug
+
+
+Counted = Annotated[str, Depends(counted)]
+Again = Annotated[str, Depends(counted, use_cache=False)]
+router = Router(prefix="/mugs", tags=["mugs"], dependencies=[public])
+
+
+@router.get("/planned/{id}")
+async def read_planned(id: Id, one: Counted, two: Counted, again: Again, response: Response) -> Mug:
+    response.headers["X-Mug"] = str(id)
+    return Mug(name="planned", seen=(one, two, again))
+
+
+@router.post("/planned", status_code=201, location="/mugs/{name}", idempotent=False)
+async def create_planned(new: Mug, one: Counted) -> Mug:
+    return Mug(name=new.name, seen=(one,))
+
+
+OTHERS: dict[str, Any] = {
+    "closing": (closing, "opened"),
+    "sync": (in_a_thread, "thread"),
+    "nested": (nested, "nested thread"),
+    "header": (from_header, "blue"),
+}
+
+
+def add_other(kind: str) -> None:
+    @router.get(f"/{kind}")
+    async def read_other(value: Annotated[str, Depends(OTHERS[kind][0])]) -> Mug:
+        return Mug(name=kind, seen=(value,))
+
+
+for each in OTHERS:
+    add_other(each)
+MUGS = Module("mugs", router=router)
+
+
+@pytest.fixture
+def mugs_app() -> FastAPI:
+    return make_app(make_context("postgresql:///nothing"), [MUGS])
+
+
+@pytest.fixture
+async def mugs(mugs_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    calls.clear()
+    transport = httpx.ASGITransport(app=mugs_app)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as made:
+        yield made
+
+
+@pytest.fixture
+def without_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every request fail for which FastAPI would solve dependencies."""
+    monkeypatch.delattr(fastapi.routing, "solve_dependencies")
+
+
+@pytest.mark.usefixtures("without_fastapi")
+async def test_frequent_requests_have_plans(ada: Actor) -> None:
+    created = await ada.post("/api/v1/items", json={"title": "Tea"})
+    assert created.status_code == 201
+    for path in ("/users/me", "/items", f"/items/{created.json()['id']}"):
+        assert (await ada.get(f"/api/v1{path}")).status_code == 200
+
+
+@pytest.mark.usefixtures("without_fastapi")
+async def test_a_plan_calls_each_dependency_once(mugs: httpx.AsyncClient) -> None:
+    answer = await mugs.get(f"/api/v1/mugs/planned/{ID}")
+    assert answer.json() == {"name": "planned", "seen": ["call 1", "call 1", "call 2"]}
+    assert answer.headers["x-mug"] == ID
+    created = await mugs.post("/api/v1/mugs/planned", json={"name": "red"})
+    assert created.json() == {"name": "red", "seen": ["call 3"]}
+
+
+@pytest.mark.usefixtures("without_fastapi")
+async def test_a_plan_validates_the_path_and_the_body(mugs: httpx.AsyncClient) -> None:
+    assert (await mugs.get("/api/v1/mugs/planned/one")).status_code == 404
+    for body, status in ((b'{"name": 1}', 422), (b"{", 400), (b"", 422)):
+        headers = {"Content-Type": "application/json"}
+        answer = await mugs.post("/api/v1/mugs/planned", content=body, headers=headers)
+        assert answer.status_code == status
+    # As with FastAPI, the dependencies are called before the values are validated, but after the
+    # body has been parsed.
+    assert calls == ["/api/v1/mugs/planned/one"] * 2 + ["/api/v1/mugs/planned"] * 2
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+async def test_other_dependencies_work(mugs: httpx.AsyncClient, kind: str) -> None:
+    answer = await mugs.get(f"/api/v1/mugs/{kind}", headers={"X-Mug": "blue"})
+    assert answer.json() == {"name": kind, "seen": [OTHERS[kind][1]]}
+    assert calls == ["closed"] * (kind == "closing")
+
+
+async def test_dependencies_can_be_overridden(mugs_app: FastAPI, mugs: httpx.AsyncClient) -> None:
+    mugs_app.dependency_overrides[counted] = in_a_thread
+    answer = await mugs.get(f"/api/v1/mugs/planned/{ID}")
+    assert answer.json()["seen"] == ["thread"] * 3
