@@ -46,7 +46,7 @@ class Client(httpx.AsyncClient):
 
 @dataclass(frozen=True)
 class Actor:
-    """A signed-in user and their client: `await ada.get("/api/v1/items")`."""
+    """A signed-in user and their client: `await ada.get("/api/v1/users/me")`."""
 
     id: UUID
     email: str

@@ -74,13 +74,22 @@ def uses(module: Module, modules: Sequence[Module]) -> Iterator[str]:
         for node in ast.walk(tree):
             if in_backend and any(_is_below(each, module.name) for each in _imports(node)):
                 yield f"{place}:{getattr(node, 'lineno', 1)} imports it"
-            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            for permission in sorted(permissions & _checked(node)) if in_backend else ():
+                yield f"{place}:{getattr(node, 'lineno', 1)} checks its permission {permission}"
+            if not isinstance(node, ast.Constant):
                 continue
-            if in_backend and node.value in permissions:
-                yield f"{place}:{node.lineno} requires its permission {node.value}"
             is_manifest = place.parts[:2] == ("backend", "modules") and place.name == "manifest.py"
             if is_manifest and place.parts[2] in dependents and node.value == module.name:
                 yield f"{place}:{node.lineno} declares that it depends on it"
+
+
+def _checked(node: ast.AST) -> set[str]:
+    """Return the permission that a call of `require`, `may` or `must` checks."""
+    if not isinstance(node, ast.Call):
+        return set()
+    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    values = (each.value for each in node.args if isinstance(each, ast.Constant))
+    return {str(each) for each in values} if name in ("require", "may", "must") else set()
 
 
 def _imports(node: ast.AST) -> list[str]:
