@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract module modules docs graph remove-module removal-drill pages bench drills lock audit clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract module modules manifest rename upgrade-check docs graph remove-module removal-drill pages bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,16 @@ module: ## Write a new module; name=invoices fields="number:str:unique, due_on:d
 modules: ## List the modules and what they depend on
 	@$(READY) && exec $(BIN)/backend module list
 
+manifest: ## Write trellis.manifest, the record of files that projects are compared with
+	@$(READY) && exec $(BIN)/python -m tools.manifest
+
+rename: ## Give the project your name; name="Your Product", args="--dry-run" lists the changes
+	@test -n "$$name" || { echo 'Give it a name: make rename name="Your Product"' >&2; exit 1; }
+	@$(READY) && exec $(BIN)/backend rename "$$name" $(args)
+
+upgrade-check: ## Compare the project with its release of Trellis; args="--against ../trellis" with a later one
+	@$(READY) && exec $(BIN)/backend upgrade-check $(args)
+
 docs: ## Build the documentation site in build/site; args=serve shows it while you write
 	@$(READY) && exec $(BIN)/python -m tools.docs $(args)
 
@@ -113,5 +123,5 @@ audit: ## Compare the lock files with the database of known vulnerabilities; nee
 		$(addprefix --requirement=,$(wildcard requirements*.lock))
 
 clean: ## Remove .venv and all caches; the development database stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build trellis.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find . -path ./data -prune -o -name __pycache__ -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Trellis: a modular monolith. `backend.main` composes it, `backend.cli` runs it."""
+"""A modular monolith. `backend.main` composes it, `backend.cli` runs it."""

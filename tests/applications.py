@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MODULES = discover()
 DEFAULTS: dict[str, Any] = {
     "environment": "test",
+    # As in the mails that tests expect, whatever the product is called.
+    "product_name": "Trellis",
     "secret_key": SecretStr("a key for tests that is as long as a real one: 0123456789"),
     "data_dir": Path(tempfile.gettempdir()) / "trellis-tests-data",
     "database_pool_size": 10,

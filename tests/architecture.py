@@ -22,8 +22,8 @@ TablesOf = Mapping[str, Collection[sa.Table]]
 
 # Lowest first. A layer may import itself and the layers before it.
 LAYERS = (
-    *("telemetry", "db", "addresses", "ratelimit", "integrations", "core", "modules", "worker"),
-    *("server", "dev", "main", "cli"),
+    *("product", "telemetry", "db", "addresses", "ratelimit", "integrations", "core"),
+    *("modules", "worker", "server", "dev", "main", "cli"),
 )
 # Packages that only these may import: the API must not load the worker, and production must not
 # load development tools. In `core`, only the modules that assemble the application import

@@ -168,7 +168,7 @@ def tree(**texts: str) -> list[Source]:
         (
             "helpers.text",
             "",
-            "helpers.text is in none of the layers telemetry, db, addresses, ratelimit",
+            "helpers.text is in none of the layers product, telemetry, db, addresses, ratelimit",
         ),
     ],
 )

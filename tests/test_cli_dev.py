@@ -20,6 +20,7 @@ from backend.cli.dev import hosts, origins
 from backend.core.settings import Settings
 from backend.dev.embedded_host import locked
 from backend.dev.embedded_server import data_folder
+from backend.product import TITLE
 from tests.commands import (
     ROOT,
     Running,
@@ -79,7 +80,7 @@ def test_first_start_tells_all_a_stranger_needs(tmp_path: Path, data: Path) -> N
         shown = panel(dev)
         assert re.match(
             r"Database    PostgreSQL 1\d\.\d+\nMigrations  \d{4}, applied now\nAPI         ready\n"
-            r"\nTrellis is running.\n\n",
+            rf"\n{TITLE} is running.\n\n",
             shown,
         )
         assert "Origins    http://localhost and http://127.0.0.1 on any port\n" in shown
@@ -294,9 +295,9 @@ def test_second_start_on_the_same_port_is_explained(own_database_url: str, tmp_p
         panel(dev)
         port = dev.url.rpartition(":")[2]
         said = refusal("dev", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
-        assert said.startswith(f"Port {port} is taken by another Trellis: stop it, or choose")
+        assert said.startswith(f"Port {port} is taken by another {TITLE}: stop it, or choose")
         found = output_of("doctor", "--port", port, folder=tmp_path, DATABASE_URL=own_database_url)
-        assert f"✓ Trellis is running on port {port}\n" in found
+        assert f"✓ {TITLE} is running on port {port}\n" in found
         dev.kill(signal.SIGINT)
         assert dev.wait() == 0
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from backend.product import TITLE
 from tests.commands import ROOT, Running, eventually, fetch, running
 
 pytestmark = pytest.mark.slow
@@ -191,7 +192,7 @@ def test_an_api_that_does_not_start_the_first_time_is_waited_for(
     options: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": own_database_url}
     with running("dev", "--port", "0", project=tmp_path, **options) as dev:
         refused(dev, 1)
-        assert "Trellis is waiting for its API." in dev.output
+        assert f"{TITLE} is waiting for its API." in dev.output
         assert json.loads(request(dev, "GET", "/")[2])["detail"] == "Broken."
         main.write_text(right)
         works_again(dev)

@@ -35,58 +35,58 @@ BROKEN: dict[str, tuple[dict[str, str], str]] = {
         ),
     ),
     "number of an old one": (
-        {"9999_again.py": migration("0001", None)},
-        r"Two migrations have the revision 0001 \(0001_initial\.py and 9999_again\.py\)",
+        {"0999_again.py": migration("0001", None)},
+        r"Two migrations have the revision 0001 \(0001_initial\.py and 0999_again\.py\)",
     ),
     "two ends": (
-        {f"{NEXT}_a.py": migration(NEXT, HEAD), "9998_b.py": migration("9998", HEAD)},
+        {f"{NEXT}_a.py": migration(NEXT, HEAD), "0998_b.py": migration("0998", HEAD)},
         (
-            rf"The history has 2 ends \({NEXT}, 9998\): set `down_revision` in "
-            rf'migrations/versions/9998_b\.py to "{NEXT}"'
+            rf"The history has 2 ends \({NEXT}, 0998\): set `down_revision` in "
+            rf'migrations/versions/0998_b\.py to "{NEXT}"'
         ),
     ),
     "two ends of branches": (
         {
             f"{NEXT}_a.py": migration(NEXT, HEAD),
-            "9998_b.py": migration("9998", HEAD),
-            "9999_c.py": migration("9999", "9998"),
+            "0998_b.py": migration("0998", HEAD),
+            "0999_c.py": migration("0999", "0998"),
         },
-        rf"2 ends \({NEXT}, 9999\): set `down_revision` in migrations/versions/9998_b\.py to ",
+        rf"2 ends \({NEXT}, 0999\): set `down_revision` in migrations/versions/0998_b\.py to ",
     ),
     "two beginnings": (
-        {"9998_b.py": migration("9998", None)},
-        rf"2 ends \({HEAD}, 9998\): set `down_revision` in migrations/versions/9998_b\.py to ",
+        {"0998_b.py": migration("0998", None)},
+        rf"2 ends \({HEAD}, 0998\): set `down_revision` in migrations/versions/0998_b\.py to ",
     ),
     "missing parent": (
-        {"9998_b.py": migration("9998", "9997")},
+        {"0998_b.py": migration("0998", "9997")},
         (
-            r"The migration 9998_b\.py follows revision 9997, which no file in "
+            r"The migration 0998_b\.py follows revision 9997, which no file in "
             r"migrations/versions has: set its `down_revision` to the revision before it"
         ),
     ),
     "missing parent of a merge": (
-        {"9998_b.py": migration("9998", (HEAD, "9997"))},
-        r"The migration 9998_b\.py follows revision 9997, which no file",
+        {"0998_b.py": migration("0998", (HEAD, "9997"))},
+        r"The migration 0998_b\.py follows revision 9997, which no file",
     ),
     "circle": (
-        {"9998_b.py": migration("9998", "9999"), "9999_c.py": migration("9999", "9998")},
-        r"The migrations 9998, 9999 follow each other in a circle: correct `down_revision`",
+        {"0998_b.py": migration("0998", "0999"), "0999_c.py": migration("0999", "0998")},
+        r"The migrations 0998, 0999 follow each other in a circle: correct `down_revision`",
     ),
     "no number": (
-        {"9998_b.py": migration(None, HEAD)},
-        r"The migration 9998_b\.py does not say which one it is: set `revision`",
+        {"0998_b.py": migration(None, HEAD)},
+        r"The migration 0998_b\.py does not say which one it is: set `revision`",
     ),
     "no text as parent": (
-        {"9998_b.py": migration("9998", HEAD).replace(repr(HEAD), "9")},
-        r"The migration 9998_b\.py does not say which one it follows: set `down_revision`",
+        {"0998_b.py": migration("0998", HEAD).replace(repr(HEAD), "9")},
+        r"The migration 0998_b\.py does not say which one it follows: set `down_revision`",
     ),
     "no Python": (
-        {"9998_b.py": migration("9998", HEAD, "def ")},
-        r"The migration 9998_b\.py cannot be read \(.+, line 6\): correct it\.",
+        {"0998_b.py": migration("0998", HEAD, "def ")},
+        r"The migration 0998_b\.py cannot be read \(.+, line 6\): correct it\.",
     ),
     "no text": (
-        {"9998_b.py": "\0"},
-        r"The migration 9998_b\.py cannot be read \(",
+        {"0998_b.py": "\0"},
+        r"The migration 0998_b\.py cannot be read \(",
     ),
 }
 
@@ -114,12 +114,12 @@ def test_history_may_be_written_in_other_ways(versions: Path) -> None:
     (versions / "__init__.py").write_text("")
     (versions / ".#9997.py").write_text("somebody edits it")
     assert read_history(versions)[0] == "9997"
-    (versions / "9998.py").write_text(migration("9998", "9997"))
-    (versions / "9998b.py").write_text(migration("9998b", "9997"))
-    (versions / "9999.py").write_text(migration("9999", ("9998", "9998b")))
+    (versions / "0998.py").write_text(migration("0998", "9997"))
+    (versions / "0998b.py").write_text(migration("0998b", "9997"))
+    (versions / "0999.py").write_text(migration("0999", ("0998", "0998b")))
     newest, known = read_history(versions)
-    assert newest == "9999"
-    assert {"0001", "9998", "9998b", "9999"} < known
+    assert newest == "0999"
+    assert {"0001", "0998", "0998b", "0999"} < known
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def url(pytestconfig: pytest.Config) -> Iterator[str]:
 )
 @pytest.mark.slow
 def test_every_command_explains_a_broken_history(project: Path, url: str, command: str) -> None:
-    (project / "migrations" / "versions" / "9998_b.py").write_text(migration("9998", "9997"))
+    (project / "migrations" / "versions" / "0998_b.py").write_text(migration("0998", "9997"))
     here: dict[str, Any] = {"folder": project, "project": project, "DATABASE_URL": url}
     said = refusal(*command.split(), **here)
-    assert said.startswith("The migration 9998_b.py follows revision 9997, which no file")
+    assert said.startswith("The migration 0998_b.py follows revision 9997, which no file")
     assert "\n" not in said
 
 
@@ -153,7 +153,7 @@ def test_every_command_explains_a_broken_history(project: Path, url: str, comman
 def test_doctor_explains_a_broken_history(project: Path, url: str) -> None:
     here: dict[str, Any] = {"folder": project, "project": project, "DATABASE_URL": url}
     file = project / "migrations" / "versions" / f"{NEXT}_b.py"
-    file.write_text(migration("9998", "9997"))
+    file.write_text(migration("0998", "9997"))
     said = backend("doctor", "--port", "0", **here).stdout
     assert f"✗ The migration {file.name} follows revision 9997, which no file" in said
     file.write_text(migration(NEXT, HEAD, "import nothing_of_the_kind"))
@@ -195,9 +195,9 @@ def test_migration_that_fails_is_explained(project: Path, url: str) -> None:
 @pytest.mark.parametrize("command", ["db upgrade", "db check", "db revision x"])
 @pytest.mark.slow
 def test_revision_of_another_code_is_explained(tmp_path: Path, url: str, command: str) -> None:
-    succeeds_at_newest(url, "9998")
+    succeeds_at_newest(url, "0998")
     here: dict[str, Any] = {"folder": tmp_path, "DATABASE_URL": url}
-    unknown = "The database is at revision 9998, which this code does not have: "
+    unknown = "The database is at revision 0998, which this code does not have: "
     assert refusal(*command.split(), **here).startswith(unknown)
     if command == "db check":
         assert f"✗ {unknown}" in backend("doctor", "--port", "0", **here).stdout

@@ -9,6 +9,7 @@ import pytest
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from backend.product import NAME
 from tests.architecture import Source, read
 from tests.test_packaging import ROOT, development, runtime
 
@@ -260,7 +261,7 @@ def test_every_imported_package_is_declared() -> None:
     production = [
         each for each in read("backend", "migrations") if not each.name.startswith("backend.dev.")
     ]
-    declared = {*runtime(), "trellis"}
+    declared = {*runtime(), NAME}
     assert undeclared(production, declared) == set()
     everything = read("backend", "bench", "migrations", "tools")
     assert undeclared(everything, declared | development().keys()) == set()

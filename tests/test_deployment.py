@@ -18,6 +18,7 @@ from backend.cli.serve import STOP_TIMEOUT_SECONDS
 from backend.cli.worker import LAST_SECONDS
 from backend.core.settings import Settings
 from backend.dev import embedded_host as host
+from backend.product import NAME
 from backend.worker.job_execution import WorkerConfig
 from tests import nginx_servers
 from tests.commands import eventually, free_port
@@ -63,7 +64,7 @@ class TestKubernetes:
     def test_pods_have_no_rights(self, manifests: list[dict[str, Any]]) -> None:
         (user,) = re.findall(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
         found = dict(pods(manifests))
-        assert set(found) == {"trellis-api", "trellis-worker", "trellis-migrate"}
+        assert set(found) == {f"{NAME}-{part}" for part in ("api", "worker", "migrate")}
         for name, pod in found.items():
             assert pod["securityContext"]["runAsNonRoot"], name
             assert pod["securityContext"]["runAsUser"] == int(user), name
@@ -81,8 +82,8 @@ class TestKubernetes:
         self, manifests: list[dict[str, Any]]
     ) -> None:
         found = dict(pods(manifests))
-        serving = found["trellis-api"]["terminationGracePeriodSeconds"]
-        working = found["trellis-worker"]["terminationGracePeriodSeconds"]
+        serving = found[f"{NAME}-api"]["terminationGracePeriodSeconds"]
+        working = found[f"{NAME}-worker"]["terminationGracePeriodSeconds"]
         assert serving >= DRAIN_SECONDS + STOP_TIMEOUT_SECONDS + 5
         assert working >= WorkerConfig().patience + LAST_SECONDS + 5
 
@@ -93,7 +94,7 @@ class TestKubernetes:
         assert len(names) == len(set(names))
         for name, pod in pods(manifests):
             sources = [next(iter(each.values())) for each in pod["containers"][0]["envFrom"]]
-            assert [each["name"] for each in sources] == ["trellis", "trellis"], name
+            assert [each["name"] for each in sources] == [NAME, NAME], name
 
     def test_selectors_ports_and_probes_meet(self, manifests: list[dict[str, Any]]) -> None:
         by_kind = {item["kind"]: item for item in manifests}
@@ -101,7 +102,7 @@ class TestKubernetes:
         for deployment in deployments:
             labels = deployment["spec"]["template"]["metadata"]["labels"]
             assert deployment["spec"]["selector"]["matchLabels"] == labels
-        api = next(item for item in deployments if item["metadata"]["name"] == "trellis-api")
+        api = next(item for item in deployments if item["metadata"]["name"] == f"{NAME}-api")
         labels = api["spec"]["template"]["metadata"]["labels"]
         service, budget = by_kind["Service"], by_kind["PodDisruptionBudget"]
         assert service["spec"]["selector"] == labels

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 import backend
 from backend.core.settings import SettingsBase
+from backend.product import TITLE
 from tools import lock
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -241,7 +242,7 @@ class TestEnvironment:
         written = {line.partition("=")[0] for line in block.splitlines()}
         assert done.stderr == ""
         assert written <= setting_names & values.keys()
-        assert values["EMAIL_FROM"] == "Trellis <no-reply@example.com>"
+        assert values["EMAIL_FROM"] == f"{TITLE} <no-reply@example.com>"
         # systemd reads no comment behind a value.
         assert "#" not in block
 

@@ -60,7 +60,7 @@ def main() -> None:
     if is_current():
         return
     if os.name != "posix":
-        fail("Trellis is developed on Linux and macOS; on Windows use WSL 2 or the Docker image.")
+        fail("Development needs Linux or macOS; on Windows use WSL 2 or the Docker image.")
     if sys.version_info < (3, 11):
         restart_with_newer_python()
     if not os.access(str(ROOT), os.W_OK):

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -27,6 +26,7 @@ from backend.cli.databases import reachable_database
 from backend.cli.postgres_programs import connection, major, program
 from backend.cli.schema import core_settings, require_migrated
 from backend.cli.terminal import CommandError, say
+from backend.product import VERSION
 
 FORMAT = 1
 DUMP, MANIFEST = "database.dump", "manifest.json"
@@ -121,7 +121,7 @@ def _write(url: str, revision: str, path: Path) -> Manifest:
             manifest = Manifest(
                 format=FORMAT,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                application=version("trellis"),
+                application=VERSION,
                 postgres=server,
                 revision=revision,
                 rows={name: _count(snapshot, name) for name in tables},

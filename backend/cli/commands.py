@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from backend.cli import project
 from backend.cli.modules import module
 from backend.cli.terminal import exit_on_signals
 
 # Plain text: importing rich would take longer than the rest of --help.
 app = typer.Typer(
-    help="Run and operate Trellis.",
+    help="Run and operate the application.",
     epilog="Settings come from the environment and from .env; .env.example lists them.",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -110,7 +111,7 @@ def openapi(
 
 @app.command()
 def doctor(host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Check whether Trellis can run here.
+    """Check whether the application can run here.
 
     Prints one line per check, with the remedy if it fails. Exit code 1 if any check fails.
     """
@@ -296,3 +297,6 @@ app.add_typer(db, name="db")
 app.add_typer(users, name="users")
 app.add_typer(audit, name="audit")
 app.add_typer(module, name="module")
+app.command()(project.version)
+app.command("upgrade-check")(project.upgrade_check)
+app.command()(project.rename)

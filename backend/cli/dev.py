@@ -28,13 +28,14 @@ from backend.core.settings import Settings, load_settings
 from backend.dev.processes import Child
 from backend.dev.unavailable_server import UnavailableServer
 from backend.modules.users.settings import UserSettings
+from backend.product import NAME, TITLE
 
 try:
     from backend.dev.file_watcher import FileWatcher
 except ModuleNotFoundError as missing:
     raise CommandError(
         f"`backend dev` needs the package {missing.name}: run `make setup`, or install "
-        "trellis[development]."
+        f"{NAME}[development]."
     ) from missing
 
 START_TIMEOUT_SECONDS = 30.0
@@ -97,7 +98,7 @@ def run(host: str, port: int) -> int:
             api.start()
             ready = api.is_ready(START_TIMEOUT_SECONDS)
             report("ready" if ready else "not ready yet")
-        state = "Trellis is running." if ready else "Trellis is waiting for its API."
+        state = f"{TITLE} is running." if ready else f"{TITLE} is waiting for its API."
         url, data = url_of(sockets[0]), _data(settings, place)
         panel = {"origins": origins(settings), "email": admin.email, "password": admin.shown}
         say(PANEL.format(state=state, url=url, data=data, **panel))

@@ -31,6 +31,7 @@ from backend.dev.embedded_server import EmbeddedError, binaries, data_folder
 from backend.integrations.email.smtp_url import parse_smtp_url
 from backend.integrations.storage import StorageError
 from backend.modules.mail.settings import MailSettings
+from backend.product import TITLE
 
 OLDEST_PYTHON = (3, 11)
 SIGNS = {True: "✓", False: "✗", None: "!"}
@@ -214,7 +215,7 @@ def _port(host: str, port: int) -> str:
     except CommandError:
         if not trellis_answers(host, port):
             raise
-        return f"Trellis is running on port {port}"
+        return f"{TITLE} is running on port {port}"
     for each in sockets:
         each.close()
     return f"Port {port} is free"

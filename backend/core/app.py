@@ -5,7 +5,6 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -59,6 +58,7 @@ from backend.db.database import Database
 from backend.db.errors import EncodingError, PoolerError, driver_error, is_unavailable
 from backend.db.query_runner import QueryRunner
 from backend.db.troubles import database_trouble
+from backend.product import VERSION
 from backend.ratelimit.limiter import RateLimiter, make_limiter, redis_check
 from backend.ratelimit.rules import parse_rules
 from backend.telemetry.database import DatabaseObserver
@@ -192,7 +192,7 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
 
     app = FastAPI(
         title=settings.product_name,
-        version=version("trellis"),
+        version=VERSION,
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url=None,

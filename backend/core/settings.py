@@ -24,6 +24,7 @@ from backend.core.setting_types import (
     ProductName,
     RedisURL,
 )
+from backend.product import TITLE
 from backend.ratelimit.rules import Storage, parse_rules
 
 Environment = Literal["development", "test", "staging", "production"]
@@ -74,7 +75,7 @@ class Settings(SettingsBase):
         "development", description="Selects defaults and safety checks."
     )
     product_name: ProductName = Field(
-        "Trellis",
+        TITLE,
         max_length=100,
         description="Name of the product in mails and in the API's documentation.",
     )

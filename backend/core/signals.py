@@ -1,18 +1,16 @@
 """The traces and error reports of a process, created from its settings."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from platform import node
 from typing import TYPE_CHECKING
 
 from backend.core.settings import Settings, SettingsBase
 from backend.core.telemetry_settings import TelemetrySettings, export_otel_variables
+from backend.product import NAME, VERSION
 
 if TYPE_CHECKING:
     from backend.telemetry.error_reports import ErrorReports
     from backend.telemetry.tracing import Tracing
-
-NAME = "trellis"
 
 
 def make_tracing(loaded: Mapping[type[SettingsBase], SettingsBase]) -> "Tracing | None":
@@ -28,7 +26,7 @@ def make_tracing(loaded: Mapping[type[SettingsBase], SettingsBase]) -> "Tracing 
         endpoint,
         {
             "service.name": NAME,
-            "service.version": version(NAME),
+            "service.version": VERSION,
             "deployment.environment.name": settings.environment,
             "host.name": settings.instance or node(),
         },
@@ -45,7 +43,7 @@ def make_error_reports(loaded: Mapping[type[SettingsBase], SettingsBase]) -> "Er
     return ErrorReports(
         telemetry.sentry_dsn.get_secret_value(),
         environment=settings.environment,
-        release=f"{NAME}@{version(NAME)}",
+        release=f"{NAME}@{VERSION}",
         instance=settings.instance or node(),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from backend.product import VERSION
 from backend.telemetry.spans import METHODS
 
 # The route of requests for unknown paths, and the values of other labels that are not declared.
@@ -80,6 +81,10 @@ class Metrics:
             ("method", "route", "status"),
             REQUEST_SECONDS,
         )
+        build = self._gauge(
+            "trellis_build_info", "1, with the version of the product.", ("version",), "livemax"
+        )
+        build.labels(VERSION).set(1)
         self.in_flight = self._gauge(
             "trellis_http_requests_in_flight", "Requests that are being processed."
         )

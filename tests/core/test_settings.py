@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from backend.core.settings import Settings, SettingsBase, SettingsError, load_settings
 from backend.modules.users.settings import UserSettings
+from backend.product import TITLE
 from tests.applications import MODULES, setting_kinds
 from tests.architecture import ROOT
 
@@ -129,7 +130,7 @@ def test_an_origin_has_no_slash_at_the_end(env: Env) -> None:
 
 
 def test_the_name_of_the_product(env: Env) -> None:
-    assert env.load().product_name == "Trellis"
+    assert env.load().product_name == TITLE
     env.set(PRODUCT_NAME="  Tea  &\tCo ")
     assert env.load().product_name == "Tea & Co"
     for bad in ("\x07bell", " \t", "x" * 101):
@@ -209,7 +210,7 @@ UNSAFE: dict[str, list[str | None]] = {
     "ALLOWED_HOSTS": [None, "*", "api.example.com,*", ","],
     "SMTP_URL": [None],
     "EMAIL_PROVIDER": ["mailbox"],
-    "EMAIL_FROM": [None, "Trellis <no-reply@localhost>"],
+    "EMAIL_FROM": [None, f"{TITLE} <no-reply@localhost>"],
     "FRONTEND_URL": [None, "http://app.example.com"],
     "CORS_ORIGINS": ["*", "https://app.example.com,*"],
     "LINK_RESET_PASSWORD": ["http://app.example.com/{token}"],

@@ -22,7 +22,7 @@ from backend.cli.schema import move
 from backend.cli.terminal import CommandError
 from backend.db.base import NAMING_CONVENTION, Base
 from backend.db.schema import migrations
-from backend.db.schema.migrations import FOLDER, alembic_config, newest_revision
+from backend.db.schema.migrations import FOLDER, alembic_config
 
 Part = Callable[[], Any]
 Shape = Sequence[Part]
@@ -76,7 +76,7 @@ def described_drift(url: str) -> str:
 
 def write(url: str, message: str) -> str:
     """Generate a migration and return its text."""
-    return _write(url, newest_revision(), message, drift(url)).read_text()
+    return _write(url, message, drift(url)).read_text()
 
 
 def mood(*members: str, **options: Any) -> sa.Enum:

@@ -11,6 +11,7 @@ import pytest
 
 from backend.dev import file_watcher
 from backend.dev.file_watcher import FileWatcher
+from backend.product import NAME
 from tests.commands import ROOT
 
 
@@ -113,6 +114,6 @@ def test_a_missing_watchfiles_is_one_sentence() -> None:
     )
     sentence = (
         "`backend dev` needs the package watchfiles: run `make setup`, or install "
-        "trellis[development].\n"
+        f"{NAME}[development].\n"
     )
     assert (ended.returncode, ended.stderr) == (1, sentence)

@@ -26,6 +26,7 @@ from backend.modules.health.service import readiness
 from backend.modules.mail import service as mail_service
 from backend.modules.mail.service import deliver
 from backend.modules.payments import service as payments_service
+from backend.product import VERSION
 from backend.telemetry.endpoint import keep_values_in_files, registry_of
 from backend.telemetry.metrics import MAX_STATEMENTS, Metrics
 from backend.worker import queue_metrics as queue_file
@@ -74,6 +75,11 @@ def value(context: Context, metric: str, /, **labels: str) -> float:
         for found in family.samples
         if found.name == metric and labels.items() <= found.labels.items()
     )
+
+
+def test_the_version_is_a_label() -> None:
+    labels = {"version": VERSION}
+    assert Metrics().registry.get_sample_value("trellis_build_info", labels) == 1
 
 
 async def test_requests_by_template_method_and_status(client: Client, observed: Context) -> None:

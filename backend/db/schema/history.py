@@ -9,6 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+# The migrations of a project that started from Trellis have larger numbers.
+OWN_NUMBERS = 1000
+
 
 class HistoryError(Exception):
     """The migrations do not form a linear history. `str()` is a sentence with the remedy."""
@@ -129,7 +132,8 @@ def _line(migrations: Mapping[str, Migration], head: str) -> set[str]:
 
 
 def _two_ends(migrations: Mapping[str, Migration], heads: Collection[str]) -> str:
-    kept, *_, moved = heads
+    # Databases have the project's own migrations before those of a later release of Trellis.
+    kept, *_, moved = sorted(heads, key=lambda name: (not _is_own(name), name))
     branch = _line(migrations, moved) - _line(migrations, kept)
     first = next(
         migrations[name] for name in sorted(branch) if not branch & {*migrations[name].parents}
@@ -138,6 +142,10 @@ def _two_ends(migrations: Mapping[str, Migration], heads: Collection[str]) -> st
         f"The history has {len(heads)} ends ({_listed(heads)}): set `down_revision` in "
         f'migrations/versions/{first.file} to "{kept}", so that each migration follows another.'
     )
+
+
+def _is_own(revision: str) -> bool:
+    return revision.isdecimal() and int(revision) > OWN_NUMBERS
 
 
 def _listed(names: Collection[str]) -> str:

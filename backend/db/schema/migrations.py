@@ -17,12 +17,14 @@ from sqlalchemy import Connection, NullPool, column, create_engine, event, selec
 
 from backend.db.errors import DatabaseUnavailableError
 from backend.db.query_runner import Query, QueryRunner
-from backend.db.schema.history import read_history
+from backend.db.schema.history import OWN_NUMBERS, read_history
+from backend.product import NAME
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 FOLDER = Path(__file__).resolve().parents[3] / "migrations"
+UPSTREAM = "trellis"
 _CURRENT = Query(select(column("version_num")).select_from(table("alembic_version")))
 # The advisory lock that serialises migrations. The number is arbitrary, but must not change.
 _LOCK = 7_265_311
@@ -40,6 +42,18 @@ def revisions() -> tuple[str | None, frozenset[str]]:
     Raise `HistoryError` if the migrations do not form a linear history.
     """
     return read_history(FOLDER / "versions")
+
+
+def next_revision() -> str:
+    """Return the number of the next migration.
+
+    Projects that started from Trellis begin with 1001, so that no later release has their numbers.
+    """
+    newest, known = revisions()
+    if NAME == UPSTREAM:
+        return f"{int(newest) + 1 if newest and newest.isdecimal() else 1:04}"
+    own = (int(each) for each in known if each.isdecimal() and int(each) > OWN_NUMBERS)
+    return f"{max(own, default=OWN_NUMBERS) + 1:04}"
 
 
 def newest_revision() -> str | None:

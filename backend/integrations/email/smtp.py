@@ -40,7 +40,7 @@ class SmtpProvider:
         step_seconds: float = 10,
         whole_seconds: float = 60,
     ) -> None:
-        """Configure the server; `sender` may have a name: `Trellis <no-reply@example.com>`.
+        """Configure the server; `sender` may have a name: `Shop <no-reply@example.com>`.
 
         `step_seconds` limits each command, `whole_seconds` the whole delivery.
         """

@@ -239,7 +239,7 @@ async def _examine_rest(session: AsyncSession, result: VerificationResult) -> No
     for id in (await connection.execute(_GONE, {"size": MAX_FINDINGS})).scalars():
         result.findings.append(f"Event {id} is missing; it was not sealed yet.")
     for id in (await connection.execute(_INTRUDERS, {"size": MAX_FINDINGS})).scalars():
-        result.findings.append(f"Event {id} was not written by Trellis: no seal will hold it.")
+        result.findings.append(f"Event {id} was written by another program: no seal will hold it.")
 
 
 def _seals(first: int, last: int) -> str:

@@ -1,5 +1,3 @@
-from importlib.metadata import version
-
 from fastapi import Response
 
 from backend.core.authorization import unlimited
@@ -7,9 +5,9 @@ from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
 from backend.modules.health import service
 from backend.modules.health.schemas import Health, Liveness, Readiness
+from backend.product import VERSION
 
 router = Router(prefix="/health", tags=["health"], dependencies=[unlimited], selects_fields=False)
-VERSION = version("trellis")
 
 
 @router.get("")

@@ -3,13 +3,14 @@ from typing import Literal
 from pydantic import Field
 
 from backend.core.schemas import Schema
+from backend.product import VERSION
 
 Status = Literal["ok", "error", "degraded", "draining"]
 
 
 class Health(Schema):
     status: Literal["ok"] = "ok"
-    version: str = Field(examples=["0.1.0"])
+    version: str = Field(examples=[VERSION])
 
 
 class Liveness(Schema):

@@ -7,10 +7,11 @@ from backend.addresses.server_urls import check_escapes
 from backend.core.settings import SettingsBase
 from backend.integrations.email import MailError, ascii_domain
 from backend.integrations.email.smtp_url import parse_smtp_url
+from backend.product import TITLE
 
 ProviderName = Literal["smtp", "resend", "mailbox"]
 NEEDS: dict[str, str] = {"smtp": "smtp_url", "resend": "resend_api_key"}
-LOCAL_SENDER = "Trellis <no-reply@localhost>"
+LOCAL_SENDER = f"{TITLE} <no-reply@localhost>"
 
 
 class MailSettings(SettingsBase):
@@ -73,7 +74,7 @@ class MailSettings(SettingsBase):
                 return value
         except (MailError, ValueError):
             pass
-        raise ValueError("must be like Trellis <no-reply@example.com>")
+        raise ValueError(f"must be like {TITLE} <no-reply@example.com>")
 
     @property
     def provider(self) -> ProviderName:

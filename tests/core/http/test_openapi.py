@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from backend.core.authorization import policies
 from backend.core.errors import all_errors
+from backend.product import TITLE
 from tests.applications import MODULES, make_app, make_context
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -60,7 +61,7 @@ def codes(operation: Operation, status: int) -> set[str]:
 
 def test_the_document_is_one_of_openapi() -> None:
     assert re.fullmatch(r"3\.1\.\d+", DOCUMENT["openapi"])
-    assert DOCUMENT["info"]["title"] == "Trellis"
+    assert DOCUMENT["info"]["title"] == TITLE
     assert DOCUMENT["info"]["version"]
     assert DOCUMENT["info"]["description"].strip()
     standard = {"openapi", "info", "servers", "paths", "components", "tags"}

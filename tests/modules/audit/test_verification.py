@@ -123,7 +123,7 @@ async def test_an_event_slipped_in_is_found(
     assert slipped is not None
     await seal_waiting(context)
     found = await findings(context)
-    assert found == [f"Event {slipped[0]} was not written by Trellis: no seal will hold it."]
+    assert found == [f"Event {slipped[0]} was written by another program: no seal will hold it."]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -18,6 +17,7 @@ from backend.core.context import Context
 from backend.db.congestion import ThreadUse
 from backend.db.errors import OverloadedError
 from backend.db.replica import AWAY
+from backend.product import VERSION
 from tests import databases
 from tests.actors import Client
 from tests.applications import make_context
@@ -55,7 +55,7 @@ async def without_database(app: FastAPI) -> AsyncIterator[Context]:
 async def test_health_tells_the_version(client: Client) -> None:
     answer = await client.get("/health")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "version": version("trellis")}
+    assert answer.json() == {"status": "ok", "version": VERSION}
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", READY])

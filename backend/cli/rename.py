@@ -1,0 +1,153 @@
+"""`backend rename`: gives the project the name of the product that it becomes.
+
+Renamed is what people read, and what installations are called: the package, containers, services,
+users of the system. Not renamed is what the data of a running installation depends on (labels of
+keys, digests, names in Redis, roles of PostgreSQL), and the names of metrics, which dashboards and
+alerts use.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.metadata import distributions
+
+from backend.cli.manifest import ROOT, UPSTREAM_NAME, UPSTREAM_TITLE, files_of, run_git
+from backend.cli.terminal import CommandError, say
+from backend.product import NAME, TITLE
+
+FILES = (
+    *(".env.example", ".github/workflows/*.yml", "AGENTS.md", "Dockerfile", "README.md"),
+    *("backend/product.py", "compose.yaml", "deploy/*.service", "deploy/nginx.conf"),
+    *("deploy/compose/nginx.conf", "deploy/kubernetes/*.yaml", "docs/deployment.md"),
+    *("docs/index.md", "docs/observability.md", "docs/operations.md", "openapi.json"),
+    *("pyproject.toml", "requirements*.lock", "zensical.toml"),
+)
+# Lines about names that stay.
+_KEPT = re.compile(
+    r"postgresql://|POSTGRES_USER|PGUSER|--username=|createuser|createdb|\bROLE\b|grafana|JWT_|"
+    r"STORAGE_URL"
+)
+# The name of the Compose project is a part of the names of its volumes.
+_VOLUME = re.compile(r"docker volume")
+_TITLE = re.compile(rf"\b{UPSTREAM_TITLE}\b")
+_NAME = re.compile(rf"(?<![A-Za-z0-9]){UPSTREAM_NAME}(?![A-Za-z0-9]|_[a-z]|\.[a-z]+[._][a-z])")
+_VOLUME_NAME = re.compile(rf"\b{UPSTREAM_NAME}(?=_|\b)")
+_EXAMPLE_MIGRATION = re.compile(r"(?<=migrations/versions/)\d{4}(?=_add_)")
+FORM = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[ -][A-Za-z0-9]+)*")
+MAX_LENGTH = 30  # of names of system users
+
+
+@dataclass(frozen=True)
+class Names:
+    title: str
+    name: str
+
+
+def run(title: str, *, dry_run: bool) -> None:
+    names = _checked(title)
+    if not dry_run and run_git(ROOT, "status", "--porcelain").strip():
+        raise CommandError(
+            "There are changes that are not committed: commit or stash them first, so that "
+            "`git diff` shows what was renamed."
+        )
+    paths = [p for p in files_of(ROOT) if any(fnmatch(p, pattern) for pattern in FILES)]
+    if NAME == UPSTREAM_NAME:
+        _require_unused(names, files_of(ROOT))
+    changed = {path: text for path in paths if (text := _renamed(path, names)) is not None}
+    moved = {p: p.replace(UPSTREAM_NAME, names.name) for p in paths if _moves(p)}
+    if dry_run:
+        for path in sorted({*changed, *moved}):
+            say(f"{path} -> {moved[path]}" if path in moved else path)
+        say(f"Files that would change: {len({*changed, *moved})}. Nothing was written.")
+        return
+    for path, text in changed.items():
+        (ROOT / path).write_text(text, encoding="utf-8", newline="")
+    for path, target in moved.items():
+        run_git(ROOT, "mv", path, target)
+    if not changed and not moved:
+        say(f"The project is called {names.title} already; nothing was left to rename.")
+        return
+    _install()
+    say(
+        f"The project is called {names.title} now, and its package {names.name}: "
+        f"changed files: {len({*changed, *moved})}. Look at them with `git diff HEAD`, run "
+        "`make check` and `make test`, and commit."
+    )
+    say(
+        "Unchanged: roles and databases of PostgreSQL, metrics, and JWT_ISSUER and JWT_AUDIENCE, "
+        "which are settings. An installation of compose.yaml that has data keeps it with "
+        f"COMPOSE_PROJECT_NAME={UPSTREAM_NAME} in its .env."
+    )
+
+
+def _checked(title: str) -> Names:
+    names = Names(title, title.lower().replace(" ", "-"))
+    if not FORM.fullmatch(title) or len(title) > MAX_LENGTH:
+        raise CommandError(
+            f"The name must begin with a letter, and have letters, digits, and single spaces or "
+            f"hyphens, at most {MAX_LENGTH} characters: backend rename 'Your Product'"
+        )
+    if names.name == UPSTREAM_NAME:
+        raise CommandError(f"The project is called {UPSTREAM_TITLE} unless it is renamed.")
+    if UPSTREAM_NAME not in (NAME, names.name) and names != Names(TITLE, NAME):
+        raise CommandError(
+            f"The project is called {TITLE} already, and installations have that name: their "
+            "services, containers and volumes. To change the name that people read, set "
+            "PRODUCT_NAME; to begin anew, undo the first renaming with git."
+        )
+    installed = {each.metadata["Name"].lower().replace("_", "-") for each in distributions()}
+    if names.name in installed - {NAME}:
+        raise CommandError(f"{names.name} is a package in use: choose another name.")
+    return names
+
+
+def _require_unused(names: Names, paths: Collection[str]) -> None:
+    """Raise `CommandError` if the name is a word of the project's files.
+
+    `backend upgrade-check` could not tell the word from the name.
+    """
+    options = "|".join(map(re.escape, {names.title, names.name}))
+    word = re.compile(rf"(?<![A-Za-z0-9])(?:{options})(?![A-Za-z0-9])".encode())
+    used = [path for path in paths if word.search((ROOT / path).read_bytes())]
+    if used:
+        raise CommandError(
+            f"'{names.title}' is a word in {len(used)} files already, such as {used[0]}: choose a "
+            "name that is no word of the code."
+        )
+
+
+def _moves(path: str) -> bool:
+    return fnmatch(path, f"deploy/{UPSTREAM_NAME}*.service")
+
+
+def _renamed(path: str, names: Names) -> str | None:
+    """Return the new text of a file; None if nothing in it has to be renamed."""
+    with (ROOT / path).open(encoding="utf-8", newline="") as file:
+        text = file.read()
+    new = "".join(_lines(text, names))
+    if path == "README.md":
+        new = _EXAMPLE_MIGRATION.sub("1001", new)
+    return None if new == text else new
+
+
+def _lines(text: str, names: Names) -> Iterator[str]:
+    for line in text.splitlines(keepends=True):
+        if "authors =" in line:
+            yield line
+            continue
+        line = _TITLE.sub(names.title, line)  # noqa: PLW2901
+        if _VOLUME.search(line):
+            yield _VOLUME_NAME.sub(names.name, line)
+        else:
+            yield line if _KEPT.search(line) else _NAME.sub(names.name, line)
+
+
+def _install() -> None:
+    """Install the package under its new name, if the project has an environment of its own."""
+    if sys.prefix == str(ROOT / ".venv"):
+        done = subprocess.run([sys.executable, "tools/bootstrap.py"], cwd=ROOT, check=False)
+        if done.returncode:
+            say("Run `make setup` before you go on.")
