@@ -22,6 +22,7 @@ from backend.core.preconditions import check_preconditions
 from backend.core.principal import Caller, Principal
 from backend.core.schemas import Schema
 from backend.db.base import utc_now, uuid7
+from backend.db.lists.page_bytes import rows_within
 from backend.db.query_runner import KeyedQuery, QueryRunner, Row
 from backend.db.session_reader import RowReader
 
@@ -52,7 +53,8 @@ class OwnedRows(Generic[M, S]):
 
     @cached_property
     def by_id(self) -> KeyedQuery:
-        return KeyedQuery(self.listed.statement, self.listed.key)
+        max_keys = rows_within(self.listed.large.values())
+        return KeyedQuery(self.listed.statement, self.listed.key, max_keys=max_keys)
 
     def sees(self, by: Caller, owner_id: UUID) -> bool:
         return owner_id == by.user_id or by.may(self.admin)

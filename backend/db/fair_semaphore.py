@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal
 
 from backend.db.congestion import Congestion, ThreadUse
 from backend.db.errors import DatabaseUnavailableError, OverloadedError
@@ -18,20 +18,24 @@ TURNS = 8
 # refused there, and goes before new requests `TURNS` times: refusing it would waste the work that
 # is done, and it may hold other places.
 admitted: ContextVar[Counter["FairSemaphore"] | None] = ContextVar("admitted", default=None)
-# Whether the current task is a health check, which goes before new requests and is not refused.
+# Whether the current task goes before new requests and is not refused: a health check, or a
+# statement for a request that has waited.
 urgent: ContextVar[bool] = ContextVar("urgent", default=False)
 
 
 class _InTurn(Counter["FairSemaphore"]):
-    """The waits of a task that no queue refuses, and that goes before nobody."""
+    """The waits of a task that no queue refuses; they let it go before nobody."""
 
     def __missing__(self, semaphore: "FairSemaphore") -> int:
         return TURNS + 1
 
 
-def wait_in_turn() -> None:
-    """Let the current task, which works for several requests, wait in turn and unrefused."""
-    urgent.set(False)
+def wait_in_turn(*, goes_first: bool) -> None:
+    """Let the current task, which works for several requests, wait unrefused.
+
+    `goes_first` if `refuse_if_overloaded` has returned it for one of them.
+    """
+    urgent.set(goes_first)
     admitted.set(_InTurn())
 
 
@@ -60,7 +64,7 @@ class FairSemaphore:
         on_wait: OnWait | None = None,
     ) -> None:
         self.size = self._free = size
-        self._wait = wait
+        self.wait = wait
         self._resource = resource
         self._first: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
@@ -106,7 +110,7 @@ class FairSemaphore:
         waiter = loop.create_future()
         self._enter(waiter, loop.time())
         # A plain timer costs a third of `asyncio.timeout`.
-        timer = loop.call_later(self._wait, self._time_out, waiter)
+        timer = loop.call_later(self.wait, self._time_out, waiter)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -127,19 +131,40 @@ class FairSemaphore:
         else:
             self._free += 1
 
-    def refuse_if_overloaded(self) -> None:
-        """Raise `OverloadedError` if the current request would be refused; take no place.
+    def refuse_if_overloaded(self, *, is_too_long: bool = False) -> bool:
+        """Return whether the current request goes before new ones; take no place.
 
-        For a request whose statement another task sends, after `wait_in_turn`.
+        Raise `OverloadedError` if it would be refused. For a request whose statement another task
+        sends, after `wait_in_turn`; `is_too_long` if the queue for that statement is.
         """
-        if self._free:
-            return
         waits = admitted.get()
         earlier = 0 if waits is None else waits[self]
-        if not urgent.get():
-            self._refuse_if_too_long(earlier, asyncio.get_running_loop().time())
-        if waits is not None:
-            waits[self] += 1
+        is_urgent = urgent.get()
+        if is_too_long or not self._free:
+            if not is_urgent:
+                try:
+                    self._refuse_if_too_long(
+                        earlier, asyncio.get_running_loop().time(), is_too_long
+                    )
+                except OverloadedError:
+                    self._note_wait(0, "refused")
+                    raise
+            if waits is not None:
+                waits[self] += 1
+        return is_urgent or 0 < earlier <= TURNS
+
+    def time_out(self, waiter: "asyncio.Future[Any]") -> None:
+        """Let a request that waits for a statement of another task fail; `waiter` is not done."""
+        self._note_wait(self.wait, "timed_out")
+        waiter.set_exception(self._timed_out())
+
+    def _note_wait(self, seconds: float, outcome: Outcome) -> None:
+        if self._on_wait is not None:
+            self._on_wait(seconds, outcome, len(self._first) + len(self._others) + 1)
+
+    def _timed_out(self) -> DatabaseUnavailableError:
+        message = f"no {self._resource} was free within {self.wait:g} s"
+        return DatabaseUnavailableError(message, trouble="pool_exhausted")
 
     def _enter(self, waiter: "asyncio.Future[None]", now: float) -> None:
         """Put `waiter` into a queue, or raise `OverloadedError`."""
@@ -155,17 +180,14 @@ class FairSemaphore:
         if waits is not None:
             waits[self] += 1
 
-    def _refuse_if_too_long(self, earlier: int, now: float) -> None:
+    def _refuse_if_too_long(self, earlier: int, now: float, is_too_long: bool = False) -> None:
         """Raise `OverloadedError` if a request that waited `earlier` times is one too many."""
         while self._others and self._others[0].done():
             self._others.popleft()
         exhausted = self._thread.exhausted(now)
-        if (
-            self._others
-            and self._sheds
-            and not (earlier or exhausted)
-            and self._congestion.refuses(len(self._others), now)
-        ):
+        if not self._sheds or earlier or exhausted:
+            return
+        if is_too_long or (self._others and self._congestion.refuses(len(self._others), now)):
             raise OverloadedError(f"too many requests wait for a {self._resource}")
 
     def _leave(self, waiter: "asyncio.Future[None]") -> None:
@@ -176,8 +198,7 @@ class FairSemaphore:
 
     def _time_out(self, waiter: "asyncio.Future[None]") -> None:
         if not waiter.done():
-            message = f"no {self._resource} was free within {self._wait:g} s"
-            waiter.set_exception(DatabaseUnavailableError(message, trouble="pool_exhausted"))
+            waiter.set_exception(self._timed_out())
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

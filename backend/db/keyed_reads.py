@@ -15,11 +15,18 @@ from uuid import UUID
 from backend.db.fair_semaphore import FairSemaphore, wait_in_turn
 
 Row = dict[str, Any]
+_Caller = asyncio.Future[Row | None]
+_Callers = dict[UUID, list[_Caller]]
 # Statements of one query that run at the same time; callers that ask meanwhile share the next one.
 STATEMENTS = 2
-# A statement that takes longer no longer counts, so that a connection that hangs stops nobody else.
+# A shared statement that takes longer no longer counts, so that a connection that hangs does not
+# stop all others. Until a statement succeeds, the next ones are for one key each, while there are
+# free connections: should they hang as well, few callers hang with them.
 SLOW_SECONDS = 1.0
 MAX_KEYS = 100
+# New callers are refused if more keys wait than this many statements read. With two at a time, each
+# within SLOW_SECONDS, these take 3 s.
+MAX_STATEMENTS_AHEAD = 5
 
 
 class KeyedReads:
@@ -28,15 +35,27 @@ class KeyedReads:
     A row is read after its caller has asked for it. Callers that asked for the same key get the
     same dictionary. `gate` is the queue in which `read` waits for a connection: it decides for each
     caller whether the process is overloaded, so that no caller is refused because of another one.
+    While statements are slow, a caller waits for one as long as for a place in `gate`.
     """
 
     def __init__(
-        self, read: Callable[[list[UUID]], Awaitable[Sequence[Row]]], key: str, gate: FairSemaphore
+        self,
+        read: Callable[[list[UUID]], Awaitable[Sequence[Row]]],
+        key: str,
+        gate: FairSemaphore,
+        *,
+        max_keys: int = MAX_KEYS,
     ) -> None:
+        """`max_keys` limits the keys of one statement."""
         self._read = read
         self._key = key
         self._gate = gate
-        self._waiting: dict[UUID, list[asyncio.Future[Row | None]]] = {}
+        self._max_keys = max_keys
+        self._waiting: _Callers = {}
+        # The keys among them for which a caller goes before new requests.
+        self._first: set[UUID] = set()
+        # Since when statements have been slow, without one that succeeded.
+        self._stalled_at: float | None = None
         # Of the first caller that waits: its trace contains the statement.
         self._context = Context()
         self._is_due = False
@@ -49,21 +68,58 @@ class KeyedReads:
         """Return the row with this key, or None. Other types of keys could fail for all callers."""
         if type(key) is not UUID:
             raise TypeError("keys are UUIDs")
-        if not (self._is_shared or self._running):
+        if not (self._is_shared or self._running or self._stalled_at):
             return await self._find_alone(key)
-        self._gate.refuse_if_overloaded()
-        future: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        goes_first = self._gate.refuse_if_overloaded(is_too_long=self._is_too_long())
+        future: _Caller = asyncio.get_running_loop().create_future()
         if not self._waiting:
             self._context = copy_context()
         self._waiting.setdefault(key, []).append(future)
+        if goes_first:
+            self._first.add(key)
+        if self._stalled_at:
+            self._limit_wait(key, future)
         self._start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._forget(key, future)
+            raise
+
+    def _is_too_long(self) -> bool:
+        """Return whether new callers would wait for too long."""
+        if len(self._waiting) > MAX_STATEMENTS_AHEAD * self._max_keys:
+            return True
+        if not (self._waiting and self._stalled_at):
+            return False
+        return asyncio.get_running_loop().time() - self._stalled_at > self._gate.wait
+
+    def _limit_wait(self, key: UUID, future: _Caller, context: Context | None = None) -> None:
+        asyncio.get_running_loop().call_later(
+            self._gate.wait, self._time_out, key, future, context=context
+        )
+
+    def _time_out(self, key: UUID, future: _Caller) -> None:
+        if self._forget(key, future) and not future.done():
+            self._gate.time_out(future)
+
+    def _forget(self, key: UUID, future: _Caller) -> bool:
+        """Remove a caller from those that wait; return False if its statement was sent."""
+        futures = self._waiting.get(key, [])
+        if future not in futures:
+            return False
+        futures.remove(future)
+        if not futures:
+            del self._waiting[key]
+            self._first.discard(key)
+        return True
 
     async def _find_alone(self, key: UUID) -> Row | None:
         """Send a statement for this caller alone, which saves a task."""
         self._running.add(key)
         try:
             rows = await self._read([key])
+            self._stalled_at = None
         finally:
             self._end(key)
         return rows[0] if rows else None
@@ -82,35 +138,52 @@ class KeyedReads:
         self._running.discard(statement)
         self._start()
 
-    def _take(self) -> dict[UUID, list[asyncio.Future[Row | None]]]:
-        """Remove the callers of the next statement from those that wait."""
+    def _stall(self, statement: "asyncio.Task[None]") -> None:
+        """Note that this statement is slow, and limit the wait of the callers that it delays."""
+        if not self._stalled_at:
+            self._stalled_at = asyncio.get_running_loop().time()
+            for key, futures in self._waiting.items():
+                for future in futures:
+                    # Not in the trace of this statement's first caller.
+                    self._limit_wait(key, future, Context())
+        self._end(statement)
+
+    def _take(self) -> _Callers:
+        """Remove the callers of the next statement from those that wait; prepare its wait."""
         self._is_due = False
-        if len(self._waiting) <= MAX_KEYS:
+        # Without a free place, statements are slow because they wait for one, and hang nobody.
+        has_place = self._gate.in_use < self._gate.size
+        most = 1 if self._stalled_at and has_place else self._max_keys
+        if len(self._waiting) <= most:
             taken, self._waiting = self._waiting, {}
-            return taken
-        keys = list(islice(self._waiting, MAX_KEYS))
-        taken = {key: self._waiting.pop(key) for key in keys}
+        else:
+            keys = list(islice(self._waiting, most))
+            taken = {key: self._waiting.pop(key) for key in keys}
+        wait_in_turn(goes_first=not self._first.isdisjoint(taken))
+        self._first.difference_update(taken)
         self._start()
         return taken
 
     async def _send(self) -> None:
         callers = self._take()
         self._is_shared = sum(map(len, callers.values())) > 1
-        wait_in_turn()
         task = asyncio.current_task()
         assert task is not None
-        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._end, task)
+        if not callers:
+            self._end(task)
+            return
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._stall, task)
         try:
             rows = await self._read(list(callers))
-        except Exception as error:  # noqa: BLE001  # passed on to the callers
-            for future in _pending(callers):
-                future.set_exception(error)
-        else:
             found = {row[self._key]: row for row in rows}
+            self._stalled_at = None
             for key, futures in callers.items():
                 for future in futures:
                     if not future.done():
                         future.set_result(found.get(key))
+        except Exception as error:  # noqa: BLE001  # passed on to the callers
+            for future in _pending(callers):
+                future.set_exception(error)
         finally:
             slow.cancel()
             self._end(task)
@@ -118,7 +191,5 @@ class KeyedReads:
                 future.cancel()
 
 
-def _pending(
-    callers: dict[UUID, list[asyncio.Future[Row | None]]],
-) -> Iterator[asyncio.Future[Row | None]]:
+def _pending(callers: _Callers) -> Iterator[_Caller]:
     return (future for futures in callers.values() for future in futures if not future.done())

@@ -18,7 +18,7 @@ from backend.db.coalescer import Coalescer
 from backend.db.connections import REMEDY, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
 from backend.db.fair_semaphore import FairSemaphore
-from backend.db.keyed_reads import KeyedReads
+from backend.db.keyed_reads import MAX_KEYS, KeyedReads
 from backend.db.read_limits import PART, PerCallerLimiter
 from backend.telemetry.database import SILENT, DatabaseObserver
 
@@ -60,14 +60,34 @@ class Statement(Query):
 
 
 class KeyedQuery(Query):
-    """A SELECT of rows by a unique id, of which `QueryRunner.find` reads one."""
+    """A SELECT of rows by a unique id, of which `QueryRunner.find` reads one.
 
-    __slots__ = ("key",)
+    `key` is a column that the statement selects by its name. There are no parameters and no LIMIT:
+    the statement reads several rows for concurrent callers, at most `max_keys`. With 1, each caller
+    has a statement of its own. Raise `TypeError` for other statements.
+    """
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], key: SQLColumnExpression[UUID]) -> None:
-        """`key` is a column of the statement, which has no further parameters."""
+    __slots__ = ("key", "max_keys")
+
+    def __init__(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        key: SQLColumnExpression[UUID],
+        *,
+        max_keys: int = MAX_KEYS,
+    ) -> None:
+        column = cast("Column[UUID]", key)
+        self.key: str = column.key
+        self.max_keys = min(max_keys, MAX_KEYS)
+        selected = statement.selected_columns.get(self.key)
+        if selected is None or not selected.shares_lineage(column.expression):
+            raise TypeError(f"The statement must select its key, {column}, as {self.key}.")
+        compiled = statement.compile(dialect=_DIALECT)
+        if any(bind.required for bind in compiled.bind_names):
+            raise TypeError("The statement of a keyed query has no parameters: use a Query.")
+        if statement.limit(None).offset(None).compile(dialect=_DIALECT).string != compiled.string:
+            raise TypeError("The statement of a keyed query reads several rows: remove its LIMIT.")
         super().__init__(statement.where(key == func.any(bindparam("keys"))))
-        self.key: str = cast("Column[UUID]", key).key
 
 
 class QueryRunner:
@@ -150,15 +170,19 @@ class QueryRunner:
     async def find(self, query: KeyedQuery, key: UUID) -> Row | None:
         """Return the row with this key as it is now, or None; do not change it.
 
-        Concurrent calls share statements.
+        Concurrent calls share statements, unless a row is so large that each has its own.
         """
+        if query.max_keys == 1:
+            return await self.first(query, keys=[key])
         reads = self._keyed.get(query)
         if reads is None:
 
             async def read(keys: list[UUID]) -> list[Row]:
                 return await self.execute(query, {"keys": keys})
 
-            reads = self._keyed[query] = KeyedReads(read, query.key, self.gate)
+            reads = self._keyed[query] = KeyedReads(
+                read, query.key, self.gate, max_keys=query.max_keys
+            )
         return await reads.find(key)
 
     async def shared(self, query: Query, /, **values: Any) -> list[Row]:

@@ -8,18 +8,22 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Text, Uuid, column, table
+from sqlalchemy import Select, Text, Uuid, bindparam, column, table
 
 from backend.db import keyed_reads
 from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError, OverloadedError
-from backend.db.fair_semaphore import FairSemaphore, admitted
+from backend.db.fair_semaphore import TURNS, FairSemaphore, admitted
 from backend.db.keyed_reads import MAX_KEYS, KeyedReads
+from backend.db.lists.page_bytes import rows_within
 from backend.db.query_runner import KeyedQuery
+from backend.modules.articles.queries import ARTICLE
+from backend.modules.items.service import ITEMS
 from tests.statements import Statements
 
 NOTES = table("notes", column("id", Uuid), column("name", Text))
+OTHERS = table("others", column("id", Uuid))
 NOTE = KeyedQuery(NOTES.select(), NOTES.c.id)
 IDS = [UUID(int=number) for number in range(40)]
 
@@ -43,12 +47,16 @@ async def database(database_url: str, notes: object) -> AsyncIterator[Database]:
 class Source:
     """A `read` that returns once `open` is set; the rows contain the number of the statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wait: float = 1, key: str = "id") -> None:
         self.sent: list[list[UUID]] = []
         self.open = asyncio.Event()
         self.broken: set[UUID] = set()
-        self.gate = FairSemaphore(4, wait=1)
-        self.reads = KeyedReads(self.read, "id", self.gate)
+        self.outcomes: list[str] = []
+        self.gate = FairSemaphore(4, wait, on_wait=lambda _, outcome, __: self.note(outcome))
+        self.reads = KeyedReads(self.read, key, self.gate)
+
+    def note(self, outcome: str) -> None:
+        self.outcomes.append(outcome)
 
     async def read(self, keys: list[UUID]) -> list[dict[str, Any]]:
         self.sent.append(keys)
@@ -210,9 +218,145 @@ async def test_callers_are_refused_one_by_one_under_overload() -> None:
     source.open.set()
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(each) for each in found] == [OverloadedError, dict, OverloadedError]
+    assert source.outcomes == ["refused", "refused"]
     await asyncio.gather(*running)
     for each in waiting:
         each.cancel()
+
+
+async def test_few_callers_hang_with_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others fail after the wait for a connection, and new ones at once, until it is back."""
+    monkeypatch.setattr(keyed_reads, "SLOW_SECONDS", 0.02)
+    source = Source(wait=0.1)
+    hanging = source.ask(IDS[0])
+    await let_run()
+    hanging += source.ask(IDS[1], IDS[2])
+    await let_run()
+    waiting = source.ask(*(uuid4() for _ in range(100)))
+    await asyncio.sleep(0.3)
+    assert [len(keys) for keys in source.sent] == [1, 2] + [1] * (len(source.sent) - 2)
+    failed = [each for each in waiting if each.done()]
+    assert {type(each.exception()) for each in failed} == {DatabaseUnavailableError}
+    assert len(waiting) - len(failed) == len(source.sent) - 2 < 50
+    later = source.ask(*IDS[3:13])
+    await let_run()
+    # One may always wait.
+    refused = [each for each in later if each.done()]
+    assert [type(each.exception()) for each in refused] == [OverloadedError] * 9
+    assert source.outcomes == ["timed_out"] * len(failed) + ["refused"] * 9
+    source.open.set()
+    pending = [each for each in (*hanging, *waiting, *later) if not each.done()]
+    assert {type(row) for row in await asyncio.gather(*pending)} == {dict}
+    await source.statements_of(*IDS)
+    assert len(source.sent[-1]) == len(IDS) - 1
+
+
+async def test_a_full_queue_refuses_new_requests_only() -> None:
+    source = Source()
+    running = source.ask(IDS[0])
+    await let_run()
+    running += source.ask(IDS[1])
+    await let_run()
+    most = MAX_KEYS * keyed_reads.MAX_STATEMENTS_AHEAD
+    waiting = source.ask(*(uuid4() for _ in range(most + 1)))
+    await let_run()
+    admitted.set(Counter({source.gate: 1}))
+    waiting += source.ask(IDS[2])
+    admitted.set(Counter())
+    refused = source.ask(IDS[3])
+    with pytest.raises(OverloadedError):
+        await refused[0]
+    source.open.set()
+    assert {type(row) for row in await asyncio.gather(*running, *waiting)} == {dict}
+
+
+@pytest.mark.parametrize(("waits", "first"), [(0, False), (1, True), (TURNS + 1, False)])
+async def test_a_statement_goes_first_if_one_of_its_callers_does(waits: int, first: bool) -> None:
+    source = Source()
+    gate, order = source.gate, []
+
+    async def read(keys: list[UUID]) -> list[dict[str, Any]]:
+        async with gate.place():
+            order.append("read")
+        return []
+
+    async def visit() -> None:
+        async with gate.place():
+            order.append("new")
+
+    reads = KeyedReads(read, "id", gate)
+    reads._is_shared = True
+    for _ in range(4):
+        await gate.acquire()
+    visits = [asyncio.ensure_future(visit()) for _ in range(2)]
+    await let_run()
+    found = [asyncio.ensure_future(reads.find(IDS[0]))]
+    admitted.set(Counter({gate: waits}))
+    found.append(asyncio.ensure_future(reads.find(IDS[1])))
+    await let_run()
+    gate.release()
+    await asyncio.gather(*visits, *found)
+    assert order == (["read", "new", "new"] if first else ["new", "new", "read"])
+
+
+async def test_keys_of_callers_that_gave_up_are_not_read() -> None:
+    source = Source()
+    running = source.ask(IDS[0])
+    await let_run()
+    running += source.ask(IDS[1])
+    await let_run()
+    gone = source.ask(IDS[2])
+    await let_run()
+    gone[0].cancel()
+    await let_run()
+    source.open.set()
+    await asyncio.gather(*running)
+    await let_run()
+    assert source.sent == [[IDS[0]], [IDS[1]]]
+
+
+async def test_rows_without_the_key_fail_all_callers() -> None:
+    source = Source(key="other")
+    source.open.set()
+    first = source.ask(IDS[0], IDS[1])
+    found = await asyncio.gather(*first, return_exceptions=True)
+    assert [type(each) for each in found] == [dict, KeyError]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        NOTES.select().with_only_columns(NOTES.c.name),
+        NOTES.select().with_only_columns(NOTES.c.id.label("note_id")),
+        NOTES.select().with_only_columns(OTHERS.c.id),
+        NOTES.select().where(NOTES.c.name == bindparam("name")),
+        NOTES.select().limit(1),
+        NOTES.select().offset(1),
+        NOTES.select().fetch(1),
+    ],
+    ids=str,
+)
+def test_statements_that_cannot_be_shared_are_refused(statement: Select[Any]) -> None:
+    with pytest.raises(TypeError, match="statement"):
+        KeyedQuery(statement, NOTES.c.id)
+
+
+async def test_large_rows_are_read_alone_and_in_parallel(
+    database: Database, notes: psycopg.AsyncConnection, statements: Statements
+) -> None:
+    large = KeyedQuery(NOTES.select(), NOTES.c.id, max_keys=1)
+    async with notes.transaction():
+        await notes.execute("LOCK TABLE notes")
+        found = [asyncio.ensure_future(database.primary.find(large, key)) for key in IDS[:4]]
+        await asyncio.sleep(0.1)
+        assert database.primary.gate.in_use == 4
+    assert [row and row["id"] for row in await asyncio.gather(*found)] == IDS[:4]
+    assert len([each for each in statements if "FROM notes" in each]) == 4
+
+
+def test_the_size_of_rows_limits_the_keys() -> None:
+    assert (rows_within([]), rows_within([10_000]), rows_within([500_000])) == (2048, 34, 1)
+    assert (ARTICLE.max_keys, ITEMS.by_id.max_keys, NOTE.max_keys) == (1, 34, MAX_KEYS)
 
 
 async def test_the_pool_bounds_the_wait(database_url: str, notes: object) -> None:

@@ -19,10 +19,14 @@ ROW_BYTES = 1024
 CHARACTER_BYTES = 6
 
 
+def rows_within(large: Collection[int]) -> int:
+    """Return how many rows with texts of these maximal lengths are within the limit, at least 1."""
+    return max(1, PAGE_BYTES // (ROW_BYTES + CHARACTER_BYTES * sum(large)))
+
+
 def may_exceed(large: Collection[int], limit: int) -> bool:
     """Return whether `limit` rows with texts of these maximal lengths may have too many bytes."""
-    row = ROW_BYTES + CHARACTER_BYTES * sum(large)
-    return bool(large) and limit > 1 and limit * row > PAGE_BYTES
+    return bool(large) and limit > rows_within(large)
 
 
 def bounded(

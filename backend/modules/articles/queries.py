@@ -19,6 +19,7 @@ from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
 from backend.core.personal_data import counts
+from backend.db.lists.page_bytes import rows_within
 from backend.db.lists.specs import Filter, Search, equals
 from backend.db.query_runner import KeyedQuery, Query
 from backend.modules.articles.models import NEVER, Article
@@ -56,7 +57,12 @@ def _rank(words: BindParameter[Any]) -> ColumnElement[float]:
     return cast(func.ts_rank(col(Article.search), wanted), Double)
 
 
-ARTICLE = KeyedQuery(select_fields(Article, ArticleOut, without=("author",)), col(Article.id))
+_LARGE = {"content": MAX_CONTENT}
+ARTICLE = KeyedQuery(
+    select_fields(Article, ArticleOut, without=("author",)),
+    col(Article.id),
+    max_keys=rows_within(_LARGE.values()),
+)
 PUBLISHED_BY = Query(
     select(col(Article.id))
     .where(col(Article.author_id) == bindparam("author"), col(Article.status) == "published")
@@ -87,7 +93,7 @@ ARTICLES = list_spec(
         prepare=_searchable,
         description='Words of title and content; "a phrase", `or` and `-without` work.',
     ),
-    large={"content": MAX_CONTENT},
+    large=_LARGE,
 )
 STATISTICS = counts(
     ARTICLES,
