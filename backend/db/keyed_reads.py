@@ -43,7 +43,6 @@ class KeyedReads:
         read: Callable[[list[UUID]], Awaitable[Sequence[Row]]],
         key: str,
         gate: FairSemaphore,
-        *,
         max_keys: int = MAX_KEYS,
     ) -> None:
         """`max_keys` limits the keys of one statement."""

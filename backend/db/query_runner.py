@@ -73,7 +73,6 @@ class KeyedQuery(Query):
         self,
         statement: Select[*tuple[Any, ...]],
         key: SQLColumnExpression[UUID],
-        *,
         max_keys: int = MAX_KEYS,
     ) -> None:
         column = cast("Column[UUID]", key)
@@ -83,10 +82,10 @@ class KeyedQuery(Query):
         if selected is None or not selected.shares_lineage(column.expression):
             raise TypeError(f"The statement must select its key, {column}, as {self.key}.")
         compiled = statement.compile(dialect=_DIALECT)
-        if any(bind.required for bind in compiled.bind_names):
-            raise TypeError("The statement of a keyed query has no parameters: use a Query.")
-        if statement.limit(None).offset(None).compile(dialect=_DIALECT).string != compiled.string:
-            raise TypeError("The statement of a keyed query reads several rows: remove its LIMIT.")
+        unlimited = statement.limit(None).offset(None).compile(dialect=_DIALECT)
+        has_parameters = any(bind.required for bind in compiled.bind_names)
+        if has_parameters or unlimited.string != compiled.string:
+            raise TypeError("The statement of a keyed query has no parameters and no LIMIT.")
         super().__init__(statement.where(key == func.any(bindparam("keys"))))
 
 
@@ -180,9 +179,7 @@ class QueryRunner:
             async def read(keys: list[UUID]) -> list[Row]:
                 return await self.execute(query, {"keys": keys})
 
-            reads = self._keyed[query] = KeyedReads(
-                read, query.key, self.gate, max_keys=query.max_keys
-            )
+            reads = self._keyed[query] = KeyedReads(read, query.key, self.gate, query.max_keys)
         return await reads.find(key)
 
     async def shared(self, query: Query, /, **values: Any) -> list[Row]:
