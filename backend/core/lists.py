@@ -13,7 +13,7 @@ from sqlalchemy import SQLColumnExpression
 from sqlmodel import SQLModel
 
 from backend.core.schemas import Schema
-from backend.core.value_types import Moment
+from backend.core.value_types import ZonedTime
 from backend.db.lists.pages import RowPage, fetch_page
 from backend.db.lists.specs import Column, Filter, ListQuery, ListSpec, Scope, Search
 from backend.db.query_runner import QueryRunner, Row
@@ -22,9 +22,9 @@ __all__ = [
     "Boolean",
     "Integer",
     "ListQuery",
-    "Moment",
     "Page",
     "ResourceList",
+    "ZonedTime",
     "created_filters",
     "list_spec",
     "read_all",
@@ -64,7 +64,7 @@ def _boolean(value: Any) -> Any:
     return value
 
 
-# The types of filters, as clients write them in a query, beside `Moment`.
+# The types of filters, as clients write them in a query, beside `ZonedTime`.
 Integer = Annotated[int, BeforeValidator(_integer)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 
@@ -145,10 +145,10 @@ def created_filters(column: SQLColumnExpression[datetime]) -> dict[str, Filter]:
     """Return the filters by time of creation."""
     return {
         "created_after": Filter(
-            Moment, lambda since: column >= since, "At or after this time.", span=True
+            ZonedTime, lambda since: column >= since, "At or after this time.", span=True
         ),
         "created_before": Filter(
-            Moment, lambda until: column < until, "Before this time.", span=True
+            ZonedTime, lambda until: column < until, "Before this time.", span=True
         ),
     }
 

@@ -62,7 +62,9 @@ Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 """An integer that a column of PostgreSQL's type `integer` can hold."""
 Day = Annotated[date, BeforeValidator(_day), Field(examples=["2026-01-31"])]
 """A date, without a time and a zone."""
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]
+ZonedTime = Annotated[AwareDatetime, BeforeValidator(_moment)]
+"""A time with a zone, to compare with; in UTC, it may be outside of the years 1 to 9999."""
+Moment = Annotated[ZonedTime, AfterValidator(_in_utc)]
 """A time with a zone, converted to UTC. Responses have `core.schemas.Timestamp`."""
 WebUrl = Annotated[
     str,

@@ -28,9 +28,13 @@ def meanings_of_errors(paths: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for response in responses:
         examples = response.get("content", {}).get(PROBLEM_MEDIA, {}).get("examples", {})
         for code, example in examples.items():
+            value = example.get("value", {})
+            if value.get("error") != code:
+                # An example that is not of `error_responses`.
+                continue
             if "Retry-After" in response.get("headers", {}):
                 delayed.add(code)
-            found[code] = {name: example["value"][name] for name in _MEMBERS}
-            found[code]["errors"] = example["value"]["status"] in _FIELD_STATUSES
+            found[code] = {name: value[name] for name in _MEMBERS}
+            found[code]["errors"] = value["status"] in _FIELD_STATUSES
             found[code]["retry_after"] = code in delayed
     return dict(sorted(found.items()))
