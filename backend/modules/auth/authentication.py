@@ -54,7 +54,11 @@ async def authenticate(request: Request) -> Principal | None:
         raise
     row, wrote_recently = await _identity(context, claims.session_id)
     if row is None or row["user_id"] != claims.user_id:
-        raise InvalidTokenError
+        ended = InvalidTokenError()
+        if cookie:
+            # The same page needs it for the refresh that removes the cookies.
+            ended.headers[HEADER] = csrf_token_for(request, claims.session_id)
+        raise ended
     csrf = None
     if cookie:
         if request.method not in SAFE_METHODS:

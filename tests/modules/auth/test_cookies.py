@@ -14,6 +14,7 @@ from backend.modules.auth.tokens import issuer_of
 from tests.actors import PASSWORD, Actor, Client
 from tests.sessions import (
     LOGIN,
+    LOGOUT_ALL,
     ME,
     NO_ACCESS,
     NO_REFRESH,
@@ -230,6 +231,26 @@ async def test_an_expired_access_token_is_told_and_refreshed(
     assert refused.headers["x-csrf-token"] == page.login["csrf_token"]
     assert (await page.post(REFRESH, headers=page.csrf)).status_code == 200
     assert (await page.get(ME)).status_code == 200
+
+
+async def test_a_page_removes_the_cookies_of_a_session_that_ended_elsewhere(
+    ada: Actor, page: Page, client: Client
+) -> None:
+    access = page.cookie(ACCESS)
+    assert access is not None
+    assert (await ada.post(LOGOUT_ALL)).status_code == 204
+    for answer in (await page.get(ME), await page.get(PUBLIC), await page.post(ITEMS, json={})):
+        assert outcome(answer) == (401, "INVALID_TOKEN")
+        # A page on another host has no other source of the CSRF token for refreshing.
+        assert answer.headers["x-csrf-token"] == page.login["csrf_token"]
+    by_bearer = await client.get(ME, headers=bearer(access))
+    assert outcome(by_bearer) == (401, "INVALID_TOKEN")
+    assert "x-csrf-token" not in by_bearer.headers
+    over = await page.post(REFRESH, headers=page.csrf)
+    assert over.status_code == 401
+    assert_cleared(over)
+    assert (await page.get(PUBLIC)).status_code == 200
+    assert outcome(await page.get(ME)) == (401, "NOT_AUTHENTICATED")
 
 
 async def test_the_csrf_token_is_told_to_callers_by_cookie_only(
