@@ -138,7 +138,8 @@ class FairSemaphore:
         sends, after `wait_in_turn`; `is_too_long` if the queue for that statement is.
         """
         waits = admitted.get()
-        earlier = 0 if waits is None else waits[self]
+        # Most requests have not waited anywhere.
+        earlier = waits[self] if waits else 0
         is_urgent = urgent.get()
         if is_too_long or not self._free:
             if not is_urgent:

@@ -50,6 +50,7 @@ class KeyedReads:
         self._key = key
         self._gate = gate
         self._max_keys = max_keys
+        self._max_waiting = MAX_STATEMENTS_AHEAD * max_keys
         self._waiting: _Callers = {}
         # The keys among them for which a caller goes before new requests.
         self._first: set[UUID] = set()
@@ -87,9 +88,9 @@ class KeyedReads:
 
     def _is_too_long(self) -> bool:
         """Return whether new callers would wait for too long."""
-        if len(self._waiting) > MAX_STATEMENTS_AHEAD * self._max_keys:
+        if len(self._waiting) > self._max_waiting:
             return True
-        if not (self._waiting and self._stalled_at):
+        if not (self._stalled_at and self._waiting):
             return False
         return asyncio.get_running_loop().time() - self._stalled_at > self._gate.wait
 
@@ -158,8 +159,10 @@ class KeyedReads:
         else:
             keys = list(islice(self._waiting, most))
             taken = {key: self._waiting.pop(key) for key in keys}
-        wait_in_turn(goes_first=not self._first.isdisjoint(taken))
-        self._first.difference_update(taken)
+        goes_first = bool(self._first) and not self._first.isdisjoint(taken)
+        if goes_first:
+            self._first.difference_update(taken)
+        wait_in_turn(goes_first=goes_first)
         self._start()
         return taken
 

@@ -244,8 +244,13 @@ async def test_few_callers_hang_with_the_database(monkeypatch: pytest.MonkeyPatc
     refused = [each for each in later if each.done()]
     assert [type(each.exception()) for each in refused] == [OverloadedError] * 9
     assert source.outcomes == ["timed_out"] * len(failed) + ["refused"] * 9
+    admitted.set(Counter({source.gate: 1}))
+    late = source.ask(*(uuid4() for _ in range(60)))
+    await asyncio.sleep(0.15)
+    assert DatabaseUnavailableError in {type(each.exception()) for each in late if each.done()}
+    hanging.pop(0).cancel()
     source.open.set()
-    pending = [each for each in (*hanging, *waiting, *later) if not each.done()]
+    pending = [each for each in (*hanging, *waiting, *later, *late) if not each.done()]
     assert {type(row) for row in await asyncio.gather(*pending)} == {dict}
     await source.statements_of(*IDS)
     assert len(source.sent[-1]) == len(IDS) - 1
