@@ -53,7 +53,7 @@ class MailServer:
 
         self._thread = threading.Thread(target=lambda: asyncio.run(serve()))
         self._thread.start()
-        ready.wait()
+        assert ready.wait(10), "the mail server did not start"
 
     def stop(self) -> None:
         if self._stop is not None:

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 # Interval of the checks, and how long a replica may take to reply to one.
 CHECK_SECONDS = 1.0
-# The interval until the first result.
+# The interval until the first result, during the first second.
 FIRST_SECONDS = 0.05
 REPLY_SECONDS = 1.0
 # A connection that takes longer to open counts as a failure of the replica.
@@ -148,10 +148,13 @@ class ReplicaRunner(QueryRunner):
         """Check the replica each `CHECK_SECONDS` until cancelled."""
         # Under overload the checks must not fail.
         urgent.set(True)
+        started = time.monotonic()
         try:
             while True:
                 await self._check()
-                await asyncio.sleep(CHECK_SECONDS if self.checked.is_set() else FIRST_SECONDS)
+                # Without the primary there is no result, perhaps for hours.
+                is_first = not self.checked.is_set() and time.monotonic() < started + CHECK_SECONDS
+                await asyncio.sleep(FIRST_SECONDS if is_first else CHECK_SECONDS)
         finally:
             await self._disconnect()
 

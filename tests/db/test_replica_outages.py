@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+import structlog
 from sqlalchemy import column, func, select, table
 
 from backend.db.connections import Timeouts
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 WHERE = Query(select(func.pg_is_in_recovery().label("standby")))
 MAX_LAG = 2.0
+# No server listens on port 1.
+ABSENT = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,7 @@ async def eventually_on_standby(database: Database, *, wanted: bool) -> None:
 
 
 async def test_reads_go_to_the_standby_while_the_primary_is_idle(database: Database) -> None:
-    async with asyncio.timeout(15):
-        await database.replica_checked()
+    await eventually_on_standby(database, wanted=True)
     for _ in range(5):
         assert await on_standby(database)
         await asyncio.sleep(0.7)
@@ -127,6 +129,22 @@ async def test_a_standby_that_lags_from_the_start_is_not_read(
     finally:
         standby.execute("SELECT pg_wal_replay_resume()")
         await made.close()
+
+
+async def test_checks_without_the_primary_are_one_a_second(
+    pair: tuple[PostgresServer, PostgresServer],
+) -> None:
+    made = Database(ABSENT, replica_url=pair[1].url(), size=4, timeouts=Timeouts())
+    try:
+        async with made.maintained():
+            # The first second has more of them.
+            await asyncio.sleep(1.5)
+            with structlog.testing.capture_logs() as logs:
+                await asyncio.sleep(2.5)
+    finally:
+        await made.close()
+    checks = [line for line in logs if line["event"] == "primary_not_read"]
+    assert 1 <= len(checks) <= 3
 
 
 async def test_a_changed_column_does_not_suspend_the_replica(

@@ -117,6 +117,9 @@ async def test_ready_is_not_refused_while_too_many_requests_wait(
 async def test_the_start_waits_for_the_first_check_of_the_replica(database_url: str) -> None:
     context = make_context(database_url, (), database_replica_url=SecretStr(DOWN))
     async with running(context, ()):
+        # The start waits for at most a second, which a busy machine may take.
+        async with asyncio.timeout(30):
+            await context.database.replica_checked()
         assert context.database.replica_problem() == AWAY
 
 
