@@ -2,7 +2,7 @@ from fastapi import Depends, Response
 from fastapi.responses import JSONResponse
 
 from backend.core.authorization import credentials_ignored, public
-from backend.core.errors import error_responses
+from backend.core.errors import ConflictError, error_responses
 from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Session
 from backend.core.http.routing import Router
@@ -34,6 +34,7 @@ LINK_REQUESTED = Accepted(detail="If this address can use one, a link is on its 
     responses={
         202: {"model": Accepted, "description": "Where `REGISTRATION_MODE` is `strict`: always."},
         **error_responses(
+            ConflictError,
             EmailAlreadyExistsError,
             UsernameAlreadyExistsError,
             RegistrationClosedError,
@@ -94,7 +95,7 @@ async def request_verification(context: CurrentContext, request: LinkRequest) ->
     status_code=204,
     dependencies=[credentials_ignored],
     responses=error_responses(
-        TokenInvalidError, EmailAlreadyExistsError, UsernameAlreadyExistsError
+        TokenInvalidError, ConflictError, EmailAlreadyExistsError, UsernameAlreadyExistsError
     ),
 )
 async def verify_email(context: CurrentContext, verification: LinkToken) -> None:

@@ -3,7 +3,7 @@ from typing import Annotated
 from fastapi import Request
 
 from backend.core.authorization import CurrentPrincipal, reauthorize, require
-from backend.core.errors import error_responses
+from backend.core.errors import ConflictError, error_responses
 from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
 from backend.core.http.pagination import list_parameters
@@ -52,7 +52,7 @@ async def read_role(name: str, by: MayRead, reader: Reader) -> RoleOut:
     status_code=201,
     location=read_role,
     dependencies=[also_checks(dependencies.permissions)],
-    responses=error_responses(RoleAlreadyExistsError, UnknownPermissionError),
+    responses=error_responses(ConflictError, RoleAlreadyExistsError, UnknownPermissionError),
 )
 async def create_role(
     by: MayWrite,

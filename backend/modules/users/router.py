@@ -4,7 +4,7 @@ from typing import Annotated
 from fastapi import Request, Response, UploadFile
 
 from backend.core.authorization import CurrentPrincipal, reauthorize, require
-from backend.core.errors import PermissionDeniedError, error_responses
+from backend.core.errors import ConflictError, PermissionDeniedError, error_responses
 from backend.core.http.bodies import MAX_BULK_BYTES
 from backend.core.http.body_checks import also_checks
 from backend.core.http.dependencies import CurrentContext, Reader, Session
@@ -50,6 +50,7 @@ Include = Annotated[Included, include_parameter("users")]
 # Boundaries and headers of a form with one file.
 MULTIPART_OVERHEAD = 16 * 1024
 _CHANGES_ME = error_responses(
+    ConflictError,
     UsernameAlreadyExistsError,
     EmailAlreadyExistsError,
     CurrentPasswordWrongError,
@@ -169,7 +170,11 @@ async def read_user(id: Id, by: CurrentPrincipal, reader: Reader, include: Inclu
     location=read_user,
     dependencies=[also_checks(dependencies.new_user)],
     responses=error_responses(
-        EmailAlreadyExistsError, UsernameAlreadyExistsError, UnknownRoleError, RateLimitedError
+        ConflictError,
+        EmailAlreadyExistsError,
+        UsernameAlreadyExistsError,
+        UnknownRoleError,
+        RateLimitedError,
     ),
 )
 async def create_user(
@@ -186,6 +191,7 @@ async def create_user(
     status_code=201,
     max_body_size=MAX_BULK_BYTES,
     responses=error_responses(
+        ConflictError,
         EmailAlreadyExistsError,
         UsernameAlreadyExistsError,
         StorageQuotaExceededError,
@@ -210,6 +216,7 @@ async def create_users(
     dependencies=[also_checks(dependencies.account)],
     responses=error_responses(
         UserNotFoundError,
+        ConflictError,
         EmailAlreadyExistsError,
         UsernameAlreadyExistsError,
         LastAdminError,

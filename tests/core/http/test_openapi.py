@@ -89,6 +89,16 @@ def test_all_permissions_and_errors_are_described() -> None:
     assert {"INVALID_HOST", "METHOD_NOT_ALLOWED", "CONFLICT", "LAST_ADMIN"} <= errors.keys()
 
 
+def test_requests_that_take_unique_values_document_deadlocks() -> None:
+    taking = {
+        operation["operationId"]: codes(operation, 409)
+        for operation in OPERATIONS.values()
+        if any(code.endswith("_ALREADY_EXISTS") for code in codes(operation, 409))
+    }
+    assert {"users-update_me", "roles-create_role"} <= taking.keys()
+    assert [name for name, documented in taking.items() if "CONFLICT" not in documented] == []
+
+
 def test_it_is_the_same_everywhere() -> None:
     production = build(environment="production", docs_enabled=False)
     assert production.openapi() == DOCUMENT
