@@ -64,8 +64,8 @@ migration: ## Write a migration for changed tables; m="add invoices" names it
 	@test -n "$$m" || { echo 'Give it a name: make migration m="add invoices"' >&2; exit 1; }
 	@$(READY) && exec $(BIN)/backend db revision "$$m"
 
-openapi: ## Write openapi.json, the HTTP contract, after a change of routes or schemas
-	@$(READY) && exec $(BIN)/backend openapi --output openapi.json
+openapi: ## Write openapi.json, the HTTP contract, and docs/errors.md after a change of routes or schemas
+	@$(READY) && $(BIN)/backend openapi --output openapi.json && exec $(BIN)/python -m tools.errors
 
 client: ## Write the generated part of clients/typescript, after `make openapi`
 	@command -v npm >/dev/null || { \

@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Path:
     if (ROOT / ".mypy_cache").exists():
         # Without it, mypy takes as long as all the rest.
         shutil.copytree(ROOT / ".mypy_cache", made / ".mypy_cache")
-    for file in ("pyproject.toml", "README.md"):
+    for file in ("pyproject.toml", "README.md", "openapi.json", "openapi.released.json"):
         shutil.copy2(ROOT / file, made / file)
     (made / ".gitignore").write_text("__pycache__/\n.*_cache/\n.hypothesis/\n")
     git(made, "init", "--quiet")
@@ -133,6 +133,7 @@ def test_a_module_with_every_type(project: Path, tmp_path: Path, own_database_ur
     commit(project)
     python(project, "ruff", "check")
     python(project, "ruff", "format", "--check")
+    python(project, "tools.contract")
     python(project, "mypy", "backend/modules", *filter(is_test, written))
     backend("db", "upgrade")
     backend("db", "check")

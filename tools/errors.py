@@ -1,18 +1,20 @@
-"""Write docs/errors.md from the error classes and the OpenAPI document of the modules.
+"""Write docs/errors.md from the error classes and openapi.json.
 
 With --check, fail if the page is out of date.
 """
 
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.cli.listing import blueprint
 from backend.core.errors import AppError, all_errors
+from backend.core.registry import discover
 
-PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
+ROOT = Path(__file__).parents[1]
+PAGE, DOCUMENT = ROOT / "docs" / "errors.md", ROOT / "openapi.json"
 COMMAND = "python -m tools.errors"
 # Codes of more routes than this are described by the number of routes.
 MAX_LISTED = 8
@@ -70,7 +72,8 @@ def _by_path(route: str) -> tuple[str, ...]:
 
 
 def main() -> None:
-    page = render(blueprint().openapi())
+    discover()  # loads the error classes
+    page = render(json.loads(DOCUMENT.read_text("utf-8")))
     if sys.argv[1:] != ["--check"]:
         PAGE.write_text(page, encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text("utf-8") != page:

@@ -1,7 +1,7 @@
 """Lists of modules and routes, and the OpenAPI document; no database, secret or setting needed."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,10 @@ def routes() -> None:
     say(table([("METHOD", "PATH", "POLICY", "MODULE"), *rows]))
 
 
-def openapi_text(version: int = 1) -> str:
-    """Return the OpenAPI document of the installed modules, the same in every process."""
+def openapi_text(version: int = 1, modules: Sequence[Module] | None = None) -> str:
+    """Return the OpenAPI document of these modules, or of all; the same in every process."""
     # FastAPI's hook, which `create_app` replaces.
-    app: Any = blueprint()
+    app: Any = blueprint(modules)
     return json.dumps(app.openapi(version), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -112,7 +112,7 @@ def openapi(output: Path | None, version: int) -> None:
     say(f"Wrote {shown(output)}.")
 
 
-def blueprint() -> FastAPI:
+def blueprint(modules: Sequence[Module] | None = None) -> FastAPI:
     """Return an application for inspection only, with default settings and without a database."""
     # Connections would open on first use only.
     database = Database("postgresql://", size=1, timeouts=Timeouts(pool=1, statement=1))
@@ -123,4 +123,4 @@ def blueprint() -> FastAPI:
         temporary=PostgresTemporary(database.primary),
         secret_keys=(b"",),
     )
-    return create_app(context, discover())
+    return create_app(context, discover() if modules is None else modules)

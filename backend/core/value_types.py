@@ -120,4 +120,5 @@ class Exact:
 
     @property
     def _example(self) -> str:
-        return f"12.{'50'.ljust(self.places, '0')[: self.places]}".rstrip(".")
+        whole = "12"[: self.digits - self.places]
+        return f"{whole}.{'50'.ljust(self.places, '0')[: self.places]}".rstrip(".")

@@ -25,6 +25,13 @@ class Offer(Schema):
     count: Annotated[Decimal, Exact(3, 0)]
 
 
+@pytest.mark.parametrize(("digits", "places"), [(1, 0), (2, 1), (3, 2), (5, 4), (12, 2), (30, 0)])
+def test_the_example_of_a_decimal_is_valid(digits: int, places: int) -> None:
+    adapter = TypeAdapter[Decimal](Annotated[Decimal, Exact(digits, places)])
+    (example,) = adapter.json_schema()["examples"]
+    assert str(adapter.validate_python(example)) == example
+
+
 @pytest.mark.parametrize(
     ("kind", "sent", "found"),
     [
