@@ -216,6 +216,8 @@ def renewals(responses: list[tuple[str, str, int]]) -> int:
 
 REFRESH = "/api/v1/auth/refresh"
 TITLES = "api.items.listItems().then(({ data }) => data.map(({ title }) => title))"
+ARTICLES = "api.articles.listArticles().then(({ data }) => data)"
+HIDE_COOKIES = "Object.defineProperty(document, 'cookie', { get: () => '' })"
 CREATE = "(title) => api.items.createItem({ body: { title } }).then(({ title }) => title)"
 
 
@@ -240,11 +242,13 @@ async def test_a_page_signs_in_by_cookies(
 
     # A page of another host name cannot read the cookie, and asks the server.
     hidden = await browser_context.new_page()
-    await hidden.add_init_script("Object.defineProperty(document, 'cookie', { get: () => '' })")
+    await hidden.add_init_script(HIDE_COOKIES)
     await hidden.goto(site.page)
     await hidden.wait_for_function("window.api !== undefined")
-    assert await hidden.evaluate(CREATE, "Bread") == "Bread"
-    assert [each for each in responses if each[2] == 403] == [("POST", "/api/v1/items", 403)]
+    two = f"Promise.all(['Bread', 'Salt'].map({CREATE}))"
+    assert await hidden.evaluate(two) == ["Bread", "Salt"]
+    refused = [each for each in responses if each[2] == 403]
+    assert refused == [("POST", "/api/v1/items", 403)] * 2
 
     await page.evaluate("api.signOut()")
     assert await browser_context.cookies(f"{site.api}{REFRESH}") == []
@@ -302,22 +306,38 @@ async def test_without_web_locks_two_tabs_stay_signed_in(
     assert await second.evaluate(TITLES) == ["Tea"]
 
 
+async def end_all_sessions(site: Site, email: str) -> None:
+    async with httpx.AsyncClient(base_url=f"{site.api}/api/v1/auth") as client:
+        body = {"email": email, "password": PASSWORD}
+        token = (await client.post("/login", json=body)).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await client.post("/logout-all", headers=headers)).status_code == 204
+
+
 async def test_a_session_that_was_ended_elsewhere_is_reported(
     browser_context: "BrowserContext", site: Site, account: str
 ) -> None:
     page = await opened(browser_context, site.page)
     await sign_in(page, account)
-    async with httpx.AsyncClient(base_url=f"{site.api}/api/v1/auth") as client:
-        body = {"email": account, "password": PASSWORD}
-        token = (await client.post("/login", json=body)).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        assert (await client.post("/logout-all", headers=headers)).status_code == 204
+    await end_all_sessions(site, account)
     assert await page.evaluate(f"{TITLES}.catch(({{ problem }}) => problem.error)") == (
         "NOT_AUTHENTICATED"
     )
     assert await page.evaluate("signedOut") == 1
     # Its cookies are gone, so public routes work.
-    assert await page.evaluate("api.articles.listArticles().then(({ data }) => data)") == []
+    assert await page.evaluate(ARTICLES) == []
+
+    # The same for a page of another host name that is loaded after the end.
+    await sign_in(page, account)
+    await end_all_sessions(site, account)
+    hidden = await browser_context.new_page()
+    await hidden.add_init_script(HIDE_COOKIES)
+    await hidden.goto(site.page)
+    await hidden.wait_for_function("window.api !== undefined")
+    assert await hidden.evaluate("api.currentUser()") is None
+    assert await hidden.evaluate("signedOut") == 1
+    assert await browser_context.cookies(f"{site.api}{REFRESH}") == []
+    assert await hidden.evaluate(ARTICLES) == []
 
 
 UPLOAD = """async (abort) => {

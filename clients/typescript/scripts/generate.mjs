@@ -9,6 +9,8 @@ const source = process.env.OPENAPI ?? new URL("../../openapi.json", here);
 const target = new URL(process.env.GENERATED ?? "src/generated/", here);
 const NOTICE = "// Generated from openapi.json by `make client`. Changes are overwritten.\n";
 const METHODS = ["get", "put", "post", "patch", "delete", "head", "options"];
+// After a lost response, repetitions of the others would act twice.
+const IDEMPOTENT = METHODS.filter((each) => each !== "post");
 // Names of the client's own functions, which no tag may have.
 const OWN = ["signIn", "signOut", "currentUser", "fetch"];
 // Names of arguments that no path parameter may have.
@@ -103,16 +105,24 @@ function entry(name, path, method, operation) {
     if (each.explode !== false) throw new Error(`${path}: ${each.name} must have the style of commas.`);
   }
   const takes = (header) => parameters.some(({ in: place, name: it }) => place === "header" && it === header);
+  const takesKey = takes("Idempotency-Key");
+  const isIdempotent = IDEMPOTENT.includes(method) && !invalidatesItself(path, method, operation);
   const facts = [
     `id: ${quote(operation.operationId)}`,
     `method: ${quote(method.toUpperCase())}`,
     `path: ${quote(path)}`,
     `permission: ${operation["x-permission"] ? quote(operation["x-permission"]) : "null"}`,
-    `idempotencyKey: ${takes("Idempotency-Key")}`,
+    `idempotencyKey: ${takesKey}`,
+    `repeatable: ${takesKey || isIdempotent}`,
     `body: ${bodyOf(operation)}`,
   ];
   const text = comment(operation.description ?? operation.summary) + (operation.deprecated ? " @deprecated" : "");
   return `    /** ${text} */\n    ${name}: { ${facts.join(", ")} },`;
+}
+
+/** Whether a successful request is refused when it is repeated: its password or its session is gone. */
+function invalidatesItself(path, method, operation) {
+  return codes(operation).includes("CURRENT_PASSWORD_WRONG") || (method === "delete" && path.endsWith("/users/me"));
 }
 
 function bodyOf(operation) {

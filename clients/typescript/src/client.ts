@@ -4,7 +4,7 @@ import { codeOf, errorOf, isApiError } from "./errors.js";
 import { operations } from "./generated/contract.js";
 import { iterate, type Page, pages } from "./lists.js";
 import { exclusively } from "./locks.js";
-import { abortable, formOf, type Outgoing, pathOf, queryOf, sendWithRetries, uuid } from "./requests.js";
+import { abortable, addressOf, formOf, type Outgoing, pathOf, queryOf, sendWithRetries, uuid } from "./requests.js";
 import type { Answer, CallOptions, Calls, DataOf, Operation, Progress } from "./types.js";
 import { reportEnd, sendWithProgress } from "./upload.js";
 
@@ -30,7 +30,7 @@ export interface OwnFunctions {
   signOut(): Promise<void>;
   /** The user that is signed in, or null. Call it when a page is loaded. */
   currentUser(options?: CallOptions): Promise<Me | null>;
-  /** Send a request of your own, with the session and the retries of this client. */
+  /** Send a request of your own to this server, with the session and the retries of this client. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
 }
 
@@ -57,14 +57,16 @@ export function createClient(options: ClientOptions = {}): Client {
   const base = (options.baseUrl ?? "").replace(/\/+$/, "");
   const fetching = options.fetch ?? ((...list: Parameters<typeof fetch>) => fetch(...list));
   let isSignedIn = false;
+  let signOuts = 0;
   let renewing: Promise<boolean> | null = null;
+  let lastChange: Promise<unknown> = Promise.resolve();
 
   async function dispatch(request: Outgoing): Promise<Response> {
-    const { method, url, headers, body = null, signal = null } = request;
+    const { method, url, headers, body = null, signal = null, init } = request;
     if (request.onProgress && typeof XMLHttpRequest !== "undefined") {
       return sendWithProgress(request, credentials.mode);
     }
-    const response = await fetching(url, { method, headers, body, signal, credentials: credentials.mode });
+    const response = await fetching(url, { ...init, method, headers, body, signal, credentials: credentials.mode });
     if (body instanceof FormData) reportEnd(body, request);
     return response;
   }
@@ -76,6 +78,7 @@ export function createClient(options: ClientOptions = {}): Client {
       headers: new Headers(headers),
       signal: AbortSignal.timeout(LONGEST_RENEWAL),
       repeatable: operation.path !== operations.auth.login.path,
+      whole: true,
       retries,
     };
     if (body !== undefined) {
@@ -91,13 +94,20 @@ export function createClient(options: ClientOptions = {}): Client {
     if (before && !now) onSignedOut?.();
   }
 
+  /** Sign in, renew or sign out: after other such changes of this client, and of other tabs. */
+  function changeSession<T>(work: (waited: boolean) => Promise<T>): Promise<T> {
+    const change = lastChange.then(() => exclusively(`trellis:session:${base}`, work));
+    lastChange = change.catch(() => {});
+    return change;
+  }
+
   /** Renew the credentials that a request had, once for all requests and tabs. */
-  function renew(mark: unknown): Promise<boolean> {
-    renewing ??= exclusively(`trellis:renew:${base}`, (waited) => credentials.renew(post, mark, waited))
+  function renew(mark: unknown, signOutsBefore: number): Promise<boolean> {
+    renewing ??= changeSession((waited) => credentials.renew(post, mark, waited))
       .then((goesOn) => {
         // A page that was loaded again may not have asked who is signed in.
-        isSignedIn = true;
-        setSignedIn(goesOn);
+        if (signOuts === signOutsBefore) isSignedIn = true;
+        setSignedIn(isSignedIn && goesOn);
         return goesOn;
       })
       .finally(() => {
@@ -108,6 +118,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
   async function send(request: Outgoing): Promise<Response> {
     for (let round = 1; ; round += 1) {
+      const signOutsBefore = signOuts;
       const mark = await credentials.mark();
       const headers = new Headers(request.headers);
       for (const [name, value] of Object.entries(await credentials.headers(request.method))) {
@@ -119,23 +130,23 @@ export function createClient(options: ClientOptions = {}): Client {
       const code = await codeOf(response);
       if (code === "TOKEN_EXPIRED" || code === "INVALID_TOKEN") {
         // If the session is over, the repetition is anonymous: public routes answer it.
-        await abortable(renew(mark), request.signal);
-      } else if (code !== "CSRF_FAILED" || !(await credentials.recover(post))) {
+        await abortable(renew(mark, signOutsBefore), request.signal);
+      } else if (code !== "CSRF_FAILED" || !(await credentials.recover(post, headers))) {
         if (code === "NOT_AUTHENTICATED") setSignedIn(false);
         return response;
       }
     }
   }
 
-  async function callRaw(operation: Operation, input: Input = {}): Promise<Response> {
-    const response = await send(outgoing(base, operation, input, retries));
+  async function callRaw(operation: Operation, input: Input = {}, whole = false): Promise<Response> {
+    const response = await send({ ...outgoing(base, operation, input, retries), whole });
     if (!response.ok) throw await errorOf(response);
     return response;
   }
 
   const calls = mapOperations((operation) => {
     const answer = async (input?: Input): Promise<Answer<unknown>> => {
-      const response = await callRaw(operation, input);
+      const response = await callRaw(operation, input, true);
       const { status, headers } = response;
       return { data: await dataOf(response), status, headers, etag: headers.get("ETag") };
     };
@@ -161,13 +172,14 @@ export function createClient(options: ClientOptions = {}): Client {
 
   const own: OwnFunctions = {
     async signIn(body) {
-      const session = await credentials.signIn(post, body);
+      const session = await changeSession(() => credentials.signIn(post, body));
       isSignedIn = true;
       return session;
     },
     async signOut() {
-      await credentials.signOut(post);
+      await changeSession(() => credentials.signOut(post));
       isSignedIn = false;
+      signOuts += 1;
     },
     async currentUser(callOptions = {}) {
       try {
@@ -179,15 +191,17 @@ export function createClient(options: ClientOptions = {}): Client {
         throw error;
       }
     },
-    fetch(path, init = {}) {
-      const { method = "GET", headers, body, signal } = init;
+    async fetch(path, init = {}) {
+      const { headers, body, signal, ...others } = init;
+      const method = (init.method ?? "GET").toUpperCase();
       return send({
-        method: method.toUpperCase(),
-        url: `${base}${path}`,
+        init: others,
+        method,
+        url: addressOf(base, path),
         headers: new Headers(headers),
         body,
         signal: signal ?? undefined,
-        repeatable: REPEATABLE.includes(method.toUpperCase()) && !(body instanceof ReadableStream),
+        repeatable: REPEATABLE.includes(method) && !(body instanceof ReadableStream),
         retries,
       });
     },
@@ -207,7 +221,7 @@ function outgoing(base: string, operation: Operation, input: Input, retries: num
     signal: input.signal,
     onProgress: input.onProgress,
     // After a lost response, a repetition with If-Match would be told of its own change.
-    repeatable: operation.idempotencyKey || (REPEATABLE.includes(operation.method) && input.ifMatch === undefined),
+    repeatable: operation.repeatable && (operation.idempotencyKey || input.ifMatch === undefined),
     retries: input.retries ?? retries,
   };
   if (operation.body === "form") {

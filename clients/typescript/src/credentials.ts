@@ -37,8 +37,8 @@ export interface Credentials {
   signIn(post: Post, body: SignInBody): Promise<Session>;
   /** Return true if the session goes on, with new credentials; false if it is over. */
   renew(post: Post, mark: unknown, waited: boolean): Promise<boolean>;
-  /** Return whether a request that was refused with CSRF_FAILED may succeed now. */
-  recover(post: Post): Promise<boolean>;
+  /** Return whether a request that was refused with CSRF_FAILED, with these headers, may succeed now. */
+  recover(post: Post, sent: Headers): Promise<boolean>;
   signOut(post: Post): Promise<void>;
 }
 
@@ -75,6 +75,10 @@ export function webStorage(storage: Storage, key = "trellis:tokens"): TokenStora
 
 /** Authenticate by access and refresh tokens: for apps, servers, and pages of other sites. */
 export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
+  // Another client of this storage may have signed in or out while a request was under way.
+  const replace = async (sent: Tokens, tokens: Tokens | null): Promise<void> => {
+    if ((await storage.get())?.refresh_token === sent.refresh_token) await storage.set(tokens);
+  };
   return {
     mode: "omit",
     headers: async () => {
@@ -97,10 +101,9 @@ export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
       // Another call or another tab has renewed them.
       if (tokens.access_token !== mark) return true;
       const response = await post(refresh, { body: { refresh_token: tokens.refresh_token } });
-      if (response.ok) await storage.set((await response.json()) as Tokens);
-      else if (response.status === 401) await storage.set(null);
-      else throw await errorOf(response);
-      return response.ok;
+      if (!response.ok && response.status !== 401) throw await errorOf(response);
+      await replace(tokens, response.ok ? ((await response.json()) as Tokens) : null);
+      return (await storage.get()) !== null;
     },
     async signOut(post) {
       const tokens = await storage.get();
@@ -108,7 +111,7 @@ export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
       const response = await post(logout, { body: { refresh_token: tokens.refresh_token } });
       // 401: the session is over already.
       if (!response.ok && response.status !== 401) throw await errorOf(response);
-      await storage.set(null);
+      await replace(tokens, null);
     },
   };
 }
@@ -125,17 +128,19 @@ export function cookies(): Credentials {
   const observe = (response: Response): void => {
     csrf = response.headers.get(CSRF_HEADER) ?? csrf;
   };
-  const recover = async (post: Post): Promise<boolean> => {
-    const before = csrf;
-    csrf = null;
+  const recover = async (post: Post, sent: Headers): Promise<boolean> => {
+    const refused = sent.get(CSRF_HEADER);
+    // Another call has asked for it meanwhile.
+    if (csrf !== null && csrf !== refused) return true;
     // The response has the token in a header, also when it is 401.
-    observe(await post(operations.users.readMe));
-    return csrf !== null && csrf !== before;
+    csrf = (await post(operations.users.readMe)).headers.get(CSRF_HEADER);
+    return csrf !== null && csrf !== refused;
   };
   // Send with the CSRF token; a page that was loaded again, or is of another host, must ask for it.
   const change = async (post: Post, operation: { method: string; path: string }): Promise<Response> => {
-    const response = await post(operation, { headers: csrfHeaders("POST") });
-    if (response.status !== 403 || !(await recover(post))) return response;
+    const headers = csrfHeaders("POST");
+    const response = await post(operation, { headers });
+    if (response.status !== 403 || !(await recover(post, new Headers(headers)))) return response;
     return post(operation, { headers: csrfHeaders("POST") });
   };
   return {
@@ -149,6 +154,7 @@ export function cookies(): Credentials {
       if (!response.ok) throw await errorOf(response);
       const session = (await response.json()) as CookieTokens;
       csrf = session.csrf_token;
+      renewals += 1;
       return session;
     },
     async renew(post, mark, waited) {

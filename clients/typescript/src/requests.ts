@@ -9,6 +9,10 @@ export interface Outgoing {
   body?: string | FormData | BodyInit | null | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
+  /** Further options of `fetch`. */
+  init?: RequestInit | undefined;
+  /** Whether to wait for the whole body, so that the request is repeated if the body breaks off. */
+  whole?: boolean | undefined;
   /** Whether a repetition has the effect of one request. */
   repeatable: boolean;
   retries: number;
@@ -20,6 +24,22 @@ export type Send = (request: Outgoing) => Promise<Response>;
 const FIRST_PAUSE = 300;
 // A server that asks for more patience gets no repetition: the caller decides.
 const LONGEST_PAUSE = 10_000;
+// The server ends each request sooner.
+const LONGEST_WAIT_FOR_FIRST = 30_000;
+
+/**
+ * The address of a path of this server, or of a URL that begins with its origin. Credentials go
+ * nowhere else: throws `TypeError` for another origin.
+ */
+export function addressOf(base: string, path: string): string {
+  const url = /^https?:/i.test(path) ? path : `${base}${path}`;
+  const page = (globalThis.document as Document | undefined)?.baseURI ?? "http://localhost";
+  const { origin } = new URL(base || "/", page);
+  if (new URL(url, page).origin !== origin) {
+    throw new TypeError(`${path} is no address of ${origin}. Pass a path that begins with "/".`);
+  }
+  return url;
+}
 
 /** Insert the parameters of the path. */
 export function pathOf(template: string, values: Record<string, unknown>): string {
@@ -41,7 +61,9 @@ export function queryOf(query: Record<string, unknown> | undefined): string {
       parts.set(name, Array.isArray(value) ? value.join(",") : String(value));
     }
   }
-  return parts.size > 0 ? `?${parts}` : "";
+  // `size` is missing in Safari 16.
+  const text = String(parts);
+  return text === "" ? "" : `?${text}`;
 }
 
 /** A form with these fields. */
@@ -55,38 +77,47 @@ export function formOf(fields: Record<string, unknown>): FormData {
 }
 
 /**
- * Send a request, and repeat it after failures that may pass: a lost connection, 503, and 409 while
- * the first request with the same Idempotency-Key runs. After 429 nothing has been done, so any
- * request is repeated.
+ * Send a request, and repeat it after failures that may pass: a lost connection or 503, and as long
+ * as the first request with the same Idempotency-Key runs (409). After 429 nothing has been done, so
+ * any request is repeated.
  */
 export async function sendWithRetries(request: Outgoing, send: Send): Promise<Response> {
-  for (let attempt = 0; ; attempt += 1) {
+  const start = Date.now();
+  let attempt = 0;
+  for (;;) {
     request.signal?.throwIfAborted();
     let response: Response | undefined;
     try {
-      response = await send(request);
+      const begun = await send(request);
+      if (request.whole) await begun.clone().arrayBuffer();
+      response = begun;
     } catch (error) {
       if (request.signal?.aborted || !request.repeatable || attempt >= request.retries) throw error;
     }
-    const pause = await pauseAfter(response, request, attempt);
+    const runs = response?.status === 409 && (await codeOf(response)) === "IDEMPOTENCY_IN_PROGRESS";
+    const pause = runs ? pauseForFirst(response, request, start) : pauseAfter(response, request, attempt);
     if (response !== undefined && pause === undefined) return response;
     await response?.body?.cancel();
     await sleep(pause ?? backoff(attempt), request.signal);
+    // Waiting for the first request is no failure.
+    if (!runs) attempt += 1;
   }
 }
 
+/** Milliseconds to wait for the first request with the same key; undefined if that took too long. */
+function pauseForFirst(response: Response | undefined, request: Outgoing, start: number): number | undefined {
+  const asked = (response && retryAfterOf(response)) ?? 0;
+  const pause = Math.max(asked * 1000, backoff(0));
+  const isOver = Date.now() + pause - start > LONGEST_WAIT_FOR_FIRST;
+  return isOver || !request.repeatable || request.retries === 0 ? undefined : pause;
+}
+
 /** Milliseconds to wait before the request is repeated; undefined if it is not. */
-async function pauseAfter(
-  response: Response | undefined,
-  request: Outgoing,
-  attempt: number,
-): Promise<number | undefined> {
+function pauseAfter(response: Response | undefined, request: Outgoing, attempt: number): number | undefined {
   if (response === undefined) return backoff(attempt);
   if (attempt >= request.retries) return undefined;
   const refused = response.status === 429;
-  const passing =
-    [408, 502, 503, 504].includes(response.status) ||
-    (response.status === 409 && (await codeOf(response)) === "IDEMPOTENCY_IN_PROGRESS");
+  const passing = [408, 502, 503, 504].includes(response.status);
   if (!refused && !(passing && request.repeatable)) return undefined;
   const asked = (retryAfterOf(response) ?? 0) * 1000;
   return asked > LONGEST_PAUSE ? undefined : Math.max(asked, backoff(attempt));
@@ -104,10 +135,10 @@ export function sleep(milliseconds: number, signal: AbortSignal | undefined): Pr
 /** Wait for work that others need as well: an abort ends the waiting, not the work. */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
-  signal.throwIfAborted();
   return new Promise<T>((resolve, reject) => {
     const abort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }

@@ -164,6 +164,8 @@ export interface Operation {
   readonly permission: string | null;
   /** Whether the operation accepts an Idempotency-Key. */
   readonly idempotencyKey: boolean;
+  /** Whether a repetition has the effect of one request. */
+  readonly repeatable: boolean;
   readonly body: "json" | "form" | null;
 }
 

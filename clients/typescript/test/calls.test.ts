@@ -14,6 +14,7 @@ import {
   type Progress,
   UnexpectedResponse,
 } from "../src/index.js";
+import { queryOf } from "../src/requests.js";
 import { API_URL, newAccount, PNG, recordingClient, signedIn } from "./support.js";
 
 test("a first conversation", async () => {
@@ -141,6 +142,45 @@ test("a file is downloaded, and any address is fetched with the session", async 
   const exported = (await response.json()) as { user: { email: string } };
   const me = (await (await api.fetch("/api/v1/users/me")).json()) as { email: string };
   assert.equal(exported.user.email, me.email);
+});
+
+test("the session goes to no other server", async () => {
+  const { api, sent } = await signedIn("origins");
+  for (const path of ["https://evil.example/", ".evil.example/", "@evil.example/", "evil.example", ":1/", "http://127.0.0.1/"]) {
+    await assert.rejects(api.fetch(path), TypeError, path);
+  }
+  assert.equal(sent.length, 0);
+  assert.equal((await api.fetch(`${API_URL}/api/v1/users/me`)).status, 200);
+  // Without an address of the server, paths are those of the page.
+  const own = createClient({ fetch: async () => new Response(null, { status: 204 }) });
+  assert.equal((await own.fetch("/health")).status, 204);
+  for (const path of ["//evil.example/", "/\\evil.example/", "https://evil.example/"]) {
+    await assert.rejects(own.fetch(path), TypeError, path);
+  }
+});
+
+test("options of fetch are passed on", async () => {
+  let seen: RequestInit | undefined;
+  const api = createClient({
+    baseUrl: API_URL,
+    fetch: (input, init) => {
+      seen = init;
+      return fetch(input, init);
+    },
+  });
+  await api.fetch("/health", { redirect: "manual", credentials: "include" });
+  assert.deepEqual([seen?.redirect, seen?.credentials], ["manual", "omit"]);
+});
+
+test("queries need no `URLSearchParams.size`", () => {
+  const size = Object.getOwnPropertyDescriptor(URLSearchParams.prototype, "size") ?? {};
+  Object.defineProperty(URLSearchParams.prototype, "size", { configurable: true, get: () => undefined });
+  try {
+    assert.equal(queryOf({ sort: ["-id", "title"], q: "", limit: undefined }), "?sort=-id%2Ctitle&q=");
+    assert.equal(queryOf({ limit: undefined }), "");
+  } finally {
+    Object.defineProperty(URLSearchParams.prototype, "size", size);
+  }
 });
 
 test("a path parameter never leads to another address", async () => {

@@ -45,6 +45,46 @@ test("sessions", { concurrency: true }, async (context) => {
       assert.equal(refreshes(sent).length, 2);
     }),
 
+    context.test("a sign-in waits for a renewal, and its session stays", async () => {
+      const { api, storage } = await signedIn("replaced");
+      const other = await newAccount("replacing");
+      await expiry();
+      const [, session] = await Promise.all([api.users.readMe(), api.signIn(other)]);
+      assert.equal((await storage.get())?.session_id, session.session_id);
+      assert.equal((await api.currentUser())?.email, other.email);
+    }),
+
+    context.test("a renewal does not replace the tokens of another client", async () => {
+      const other = await newAccount("other-client");
+      const storage = memoryStorage();
+      const elsewhere = createClient({ baseUrl: API_URL, credentials: bearer(storage) });
+      let reports = 0;
+      const { api } = recordingClient({
+        credentials: bearer(storage),
+        onSignedOut: () => (reports += 1),
+        trouble: async ({ path }, send) => {
+          const response = await send();
+          if (path.endsWith("/auth/refresh")) await elsewhere.signIn(other);
+          return response;
+        },
+      });
+      await api.signIn(await newAccount("this-client"));
+      await expiry();
+      assert.equal((await api.users.readMe()).email, other.email);
+      await elsewhere.signOut();
+      assert.equal(await storage.get(), null);
+      assert.equal(reports, 0);
+    }),
+
+    context.test("signing out while a call is under way is not reported", async () => {
+      let reports = 0;
+      const { api, storage } = await signedIn("leaving", { onSignedOut: () => (reports += 1) });
+      await expiry();
+      await Promise.all([api.users.readMe.attempt(), api.signOut()]);
+      assert.equal(await storage.get(), null);
+      assert.equal(reports, 0);
+    }),
+
     context.test("a session that has ended is reported once, and public routes still work", async () => {
       let reports = 0;
       const { api, storage } = await signedIn("ended", { onSignedOut: () => (reports += 1) });

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { isApiError } from "../src/index.js";
-import { lost, recordingClient, signedIn } from "./support.js";
+import { abortable } from "../src/requests.js";
+import { lost, pause, recordingClient, signedIn } from "./support.js";
 
 test("a request whose response was lost takes effect once", async () => {
   let losses = 1;
@@ -38,6 +39,50 @@ test("only requests that may be repeated are", async () => {
   assert.equal(sent.length, 4);
   await assert.rejects(api.items.createItem({ body: { title: "Tea" }, retries: 1 }), TypeError);
   assert.equal(sent.length, 6);
+
+  // Their repetition would be told that the password is wrong, or the token invalid.
+  sent.length = 0;
+  const passwords = { current_password: "old password", new_password: "new password" };
+  await assert.rejects(api.auth.changePassword({ body: passwords }), TypeError);
+  await assert.rejects(api.users.updateMe({ body: { email: "new@example.com", current_password: "old" } }), TypeError);
+  await assert.rejects(api.users.deleteMe(), TypeError);
+  assert.equal(sent.length, 3);
+});
+
+test("a request whose response breaks off is repeated", async () => {
+  let breaks = 1;
+  const { api, sent } = await signedIn("breaks", {
+    trouble: async ({ path }, send) => {
+      const response = await send();
+      if (!path.startsWith("/api/v1/items") || breaks === 0) return response;
+      breaks -= 1;
+      const half = (await response.text()).slice(0, 10);
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => controller.enqueue(new TextEncoder().encode(half)),
+        pull: (controller) => controller.error(new TypeError("terminated")),
+      });
+      return new Response(body, response);
+    },
+  });
+  assert.deepEqual((await api.items.listItems()).data, []);
+  assert.equal(sent.length, 2);
+});
+
+test("a call waits for the first request with its key", async () => {
+  let runs = 4;
+  const { api, sent } = await signedIn("running", {
+    trouble: async ({ path }, send) => {
+      if (path !== "/api/v1/items" || runs === 0) return send();
+      runs -= 1;
+      const headers = { "Content-Type": "application/problem+json", "Retry-After": "0" };
+      return new Response(JSON.stringify({ error: "IDEMPOTENCY_IN_PROGRESS", status: 409 }), { status: 409, headers });
+    },
+  });
+  assert.equal((await api.items.createItem({ body: { title: "Tea" } })).title, "Tea");
+  assert.equal(sent.length, 5);
+  runs = 1;
+  const once = await api.items.createItem.attempt({ body: { title: "Milk" }, retries: 0 });
+  assert.ok(!once.ok && once.problem.error === "IDEMPOTENCY_IN_PROGRESS");
 });
 
 test("a limit is waited for as long as the server says", async () => {
@@ -74,4 +119,8 @@ test("calls are aborted while they are sent, and while they wait", async () => {
   setTimeout(() => waiting.abort(reason), 100);
   await assert.rejects(later, reason);
   assert.equal(sent.length, 1);
+
+  // Work that fails after the abort is no unhandled rejection, which would end the process.
+  await assert.rejects(abortable(pause(1).then(lost), AbortSignal.abort(reason)), reason);
+  await pause(5);
 });

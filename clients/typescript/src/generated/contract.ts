@@ -4,141 +4,141 @@
 export const operations = {
   audit: {
     /** Actions, with who did them and from where; the latest first. Needs the permission `audit:read`. */
-    listEvents: { id: "audit-list_events", method: "GET", path: "/api/v1/audit-events", permission: "audit:read", idempotencyKey: false, body: null },
+    listEvents: { id: "audit-list_events", method: "GET", path: "/api/v1/audit-events", permission: "audit:read", idempotencyKey: false, repeatable: true, body: null },
   },
   health: {
     /** Return the running version. */
-    health: { id: "health-health", method: "GET", path: "/health", permission: null, idempotencyKey: false, body: null },
+    health: { id: "health-health", method: "GET", path: "/health", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Return that the process responds. It needs no other service: restart it if this fails. */
-    live: { id: "health-live", method: "GET", path: "/health/live", permission: null, idempotencyKey: false, body: null },
+    live: { id: "health-live", method: "GET", path: "/health/live", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Return whether the process is ready for requests. 503 also while it drains before a stop. */
-    ready: { id: "health-ready", method: "GET", path: "/health/ready", permission: null, idempotencyKey: false, body: null },
+    ready: { id: "health-ready", method: "GET", path: "/health/ready", permission: null, idempotencyKey: false, repeatable: true, body: null },
   },
   jobs: {
     /** Jobs that wait, run or have failed; the newest first. Needs the permission `jobs:read`. */
-    listJobs: { id: "jobs-list_jobs", method: "GET", path: "/api/v1/jobs", permission: "jobs:read", idempotencyKey: false, body: null },
+    listJobs: { id: "jobs-list_jobs", method: "GET", path: "/api/v1/jobs", permission: "jobs:read", idempotencyKey: false, repeatable: true, body: null },
     /** One job. Needs the permission `jobs:read`. */
-    readJob: { id: "jobs-read_job", method: "GET", path: "/api/v1/jobs/{id}", permission: "jobs:read", idempotencyKey: false, body: null },
+    readJob: { id: "jobs-read_job", method: "GET", path: "/api/v1/jobs/{id}", permission: "jobs:read", idempotencyKey: false, repeatable: true, body: null },
     /** Try a failed job again, with as many attempts as a new one. Needs the permission `jobs:write`. */
-    retryJob: { id: "jobs-retry_job", method: "POST", path: "/api/v1/jobs/{id}/retry", permission: "jobs:write", idempotencyKey: false, body: null },
+    retryJob: { id: "jobs-retry_job", method: "POST", path: "/api/v1/jobs/{id}/retry", permission: "jobs:write", idempotencyKey: false, repeatable: false, body: null },
   },
   roles: {
     /** Everything that can be permitted, by feature. */
-    listPermissions: { id: "roles-list_permissions", method: "GET", path: "/api/v1/permissions", permission: null, idempotencyKey: false, body: null },
+    listPermissions: { id: "roles-list_permissions", method: "GET", path: "/api/v1/permissions", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** All roles. Needs the permission `roles:read`. */
-    listRoles: { id: "roles-list_roles", method: "GET", path: "/api/v1/roles", permission: "roles:read", idempotencyKey: false, body: null },
+    listRoles: { id: "roles-list_roles", method: "GET", path: "/api/v1/roles", permission: "roles:read", idempotencyKey: false, repeatable: true, body: null },
     /** Make a role, of permissions that the caller holds. Needs the permission `roles:write`. */
-    createRole: { id: "roles-create_role", method: "POST", path: "/api/v1/roles", permission: "roles:write", idempotencyKey: true, body: "json" },
+    createRole: { id: "roles-create_role", method: "POST", path: "/api/v1/roles", permission: "roles:write", idempotencyKey: true, repeatable: true, body: "json" },
     /** One role. Needs the permission `roles:read`. */
-    readRole: { id: "roles-read_role", method: "GET", path: "/api/v1/roles/{name}", permission: "roles:read", idempotencyKey: false, body: null },
+    readRole: { id: "roles-read_role", method: "GET", path: "/api/v1/roles/{name}", permission: "roles:read", idempotencyKey: false, repeatable: true, body: null },
     /** Change what is sent; it counts from the next request of everybody who has the role. A role that holds a permission the caller lacks is out of their reach. Needs the permission `roles:write`. */
-    updateRole: { id: "roles-update_role", method: "PATCH", path: "/api/v1/roles/{name}", permission: "roles:write", idempotencyKey: false, body: "json" },
+    updateRole: { id: "roles-update_role", method: "PATCH", path: "/api/v1/roles/{name}", permission: "roles:write", idempotencyKey: false, repeatable: true, body: "json" },
     /** Delete a role that nobody has. Needs the permission `roles:write`. */
-    deleteRole: { id: "roles-delete_role", method: "DELETE", path: "/api/v1/roles/{name}", permission: "roles:write", idempotencyKey: false, body: null },
+    deleteRole: { id: "roles-delete_role", method: "DELETE", path: "/api/v1/roles/{name}", permission: "roles:write", idempotencyKey: false, repeatable: true, body: null },
   },
   files: {
     /** A public file, or by a signed link a private one; `Range` asks for a part of it. A link that is forged or has expired is 404, as an unknown file is. */
-    downloadFile: { id: "files-download_file", method: "GET", path: "/files/{key}", permission: null, idempotencyKey: false, body: null },
+    downloadFile: { id: "files-download_file", method: "GET", path: "/files/{key}", permission: null, idempotencyKey: false, repeatable: true, body: null },
   },
   users: {
     /** How much the caller has; sessions are those that have not ended. */
-    readMyStatistics: { id: "users-read_my_statistics", method: "GET", path: "/api/v1/users/me/statistics", permission: null, idempotencyKey: false, body: null },
+    readMyStatistics: { id: "users-read_my_statistics", method: "GET", path: "/api/v1/users/me/statistics", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Everything that the system holds about the caller, as a file. Each part is as its list returns it. Audit events lack the data of other people. An incomplete response ends with a broken connection. */
-    exportMe: { id: "users-export_me", method: "GET", path: "/api/v1/users/me/export", permission: null, idempotencyKey: false, body: null },
+    exportMe: { id: "users-export_me", method: "GET", path: "/api/v1/users/me/export", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** The number of accounts, and of new ones per day. Needs the permission `users:read`. */
-    readStatisticsOfUsers: { id: "users-read_statistics_of_users", method: "GET", path: "/api/v1/users/statistics", permission: "users:read", idempotencyKey: false, body: null },
+    readStatisticsOfUsers: { id: "users-read_statistics_of_users", method: "GET", path: "/api/v1/users/statistics", permission: "users:read", idempotencyKey: false, repeatable: true, body: null },
     /** All accounts that match, as a file. The columns are the members of an account. Accounts that are created meanwhile are not in the file. With another `sort` than `created_at`, accounts that change meanwhile may be missing or occur twice. Needs the permission `users:read`. */
-    exportUsers: { id: "users-export_users", method: "GET", path: "/api/v1/users/export", permission: "users:read", idempotencyKey: false, body: null },
+    exportUsers: { id: "users-export_users", method: "GET", path: "/api/v1/users/export", permission: "users:read", idempotencyKey: false, repeatable: true, body: null },
     /** The caller's own account. */
-    readMe: { id: "users-read_me", method: "GET", path: "/api/v1/users/me", permission: null, idempotencyKey: false, body: null },
+    readMe: { id: "users-read_me", method: "GET", path: "/api/v1/users/me", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** The same as PATCH. */
-    replaceMe: { id: "users-replace_me", method: "PUT", path: "/api/v1/users/me", permission: null, idempotencyKey: false, body: "json" },
+    replaceMe: { id: "users-replace_me", method: "PUT", path: "/api/v1/users/me", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** Change what is sent; `null` clears. A new `email` is `pending_email` until the link that is mailed there has been followed; sending the present one cancels the change. A notice is mailed to the old address. */
-    updateMe: { id: "users-update_me", method: "PATCH", path: "/api/v1/users/me", permission: null, idempotencyKey: false, body: "json" },
+    updateMe: { id: "users-update_me", method: "PATCH", path: "/api/v1/users/me", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** Delete the caller's account and everything that belongs to it, at once and for good. */
-    deleteMe: { id: "users-delete_me", method: "DELETE", path: "/api/v1/users/me", permission: null, idempotencyKey: false, body: null },
+    deleteMe: { id: "users-delete_me", method: "DELETE", path: "/api/v1/users/me", permission: null, idempotencyKey: false, repeatable: false, body: null },
     /** Set the caller's picture: PNG, JPEG or WebP, at most 2 MiB and 25 million pixels. The bytes decide about the type. Metadata in the image, such as its location, stay in it. */
-    replaceAvatar: { id: "users-replace_avatar", method: "PUT", path: "/api/v1/users/me/avatar", permission: null, idempotencyKey: false, body: "form" },
+    replaceAvatar: { id: "users-replace_avatar", method: "PUT", path: "/api/v1/users/me/avatar", permission: null, idempotencyKey: false, repeatable: true, body: "form" },
     /** Remove the caller's picture, if there is one. */
-    deleteAvatar: { id: "users-delete_avatar", method: "DELETE", path: "/api/v1/users/me/avatar", permission: null, idempotencyKey: false, body: null },
+    deleteAvatar: { id: "users-delete_avatar", method: "DELETE", path: "/api/v1/users/me/avatar", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** All accounts. Needs the permission `users:read`. */
-    listUsers: { id: "users-list_users", method: "GET", path: "/api/v1/users", permission: "users:read", idempotencyKey: false, body: null },
+    listUsers: { id: "users-list_users", method: "GET", path: "/api/v1/users", permission: "users:read", idempotencyKey: false, repeatable: true, body: null },
     /** Create an account for somebody else. Without a password, an invitation is mailed. Needs the permission `users:write`. */
-    createUser: { id: "users-create_user", method: "POST", path: "/api/v1/users", permission: "users:write", idempotencyKey: true, body: "json" },
+    createUser: { id: "users-create_user", method: "POST", path: "/api/v1/users", permission: "users:write", idempotencyKey: true, repeatable: true, body: "json" },
     /** One account. Your own needs no permission; others need `users:read`. */
-    readUser: { id: "users-read_user", method: "GET", path: "/api/v1/users/{id}", permission: null, idempotencyKey: false, body: null },
+    readUser: { id: "users-read_user", method: "GET", path: "/api/v1/users/{id}", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Change what is sent; `is_active: false` locks the account out at once. An account without a password is mailed its invitation again when its address changes. Needs the permission `users:write`. */
-    updateUser: { id: "users-update_user", method: "PATCH", path: "/api/v1/users/{id}", permission: "users:write", idempotencyKey: false, body: "json" },
+    updateUser: { id: "users-update_user", method: "PATCH", path: "/api/v1/users/{id}", permission: "users:write", idempotencyKey: false, repeatable: true, body: "json" },
     /** Delete an account and everything that belongs to it, at once and for good. Needs the permission `users:delete`. */
-    deleteUser: { id: "users-delete_user", method: "DELETE", path: "/api/v1/users/{id}", permission: "users:delete", idempotencyKey: false, body: null },
+    deleteUser: { id: "users-delete_user", method: "DELETE", path: "/api/v1/users/{id}", permission: "users:delete", idempotencyKey: false, repeatable: true, body: null },
     /** Create up to 1000 accounts for others, or none of them. Invitations are mailed. Needs the permission `users:write`. */
-    createUsers: { id: "users-create_users", method: "POST", path: "/api/v1/users/bulk", permission: "users:write", idempotencyKey: true, body: "json" },
+    createUsers: { id: "users-create_users", method: "POST", path: "/api/v1/users/bulk", permission: "users:write", idempotencyKey: true, repeatable: true, body: "json" },
     /** Replace all roles by these, from the user's next request on. Needs the permission `users:admin`. */
-    setRoles: { id: "users-set_roles", method: "PUT", path: "/api/v1/users/{id}/roles", permission: "users:admin", idempotencyKey: false, body: "json" },
+    setRoles: { id: "users-set_roles", method: "PUT", path: "/api/v1/users/{id}/roles", permission: "users:admin", idempotencyKey: false, repeatable: true, body: "json" },
   },
   auth: {
     /** Replace the caller's password. Their other sessions end, and a notice is mailed to them. */
-    changePassword: { id: "auth-change_password", method: "PUT", path: "/api/v1/users/me/password", permission: null, idempotencyKey: false, body: "json" },
+    changePassword: { id: "auth-change_password", method: "PUT", path: "/api/v1/users/me/password", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** End all sessions of a user, at once and on every server. Needs the permission `users:admin`. */
-    logOutUser: { id: "auth-log_out_user", method: "POST", path: "/api/v1/users/{id}/logout-all", permission: "users:admin", idempotencyKey: false, body: null },
+    logOutUser: { id: "auth-log_out_user", method: "POST", path: "/api/v1/users/{id}/logout-all", permission: "users:admin", idempotencyKey: false, repeatable: false, body: null },
     /** Sign in with JSON or with the OAuth2 password form. */
-    login: { id: "auth-login", method: "POST", path: "/api/v1/auth/login", permission: null, idempotencyKey: false, body: "json" },
+    login: { id: "auth-login", method: "POST", path: "/api/v1/auth/login", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** Replace the refresh token of a session, in the body or in its cookie, and get new tokens. For some seconds, the token that was just replaced gets the same answer; an older one ends the session. An access token in the same request must be of the same sign-in, and as old as the refresh token or one refresh older. */
-    refresh: { id: "auth-refresh", method: "POST", path: "/api/v1/auth/refresh", permission: null, idempotencyKey: false, body: "json" },
+    refresh: { id: "auth-refresh", method: "POST", path: "/api/v1/auth/refresh", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** End this session at once, on every server. Any of its credentials will do: an access token, the refresh cookie, or `refresh_token`. */
-    logout: { id: "auth-logout", method: "POST", path: "/api/v1/auth/logout", permission: null, idempotencyKey: false, body: "json" },
+    logout: { id: "auth-logout", method: "POST", path: "/api/v1/auth/logout", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** End all sessions of the caller. */
-    logoutAll: { id: "auth-logout_all", method: "POST", path: "/api/v1/auth/logout-all", permission: null, idempotencyKey: false, body: null },
+    logoutAll: { id: "auth-logout_all", method: "POST", path: "/api/v1/auth/logout-all", permission: null, idempotencyKey: false, repeatable: false, body: null },
     /** The caller's sessions that have not ended. */
-    listSessions: { id: "auth-list_sessions", method: "GET", path: "/api/v1/auth/sessions", permission: null, idempotencyKey: false, body: null },
+    listSessions: { id: "auth-list_sessions", method: "GET", path: "/api/v1/auth/sessions", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** End one of the caller's sessions. */
-    endSession: { id: "auth-end_session", method: "DELETE", path: "/api/v1/auth/sessions/{id}", permission: null, idempotencyKey: false, body: null },
+    endSession: { id: "auth-end_session", method: "DELETE", path: "/api/v1/auth/sessions/{id}", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Create an account, which is mailed a link to verify its address. Nobody is signed in. */
-    register: { id: "auth-register", method: "POST", path: "/api/v1/auth/register", permission: null, idempotencyKey: true, body: "json" },
+    register: { id: "auth-register", method: "POST", path: "/api/v1/auth/register", permission: null, idempotencyKey: true, repeatable: true, body: "json" },
     /** Mail a link that sets a new password. The answer is the same for every address. */
-    forgotPassword: { id: "auth-forgot_password", method: "POST", path: "/api/v1/auth/forgot-password", permission: null, idempotencyKey: false, body: "json" },
+    forgotPassword: { id: "auth-forgot_password", method: "POST", path: "/api/v1/auth/forgot-password", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** Set the password with the token of a mailed link, an invitation's too. All sessions end, and the address counts as verified. A refused password does not use up the token. */
-    resetPassword: { id: "auth-reset_password", method: "POST", path: "/api/v1/auth/reset-password", permission: null, idempotencyKey: false, body: "json" },
+    resetPassword: { id: "auth-reset_password", method: "POST", path: "/api/v1/auth/reset-password", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** Mail the link that verifies an address again. The answer is always the same. */
-    requestVerification: { id: "auth-request_verification", method: "POST", path: "/api/v1/auth/verify-email/request", permission: null, idempotencyKey: false, body: "json" },
+    requestVerification: { id: "auth-request_verification", method: "POST", path: "/api/v1/auth/verify-email/request", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
     /** Verify an address with the token of a mailed link. A new address takes effect with this. */
-    verifyEmail: { id: "auth-verify_email", method: "POST", path: "/api/v1/auth/verify-email", permission: null, idempotencyKey: false, body: "json" },
+    verifyEmail: { id: "auth-verify_email", method: "POST", path: "/api/v1/auth/verify-email", permission: null, idempotencyKey: false, repeatable: false, body: "json" },
   },
   articles: {
     /** Published articles and the caller's own; with `articles:admin` all. */
-    listArticles: { id: "articles-list_articles", method: "GET", path: "/api/v1/articles", permission: null, idempotencyKey: false, body: null },
+    listArticles: { id: "articles-list_articles", method: "GET", path: "/api/v1/articles", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Begin a draft. Needs the permission `articles:write`. */
-    createArticle: { id: "articles-create_article", method: "POST", path: "/api/v1/articles", permission: "articles:write", idempotencyKey: true, body: "json" },
+    createArticle: { id: "articles-create_article", method: "POST", path: "/api/v1/articles", permission: "articles:write", idempotencyKey: true, repeatable: true, body: "json" },
     /** One article. */
-    readArticle: { id: "articles-read_article", method: "GET", path: "/api/v1/articles/{id}", permission: null, idempotencyKey: false, body: null },
+    readArticle: { id: "articles-read_article", method: "GET", path: "/api/v1/articles/{id}", permission: null, idempotencyKey: false, repeatable: true, body: null },
     /** Change what is sent; `null` clears the content, unless the article is published. Needs the permission `articles:write`. */
-    updateArticle: { id: "articles-update_article", method: "PATCH", path: "/api/v1/articles/{id}", permission: "articles:write", idempotencyKey: false, body: "json" },
+    updateArticle: { id: "articles-update_article", method: "PATCH", path: "/api/v1/articles/{id}", permission: "articles:write", idempotencyKey: false, repeatable: true, body: "json" },
     /** Delete an article. Needs the permission `articles:delete`. */
-    deleteArticle: { id: "articles-delete_article", method: "DELETE", path: "/api/v1/articles/{id}", permission: "articles:delete", idempotencyKey: false, body: null },
+    deleteArticle: { id: "articles-delete_article", method: "DELETE", path: "/api/v1/articles/{id}", permission: "articles:delete", idempotencyKey: false, repeatable: true, body: null },
     /** Show a draft or an archived article to everybody. Needs the permission `articles:publish`. */
-    publishArticle: { id: "articles-publish_article", method: "POST", path: "/api/v1/articles/{id}/publish", permission: "articles:publish", idempotencyKey: false, body: null },
+    publishArticle: { id: "articles-publish_article", method: "POST", path: "/api/v1/articles/{id}/publish", permission: "articles:publish", idempotencyKey: false, repeatable: false, body: null },
     /** Make a published article a draft again. Needs the permission `articles:publish`. */
-    unpublishArticle: { id: "articles-unpublish_article", method: "POST", path: "/api/v1/articles/{id}/unpublish", permission: "articles:publish", idempotencyKey: false, body: null },
+    unpublishArticle: { id: "articles-unpublish_article", method: "POST", path: "/api/v1/articles/{id}/unpublish", permission: "articles:publish", idempotencyKey: false, repeatable: false, body: null },
     /** Take an article out of sight without deleting it. Needs the permission `articles:publish`. */
-    archiveArticle: { id: "articles-archive_article", method: "POST", path: "/api/v1/articles/{id}/archive", permission: "articles:publish", idempotencyKey: false, body: null },
+    archiveArticle: { id: "articles-archive_article", method: "POST", path: "/api/v1/articles/{id}/archive", permission: "articles:publish", idempotencyKey: false, repeatable: false, body: null },
   },
   items: {
     /** The caller's own items; with `items:admin` everybody's. Needs the permission `items:read`. */
-    listItems: { id: "items-list_items", method: "GET", path: "/api/v1/items", permission: "items:read", idempotencyKey: false, body: null },
+    listItems: { id: "items-list_items", method: "GET", path: "/api/v1/items", permission: "items:read", idempotencyKey: false, repeatable: true, body: null },
     /** Make an item of one's own. Needs the permission `items:write`. */
-    createItem: { id: "items-create_item", method: "POST", path: "/api/v1/items", permission: "items:write", idempotencyKey: true, body: "json" },
+    createItem: { id: "items-create_item", method: "POST", path: "/api/v1/items", permission: "items:write", idempotencyKey: true, repeatable: true, body: "json" },
     /** One item. Needs the permission `items:read`. */
-    readItem: { id: "items-read_item", method: "GET", path: "/api/v1/items/{id}", permission: "items:read", idempotencyKey: false, body: null },
+    readItem: { id: "items-read_item", method: "GET", path: "/api/v1/items/{id}", permission: "items:read", idempotencyKey: false, repeatable: true, body: null },
     /** Change what is sent; `null` clears the description. Needs the permission `items:write`. */
-    updateItem: { id: "items-update_item", method: "PATCH", path: "/api/v1/items/{id}", permission: "items:write", idempotencyKey: false, body: "json" },
+    updateItem: { id: "items-update_item", method: "PATCH", path: "/api/v1/items/{id}", permission: "items:write", idempotencyKey: false, repeatable: true, body: "json" },
     /** Delete an item. Needs the permission `items:delete`. */
-    deleteItem: { id: "items-delete_item", method: "DELETE", path: "/api/v1/items/{id}", permission: "items:delete", idempotencyKey: false, body: null },
+    deleteItem: { id: "items-delete_item", method: "DELETE", path: "/api/v1/items/{id}", permission: "items:delete", idempotencyKey: false, repeatable: true, body: null },
     /** Make up to 1000 items of one's own: all of them, or none. Needs the permission `items:write`. */
-    createItems: { id: "items-create_items", method: "POST", path: "/api/v1/items/bulk", permission: "items:write", idempotencyKey: true, body: "json" },
+    createItems: { id: "items-create_items", method: "POST", path: "/api/v1/items/bulk", permission: "items:write", idempotencyKey: true, repeatable: true, body: "json" },
   },
   errors: {
     /** Explain an error code. The `type` of every problem document refers to this route. */
-    explainError: { id: "errors-explain_error", method: "GET", path: "/errors/{code}", permission: null, idempotencyKey: false, body: null },
+    explainError: { id: "errors-explain_error", method: "GET", path: "/errors/{code}", permission: null, idempotencyKey: false, repeatable: true, body: null },
   },
 } as const;
 
