@@ -18,10 +18,11 @@ from backend.db.fair_semaphore import TURNS, FairSemaphore, admitted
 from backend.db.keyed_reads import MAX_KEYS, KeyedReads
 from backend.db.lists.page_bytes import rows_within
 from backend.db.query_runner import KeyedQuery
-from backend.modules.articles.queries import ARTICLE
-from backend.modules.items.service import ITEMS
+from tests.samples import sample
 from tests.statements import Statements
 
+ARTICLE = sample("articles.queries", "ARTICLE")
+ITEMS = sample("items.service", "ITEMS")
 NOTES = table("notes", column("id", Uuid), column("name", Text))
 OTHERS = table("others", column("id", Uuid))
 NOTE = KeyedQuery(NOTES.select(), NOTES.c.id)

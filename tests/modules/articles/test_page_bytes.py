@@ -14,11 +14,12 @@ from fastapi import FastAPI
 from backend.core.context import Context
 from backend.db.read_limits import PER_CALLER, PerCallerLimiter
 from backend.modules.articles.models import Article
-from backend.modules.items.models import Item
 from tests.actors import Actor, Client
 from tests.pages import expected_order
+from tests.samples import sample
 from tests.statements import Statements
 
+Item = sample("items.models", "Item")
 ARTICLES, ITEMS = "/api/v1/articles", "/api/v1/items"
 MIB = 1024 * 1024
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

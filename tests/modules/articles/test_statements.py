@@ -9,11 +9,12 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.modules.articles.models import Article
 from backend.modules.auth.models import UserSession
-from backend.modules.items.models import Item
 from backend.modules.users import service as users
 from tests.actors import Actor, ActorFactory, Client
+from tests.samples import sample
 from tests.statements import Statements
 
+Item = sample("items.models", "Item")
 ARTICLES = "/api/v1/articles"
 
 
