@@ -1,5 +1,6 @@
 """`backend module remove`, and what is left after the removal of each module."""
 
+import io
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,17 +60,46 @@ def test_a_permission_that_others_require_is_a_use() -> None:
 
 
 def test_changes_that_are_not_committed_are_kept(project: Path) -> None:
-    file = project / "backend" / "modules" / NAME / "draft.py"
-    file.write_text("# new")
-    assert refusal(NAME) == f"Commit or undo these changes first:\n?? {file.relative_to(project)}"
-    assert file.exists()
+    (project / ".gitignore").write_text("*.local\n__pycache__/\n")
+    folder = project / "backend" / "modules" / NAME
+    for name in ("draft.py", "keys.local", "__pycache__/kept.pyc"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("# new")
+    place = folder.relative_to(project)
+    assert refusal(NAME).splitlines()[1:] == [f"?? {place}/draft.py", f"!! {place}/keys.local"]
+    assert (folder / "draft.py").exists()
 
 
 def test_a_dry_run_changes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file, text in (
+        ("tests/test_x.py", f"from backend.modules.{NAME} import service\n"),
+        ("tools/draft.py", "import os\ndef\n"),
+    ):
+        (project / file).parent.mkdir()
+        (project / file).write_text(text)
     before = sorted(project.rglob("*"))
     module_removal.run(NAME, dry_run=True, confirmed=False)
-    assert "  tables       payment_events\n" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "  tables       payment_events\n" in output
+    assert "Change afterwards:\n  tests/test_x.py:1 imports it\n  tools/draft.py:2 is" in output
     assert sorted(project.rglob("*")) == before
+
+
+def test_a_removal_that_cannot_go_on_deletes_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert "DATABASE_URL" in refusal(NAME)
+    monkeypatch.setattr(module_removal, "_require_database", lambda: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CommandError, match="add --yes"):
+        module_removal.run(NAME, dry_run=False, confirmed=False)
+    folder = project / "backend" / "modules" / NAME
+    moved = folder.rename(project / "elsewhere")
+    folder.symlink_to(moved)
+    with pytest.raises(CommandError, match=f"git checkout -- backend/modules/{NAME}`"):
+        module_removal._delete([folder])
+    assert (moved / "manifest.py").exists()
 
 
 @pytest.mark.slow
@@ -82,7 +112,8 @@ def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"Removed the module '{NAME}'. Next:" in done.stdout
         assert not (project / "backend" / "modules" / NAME).exists()
-        assert f"**{NAME}**" not in (project / "README.md").read_text()
+        assert f"{NAME}[" in (ROOT / "README.md").read_text()
+        assert f"{NAME}[" not in (project / "README.md").read_text()
         (written,) = (project / "migrations" / "versions").glob(f"*_remove_{NAME}.py")
         assert 'op.drop_table("payment_events")' in written.read_text()
         assert backend("db", "upgrade", **options).returncode == 0

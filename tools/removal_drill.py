@@ -77,6 +77,8 @@ def full_run(project: Path, name: str) -> bool:
         [*git, "commit", "--quiet", "--message", "Begin"],
         [*BACKEND, "module", "remove", name, "--yes"],
         [sys.executable, "-m", "tools.pages", "--check"],
+        [*BACKEND, "openapi", "--output", "openapi.json"],
+        [sys.executable, "-m", "tools.contract", "--release"],
         [sys.executable, "-m", "ruff", "check"],
         [sys.executable, "-m", "mypy"],
         [*BACKEND, "db", "check"],

@@ -2,20 +2,23 @@
 
 import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from backend.cli.databases import reachable_database
 from backend.cli.listing import tables_of
+from backend.cli.schema import core_settings
 from backend.cli.terminal import CommandError, say, shown
 from backend.core.module import Module
 from backend.core.registry import discover
 
 ROOT = Path(__file__).resolve().parents[2]
-# Folders whose files may use a module.
-SEARCHED = ("backend", "bench", "drills", "tests", "tools")
+# Folders whose files are changed after the removal, because the application does not load them.
+OTHERS = ("bench", "drills", "tests", "tools")
 # In a process of its own: this one has loaded the tables of the module.
 REVISION = "import sys; from backend.cli.revision import revision; revision(*sys.argv[1:])"
 
@@ -38,20 +41,29 @@ def run(name: str, *, dry_run: bool, confirmed: bool) -> None:
     say(f"  permissions  {', '.join(permissions) or '-'}")
     if jobs := ", ".join(job.name for job in module.all_jobs):
         say(f"Jobs that are still queued fail three days later, and are then listed: {jobs}")
+    if later := sorted({*uses_elsewhere(name)}):
+        say("Change afterwards:\n" + "\n".join(f"  {place}" for place in later))
     if dry_run:
         say("Nothing has been changed.")
         return
-    if not confirmed and input(f"Remove '{name}'? [y/N] ").strip().lower() not in ("y", "yes"):
+    if tables or permissions:
+        _require_database()
+    if not confirmed and not _agreed(name):
         raise CommandError("Nothing has been changed.")
-    for folder in folders:
-        shutil.rmtree(folder)
+    _delete(folders)
     if tables or permissions:
         arguments = [f"remove {name}", *_statements(permissions)]
-        _run([sys.executable, "-c", REVISION, *arguments], "the migration")
-    if (ROOT / "tools" / "pages.py").exists():
-        _run([sys.executable, "-m", "tools.pages"], "the generated pages")
+        _run([sys.executable, "-c", REVISION, *arguments], "the migration", _restored(folders))
+    for tool in ("pages", "errors"):
+        if (ROOT / "tools" / f"{tool}.py").exists():
+            command = f"python -m tools.{tool}"
+            _run([sys.executable, "-m", f"tools.{tool}"], "a generated page", f"run `{command}`.")
     say(f"Removed the module '{name}'. Next:")
     say("  read the migration, and apply it: backend db upgrade")
+    for place in later:
+        say(f"  change {place}")
+    say("  make openapi client")
+    say('  make contract args="--release", if the loss of its routes is intended')
     say("  make check && make test")
     say("  commit the change; a release that runs meanwhile needs the tables until it is replaced")
 
@@ -61,26 +73,47 @@ def folders_of(name: str) -> tuple[Path, Path]:
 
 
 def uses(module: Module, modules: Sequence[Module]) -> Iterator[str]:
-    """Yield a line `file:line what` for everything outside of the module that names it."""
-    own = folders_of(module.name)
+    """Yield a line `file:line what` for everything in `backend` that names the module."""
     permissions = {name for each in module.features for name in each.permissions}
     dependents = {each.name for each in modules if module.name in each.depends_on}
-    for file in sorted(file for folder in SEARCHED for file in (ROOT / folder).rglob("*.py")):
-        if any(folder in file.parents for folder in own):
+    for place, tree in _parsed(("backend",), module.name):
+        if isinstance(tree, str):
+            yield f"{place}:{tree}"
             continue
-        tree = ast.parse(file.read_text("utf-8"))
-        place = file.relative_to(ROOT)
-        in_backend = place.parts[0] == "backend"
         for node in ast.walk(tree):
-            if in_backend and any(_is_below(each, module.name) for each in _imports(node)):
+            if any(_is_below(each, module.name) for each in _imports(node)):
                 yield f"{place}:{getattr(node, 'lineno', 1)} imports it"
-            for permission in sorted(permissions & _checked(node)) if in_backend else ():
+            for permission in sorted(permissions & _checked(node)):
                 yield f"{place}:{getattr(node, 'lineno', 1)} checks its permission {permission}"
             if not isinstance(node, ast.Constant):
                 continue
             is_manifest = place.parts[:2] == ("backend", "modules") and place.name == "manifest.py"
             if is_manifest and place.parts[2] in dependents and node.value == module.name:
                 yield f"{place}:{node.lineno} declares that it depends on it"
+
+
+def uses_elsewhere(name: str) -> Iterator[str]:
+    """Yield a line `file:line what` for each import of the module by tests and programs."""
+    for place, tree in _parsed(OTHERS, name):
+        if isinstance(tree, str):
+            yield f"{place}:{tree}"
+            continue
+        for node in ast.walk(tree):
+            if any(_is_below(each, name) for each in _imports(node)):
+                yield f"{place}:{getattr(node, 'lineno', 1)} imports it"
+
+
+def _parsed(folders: Sequence[str], name: str) -> Iterator[tuple[Path, ast.Module | str]]:
+    """Yield each file outside of the module with its tree, or with its line that is no Python."""
+    own = folders_of(name)
+    for file in sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        if any(folder in file.parents for folder in own):
+            continue
+        place = file.relative_to(ROOT)
+        try:
+            yield place, ast.parse(file.read_text("utf-8"))
+        except SyntaxError as error:
+            yield place, f"{error.lineno or 1} is not valid Python, so its imports are not known"
 
 
 def _checked(node: ast.AST) -> set[str]:
@@ -106,7 +139,8 @@ def _is_below(imported: str, module: str) -> bool:
 
 def _require_committed(folders: Sequence[Path]) -> None:
     """Raise `CommandError` unless git has the folders as they are, so that they can come back."""
-    command = ["git", "status", "--porcelain", "--ignored=no", "--", *map(str, folders)]
+    command = ["git", "status", "--porcelain", "--untracked-files=all", "--ignored=matching"]
+    command += ["--", *map(str, folders)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -114,8 +148,45 @@ def _require_committed(folders: Sequence[Path]) -> None:
             f"git does not tell whether {shown(folders[0])} is committed, and a removed module "
             "could not be restored: run the command in a clone."
         ) from error
-    if done.stdout.strip():
-        raise CommandError(f"Commit or undo these changes first:\n{done.stdout.rstrip()}")
+    changed = [line for line in done.stdout.splitlines() if "__pycache__/" not in line]
+    if changed:
+        lines = "\n".join(changed)
+        raise CommandError(f"Commit, undo or move these changes first (!! is ignored):\n{lines}")
+
+
+def _require_database() -> None:
+    """Raise `CommandError` unless a migration can be written."""
+    settings = core_settings()
+    if not settings.is_local:
+        raise CommandError("Migrations are written in development: set ENVIRONMENT=development.")
+    with reachable_database(settings):
+        pass
+
+
+def _agreed(name: str) -> bool:
+    try:
+        return input(f"Remove '{name}'? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        raise CommandError(
+            "Nothing has been changed: there is no terminal to confirm the removal; add --yes."
+        ) from None
+
+
+def _delete(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise CommandError(
+                f"{error.filename or folder} cannot be deleted ({error.strerror or error}): "
+                f"solve that, {_restored(folders)}"
+            ) from error
+
+
+def _restored(folders: Sequence[Path]) -> str:
+    """Return the commands that undo the deletion and begin again."""
+    places = " ".join(shlex.quote(str(folder.relative_to(ROOT))) for folder in folders)
+    return f"restore the module with `git checkout -- {places}`, and remove it again."
 
 
 def _statements(permissions: Sequence[str]) -> Iterator[str]:
@@ -126,9 +197,6 @@ def _statements(permissions: Sequence[str]) -> Iterator[str]:
         yield f"DELETE FROM permissions WHERE name = '{name}'"  # noqa: S608  # see above
 
 
-def _run(command: Sequence[str], what: str) -> None:
+def _run(command: Sequence[str], what: str, remedy: str) -> None:
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        raise CommandError(
-            f"The module is removed, but {what} could not be written: solve that, then run "
-            "`make migration` and `make pages`, or restore the folders with git."
-        )
+        raise CommandError(f"{what.capitalize()} could not be written: solve that, then {remedy}")
