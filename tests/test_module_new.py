@@ -3,10 +3,17 @@
 import random
 import re
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from itertools import count
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import sqlalchemy as sa
 
+from backend.cli.scaffold import references
+from backend.cli.scaffold.command import _write
 from backend.cli.scaffold.fields import TYPES, Field, parse_fields
 from backend.cli.scaffold.formatting import formatted, ruff
 from backend.cli.scaffold.names import check_collisions, parse_name
@@ -14,6 +21,8 @@ from backend.cli.scaffold.references import target_of
 from backend.cli.scaffold.rendering import render
 from backend.cli.scaffold.words import plural_of, singular_of
 from backend.cli.terminal import CommandError
+from backend.core.schemas import Schema
+from backend.core.value_types import Exact
 from tests.applications import MODULES
 from tests.commands import ROOT
 
@@ -30,7 +39,7 @@ SAMPLES = {
     "email": ("contact:email", ":unique"),
     "url": ("homepage:url", ""),
     "enum": ("status:enum(draft,sent,paid)", ""),
-    "ref": ("customer:ref(users)", ":unique"),
+    "ref": ("customer:ref(users)", ""),
 }
 
 
@@ -73,10 +82,12 @@ def test_fields_are_parsed() -> None:
         ("remarks:text:unique", "long texts cannot be unique"),
         ("number:int(3)", "takes nothing in parentheses"),
         ("amount:decimal(2,2)", "write decimal(12,2)"),
-        ("status:enum", "write its values in parentheses"),
-        ("status:enum(a,a)", "write its values in parentheses"),
-        ("status:enum(a,b'c)", "write its values in parentheses"),
+        ("status:enum", "write two or more values in parentheses"),
+        ("status:enum(a,a)", "write two or more values in parentheses"),
+        ("status:enum(a,b'c)", "write two or more values in parentheses"),
+        ("status:enum(draft)", "write two or more values in parentheses"),
         ("buyer:ref", "name one module"),
+        ("buyer:ref(users):unique?", "a reference to users cannot be unique"),
     ],
 )
 def test_fields_that_are_not_usable_are_refused(fields: str, sentence: str) -> None:
@@ -111,6 +122,8 @@ def test_plurals_have_a_singular(plural: str, singular: str) -> None:
         ("classes", "A row cannot be called 'class'"),
         ("sets", "A row cannot be called 'set'"),
         ("sessions", "A row cannot be called 'session'"),
+        *((name, "A row cannot be called") for name in ("warnings", "callers", "pages", "fields")),
+        *((name, "A row cannot be called") for name in ("exceptions", "refusals", "new_rows")),
         ("items", "backend/modules/items exists already: choose another name."),
         ("mailed_tokens", "A table 'mailed_tokens' exists already: choose another name."),
         ("components", "has the word 'components' in another meaning"),
@@ -134,6 +147,36 @@ def test_a_reference_to_something_else_is_refused(module: str) -> None:
         target_of(module, MODULES)
 
 
+def test_tests_create_distinct_rows_to_refer_to() -> None:
+    class InvoiceCreate(Schema):
+        number: str
+        amount: Annotated[Decimal, Exact(2, 1)]
+        quantity: int
+        due_on: date
+        title: str
+
+    unique = ("number", "amount", "quantity", "due_on")
+    table = sa.Table(
+        "invoices",
+        sa.MetaData(),
+        *(sa.Column(name, sa.String) for name in unique),
+        *(sa.UniqueConstraint(name) for name in unique),
+    )
+    body, needs = references._body(InvoiceCreate, table, {})
+    numbers = {"NUMBERS": count(1)}
+    one, two = (InvoiceCreate(**eval(body, numbers)) for _ in range(2))  # noqa: S307
+    assert [getattr(one, name) == getattr(two, name) for name in unique] == [False] * 4
+    assert (one.title, needs) == (two.title, ())
+
+
+def test_an_error_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file.py").touch()
+    with pytest.raises(CommandError, match="Nothing was written"):
+        _write({"made/inside/file.py": "", "there/file.py": ""}, tmp_path)
+    assert [*tmp_path.iterdir()] == [tmp_path / "there"]
+
+
 def modules() -> Iterator[tuple[str, str]]:
     """Yield names and fields of modules: each type alone, all together, and random ones."""
     for kind, (field, unique) in SAMPLES.items():
@@ -144,9 +187,11 @@ def modules() -> Iterator[tuple[str, str]]:
     values = ",".join(f"a_rather_long_value_{number}" for number in range(20))
     targets = [name for name in ("items", "articles") if name in {m.name for m in MODULES}]
     others = "".join(f", {name}:ref({name}), a_{name}:ref({name})?" for name in targets)
-    references = f"buyer:ref(users), seller:ref(users)?{others}"
+    linked = f"buyer:ref(users), seller:ref(users)?{others}"
     yield f"{'m' * 23}s", f"{'n' * 30}:text?, {'e' * 30}:enum({values})"
-    yield "linked_rows", references
+    yield "linked_rows", linked
+    yield "statuses", "status:enum(a,b), filter:enum(a,b), boolean:enum(a,b), warning:enum(a,b)"
+    yield "news", "title:str:unique"
     choose = random.Random(14)  # noqa: S311  # not a secret
     for number in range(5):
         fields = choose.sample(every, choose.randint(1, len(every)))

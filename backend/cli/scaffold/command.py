@@ -3,11 +3,11 @@
 import importlib
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import backend.modules
-from backend.cli.scaffold.fields import parse_fields
+from backend.cli.scaffold.fields import Field, parse_fields
 from backend.cli.scaffold.formatting import formatted
 from backend.cli.scaffold.names import Names, check_collisions, parse_name
 from backend.cli.scaffold.references import target_of
@@ -38,7 +38,7 @@ def run(name: str, fields: str, singular: str | None, *, dry_run: bool) -> None:
     files |= formatted(_migration(names, files))
     if not dry_run:
         _write(files)
-    _report(names, files, dry_run=dry_run)
+    _report(names, wanted, files, dry_run=dry_run)
 
 
 def _migration(names: Names, files: Mapping[str, str]) -> dict[str, str]:
@@ -65,9 +65,11 @@ def _migration(names: Names, files: Mapping[str, str]) -> dict[str, str]:
 
 def _write(files: Mapping[str, str], root: Path = ROOT) -> None:
     written: list[Path] = []
+    folders: list[Path] = []  # that are new, outer ones first
     try:
         for path, text in files.items():
             file = root / path
+            folders += [each for each in reversed(file.parents) if not each.exists()]
             file.parent.mkdir(parents=True, exist_ok=True)
             # Never over an existing file.
             with file.open("x", encoding="utf-8") as opened:
@@ -76,16 +78,33 @@ def _write(files: Mapping[str, str], root: Path = ROOT) -> None:
     except OSError as error:
         for file in written:
             file.unlink(missing_ok=True)
+        for folder in reversed(folders):
+            if folder.exists():
+                folder.rmdir()
         raise CommandError(
             f"Nothing was written, because {error.filename} cannot be ({error.strerror}): make the "
             "folder yours, or remove what is there."
         ) from error
 
 
-def _report(names: Names, files: Mapping[str, str], *, dry_run: bool) -> None:
+def _report(
+    names: Names, fields: Sequence[Field], files: Mapping[str, str], *, dry_run: bool
+) -> None:
     say("It would write:" if dry_run else "Wrote:")
     for path, text in files.items():
         say(f"  {path:<48}{len(text.splitlines()):>4} lines")
     if not dry_run:
         migration = next(path for path in files if path.startswith("migrations/"))
         say(NEXT.format(plural=names.plural, path=names.path, migration=migration))
+        for field in fields:
+            if field.kind == "ref" and not field.optional:
+                say(_of_deletions(names, field))
+
+
+def _of_deletions(names: Names, field: Field) -> str:
+    """Return what happens to the rows when the row that they refer to is deleted."""
+    module = field.arguments[0]
+    return (
+        f"Deleting a row of {module} deletes the {names.words} that refer to it as {field.words}, "
+        f"whoever owns them.\n{field.noun}:ref({module})? keeps them, without the reference."
+    )

@@ -160,16 +160,20 @@ def _with_arguments(field: Field, arguments: tuple[str, ...]) -> Field:
     name, values = field.name, {**vars(field), "arguments": arguments}
     if field.kind == "enum":
         usable = [each for each in arguments if re.fullmatch(r"[A-Za-z0-9_-]+", each)]
-        if not 1 <= len(set(usable)) == len(arguments) <= MAX_OPTIONS or (
+        if not 2 <= len(set(usable)) == len(arguments) <= MAX_OPTIONS or (
             max(map(len, usable)) > MAX_OPTION
         ):
             raise CommandError(
-                f"Field '{name}': write its values in parentheses, each once, such as "
+                f"Field '{name}': write two or more values in parentheses, each once, such as "
                 "enum(draft,sent,paid); letters, digits, '_' and '-' are possible."
             )
     elif field.kind == "ref":
         if len(arguments) != 1:
             raise CommandError(f"Field '{name}': name one module, such as ref(users).")
+        if field.unique and arguments == ("users",):
+            raise CommandError(
+                f"Field '{name}': a reference to users cannot be unique; leave out :unique."
+            )
     elif field.kind == "decimal" and arguments:
         numbers = [int(each) for each in arguments if each.isdecimal()]
         if len(numbers) != 2 or not 0 <= numbers[1] < numbers[0] <= MAX_DIGITS:

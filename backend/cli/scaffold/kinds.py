@@ -1,14 +1,11 @@
 """The code of a field by its type: of its column, of its members, and of its values in tests."""
 
+import builtins
 from dataclasses import dataclass
 
 from backend.cli.scaffold.fields import Field
+from backend.cli.scaffold.names import imported_names
 
-# Names that `schemas.py` imports, which an alias must not have.
-_IMPORTED = {
-    *("Annotated", "Day", "Decimal", "Email", "Exact", "Field", "Id", "Int32", "Literal"),
-    *("MISSING", "Moment", "Schema", "Timestamp", "Trimmed", "UUID", "WebUrl"),
-}
 _SORTED = {"str", "int", "decimal", "date", "datetime", "email"}
 _FILTERED = {"enum", "bool", "ref"}
 _SEARCHED = {"str", "text", "email", "url"}
@@ -107,7 +104,8 @@ class Code:
 def code_of(field: Field, model: str, table: str) -> Code:
     """Return the code of a field in the module of this model; a reference is to `table`."""
     alias = field.name.title().replace("_", "")
-    if alias in _IMPORTED or alias in (f"{model}{part}" for part in ("Out", "Create", "Update")):
+    classes = {f"{model}{part}" for part in ("", "Out", "Create", "Update", "Query")}
+    if alias in imported_names() | classes or hasattr(builtins, alias):
         alias = f"{model}{alias}"
     definition = _definition(field)
     sent, shown = (alias, alias) if definition else _TYPES[field.kind]

@@ -5,10 +5,11 @@ import keyword
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from backend.cli.scaffold.fields import Field
-from backend.cli.scaffold.words import plural_of, singular_of, with_article
+from backend.cli.scaffold.words import is_uncountable, plural_of, singular_of, with_article
 from backend.cli.terminal import CommandError
 from backend.db.base import Base
 
@@ -17,6 +18,9 @@ _SERVICE_NAMES = {
     *("audit", "before", "after", "by", "changes", "lock", "new", "page", "queries", "query"),
     *("reader", "router", "schema", "service", "session", "target", "user"),
 }
+# Constants of a generated module beside that with its name.
+_CONSTANTS = {"BODY", "NUMBERS", "OTHER", "REFUSALS"}
+TEMPLATES = Path(__file__).parent / "templates"
 MAX_NAME = 24
 # The names of constraints; PostgreSQL cuts off what is longer.
 MAX_IDENTIFIER = 63
@@ -48,7 +52,9 @@ class Names:
 
     @property
     def word(self) -> str:
-        return self.singular.replace("_", " ")
+        """One row: `purchase order`, or `record of news`."""
+        word = self.singular.replace("_", " ")
+        return f"record of {word}" if is_uncountable(self.singular) else word
 
     @property
     def a_word(self) -> str:
@@ -68,12 +74,25 @@ def parse_name(name: str, singular: str | None) -> Names:
             f"Modules are named in the plural: backend module new {plural_of(name)}. If '{name}' "
             f"is a plural, give its singular: backend module new {name} --singular NAME"
         )
-    if keyword.iskeyword(singular) or hasattr(builtins, singular) or singular in _SERVICE_NAMES:
+    names = Names(name, singular)
+    taken = imported_names() | _SERVICE_NAMES | _CONSTANTS | {*keyword.kwlist, *dir(builtins)}
+    if taken & {singular, names.model, name.upper()}:
         raise CommandError(
             f"A row cannot be called '{singular}', which means something else in Python or in a "
             f"service: choose a longer name, such as customer_{name}."
         )
-    return Names(name, singular)
+    return names
+
+
+@cache
+def imported_names() -> set[str]:
+    """Return the names that generated files import, which nothing in them can have beside."""
+    found: set[str] = set()
+    for file in TEMPLATES.glob("*.jinja"):
+        code = re.sub(r"\{[{%].*?[%}]\}", "", file.read_text("utf-8"))
+        imports = re.findall(r"^from [\w.]+ import (\([^)]+\)|.+)", code, re.MULTILINE)
+        found.update(*(re.findall(r"\w+", each) for each in imports))
+    return found
 
 
 def check_collisions(names: Names, fields: Sequence[Field], root: Path) -> None:

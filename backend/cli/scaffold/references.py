@@ -149,11 +149,19 @@ def _body(
     """Return the expression for a body with what is required, and the targets that it needs."""
     described = create.model_json_schema()
     members, needs = [], []
+    unique = {
+        column.name
+        for each in (*table.constraints, *table.indexes)
+        if isinstance(each, sa.UniqueConstraint) or (isinstance(each, sa.Index) and each.unique)
+        for column in each.columns
+    }
     for name in described.get("required", ()):
         column = table.columns.get(name)
         key = next(iter(column.foreign_keys), None) if column is not None else None
         if key is None:
-            members.append(f'"{name}": {_example(described["properties"][name])!r}')
+            schema = described["properties"][name]
+            value = _distinct(schema) if name in unique else None
+            members.append(f'"{name}": {value or repr(_example(schema))}')
             continue
         owner = key.target_fullname.partition(".")[0]
         target = _target(owner, known) if owner in known else None
@@ -163,12 +171,35 @@ def _body(
     return f"{{{', '.join(members)}}}", tuple(needs)
 
 
+def _distinct(schema: Mapping[str, Any]) -> str | None:
+    """Return an expression with another value each time; None if the type has too few."""
+    number = "next(NUMBERS)"
+    if schema.get("type") == "integer":
+        return number
+    if schema.get("type") != "string" or "enum" in schema:
+        return None
+    # Only decimal numbers have a pattern.
+    short = "pattern" in schema and len(str(_example(schema)).partition(".")[0]) < 2
+    if short or schema.get("maxLength", 9) < 4:
+        # Distinct enough for one test.
+        return f"str({number} % 10)"
+    return {
+        "date": f'f"{{{number} + 1000}}-01-31"',
+        "date-time": f'f"{{{number} + 1000}}-01-31T12:00:00Z"',
+        "email": f'f"{{{number}}}@example.com"',
+        "uuid": "str(uuid4())",
+    }.get(schema.get("format", ""), f"str({number})")
+
+
 def _example(schema: Mapping[str, Any]) -> Any:
     if examples := schema.get("examples") or schema.get("enum"):
         return examples[0]
     kinds: dict[str, Any] = {"integer": 1, "boolean": False, "string": "x"}
     formats = {
         "date-time": "2026-01-31T12:00:00Z",
+        "date": "2026-01-31",
+        "email": "ada@example.com",
+        "uri": "https://example.com/",
         "uuid": "01920000-0000-7000-8000-000000000001",
     }
     return formats.get(schema.get("format", ""), kinds.get(schema.get("type", "")))

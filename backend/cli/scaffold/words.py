@@ -45,8 +45,10 @@ _IRREGULAR = {
 }
 _UNCOUNTABLE = {
     *("advice", "data", "equipment", "evidence", "feedback", "information", "inventory", "luggage"),
-    *("media", "metadata", "money", "news", "series", "software", "species", "staff", "stock"),
+    *("media", "metadata", "money", "news", "software", "staff", "stock"),
 }
+# Their plural is their singular.
+_UNCHANGED = {"series", "species"}
 # Endings of nouns whose plural adds `es`.
 _SIBILANT = ("ss", "x", "ch", "sh", "zz")
 # Their plural ends in `uses`, but not in `ouses` or `auses`.
@@ -71,7 +73,7 @@ def plural_of(name: str) -> str:
 
 
 def _singular(noun: str) -> str | None:
-    if noun in _UNCOUNTABLE:
+    if noun in _UNCOUNTABLE | _UNCHANGED:
         return noun
     if noun in _IRREGULAR:
         return _IRREGULAR[noun]
@@ -86,13 +88,17 @@ def _singular(noun: str) -> str | None:
 
 
 def _plural(noun: str) -> str:
-    if noun in _UNCOUNTABLE:
+    if noun in _UNCOUNTABLE | _UNCHANGED:
         return noun
     if noun in _PLURALS:
         return _PLURALS[noun]
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return f"{noun[:-1]}ies"
     return noun + ("es" if noun.endswith((*_SIBILANT, "s", "o")) else "s")
+
+
+def is_uncountable(name: str) -> bool:
+    return name.rpartition("_")[2] in _UNCOUNTABLE
 
 
 def with_article(words: str) -> str:
