@@ -178,9 +178,8 @@ def _distinct(schema: Mapping[str, Any]) -> str | None:
         return number
     if schema.get("type") != "string" or "enum" in schema:
         return None
-    # Only decimal numbers have a pattern.
-    short = "pattern" in schema and len(str(_example(schema)).partition(".")[0]) < 2
-    if short or schema.get("maxLength", 9) < 4:
+    whole = str(_example(schema)).partition(".")[0]
+    if (whole.isdecimal() and len(whole) < 2) or schema.get("maxLength", 9) < 4:
         # Distinct enough for one test.
         return f"str({number} % 10)"
     return {
