@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from tests.processes import served
 from tests.sessions import expired_like
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Page
+    from playwright.async_api import BrowserContext, Page, Route
 
 pytestmark = pytest.mark.slow
 PACKAGE = ROOT / "clients" / "typescript"
@@ -245,6 +246,15 @@ async def test_a_page_signs_in_by_cookies(
     await hidden.add_init_script(HIDE_COOKIES)
     await hidden.goto(site.page)
     await hidden.wait_for_function("window.api !== undefined")
+    posts = count()
+
+    async def delay_the_second(route: "Route") -> None:
+        if route.request.method == "POST" and next(posts) == 1:
+            await asyncio.sleep(0.5)
+        await route.continue_()
+
+    # The second call is refused after the first one has asked.
+    await hidden.route(f"{site.api}/api/v1/items", delay_the_second)
     two = f"Promise.all(['Bread', 'Salt'].map({CREATE}))"
     assert await hidden.evaluate(two) == ["Bread", "Salt"]
     refused = [each for each in responses if each[2] == 403]
