@@ -98,7 +98,10 @@ def environment(project: Path) -> dict[str, str]:
 def copied() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="trellis-removal-") as folder:
         project = Path(folder) / "project"
-        shutil.copytree(ROOT, project, ignore=IGNORED, symlinks=True)
+        # The copy gets a repository of its own: commands must not write into that of the project.
+        shutil.copytree(
+            ROOT, project, symlinks=True, ignore=lambda *place: {*IGNORED(*place), ".git"}
+        )
         yield project
 
 
