@@ -46,8 +46,11 @@ class RegistryError(Exception):
 def discover(package: str = "backend.modules") -> tuple[Module, ...]:
     """Load the module of each folder in `package`; return them with dependencies first."""
     modules = ordered([_load(package, name) for name in _folders(package)])
-    routes = ((module.name, route) for module in modules for route in routes_of(module))
-    if problems := [*manifest_problems(modules), *declaration_problems(routes)]:
+    problems = list(manifest_problems(modules))
+    for version in versions_of(modules):
+        routes = ((each.name, route) for each in modules for route in routes_of(each, version))
+        problems += [each for each in declaration_problems(routes) if each not in problems]
+    if problems:
         raise RegistryError("\n".join(problems))
     return modules
 

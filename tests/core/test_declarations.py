@@ -1,5 +1,6 @@
 """What a module leaves undescribed stops the start: one sentence each, with place and remedy."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -139,6 +140,27 @@ def test_an_undescribed_route_is_named(folder: Path, body: str, sentence: str) -
     line = max(number for number, text in enumerate(lines, 1) if text.startswith("@router"))
     assert refusal.startswith("Module 'notes', ")
     assert refusal.endswith(f" (notes/manifest.py:{line}): {sentence}")
+
+
+def test_routes_of_a_later_version_are_described_too(folder: Path) -> None:
+    later = """
+from backend.core.http.versions import LaterVersion
+
+v2 = LaterVersion(router, 2)
+
+
+@v2.get("/{{id}}", dependencies=[public], responses=FOUND)
+async def read_one(id: Id) -> NoteOut:
+    {}
+"""
+    write(folder, later.format("return NoteOut(id=id)"), fields="versions=(v2,)")
+    (sentence,) = refusals(folder)
+    assert "GET /notes/{id} (" in sentence
+    assert "describe it to clients in the handler's docstring" in sentence
+    # Both versions have an operation `notes-read_one`.
+    shutil.rmtree(folder / "notes")
+    write(folder, later.format('"""The same one."""'), fields="versions=(v2,)")
+    assert [module.name for module in discover(folder.name)] == ["notes"]
 
 
 def test_all_sentences_come_together(folder: Path) -> None:
