@@ -119,7 +119,7 @@ def site(request: pytest.FixtureRequest, compiled: Path) -> Iterator[Site]:
             workers=1,
             CORS_ORIGINS=page,
             RATE_LIMIT_ENABLED="true",
-            RATE_LIMIT_DEFAULT="40/second",
+            RATE_LIMIT_DEFAULT="20/second",
         ) as server,
     ):
         api = f"http://localhost:{urlsplit(server.url).port}"

@@ -1,4 +1,4 @@
-// Repetition of requests, and aborts, against a running server that accepts 40 requests a second.
+// Repetition of requests, and aborts, against a running server that accepts 20 requests a second.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { isApiError } from "../src/index.js";
