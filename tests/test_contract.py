@@ -343,7 +343,7 @@ def test_a_change_of_all_operations_is_one_sentence() -> None:
     schema(present, "Problem")["required"].remove("error")
     (sentence,) = breaches(RELEASED, present)
     assert sentence == (
-        f"GET {ITEMS}, POST {ITEMS}, GET {ITEM} and 7 other operations: "
+        f"GET {HEALTH}, GET {ARTICLES}, POST {ARTICLES} and 7 other operations: "
         "`error` of the response can be absent now; send it always."
     )
 
