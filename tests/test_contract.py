@@ -335,7 +335,31 @@ def test_deprecated_operations_and_members_may_go_after_a_release() -> None:
     del schema(present, "ItemOut")["properties"]["owner_id"]
     schema(released, "ItemUpdate")["properties"]["description"]["deprecated"] = True
     del schema(present, "ItemUpdate")["properties"]["description"]
+    parameter(released, "q")["deprecated"] = True
+    remove_parameter(present, "q")
     assert breaches(released, present) == []
+
+
+def test_defaults_and_keywords_beside_alternatives_are_compared() -> None:
+    released, present = deepcopy(RELEASED), deepcopy(RELEASED)
+    schema(released, "ItemCreate")["properties"]["description"]["default"] = "none"
+    schema(present, "ItemCreate")["properties"]["description"].update(default="", maxLength=5)
+    default, limit = (each.partition(": ")[2] for each in breaches(released, present))
+    assert default == (
+        '`body.description` of the request has the default "" instead of "none"; '
+        "keep the released default."
+    )
+    assert limit == (
+        "`body.description` of the request has the maxLength 5 instead of none; "
+        "keep the released limit."
+    )
+
+
+def test_combined_schemas_are_refused() -> None:
+    present = deepcopy(RELEASED)
+    retitle(present, allOf=[{"maxLength": 5}])
+    with pytest.raises(SystemExit, match="has `allOf`, which the contract gate cannot compare"):
+        breaches(RELEASED, present)
 
 
 def test_a_change_of_all_operations_is_one_sentence() -> None:

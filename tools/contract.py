@@ -97,7 +97,8 @@ def _parameters(
     for key, parameter in before.items():
         where = f"{key[0]} parameter `{key[1]}`"
         if key not in now:
-            yield Change(f"the {where} is gone", "keep it")
+            if not (parameter.get("deprecated") or parameter["schema"].get("deprecated")):
+                yield Change(f"the {where} is gone", "keep it")
             continue
         if now[key].get("required") and not parameter.get("required"):
             yield Change(f"the {where} is required now", "make it optional again")

@@ -6,6 +6,8 @@ because clients ignore members that they do not know. Members that the released 
 deprecated may be removed.
 """
 
+import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +17,9 @@ Document = Mapping[str, Any]
 # The limits of a schema: the present one may be equal or on this side of the released one.
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems")
+_REFUSED = {"allOf", "else", "if", "not", "then"}
+# Keywords of a schema with alternatives that are not those of each alternative.
+_COMBINED = {"anyOf", "oneOf", "default", "deprecated", "description", "discriminator", "title"}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -99,10 +104,17 @@ def _compare(pair: _Pair) -> Iterator[Change]:
 def _forms(document: Document, schema: Schema) -> Iterator[Schema]:
     """Yield the alternatives of a schema: parts of `anyOf`, and each of several types."""
     schema = resolve(document, schema)
+    if refused := _REFUSED & schema.keys():
+        sys.exit(
+            f"A schema of openapi.json has `{min(refused)}`, which the contract gate cannot "
+            "compare. Describe the value without it."
+        )
     options = schema.get("anyOf") or schema.get("oneOf")
     if options:
+        # Keywords beside the alternatives apply to each of them.
+        others = {name: schema[name] for name in schema if name not in _COMBINED}
         for option in options:
-            yield from _forms(document, option)
+            yield from ({**others, **form} for form in _forms(document, option))
     elif isinstance(schema.get("type"), list):
         for kind in schema["type"]:
             yield {**schema, "type": kind}
@@ -203,6 +215,8 @@ def _compare_members(pair: _Pair) -> Iterator[Change]:
             continue
         if pair.of_request and name in is_required - was_required:
             yield Change(f"{member.subject} is required now", "make it optional again")
+        if pair.of_request:
+            yield from _compare_defaults(member)
         if not pair.of_request and name in was_required - is_required:
             yield Change(f"{member.subject} can be absent now", "send it always")
         yield from _compare(member)
@@ -211,6 +225,14 @@ def _compare_members(pair: _Pair) -> Iterator[Change]:
             member = pair.at(f".{name}" if pair.where else name, {}, {})
             yield Change(f"{member.subject} is new and required", "make it optional")
     yield from _compare_other_members(pair)
+
+
+def _compare_defaults(pair: _Pair) -> Iterator[Change]:
+    """Yield the change of what a request without this member means."""
+    released, present = pair.released.get("default"), pair.present.get("default")
+    if released is not None and released != present:
+        what = f"has the default {json.dumps(present)} instead of {json.dumps(released)}"
+        yield Change(f"{pair.subject} {what}", "keep the released default")
 
 
 def _compare_other_members(pair: _Pair) -> Iterator[Change]:
