@@ -123,7 +123,7 @@ def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_removable_module_can_be_removed() -> None:
-    names = removal_drill.removable()
-    assert NAME in names
-    assert list(removal_drill.quick_drill(names)) == []
+def test_the_drill_examines_an_application_without_the_module() -> None:
+    # One module: `make removal-drill` takes minutes for all.
+    assert NAME in removal_drill.removable()
+    assert list(removal_drill.quick_drill([NAME])) == []
