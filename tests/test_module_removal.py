@@ -105,7 +105,6 @@ def test_a_removal_that_cannot_go_on_deletes_nothing(
 @pytest.mark.slow
 def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
     with removal_drill.copied() as project:
-        committed(project)
         options: dict[str, Any] = {"folder": project, "project": project}
         options["DATABASE_URL"] = own_database_url
         done = backend("module", "remove", NAME, "--yes", **options)

@@ -22,6 +22,7 @@ from tools.newest_python import IGNORED
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ("items", "articles")
+GIT = ["git", "-c", "user.name=drill", "-c", "user.email=drill@localhost"]
 BACKEND = [sys.executable, "-c", "from backend.cli import main; main()"]
 # The rules of test_architecture.py for the application are its functions without parameters.
 EXAMINE = """
@@ -70,11 +71,7 @@ def examine(project: Path, name: str) -> str:
 
 def full_run(project: Path, name: str) -> bool:
     """Remove the module with the command, and run all checks and the quick tests."""
-    git = ["git", "-c", "user.name=drill", "-c", "user.email=drill@localhost"]
     for command in (
-        [*git, "init", "--quiet"],
-        [*git, "add", "."],
-        [*git, "commit", "--quiet", "--message", "Begin"],
         [*BACKEND, "module", "remove", name, "--yes"],
         [sys.executable, "-m", "tools.pages", "--check"],
         [*BACKEND, "openapi", "--output", "openapi.json"],
@@ -96,12 +93,15 @@ def environment(project: Path) -> dict[str, str]:
 
 @contextmanager
 def copied() -> Iterator[Path]:
+    """Copy the project into a temporary folder, with a repository of its own."""
     with tempfile.TemporaryDirectory(prefix="trellis-removal-") as folder:
         project = Path(folder) / "project"
-        # The copy gets a repository of its own: commands must not write into that of the project.
+        # The .git of a worktree is a file: git would write into the repository of the project.
         shutil.copytree(
             ROOT, project, symlinks=True, ignore=lambda *place: {*IGNORED(*place), ".git"}
         )
+        for command in (["init", "-q"], ["add", "."], ["commit", "-q", "--message", "Begin"]):
+            subprocess.run([*GIT, *command], cwd=project, check=True)
         yield project
 
 
