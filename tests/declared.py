@@ -1,4 +1,4 @@
-"""What a module declares for the tests that examine all modules.
+"""The declarations of a module for the tests that examine all modules.
 
 The file `tests/modules/<module>/declared.py` may set the names below. A module without it is
 examined as well, with defaults. The tables of a module that sets them must be complete.

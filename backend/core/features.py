@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ADMIN_ROLE = "admin"
-# What owners may do with their rows, in a feature of `owned_feature`.
+# The actions of owners on their rows, in a feature of `owned_feature`.
 OWN_ROWS = ("read", "write", "delete")
 
 

@@ -1,4 +1,4 @@
-"""What a module leaves undescribed stops the start: one sentence each, with place and remedy."""
+"""Undescribed parts of a module stop the start: one sentence each, with place and remedy."""
 
 import shutil
 import sys

@@ -1,6 +1,7 @@
 """Requests, statements, jobs and calls of other services are spans of one trace."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,15 +90,30 @@ WITH_ODD = (*MODULES, ODD)
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spans are exported as soon as they end."""
+def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Spans are exported as soon as they end, and the threads of a test end with it."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    yield
+    join_exports()
+
+
+def join_exports() -> None:
+    """Wait for the threads that export.
+
+    One that repeats an export draws a random pause, which Hypothesis would notice in a later test.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith("OtelBatch"):
+            thread.join(30)
+            assert not thread.is_alive(), thread.name
 
 
 @pytest.fixture
 def collector() -> Iterator[Receiver]:
     with receiver() as running:
         yield running
+        running.flows.set()
+        join_exports()
 
 
 def exported_to(url: str) -> Tracing:
