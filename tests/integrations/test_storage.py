@@ -133,7 +133,7 @@ for _ in range(25):
     if not (pid := os.fork()):
         asyncio.run(check())
         sys.exit(3)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
