@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.commands import eventually
+from tests.servers import serving_in_thread
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,11 @@ def receiver(port: int = 0) -> Iterator[Receiver]:
         def handle_error(self, *_: object) -> None:
             """Nothing: clients that stop close their connections."""
 
-    with Server(("127.0.0.1", port), Handler) as server:
-        running = Receiver(f"http://127.0.0.1:{server.server_port}")
-        running.flows.set()
-        thread = Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    server = Server(("127.0.0.1", port), Handler)
+    running = Receiver(f"http://127.0.0.1:{server.server_port}")
+    running.flows.set()
+    with serving_in_thread(server):
         try:
             yield running
         finally:
             running.flows.set()
-            server.shutdown()
-            thread.join()

@@ -1,8 +1,10 @@
-"""A real HTTP server in the event loop of the test."""
+"""Real HTTP servers: of the application in the event loop of the test, and others in a thread."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import HTTPServer
+from threading import Thread
 from typing import Any
 
 from backend.server.config import Config
@@ -28,3 +30,16 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     finally:
         server.should_exit = True
         await task
+
+
+@contextmanager
+def serving_in_thread(server: HTTPServer) -> Iterator[int]:
+    """Run a server of Python's library in a thread during the block, and yield its port."""
+    with server:
+        thread = Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from tests.actors import PASSWORD, Actor
 from tests.applications import MODULES, make_context
 from tests.commands import ROOT
 from tests.processes import served
-from tests.servers import serving
+from tests.servers import serving, serving_in_thread
 from tests.sessions import execute, expired_like
 
 if TYPE_CHECKING:
@@ -71,14 +70,8 @@ def pages() -> Iterator[tuple[int, Callable[[str], None]]]:
         nonlocal script
         script = text
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port, set_script
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_in_thread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield port, set_script
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tests import databases
 from tests.actors import PASSWORD
 from tests.commands import ROOT
 from tests.processes import served
+from tests.servers import serving_in_thread
 from tests.sessions import expired_like
 
 if TYPE_CHECKING:
@@ -80,14 +80,9 @@ class _Files(SimpleHTTPRequestHandler):
 @contextmanager
 def static_files(folder: Path) -> Iterator[str]:
     """Serve a folder on a free port, and yield the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://localhost:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=folder))
+    with serving_in_thread(server) as port:
+        yield f"http://localhost:{port}"
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,17 @@ from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
 
-import backend.modules
 from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.module import Module
 from backend.core.principal import SYSTEM
-from backend.core.registry import discover
 from backend.db.base import Base
 from backend.db.schema.migrations import FOLDER, alembic_config
 from backend.modules.roles import service as roles
 from tests import architecture, databases
 from tests.actors import ActorFactory, Client
 from tests.applications import MODULES, make_context
+from tests.dropped_modules import discovered_with
 
 FILES = {
     "__init__": '"""Jots: texts that only their author sees."""\n',
@@ -207,15 +206,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def modules(folder: Path) -> Iterator[tuple[Module, ...]]:
     """The modules discovered with the new folder; afterwards it is removed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(folder.parent)])
-        yield discover()
-    jot = sys.modules["backend.modules.jots.models"].Jot
+    with discovered_with(folder) as found:
+        jot = sys.modules["backend.modules.jots.models"].Jot
+        yield found
     Base.metadata.remove(jot.__table__)
     Base._sa_registry._dispose_cls(jot)
-    for name in [each for each in sys.modules if each.startswith("backend.modules.jots")]:
-        del sys.modules[name]
-    del backend.modules.jots  # type: ignore[attr-defined]  # importing a folder binds it
     # Error classes are found through their base class until they are garbage collected.
     gc.collect()
 

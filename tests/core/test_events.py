@@ -1,6 +1,5 @@
 """Event handlers run in order and in the publisher's transaction; all subscriptions are listed."""
 
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,15 @@ from pathlib import Path
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-import backend.modules
 from backend.core.app import create_app
 from backend.core.context import Context
 from backend.core.events import Event, on, publish
 from backend.core.module import Module
-from backend.core.registry import discover
 from backend.core.stored_events import event_name
 from backend.modules.users import events
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.applications import MODULES, make_context
+from tests.dropped_modules import discovered_with
 from tests.sessions import execute
 
 ME = "/api/v1/users/me"
@@ -155,12 +153,8 @@ def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
     folder.mkdir()
     for name, text in FILES.items():
         (folder / f"{name}.py").write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(tmp_path)])
-        yield discover()
-    for name in [each for each in sys.modules if each.startswith("backend.modules.watch")]:
-        del sys.modules[name]
-    del backend.modules.watch  # type: ignore[attr-defined]  # importing a folder binds it
+    with discovered_with(folder) as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,20 +1,18 @@
 """The broker of docs/events.md: its code relays events to a real Redis, once and in order."""
 
 import re
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from redis.exceptions import RedisError
 
-import backend.modules
 from backend.core.app import create_app
 from backend.core.module import Module
-from backend.core.registry import discover
 from tests.actors import Actor, ActorFactory
 from tests.applications import make_context
 from tests.architecture import ROOT
+from tests.dropped_modules import discovered_with
 from tests.jobs import run_jobs
 from tests.redis_servers import RedisServer, redis_server
 from tests.sessions import execute
@@ -32,12 +30,8 @@ def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
     (folder / "__init__.py").write_text('"""Relays changes to a broker."""\n')
     for name, code in FILES:
         (folder / name).write_text(code)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(tmp_path)])
-        yield discover()
-    for name in [each for each in sys.modules if each.startswith("backend.modules.broker")]:
-        del sys.modules[name]
-    del backend.modules.broker  # type: ignore[attr-defined]  # importing a folder binds it
+    with discovered_with(folder) as found:
+        yield found
 
 
 @pytest.fixture

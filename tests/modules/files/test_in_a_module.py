@@ -1,6 +1,5 @@
 """A module that uses files as docs/modules.md shows: three lines, no table and no code of files."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-import backend.modules
 from backend.core.context import Context
 from backend.core.module import Module
-from backend.core.registry import discover
 from backend.modules.files.settings import FileSettings
 from tests.actors import ActorFactory
 from tests.applications import make_app, make_context
+from tests.dropped_modules import discovered_with
 from tests.jobs import run_jobs
 
 SOURCES = {
@@ -88,12 +86,8 @@ def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
     folder.mkdir(parents=True)
     for name, text in SOURCES.items():
         (folder / f"{name}.py").write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(folder.parent)])
-        yield discover()
-    for name in [each for each in sys.modules if each.startswith("backend.modules.documents")]:
-        del sys.modules[name]
-    del backend.modules.documents  # type: ignore[attr-defined]  # importing a folder binds it
+    with discovered_with(folder) as found:
+        yield found
 
 
 async def test_a_document_is_sent_linked_and_deleted(
