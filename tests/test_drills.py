@@ -50,7 +50,7 @@ def test_no_request_fails_while_redis_is_killed_emptied_and_frozen(tmp_path: Pat
 
 def test_requests_beyond_the_capacity_are_refused_and_health_checks_are_not(tmp_path: Path) -> None:
     report, writes = overload(
-        tmp_path, step_seconds=1, seconds=8, fresh_seconds=6, first_rate=18, users=2
+        tmp_path, step_seconds=1, seconds=8, fresh_seconds=6, first_rate=18, users=20
     )
     refused = sum(each.status == 503 for each in report.outcomes)
     assert 0 < refused < report.requests, report.lines()

@@ -51,6 +51,9 @@ class PerCallerLimiter:
             try:
                 await state.running.acquire()
             except DatabaseUnavailableError:
+                # If others wait, too, it is not this caller who has too many.
+                if self._places.waiting:
+                    raise
                 raise TooManyReadsError from None
             try:
                 async with self._places.place():

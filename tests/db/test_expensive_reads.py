@@ -176,6 +176,19 @@ async def test_waiting_for_oneself_and_for_others_differ() -> None:
     assert not share._callers
 
 
+async def test_a_caller_who_waits_because_of_others_is_not_blamed() -> None:
+    share = PerCallerLimiter(1, wait=0.2)
+    async with share.place("ada"):
+        later = asyncio.create_task(share.place("ada").__aenter__())
+        await asyncio.sleep(0.1)
+        other = asyncio.create_task(share.place("bob").__aenter__())
+        with pytest.raises(DatabaseUnavailableError):
+            await later
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+    assert not share._callers
+
+
 async def test_who_stops_waiting_takes_no_place_along() -> None:
     share = PerCallerLimiter(1, wait=5)
 
