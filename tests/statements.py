@@ -40,12 +40,22 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     return recorded
 
 
+# Other tests use other databases of the same server. A lock of a transaction belongs to none,
+# so the one of the waiting process is that of the tables that it has locked.
+_WAITING = """
+    SELECT FROM pg_locks AS waiting
+    JOIN pg_locks AS held USING (pid)
+    JOIN pg_database ON pg_database.oid = held.database
+    WHERE NOT waiting.granted AND datname = current_database()
+"""
+
+
 async def waits_for_a_lock(
     connection: psycopg.AsyncConnection, task: "asyncio.Future[httpx.Response]"
 ) -> None:
-    """Wait until a transaction waits for a lock; fail if `task` ends before."""
+    """Wait until a transaction in this database waits for a lock; fail if `task` ends before."""
     while not task.done():
-        found = await connection.execute("SELECT FROM pg_locks WHERE NOT granted")
+        found = await connection.execute(_WAITING)
         if found.rowcount:
             return
         await asyncio.sleep(0.01)

@@ -24,6 +24,11 @@ from tests.applications import make_context
 from tests.documents import code_blocks
 from tests.worker_harness import FAST_CONFIG, Log, WorkerHarness, events_named, was_logged
 
+WAITS = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
 
 @dataclass(frozen=True)
 class Poured(Event):
@@ -202,8 +207,7 @@ async def test_the_order_is_that_of_the_commits(teapot: Teapot, harness: WorkerH
         # Another aggregate does not wait.
         await teapot.pour(Poured(2, 1))
         second = asyncio.create_task(teapot.pour(Poured(1, 2)))
-        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'"
-        await harness.wait_until(lambda: harness.execute(waits))
+        await harness.wait_until(lambda: harness.execute(WAITS))
         assert not second.done()
     await second
     jobs = [job for job in await harness.jobs() if job["lock"] == "made.ordered:1"]
@@ -220,14 +224,13 @@ async def test_a_retried_event_meets_a_later_one_that_is_just_being_fetched(
     take = "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE id = %s"
     (row,) = await harness.execute("SELECT worker_id FROM procrastinate_register_worker_v1()")
     await harness.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE id = %s", first)
-    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     async with teapot.context.database.transaction() as session:
         connection = await session.connection()
         await connection.exec_driver_sql(take % (row["worker_id"], second))
         await harness.execute("UPDATE procrastinate_jobs SET status = 'todo' WHERE id = %s", first)
         worker = harness.worker(subscribers=teapot.subscribers)
         entering = asyncio.create_task(worker.__aenter__())
-        await harness.wait_until(lambda: harness.execute(waits))
+        await harness.wait_until(lambda: harness.execute(WAITS))
     await entering
     await harness.execute("DELETE FROM procrastinate_jobs WHERE id = %s", second)
     await harness.wait_until_empty()

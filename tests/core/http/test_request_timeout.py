@@ -113,7 +113,7 @@ async def test_a_slow_statement_ends_and_is_503(
         async with asyncio.timeout(10):
             while connection.execute(  # noqa: ASYNC110  # the state of another process
                 "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
-                " AND state = 'active'"
+                " AND state = 'active' AND datname = current_database()"
             ).fetchone():
                 await asyncio.sleep(0.1)
 

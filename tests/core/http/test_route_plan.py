@@ -136,7 +136,10 @@ async def test_other_dependencies_work(mugs: httpx.AsyncClient, kind: str) -> No
     assert calls == ["closed"] * (kind == "closing")
 
 
-async def test_dependencies_can_be_overridden(mugs_app: FastAPI, mugs: httpx.AsyncClient) -> None:
-    mugs_app.dependency_overrides[counted] = in_a_thread
+async def test_dependencies_can_be_overridden(
+    mugs_app: FastAPI, mugs: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The applications of these tests share their overrides.
+    monkeypatch.setitem(mugs_app.dependency_overrides, counted, in_a_thread)
     answer = await mugs.get(f"/api/v1/mugs/planned/{ID}")
     assert answer.json()["seen"] == ["thread"] * 3

@@ -268,6 +268,7 @@ async def both_wait(
         assert not removals.done(), "an administrator was removed without waiting for the lock"
         cursor = await connection.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         row = await cursor.fetchone()
         assert row is not None
