@@ -106,7 +106,7 @@ remove-module: ## Remove a module, its tests and its tables; name=notes, args="-
 removal-drill: ## Remove each removable module from a copy, and run all tests without items and articles
 	@$(READY) && exec $(BIN)/python -m tools.removal_drill $(args)
 
-pages: ## Write the generated pages: README's layout and settings, docs/permissions.md
+pages: ## Write the generated pages: docs/architecture.md, configuration.md, permissions.md
 	@$(READY) && exec $(BIN)/python -m tools.pages
 
 bench: ## Measure the server; args="--help" lists the options

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests import architecture
-from tests.test_readme import README
+from tools.layout import PAGE as ARCHITECTURE
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "AGENTS.md").read_text()
@@ -28,7 +28,7 @@ def test_the_files_and_folders_it_names_exist() -> None:
 def test_its_layers_are_those_of_the_architecture_test() -> None:
     layers = " → ".join(reversed(architecture.LAYERS))
     assert layers in PROSE
-    assert layers in README
+    assert layers in ARCHITECTURE.read_text()
     assert architecture.ORDER.replace("->", "→") in PROSE
     assert all(f"`{name}`" in PROSE for name in architecture.PUBLIC)
 

@@ -5,7 +5,7 @@ import re
 from backend.cli import module_graph
 from backend.core.registry import ordered
 from tests.applications import MODULES
-from tests.test_readme import README
+from tools.layout import PAGE
 from tools.pages import covered_modules
 
 
@@ -24,5 +24,6 @@ def test_the_graph_lists_dependencies_first_and_who_uses_each() -> None:
     assert used_by["health"] == ["-"]
 
 
-def test_the_readme_shows_the_flowchart() -> None:
-    assert "```mermaid\n" + "\n".join(module_graph.flowchart(covered_modules())) + "\n```" in README
+def test_the_page_of_the_architecture_shows_the_flowchart() -> None:
+    chart = "\n".join(module_graph.flowchart(covered_modules()))
+    assert f"```mermaid\n{chart}\n```" in PAGE.read_text()

@@ -17,6 +17,7 @@ import pytest
 
 from tests.applications import MODULES
 from tests.commands import ROOT, output_of, running
+from tests.documents import files_of_page
 from tests.test_module_new import SAMPLES
 
 PASSWORD = "correct horse battery"
@@ -53,7 +54,7 @@ def project(tmp_path: Path) -> Path:
     if (ROOT / ".mypy_cache").exists():
         # Without it, mypy takes as long as all the rest.
         shutil.copytree(ROOT / ".mypy_cache", made / ".mypy_cache")
-    for file in ("pyproject.toml", "README.md", "openapi.json", "openapi.released.json"):
+    for file in ("pyproject.toml", "openapi.json", "openapi.released.json"):
         shutil.copy2(ROOT / file, made / file)
     (made / ".gitignore").write_text("__pycache__/\n.*_cache/\n.hypothesis/\n")
     git(made, "init", "--quiet")
@@ -154,9 +155,7 @@ def test_a_module_with_every_type(project: Path, tmp_path: Path, own_database_ur
 
 def documented_module() -> dict[str, str]:
     """Return the files of the module in docs/modules.md by path."""
-    text = (ROOT / "docs" / "modules.md").read_text("utf-8")
-    found = re.findall(r"^`([\w/]+\.py)`\n\n```python\n(.*?)```$", text, re.MULTILINE | re.DOTALL)
-    return {**dict(found), "tests/modules/bookmarks/__init__.py": ""}
+    return {**files_of_page("modules.md"), "tests/modules/bookmarks/__init__.py": ""}
 
 
 def lines_of_code(text: str) -> int:

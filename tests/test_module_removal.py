@@ -111,8 +111,8 @@ def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"Removed the module '{NAME}'. Next:" in done.stdout
         assert not (project / "backend" / "modules" / NAME).exists()
-        assert f"{NAME}[" in (ROOT / "README.md").read_text()
-        assert f"{NAME}[" not in (project / "README.md").read_text()
+        assert f"{NAME}[" in (ROOT / "docs" / "architecture.md").read_text()
+        assert f"{NAME}[" not in (project / "docs" / "architecture.md").read_text()
         (written,) = (project / "migrations" / "versions").glob(f"*_remove_{NAME}.py")
         assert 'op.drop_table("payment_events")' in written.read_text()
         assert backend("db", "upgrade", **options).returncode == 0

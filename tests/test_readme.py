@@ -1,4 +1,4 @@
-"""The commands, code and tables of the README are correct."""
+"""The README, the generated pages and the module of the tutorial are correct."""
 
 import os
 import re
@@ -12,17 +12,12 @@ import pytest
 
 from tests import architecture
 from tests.applications import MODULES
+from tests.documents import files_of_page
 from tools import layout, pages
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
-
-def readme_module() -> dict[str, str]:
-    """Return the files of the module that the README builds: source by file name."""
-    part = README.split("## A module in ten minutes")[1].split("Then write its migration")[0]
-    found = re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)```$", part, re.MULTILINE | re.DOTALL)
-    return dict(found)
+MODULE = files_of_page("tutorial.md")
 
 
 def test_the_generated_pages_are_up_to_date() -> None:
@@ -34,7 +29,7 @@ def test_a_new_setting_and_a_new_route_are_named() -> None:
     others = [module for module in pages.covered_modules() if module.name != "health"]
     changed = [replace(m, settings=None) if m.name == "users" else m for m in others]
     found = list(pages.problems(changed))
-    assert any(line.startswith("README.md, settings, has an obsolete line: ") for line in found)
+    assert any(line.startswith("docs/configuration.md has an obsolete line: ") for line in found)
     assert found[-1] == "docs/permissions.md is out of date."
 
 
@@ -42,11 +37,14 @@ def test_a_module_and_an_arrow_that_the_layout_lacks_are_named() -> None:
     """The layout lacks a new module, and a dependency added to an existing module."""
     auth = next(module for module in MODULES if module.name == "auth")
     others = [module for module in MODULES if module.name not in ("auth", "health")]
-    page = layout.replaced(README, layout.render([*others, replace(auth, depends_on=("users",))]))
+    page = layout.replaced(
+        layout.PAGE.read_text(), layout.render([*others, replace(auth, depends_on=("users",))])
+    )
+    lacks = "docs/architecture.md lacks: "
     assert layout.differences(page, layout.render(MODULES)) == [
-        'README.md lacks:     health["<b>health</b><br/>Liveness and readiness of a<br/>process"]',
-        "README.md lacks:     auth --> audit & users",
-        "README.md has an obsolete line:     auth --> users",
+        f'{lacks}    health["<b>health</b><br/>Liveness and readiness of a<br/>process"]',
+        f"{lacks}    auth --> audit & users",
+        "docs/architecture.md has an obsolete line:     auth --> users",
     ]
 
 
@@ -57,8 +55,8 @@ def test_the_files_it_names_exist() -> None:
 
 def test_its_module_follows_the_rules_of_the_house() -> None:
     sources = [
-        architecture.Source(f"backend.modules.notes.{name.removesuffix('.py')}", text)
-        for name, text in readme_module().items()
+        architecture.Source(path.removesuffix(".py").replace("/", "."), text)
+        for path, text in MODULE.items()
     ]
     assert len(sources) == 7
     assert list(architecture.layer_violations(sources)) == []
@@ -72,8 +70,8 @@ def test_its_module_works_by_the_commands_it_names(tmp_path: Path, own_database_
         shutil.copytree(ROOT / folder, tmp_path / folder)  # with bytecode, for a quick start
     notes = tmp_path / "backend" / "modules" / "notes"
     notes.mkdir()
-    for name, text in readme_module().items():
-        (notes / name).write_text(text)
+    for path, text in MODULE.items():
+        (tmp_path / path).write_text(text)
     environment = {
         **os.environ,
         "PYTHONPATH": str(tmp_path),
@@ -94,8 +92,6 @@ def test_its_module_works_by_the_commands_it_names(tmp_path: Path, own_database_
         return done.stdout
 
     backend("db", "revision", "add notes")
-    (made,) = (tmp_path / "migrations" / "versions").glob("*_add_notes.py")
-    assert made.name in README
     backend("db", "upgrade")
     backend("db", "check")
     assert "notes:read|write" in backend("module", "list")

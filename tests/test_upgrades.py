@@ -15,7 +15,7 @@ from backend.cli.terminal import CommandError
 from backend.cli.upgrade_check import compare, read_manifest
 from backend.product import NAME, TITLE, VERSION
 from tests.commands import BACKEND, environment
-from tests.test_readme import readme_module
+from tests.documents import files_of_page
 from tools import manifest as recording
 
 ROOT = manifest.ROOT
@@ -260,8 +260,8 @@ def _rename(shop: Project) -> None:
 
 def _build(shop: Project, url: str) -> None:
     """Add a module with a migration, and change a file of Trellis."""
-    for name, text in readme_module().items():
-        shop.write(f"backend/modules/notes/{name}", text)
+    for path, text in files_of_page("tutorial.md").items():
+        shop.write(path, text)
     assert "1001_add_notes.py" in shop.backend("db", "revision", "add notes", DATABASE_URL=url)
     shop.backend("db", "upgrade", DATABASE_URL=url)
     cache = (shop.folder / "backend/core/cache.py").read_text()

@@ -1,8 +1,7 @@
-"""The generated part of README's "Architecture": packages, modules and their imports.
+"""The generated part of docs/architecture.md: packages, modules and their imports.
 
-Descriptions are the first lines of the packages'
-docstrings, arrows between modules come from their manifests, and the order of packages is that of
-tests/architecture.py.
+Descriptions are the first lines of the packages' docstrings, arrows between modules come from their
+manifests, and the order of packages is that of tests/architecture.py.
 """
 
 import ast
@@ -15,7 +14,8 @@ from backend.core.module import Module
 from tests.architecture import LAYERS
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "README.md"
+NAME = "docs/architecture.md"
+PAGE = ROOT / NAME
 COMMAND = "make pages"
 BEGIN, END = f"<!-- Written by `{COMMAND}`. -->", "<!-- End of the generated part. -->"
 # Packages inside packages that have rows of their own.
@@ -69,7 +69,7 @@ def covered(page: str) -> set[str]:
 def replaced(page: str, part: str) -> str:
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if len(pattern.findall(page)) != 1:
-        raise SystemExit(f"README.md must have one part between {BEGIN} and {END}.")
+        raise SystemExit(f"{NAME} must have one part between {BEGIN} and {END}.")
     return pattern.sub(lambda _: part, page)
 
 
@@ -78,6 +78,6 @@ def differences(page: str, part: str) -> list[str]:
     (present,) = re.findall(f"{re.escape(BEGIN)}.*?{re.escape(END)}", page, re.DOTALL) or [""]
     before, after = present.splitlines(), part.splitlines()
     return [
-        *(f"README.md lacks: {line}" for line in after if line not in before),
-        *(f"README.md has an obsolete line: {line}" for line in before if line not in after),
+        *(f"{NAME} lacks: {line}" for line in after if line not in before),
+        *(f"{NAME} has an obsolete line: {line}" for line in before if line not in after),
     ]

@@ -1,12 +1,13 @@
-"""Write the generated pages: README's layout and table of settings, and docs/permissions.md.
+"""Write the generated pages: docs/architecture.md, docs/configuration.md and docs/permissions.md.
 
-With --check, fail if they are out of date. They are checked for the modules that README's flowchart
-shows; a new module is not in them until they are written again.
+With --check, fail if they are out of date. They are checked for the modules that the flowchart of
+docs/architecture.md shows; a new module is not in them until they are written again.
 """
 
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from backend.core.module import Module
 from backend.core.registry import discover, setting_kinds
@@ -14,7 +15,10 @@ from backend.core.settings import Settings, SettingsBase
 from tools import layout, permissions
 
 COMMAND = "make pages"
-_TABLE = re.compile(r"^\| variable \| default \| meaning \|$.*?(?=^$)", re.DOTALL | re.MULTILINE)
+SETTINGS = "docs/configuration.md"
+SETTINGS_PAGE = Path(__file__).parents[1] / SETTINGS
+PAGES = f"{layout.NAME}, {SETTINGS} and docs/permissions.md"
+_TABLE = re.compile(r"^\| variable \| default \| meaning \|$.*?(?=^$|\Z)", re.DOTALL | re.MULTILINE)
 
 
 def settings_table(modules: Sequence[Module]) -> str:
@@ -37,22 +41,23 @@ def covered_modules() -> list[Module]:
 
 def problems(modules: Sequence[Module]) -> Iterator[str]:
     """Yield a sentence for each difference of the pages from these modules."""
-    readme = layout.PAGE.read_text("utf-8")
-    yield from layout.differences(readme, layout.render(modules))
-    present, wanted = (_TABLE.search(readme) or [""])[0], settings_table(modules)
+    yield from layout.differences(layout.PAGE.read_text("utf-8"), layout.render(modules))
+    table = _TABLE.search(SETTINGS_PAGE.read_text("utf-8"))
+    present, wanted = (table or [""])[0], settings_table(modules)
     for line in sorted({*wanted.splitlines()} ^ {*present.splitlines()}):
         verb = "lacks" if line in wanted.splitlines() else "has an obsolete line"
-        yield f"README.md, settings, {verb}: {line}"
+        yield f"{SETTINGS} {verb}: {line}"
     if present != wanted and {*present.splitlines()} == {*wanted.splitlines()}:
-        yield "README.md has the settings in another order."
+        yield f"{SETTINGS} has the settings in another order."
     if permissions.PAGE.read_text("utf-8") != permissions.render(modules):
         yield "docs/permissions.md is out of date."
 
 
 def write(modules: Sequence[Module]) -> None:
-    readme = layout.replaced(layout.PAGE.read_text("utf-8"), layout.render(modules))
-    readme = _TABLE.sub(lambda _: settings_table(modules), readme)
-    layout.PAGE.write_text(readme, encoding="utf-8")
+    page = layout.replaced(layout.PAGE.read_text("utf-8"), layout.render(modules))
+    layout.PAGE.write_text(page, encoding="utf-8")
+    page = _TABLE.sub(lambda _: settings_table(modules), SETTINGS_PAGE.read_text("utf-8"))
+    SETTINGS_PAGE.write_text(page, encoding="utf-8")
     permissions.PAGE.write_text(permissions.render(modules), encoding="utf-8")
 
 
@@ -60,15 +65,13 @@ def main() -> None:
     modules = discover()
     if sys.argv[1:] != ["--check"]:
         write(modules)
-        print("Wrote README.md and docs/permissions.md.")
+        print(f"Wrote {PAGES}.")
         return
     covered = covered_modules()
     if found := [*problems(covered)]:
         sys.exit("\n".join([*found, f"Run: {COMMAND}"]))
     if new := [module.name for module in modules if module not in covered]:
-        print(
-            f"README.md and docs/permissions.md do not show {', '.join(new)}; {COMMAND} adds them."
-        )
+        print(f"{PAGES} do not show {', '.join(new)}; {COMMAND} adds them.")
 
 
 if __name__ == "__main__":

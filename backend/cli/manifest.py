@@ -22,7 +22,8 @@ RENAMED = NAME != UPSTREAM_NAME
 # Belong to the project from the start, or are written by commands from what the project contains.
 NOT_RECORDED = (
     *(FILE, "LICENSE", "README.md", "openapi*.json", "requirements*.lock"),
-    *("docs/errors.md", "docs/permissions.md", "*/package-lock.json", "clients/*/src/generated/*"),
+    *(f"docs/{page}.md" for page in ("architecture", "configuration", "errors", "permissions")),
+    *("*/package-lock.json", "clients/*/src/generated/*"),
 )
 _HEADER = re.compile(r"# Files of Trellis (\S+), .*")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")

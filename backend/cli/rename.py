@@ -21,8 +21,9 @@ from backend.product import NAME, TITLE
 FILES = (
     *(".env.example", ".github/workflows/*.yml", "AGENTS.md", "Dockerfile", "README.md"),
     *("backend/product.py", "compose.yaml", "deploy/*.service", "deploy/nginx.conf"),
-    *("deploy/compose/nginx.conf", "deploy/kubernetes/*.yaml", "docs/deployment.md"),
-    *("docs/index.md", "docs/observability.md", "docs/operations.md", "openapi.json"),
+    *("deploy/compose/nginx.conf", "deploy/kubernetes/*.yaml", "docs/configuration.md"),
+    *("docs/deployment.md", "docs/index.md", "docs/observability.md", "docs/operations.md"),
+    *("docs/tutorial.md", "openapi.json"),
     *("pyproject.toml", "requirements*.lock", "zensical.toml"),
 )
 # Lines about names that stay.
@@ -35,7 +36,6 @@ _VOLUME = re.compile(r"docker volume")
 _TITLE = re.compile(rf"\b{UPSTREAM_TITLE}\b")
 _NAME = re.compile(rf"(?<![A-Za-z0-9]){UPSTREAM_NAME}(?![A-Za-z0-9]|_[a-z]|\.[a-z]+[._][a-z])")
 _VOLUME_NAME = re.compile(rf"\b{UPSTREAM_NAME}(?=_|\b)")
-_EXAMPLE_MIGRATION = re.compile(r"(?<=migrations/versions/)\d{4}(?=_add_)")
 FORM = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[ -][A-Za-z0-9]+)*")
 MAX_LENGTH = 30  # of names of system users
 
@@ -128,8 +128,6 @@ def _renamed(path: str, names: Names) -> str | None:
     with (ROOT / path).open(encoding="utf-8", newline="") as file:
         text = file.read()
     new = "".join(_lines(text, names))
-    if path == "README.md":
-        new = _EXAMPLE_MIGRATION.sub("1001", new)
     return None if new == text else new
 
 

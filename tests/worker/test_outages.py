@@ -30,7 +30,7 @@ def test_a_worker_lets_go_before_others_take_over() -> None:
     """The response to the last heartbeat may be late, and that to the next may be missing."""
     config = WorkerConfig()
     assert config.answer + config.heartbeat + config.answer + config.patience < config.dead_after
-    # README: within a minute.
+    # docs/modules.md: within a minute.
     assert config.dead_after + config.heartbeat + config.first_pause < 60
 
 
