@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract module modules manifest rename upgrade-check docs graph remove-module removal-drill pages bench drills lock audit clean
+.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract module modules release rename upgrade-check docs graph remove-module removal-drill pages bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,8 +83,8 @@ module: ## Write a new module; name=invoices fields="number:str:unique, due_on:d
 modules: ## List the modules and what they depend on
 	@$(READY) && exec $(BIN)/backend module list
 
-manifest: ## Write trellis.manifest, the record of files that projects are compared with
-	@$(READY) && exec $(BIN)/python -m tools.manifest
+release: ## Release Trellis: record its API and files, commit the records, and tag the version
+	@$(READY) && exec $(BIN)/python -m tools.release
 
 rename: ## Give the project your name; name="Your Product", args="--dry-run" lists the changes
 	@test -n "$$name" || { echo 'Give it a name: make rename name="Your Product"' >&2; exit 1; }

@@ -16,7 +16,6 @@ from backend.cli.upgrade_check import compare, read_manifest
 from backend.product import NAME, TITLE, VERSION
 from tests.commands import BACKEND, environment
 from tests.documents import files_of_page
-from tools import manifest as recording
 
 ROOT = manifest.ROOT
 IDENTITY = {
@@ -27,16 +26,12 @@ IDENTITY = {
 # In two parts, because a name that is a word of some file is refused.
 FIRST = "Acme"
 OURS, SLUG = f"{FIRST} Books", f"{FIRST.lower()}-books"
+LATER = "99.0.0"
+RELEASE = [sys.executable, "-m", "tools.release"]
 METADATA = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('.')"
 
 
 class TestManifest:
-    def test_it_records_the_files_of_this_release(self) -> None:
-        recorded = manifest.own_manifest(ROOT)
-        if not manifest.RENAMED:
-            assert recorded.version == VERSION, "Run: make manifest"
-            assert recording.stale(recorded) == [], "Run: make manifest"
-
     def test_line_endings_and_the_name_make_no_difference(self) -> None:
         plain = manifest.fingerprint(b"Trellis,\ntrellis-api, trellis_pool\n", "docs/a.md")
         ours = f"{TITLE},\r\n{NAME}-api, trellis_pool\r\n".encode()
@@ -70,10 +65,10 @@ class TestManifest:
 
 
 def test_a_release_is_a_folder_or_a_file(tmp_path: Path) -> None:
-    text = manifest.rendered("0.2.0", {"a.py": "0" * 64})
+    text = manifest.rendered(LATER, {"a.py": "0" * 64})
     (tmp_path / manifest.FILE).write_text(text)
     for place in (tmp_path, tmp_path / manifest.FILE):
-        assert read_manifest(str(place)).version == "0.2.0"
+        assert read_manifest(str(place)).version == LATER
     with pytest.raises(CommandError, match="fetch the release first, or name its folder"):
         read_manifest("v99")
 
@@ -158,13 +153,12 @@ class Project:
         exclude.write_text("*-info\n")
 
     def release(self, version: str) -> None:
-        file = self.folder / "pyproject.toml"
-        file.write_text(re.sub(r'\nversion = ".*"', f'\nversion = "{version}"', file.read_text()))
-        self.describe()
-        self.git("add", "--all")
-        self.run(sys.executable, "-m", "tools.manifest")
-        self.commit(f"Release {version}")
-        self.git("tag", f"v{version}")
+        self.commit(f"Prepare {version}")
+        assert f"Released {version}:" in self.run(*RELEASE)
+        # What it has recorded is true of the commit that it has tagged.
+        assert self.git("describe") == f"v{version}\n"
+        assert self.git("status", "--porcelain") == ""
+        assert "You have changed none of" in self.backend("upgrade-check")
 
     def commit(self, message: str) -> None:
         self.git("add", "--all")
@@ -182,7 +176,7 @@ class Project:
 
 @pytest.fixture
 def trellis(tmp_path: Path) -> Project:
-    """Trellis in a git repository, with a release 0.1.0 of this code."""
+    """Trellis in a git repository, with a release of this code."""
     if manifest.RENAMED:
         pytest.skip("this project is no longer Trellis")
     folder = tmp_path / "trellis"
@@ -191,7 +185,8 @@ def trellis(tmp_path: Path) -> Project:
         shutil.copy(ROOT / path, folder / path)
     made = Project(folder)
     made.git("init", "--quiet", "--initial-branch", "main")
-    made.release("0.1.0")
+    made.describe()
+    made.release(VERSION)
     return made
 
 
@@ -206,17 +201,17 @@ def test_a_renamed_project_takes_a_later_release(
     _rename(shop)
     _build(shop, own_database_url)
     report = shop.backend("upgrade-check")
-    assert f"contains Trellis 0.1.0 (trellis.manifest), and is called {OURS}.\n" in report
+    assert f"contains Trellis {VERSION} (trellis.manifest), and is called {OURS}.\n" in report
     assert "with 1 module (notes).\n" in report
     assert re.search(r"files: 2 files\n  backend/core/cache.py\n  compose.yaml\n", report)
     assert "one line, which ends with 1001.\n" in report
     first = _second_release(trellis)
     shop.git("fetch", "--quiet", "--tags", "origin")
-    report = shop.backend("upgrade-check", "--against", "v0.2.0", code=1)
-    assert "Trellis 0.2.0 changes 4 files, adds 2 and removes 0.\n" in report
+    report = shop.backend("upgrade-check", "--against", f"v{LATER}", code=1)
+    assert f"Trellis {LATER} changes 5 files, adds 2 and removes 0.\n" in report
     assert "asks you: 1 file\n  backend/core/cache.py\n" in report
     assert f'set `down_revision` of migration {first} to "1001".\n' in report
-    shop.git("merge", "--quiet", "--no-edit", "v0.2.0")
+    shop.git("merge", "--quiet", "--no-edit", f"v{LATER}")
     shop.describe()
     two_ends = shop.backend("upgrade-check", code=1)
     (file,) = (shop.folder / "migrations/versions").glob(f"{first}_*")
@@ -230,7 +225,7 @@ def test_a_renamed_project_takes_a_later_release(
     assert f"run {SLUG}-extra" in (shop.folder / "docs/deployment.md").read_text()
     shop.commit("Rename what is new")
     report = shop.backend("upgrade-check")
-    assert "contains Trellis 0.2.0" in report
+    assert f"contains Trellis {LATER}" in report
     assert re.search(r"files: 2 files\n  backend/core/cache.py\n  compose.yaml\n", report)
     shop.backend("db", "upgrade", DATABASE_URL=own_database_url)
     with psycopg.connect(own_database_url) as connection:
@@ -246,7 +241,7 @@ def _rename(shop: Project) -> None:
     assert f"is called {OURS} now" in shop.backend("rename", OURS)
     assert "run `make setup`" in shop.backend("version", code=1)
     shop.describe()
-    assert shop.backend("version") == f"{OURS} 0.1.0\n"
+    assert shop.backend("version") == f"{OURS} {VERSION}\n"
     shop.commit("Rename")
     assert "nothing was left" in shop.backend("rename", OURS)
     assert f"is called {OURS} already" in shop.backend("rename", "Other", code=1)
@@ -255,7 +250,7 @@ def _rename(shop: Project) -> None:
     assert document == (shop.folder / "openapi.json").read_text()
     report = shop.backend("upgrade-check")
     assert re.search(r"files: 1 file\n  compose.yaml\nThe migrations", report)
-    assert f"is {OURS}" in shop.run(sys.executable, "-m", "tools.manifest", code=1)
+    assert f"is {OURS}" in shop.run(*RELEASE, code=1)
 
 
 def _build(shop: Project, url: str) -> None:
@@ -270,7 +265,7 @@ def _build(shop: Project, url: str) -> None:
 
 
 def _second_release(trellis: Project) -> str:
-    """Release 0.2.0, with a new file, changed files and a migration; return its number."""
+    """Make a later release, with a new file, changed files and a migration; return its number."""
     head = max(path.name[:4] for path in (trellis.folder / "migrations/versions").glob("0*.py"))
     first = f"{int(head) + 1:04}"
     trellis.write(
@@ -284,5 +279,18 @@ def _second_release(trellis: Project) -> str:
     deployment = (trellis.folder / "docs/deployment.md").read_text()
     trellis.write("docs/deployment.md", f"{deployment}\nrun trellis-extra\n")
     trellis.write("docs/testing.md", "# Testing\n")
-    trellis.release("0.2.0")
+    _set_version(trellis, LATER)
+    trellis.release(LATER)
     return first
+
+
+def _set_version(trellis: Project, version: str) -> None:
+    assert "not committed" in trellis.run(*RELEASE, code=1)
+    trellis.commit("Change files")
+    assert f"{VERSION} is released already" in trellis.run(*RELEASE, code=1)
+    trellis.replace("pyproject.toml", f'version = "{VERSION}"', f'version = "{version}"')
+    trellis.describe()
+    trellis.commit("Set the version")
+    assert f'no section "## {version}"' in trellis.run(*RELEASE, code=1)
+    trellis.replace("CHANGELOG.md", "\n## ", f"\n## {version}\n\nMore.\n\n## ")
+    trellis.backend("openapi", "--output", "openapi.json")

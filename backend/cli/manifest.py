@@ -102,7 +102,7 @@ def fingerprints(root: Path, paths: Iterable[str]) -> dict[str, str]:
 def rendered(version: str, files: Mapping[str, str]) -> str:
     lines = [f"{digest}  {path}" for path, digest in sorted(files.items())]
     header = f"# Files of Trellis {version}, as `backend upgrade-check` compares them."
-    return "\n".join([header, "# Written by `make manifest`.", *lines, ""])
+    return "\n".join([header, "# Written by `make release`.", *lines, ""])
 
 
 def parsed(text: str, name: str) -> Manifest:
