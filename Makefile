@@ -109,8 +109,9 @@ removal-drill: ## Remove each removable module from a copy, and run all tests wi
 pages: ## Write the generated pages: docs/architecture.md, configuration.md, permissions.md
 	@$(READY) && exec $(BIN)/python -m tools.pages
 
-bench: ## Measure the server; args="--help" lists the options
-	@$(READY) && exec $(BIN)/python -m bench $(args)
+bench: ## Measure the server; against=FILE compares it with another one, args="--help" lists the options
+	@$(READY) && exec $(BIN)/python -m bench $(if $(against),--against "$(against)") \
+		$(if $(checkout),--checkout "$(checkout)") $(args)
 
 drills: ## Cause operational faults under load; args="rolling" selects one, args="--help" lists them
 	@$(READY) && exec $(BIN)/python -m drills $(args)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -43,32 +44,74 @@ def database(folder: Path) -> Iterator[str]:
         shutil.rmtree(data_folder(folder), ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How the 1000 users and 1000 items are divided: each caller has the same number of items."""
+
+    callers: int
+
+    @property
+    def items_of_caller(self) -> int:
+        return min(OWN_ITEMS, ITEMS // self.callers)
+
+    @property
+    def other_users(self) -> int:
+        return USERS - self.callers
+
+    @property
+    def other_items(self) -> int:
+        return ITEMS - self.callers * self.items_of_caller
+
+
 def fill(url: str, application: Server) -> str:
     """Create the caller, the other users and the items; return the caller's access token."""
-    status, body = call(application.port, "POST", f"{API}/register", JSON, json.dumps(CREDENTIALS))
+    return fill_for(Rows(1), url, application)[0]
+
+
+def fill_for(rows: Rows, url: str, application: Server) -> list[str]:
+    """Create the users and the items; return the access token of each caller."""
+    status, body = call(
+        application.port, "POST", f"{API}/register", JSON, json.dumps(credentials(0))
+    )
     if status != 201:
         raise BenchError(f"The caller could not register: {status} {body.decode()}")
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with Session(engine) as session:
-        caller = session.exec(select(User)).one()
-        others = [User(email=f"user{number}@example.com") for number in range(1, USERS)]
-        session.add_all(others)
+        first = session.exec(select(User)).one()
+        # With the password of the first, because hashing takes long.
+        callers = [
+            User(email=credentials(number)["email"], password_hash=first.password_hash)
+            for number in range(1, rows.callers)
+        ]
+        others = [User(email=f"user{number}@example.com") for number in range(rows.other_users)]
+        session.add_all([*callers, *others])
         session.flush()
-        session.add_all(UserRole(user_id=user.id, role_name=DEFAULT_ROLE) for user in others)
-        owners = [caller] * OWN_ITEMS + others[: ITEMS - OWN_ITEMS]
+        session.add_all(
+            UserRole(user_id=user.id, role_name=DEFAULT_ROLE) for user in (*callers, *others)
+        )
+        owners = [first, *callers] * rows.items_of_caller + others[: rows.other_items]
         text = "All about it. " * 5
         for number, owner in enumerate(owners):
             session.add(Item(title=f"Item {number}", description=text, owner_id=owner.id))
         session.commit()
     reset_tables(url)
-    return sign_in(application)
+    return [sign_in(application, number) for number in range(rows.callers)]
 
 
-def sign_in(application: Server) -> str:
-    status, body = call(application.port, "POST", f"{API}/login", JSON, json.dumps(CREDENTIALS))
+def credentials(number: int) -> dict[str, str]:
+    """Return the credentials of a caller."""
+    return CREDENTIALS if not number else {**CREDENTIALS, "email": f"caller{number}@example.com"}
+
+
+def sign_in(application: Server, number: int = 0) -> str:
+    # An address of its own for each caller, where the server trusts the bench as a proxy:
+    # sign-ins are limited by address.
+    headers = {**JSON, "X-Forwarded-For": f"10.0.0.{number + 1}"}
+    body = json.dumps(credentials(number))
+    status, response = call(application.port, "POST", f"{API}/login", headers, body)
     if status != 200:
-        raise BenchError(f"The caller could not sign in: {status} {body.decode()}")
-    token: str = json.loads(body)["access_token"]
+        raise BenchError(f"The caller could not sign in: {status} {response.decode()}")
+    token: str = json.loads(response)["access_token"]
     return token
 
 

@@ -1,6 +1,7 @@
 """The measured endpoints and their targets."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -18,19 +19,28 @@ class Endpoint:
 
     def request(self, port: int, token: str, *, prefix: str = "", client: str = "") -> str:
         """Return the HTTP/1.1 request; `client` is the address sent in X-Forwarded-For."""
-        lines = [
-            f"{self.method} {prefix}{self.path} HTTP/1.1",
-            f"Host: 127.0.0.1:{port}",
-            "User-Agent: bench",
-            "Accept: */*",
-        ]
-        if client:
-            lines.append(f"X-Forwarded-For: {client}")
+        headers = {"X-Forwarded-For": client} if client else {}
         if self.signed_in:
-            lines.append(f"Authorization: Bearer {token}")
+            headers["Authorization"] = f"Bearer {token}"
         if self.body:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(self.body)}"]
-        return "\r\n".join([*lines, "", self.body])
+            headers["Content-Type"] = "application/json"
+        return raw_request(port, self.method, f"{prefix}{self.path}", headers, self.body)
+
+
+def raw_request(
+    port: int, method: str, path: str, headers: Mapping[str, str], body: str = ""
+) -> str:
+    """Return an HTTP/1.1 request with the headers that every client sends."""
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "User-Agent: bench",
+        "Accept: */*",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    if body:
+        lines.append(f"Content-Length: {len(body.encode())}")
+    return "\r\n".join([*lines, "", body])
 
 
 LIST_LIMIT = 20

@@ -13,6 +13,8 @@ import sys
 import time
 from array import array
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import cycle, islice
 from typing import cast
 
 import uvloop
@@ -21,17 +23,19 @@ import uvloop
 # server's work on them would slow the next measurement.
 PATIENCE_SECONDS = 30.0
 _LENGTH = b"\r\ncontent-length: "
+_CHUNKED = b"\r\ntransfer-encoding: chunked"
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One request, repeated on every connection as soon as its response has arrived."""
+    """Requests, given to the connections in turn; each repeats its own after the response."""
 
     port: int
-    request: str
+    requests: list[str]
     connections: int
     seconds: float
-    # The first digit of the expected status.
+    # The expected status, or its first digit.
     expected: str = "2"
 
 
@@ -72,6 +76,7 @@ class Client(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
         self.received = b""
         self.expected = 0
+        self.chunked = False
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,13 +97,17 @@ class Client(asyncio.Protocol):
             head = self.received[:head_end].lower() + b"\r\n"
             _, found, rest = head.partition(_LENGTH)
             self.expected = head_end + 4 + int(rest[: rest.index(b"\r")] if found else 0)
-        if len(self.received) >= self.expected:
+            self.chunked = not found and _CHUNKED in head
+        if self.chunked and self.received.endswith(_LAST_CHUNK):
+            self.expected = len(self.received)
+            self.finish()
+        elif not self.chunked and len(self.received) >= self.expected:
             self.finish()
 
     def finish(self) -> None:
         now = time.perf_counter()
         tally = self.tally
-        if self.received[9:10] != tally.status or len(self.received) > self.expected:
+        if not self.received.startswith(tally.status, 9) or len(self.received) > self.expected:
             tally.fail(self.received[:400].decode("latin-1"))
         elif now <= tally.until:
             tally.latencies.append(now - self.sent_at)
@@ -119,10 +128,10 @@ async def run(job: Job) -> Result:
     """Keep `job.connections` requests in flight until the time is up."""
     loop = asyncio.get_running_loop()
     tally = Tally(time.perf_counter() + job.seconds, job.expected.encode())
-    request = job.request.encode()
+    requests = islice(cycle([request.encode() for request in job.requests]), job.connections)
     connecting = [
-        loop.create_connection(lambda: Client(request, tally), "127.0.0.1", job.port)
-        for _ in range(job.connections)
+        loop.create_connection(partial(Client, request, tally), "127.0.0.1", job.port)
+        for request in requests
     ]
     clients = [client for _, client in await asyncio.gather(*connecting)]
     all_done = asyncio.gather(*(client.done for client in clients))

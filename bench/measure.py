@@ -68,6 +68,8 @@ class Series:
     name: str
     results: list[Result] = field(default_factory=list)
     processor_us: list[float] = field(default_factory=list)
+    # Of PostgreSQL, where it is measured.
+    database_us: list[float] = field(default_factory=list)
 
     def median(self, of: Callable[[Result], float]) -> float:
         return median(of(result) for result in self.results)
@@ -86,17 +88,23 @@ class Series:
         return median(own.per_second / (base.per_second or 1) for own, base in pairs)
 
 
-def measure(variant: Variant, load: Generator, job: Job, series: Series) -> None:
+def measure(
+    variant: Variant, load: Generator, job: Job, series: Series, database: Server | None = None
+) -> None:
     """Measure once and add the result to `series`."""
     warm_up = load.run(replace(job, seconds=min(WARM_UP_SECONDS, job.seconds)))
     before = variant.server.processor_seconds()
+    database_before = database.processor_seconds() if database else None
     result = load.run(job)
     after = variant.server.processor_seconds()
+    database_after = database.processor_seconds() if database else None
     result.errors += warm_up.errors
     result.first_error = result.first_error or warm_up.first_error
     series.results.append(result)
     if before is not None and after is not None and result.responses:
         series.processor_us.append((after - before) / result.responses * 1e6)
+    if database_before is not None and database_after is not None and result.responses:
+        series.database_us.append((database_after - database_before) / result.responses * 1e6)
 
 
 def disturbed(
@@ -138,7 +146,7 @@ def compare(
     for _ in range(rounds):
         for variant, series in zip(variants, all_series, strict=True):
             request = endpoint.request(variant.server.port, token, prefix=variant.prefix)
-            job = Job(variant.server.port, request, connections, seconds)
+            job = Job(variant.server.port, [request], connections, seconds)
             measure(variant, load, job, series)
             between()
     return all_series

@@ -14,8 +14,9 @@ from bench.endpoints import (
     READY_LIMIT,
     SIGN_IN_TARGET,
 )
+from bench.launcher import FLOOR
 from bench.measure import Series
-from bench.run import BARE_FLOOR, FLOOR, SIGNING_IN, Findings
+from bench.run import BARE_FLOOR, SIGNING_IN, Findings
 
 ROW = "{:<8} {:<20} {:>8} {:>7} {:>7} {:>8} {:>6}  {:<9} {}"
 HEAD = ("", "", "req/s", "p50 ms", "p99 ms", "CPU us", "errors", "of floor", "target")

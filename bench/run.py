@@ -1,32 +1,22 @@
 """One run: start the processes, measure, stop the processes."""
 
 import json
-import os
 import secrets
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import data, guessing, limits
+from bench.cores import pinned, unpinned
 from bench.endpoints import ENDPOINTS, FLOOD_CLIENTS, ME_CLIENTS, SIGN_IN_CLIENTS, Endpoint
+from bench.launcher import APPLICATION, FLOOR, Launcher
 from bench.load import Job
 from bench.measure import Generator, Series, Variant, compare, disturbed, generator
-from bench.servers import (
-    ROOT,
-    BenchError,
-    Server,
-    application_command,
-    call,
-    floor_command,
-    free_port,
-    server_environment,
-    serving,
-)
+from bench.servers import ROOT, BenchError, Server, call
 
-APPLICATION, FLOOR, BARE_FLOOR = "application", "floor", "floor, token cached"
+BARE_FLOOR = "floor, token cached"
 _ME = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "me")
 QUIET, SIGNING_IN = "no sign-ins", f"{SIGN_IN_CLIENTS} clients sign in"
 FLOODED = f"{FLOOD_CLIENTS} are refused"
@@ -72,53 +62,11 @@ class Findings:
             yield from bursts.failures()
 
 
-@dataclass(frozen=True)
-class Launcher:
-    """Starts the servers of a run, with logs in `folder`; they stop when `stack` closes."""
-
-    stack: ExitStack
-    folder: Path
-    settings: dict[str, str]
-
-    def application(
-        self,
-        name: str,
-        checkout: Path,
-        settings: Mapping[str, str] | None = None,
-        *,
-        processes: int = 1,
-    ) -> Server:
-        port = free_port()
-        # With metrics, as in production; former releases ignore the setting.
-        own = {"METRICS_PORT": str(free_port()), **(settings or {})}
-        environment = server_environment(checkout, {**self.settings, **own})
-        command = application_command(port, processes)
-        return self._start(name, command, port, environment, "/health/ready")
-
-    def floor(self) -> Server:
-        port = free_port()
-        environment = server_environment(ROOT, self.settings)
-        return self._start(FLOOR, floor_command(port), port, environment, "/health")
-
-    def _start(
-        self, name: str, command: list[str], port: int, environment: dict[str, str], ready: str
-    ) -> Server:
-        started = serving(
-            name,
-            command,
-            port=port,
-            folder=self.folder / name,
-            environment=environment,
-            ready=ready,
-        )
-        return self.stack.enter_context(started)
-
-
 def run(options: Options, say: Callable[[str], None]) -> Findings:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         # Before any process starts, because processes inherit the affinity.
-        cores = stack.enter_context(_pinned()) if options.pin else None
+        cores = stack.enter_context(pinned()) if options.pin else None
         findings = Findings(cores)
         say("Starting PostgreSQL and the servers ...")
         url = stack.enter_context(data.database(folder / "postgres"))
@@ -216,47 +164,12 @@ def _measure_limits(
 
 def _measure_guessing(launcher: Launcher, options: Options) -> list[guessing.Bursts]:
     """Measure password guessing with several processes, which may use all cores."""
-    with _unpinned():
+    with unpinned():
         url = launcher.stack.enter_context(data.database(launcher.folder / "guessing"))
         settings = guessing.SETTINGS | {"DATABASE_URL": url}
         processes = guessing.PROCESSES
         server = launcher.application("guessing", ROOT, settings, processes=processes)
         return guessing.measure(server, url, options.rounds)
-
-
-@contextmanager
-def _unpinned() -> Iterator[None]:
-    """Let this process and its new children use every core for the length of the block."""
-    if sys.platform != "linux":
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def _pinned() -> Iterator[tuple[int, int] | None]:
-    """Pin this process and its children to one core; yield it and the generator's core.
-
-    A generator that shares a core with the server takes time from it, and more from a fast
-    server than from a slow one.
-    """
-    if sys.platform != "linux":
-        yield None
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        yield None
-        return
-    os.sched_setaffinity(0, {cores[0]})
-    try:
-        yield cores[0], cores[1]
-    finally:
-        os.sched_setaffinity(0, cores)
 
 
 def _ensure_same_responses(endpoint: Endpoint, server: Server, floor: Server, token: str) -> None:
@@ -284,8 +197,8 @@ def _disturb(
 ) -> None:
     login = Endpoint("login", "POST", f"{data.API}/login", json.dumps(data.CREDENTIALS))
     port = variant.server.port
-    job = Job(port, _ME.request(port, token), options.connections, options.seconds)
-    logins = Job(port, login.request(port, token), SIGN_IN_CLIENTS, options.seconds)
+    job = Job(port, [_ME.request(port, token)], options.connections, options.seconds)
+    logins = Job(port, [login.request(port, token)], SIGN_IN_CLIENTS, options.seconds)
     findings.sign_in, findings.sign_ins = disturbed(
         variant, load, job, signing, logins, (QUIET, SIGNING_IN), options.rounds
     )
@@ -301,9 +214,9 @@ def _flood(
 ) -> None:
     """Measure `me` for a few clients while many others guess one password and are refused."""
     server = launcher.application("flood", ROOT, guessing.SETTINGS)
-    job = Job(server.port, _ME.request(server.port, token), ME_CLIENTS, options.seconds)
+    job = Job(server.port, [_ME.request(server.port, token)], ME_CLIENTS, options.seconds)
     wrong = guessing.WRONG.request(server.port, "")
-    guesses = Job(server.port, wrong, FLOOD_CLIENTS, options.seconds, expected="4")
+    guesses = Job(server.port, [wrong], FLOOD_CLIENTS, options.seconds, expected="4")
     findings.flood, findings.refused = disturbed(
         Variant(APPLICATION, server), load, job, flooding, guesses, (QUIET, FLOODED), options.rounds
     )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -32,27 +32,37 @@ class Server:
     seconds_to_ready: float
 
     def processor_seconds(self) -> float | None:
-        """Return the processor time of it and its children, or None if there is no /proc."""
+        """Return the processor time of its processes, ended ones too, or None without /proc."""
         if not Path("/proc/self/stat").exists():
             return None
         ticks = 0
         for pid in _family(self.pid):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            with suppress(FileNotFoundError, ProcessLookupError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += sum(int(field) for field in fields[11:15])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def resident_megabytes(self) -> float | None:
         """Return the memory of its largest process, the worker, or None if there is no /proc."""
-        if not Path("/proc/self/statm").exists():
-            return None
-        pages = [
-            int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _family(self.pid)
-        ]
-        return max(pages) * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+        pages = self._pages()
+        return max(pages) * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024 if pages else None
+
+    def _pages(self) -> list[int]:
+        """Return the resident pages of each process."""
+        pages = []
+        if Path("/proc/self/statm").exists():
+            for pid in _family(self.pid):
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    pages.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]))
+        return pages
 
 
 def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Return the pids of a process and its descendants; one may end meanwhile."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [pid, *(descendant for child in children for descendant in _family(int(child)))]
 
 
@@ -99,43 +109,59 @@ def serving(
     folder: Path,
     environment: Mapping[str, str],
     ready: str,
+    patience: float = PATIENCE_SECONDS,
+    cwd: Path | None = None,
 ) -> Iterator[Server]:
     """Run a server for the length of the block, with its output in a file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            # A folder without `.env`.
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                # A folder without `.env`.
+                cwd=cwd or folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A signal reaches the children that the server leaves behind.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BenchError(f"{name}: the command {command[0]} does not run: {error}.") from None
     try:
-        _wait(process, port, ready, log)
+        _wait(process, port, ready, log, patience)
         yield Server(name, port, process.pid, time.perf_counter() - started)
     finally:
         process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int, ready: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _wait(
+    process: "subprocess.Popen[bytes]", port: int, ready: str, log: Path, patience: float
+) -> None:
+    deadline = time.monotonic() + patience
+    last = "gave no response"
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            last = f"ended with code {process.returncode}"
             break
         try:
-            if call(port, "GET", ready)[0] == 200:
-                return
+            status, _ = call(port, "GET", ready)
         except (OSError, HTTPException):
             pass
+        else:
+            if status == 200:
+                return
+            last = f"responded with {status} instead of 200"
         time.sleep(0.01)
-    output = log.read_text(errors="replace")[-2000:]
-    raise BenchError(f"{log.stem} did not become ready:\n{output}")
+    else:
+        last += f" to GET {ready} within {patience:g} seconds"
+    output = "\n".join(log.read_text(errors="replace").splitlines()[-20:]) or "(nothing)"
+    raise BenchError(f"{log.stem} did not become ready: it {last}. Its output ends with:\n{output}")

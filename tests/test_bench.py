@@ -77,4 +77,4 @@ async def _load(pieces: list[bytes]) -> Result:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        return await run(Job(port, "GET / HTTP/1.1\r\n\r\n", connections=2, seconds=0.05))
+        return await run(Job(port, ["GET / HTTP/1.1\r\n\r\n"], connections=2, seconds=0.05))
