@@ -30,6 +30,7 @@ PLAN, DEPENDANT = "core/http/route_plan.py", "fastapi.dependencies.models:Depend
 INDEX, EFFECTIVE = "core/http/route_index.py", "fastapi.routing:_EffectiveRouteContext"
 CHECKS, POOL = "core/http/request_checks.py", "db/transaction_pool.py"
 PROTOCOL, WRITES, SERVER = "server/protocol.py", "server/slow_readers.py", "server/server.py"
+HEAD = "server/response_head.py"
 QUEUE, SUPERVISOR, EXECUTION = (
     "worker/job_queue.py",
     "worker/supervisor.py",
@@ -99,6 +100,9 @@ INTERNALS = (
     Internal("uvicorn", f"{HTTPTOOLS}:STATUS_LINE", PROTOCOL),
     Internal("uvicorn", f"{CONNECTION}._start_asgi_task", WRITES),
     Internal("uvicorn", f"{CONNECTION}.flow", WRITES),
+    Internal("uvicorn", f"{CYCLE}.response_started", HEAD),
+    Internal("uvicorn", f"{CYCLE}.scope", HEAD),
+    Internal("uvicorn", f"{CYCLE}.transport", HEAD),
     Internal("uvicorn", f"{CONNECTION}._unset_keepalive_if_required", PROTOCOL),
     Internal("uvicorn", f"{CONNECTION}.connections", PROTOCOL),
     Internal("uvicorn", f"{CONNECTION}.cycle", PROTOCOL),

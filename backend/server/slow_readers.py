@@ -10,6 +10,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from backend.server.bounds import Bounds
+from backend.server.response_head import join_writes
 
 log = structlog.get_logger("requests")
 # The number of checks of a client within the time in which it must read something.
@@ -64,6 +65,7 @@ class SlowReaderProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        join_writes(cycle)
         if self.flow.write_paused:
             # Its response would be buffered behind the unread one.
             self._held = cycle, app
