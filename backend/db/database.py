@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -20,6 +19,7 @@ from backend.db.fair_semaphore import FairSemaphore
 from backend.db.query_runner import QueryRunner
 from backend.db.replica import ReplicaRunner
 from backend.db.transaction_pool import TransactionPool
+from backend.db.transactions import BoundStatement, TransactionSession, commit
 from backend.telemetry.database import SILENT, DatabaseObserver
 
 AfterCommit = Callable[[], Awaitable[None]]
@@ -27,16 +27,6 @@ _AFTER_COMMIT = "after_commit"
 _STARTED = "statement_started"
 
 
-class Deadline(NamedTuple):
-    """The time limit of what a task does, such as a request; a COMMIT suspends it."""
-
-    limit: asyncio.Timeout
-    task: "asyncio.Task[Any] | None"
-
-
-deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
-# The remaining limit after a COMMIT, so that a stored change is also reported as stored.
-SECONDS_AFTER_COMMIT = 5.0
 # A connection that has been idle for this long is closed, at most twice as late.
 UNUSED_SECONDS = 60.0
 
@@ -63,6 +53,9 @@ class Database:
         observer: DatabaseObserver = SILENT,
     ) -> None:
         self._before_commit = before_commit
+        self._observer = observer
+        # Without a transaction, the time limits are those of the connection.
+        self._may_be_alone = before_commit is None and not timeouts.pooled
         on_wait = observer.waits_of("transactions", size)
         gate = FairSemaphore(size, timeouts.pool, on_wait=on_wait)
         self._engine = create_async_engine(
@@ -78,8 +71,8 @@ class Database:
             # Parameters contain personal data, which must not reach logged errors.
             hide_parameters=True,
         )
-        cast(TransactionPool, self._engine.pool).gate = gate
-        event.listen(self._engine.sync_engine, "checkout", _refuse_dead_connection)
+        self._pool.gate = gate
+        event.listen(self._engine.sync_engine, "checkout", _checks_of(timeouts))
         event.listen(self._engine.sync_engine, "commit", _refuse_failed_transaction)
         _observe_statements(self._engine.sync_engine, observer)
         if timeouts.pooled:
@@ -107,7 +100,8 @@ class Database:
         The first statement takes a connection. An exception marked `CommitAndRaise` commits as
         well, and is raised again.
         """
-        session = AsyncSession(self._engine, expire_on_commit=False)
+        execute_alone = self._execute_alone if self._may_be_alone else None
+        session = TransactionSession(self._engine, execute_alone)
         refusal: CommitAndRaise | None = None
         try:
             try:
@@ -116,20 +110,25 @@ class Database:
                 if not isinstance(error, CommitAndRaise):
                     raise
                 refusal = error
-            if self._before_commit is not None and session.in_transaction():
+            if self._before_commit is not None and session.is_open and session.in_transaction():
                 await self._before_commit(session)
-            await _commit(session)
+            await commit(session)
         except BaseException:
-            # Completes even when cancelled, so the connection returns to the pool.
-            await session.__aexit__(None, None, None)
+            if session.is_open:
+                # Completes even when cancelled, so the connection returns to the pool.
+                await session.__aexit__(None, None, None)
             raise
-        # The commit has returned the connection to the pool, so closing does no I/O. The
-        # asynchronous `close` would cost a task and a greenlet.
-        session.sync_session.close()
-        for callback in session.info.pop(_AFTER_COMMIT, ()):
-            await callback()
+        if session.is_open:
+            # The commit has returned the connection to the pool, so closing does no I/O. The
+            # asynchronous `close` would cost a task and a greenlet.
+            session.sync_session.close()
+            for callback in session.info.pop(_AFTER_COMMIT, ()):
+                await callback()
         if isinstance(refusal, Exception):
             raise refusal
+
+    async def _execute_alone(self, statement: BoundStatement) -> None:
+        await self._pool.execute_alone(statement, self._observer)
 
     @asynccontextmanager
     async def without_timeouts(self) -> AsyncIterator[AsyncSession]:
@@ -164,9 +163,13 @@ class Database:
             with suppress(DatabaseUnavailableError, exc.SQLAlchemyError, psycopg.Error, OSError):
                 await self.close_unused()
 
+    @property
+    def _pool(self) -> TransactionPool:
+        return cast(TransactionPool, self._engine.pool)
+
     async def close_unused(self) -> None:
         """Close the connections that nothing has needed since the last call."""
-        await cast(TransactionPool, self._engine.pool).close_unused()
+        await self._pool.close_unused()
         await self.primary.close_unused()
         if self._replica is not None:
             await self._replica.close_unused()
@@ -189,33 +192,6 @@ class Database:
         await self._engine.dispose()
         await self.primary.close()
         await self.replica.close()
-
-
-async def _commit(session: AsyncSession) -> None:
-    """Commit without a time limit: the result of an interrupted COMMIT is unknown."""
-    found = deadline.get()
-    if found is None or found.task is not asyncio.current_task():
-        # Tasks that a request starts inherit its context, but not its limit.
-        await session.commit()
-        return
-    limit = found.limit
-    if limit.expired():
-        # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
-        # `finally` block comes after it.
-        await asyncio.sleep(0)
-        await session.commit()
-        return
-    ends = limit.when()
-    limit.reschedule(None)
-    await session.commit()
-    if ends is not None:
-        now = asyncio.get_running_loop().time()
-        limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
-
-
-async def discard(session: AsyncSession) -> None:
-    """Roll back what the session's transaction has done so far; it may go on."""
-    await session.rollback()
 
 
 def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
@@ -255,10 +231,16 @@ def _begin_with(timeouts: Timeouts) -> Callable[[Connection], None]:
     return begin
 
 
-def _refuse_dead_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    if is_dead(dbapi_connection.driver_connection.pgconn):
-        # The pool reacts to this error by opening a new connection.
-        raise exc.DisconnectionError
+def _checks_of(timeouts: Timeouts) -> Callable[[Any, Any, Any], None]:
+    def check(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+        if is_dead(dbapi_connection.driver_connection.pgconn):
+            # The pool reacts to this error by opening a new connection.
+            raise exc.DisconnectionError
+        if dbapi_connection.autocommit and not timeouts.pooled:
+            # It has executed a statement alone.
+            dbapi_connection.autocommit = False
+
+    return check
 
 
 def _refuse_failed_transaction(connection: Connection) -> None:

@@ -1,15 +1,22 @@
 """SQLAlchemy's connections for transactions: limited, and closed when unused."""
 
 import logging
+from time import perf_counter
 from typing import Any
 
+import psycopg
+from sqlalchemy import exc as sa
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 
+from backend.db.connections import is_dead
 from backend.db.fair_semaphore import FairSemaphore
+from backend.db.transactions import BoundStatement
+from backend.telemetry.database import DatabaseObserver
 
 # SQLAlchemy names a pool's logger after its class. Its own pools log warnings and errors only.
 logging.getLogger(__name__).setLevel(logging.WARNING)
+_CURSOR = "cursor"
 
 
 class TransactionPool(NullPool):
@@ -30,16 +37,41 @@ class TransactionPool(NullPool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         await_only(self.gate.acquire())
-        if self._idle:
-            entry = self._idle.pop()
-            self._unused = min(self._unused, len(self._idle))
-            return entry
-        self._unused = 0
         try:
-            return self._create_connection()
+            return self._next_idle() or self._create_connection()
         except BaseException:
             self.gate.release()
             raise
+
+    def _next_idle(self) -> ConnectionPoolEntry | None:
+        entry = self._idle.pop() if self._idle else None
+        self._unused = min(self._unused, len(self._idle))
+        return entry
+
+    async def execute_alone(self, statement: BoundStatement, observer: DatabaseObserver) -> None:
+        """Execute a statement in a transaction of its own; raise SQLAlchemy's errors."""
+        await self.gate.acquire()
+        try:
+            entry = await self._open_entry()
+            try:
+                await _execute(entry, statement, observer)
+            finally:
+                self._idle.append(entry)
+        except psycopg.Error as error:
+            raise sa.DBAPIError.instance(
+                statement.sql, None, error, psycopg.Error, hide_parameters=True
+            ) from error
+        finally:
+            self.gate.release()
+
+    async def _open_entry(self) -> ConnectionPoolEntry:
+        """Return an idle entry whose connection is open, or a new one."""
+        while (entry := self._next_idle()) is not None:
+            if entry.driver_connection is not None and not is_dead(entry.driver_connection.pgconn):
+                return entry
+            # SQLAlchemy closes connections in a greenlet only.
+            await greenlet_spawn(entry.close)
+        return await greenlet_spawn(self._create_connection)
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         # SQLAlchemy calls this for every entry that `_do_get` has returned, also after a failure.
@@ -62,3 +94,29 @@ class TransactionPool(NullPool):
         self._unused = len(self._idle)
         for entry in closing:
             await greenlet_spawn(entry.close)
+
+
+async def _execute(
+    entry: ConnectionPoolEntry, statement: BoundStatement, observer: DatabaseObserver
+) -> None:
+    cursor = _cursor_of(entry)
+    if not cursor.connection.autocommit:
+        # SQLAlchemy's transactions turn it off.
+        await cursor.connection.set_autocommit(True)
+    started = perf_counter()
+    try:
+        await cursor.execute(statement.sql, statement.values)
+    except BaseException as error:
+        observer.statement(statement.sql, perf_counter() - started, error)
+        raise
+    observer.statement(statement.sql, perf_counter() - started)
+
+
+def _cursor_of(entry: ConnectionPoolEntry) -> psycopg.AsyncCursor[Any]:
+    """Return a cursor that is kept, because a new one would cost a good part of a statement."""
+    # SQLAlchemy empties `info` when it opens another connection.
+    cursor: psycopg.AsyncCursor[Any] | None = entry.info.get(_CURSOR)
+    if cursor is None:
+        assert entry.driver_connection is not None
+        cursor = entry.info[_CURSOR] = entry.driver_connection.cursor()
+    return cursor

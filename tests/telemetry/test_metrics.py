@@ -19,8 +19,8 @@ from backend.core.http.proxy_watch import proxies_watched, proxy_watch
 from backend.core.jobs import Job, enqueue
 from backend.core.metrics import sample, sampled, set_replica_lag
 from backend.core.principal import SYSTEM
-from backend.db.database import discard
 from backend.db.query_runner import Query
+from backend.db.transactions import discard
 from backend.integrations.email import Message
 from backend.modules.health.service import readiness
 from backend.modules.mail import service as mail_service

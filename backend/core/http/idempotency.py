@@ -32,7 +32,7 @@ from backend.core.errors import (
 )
 from backend.core.principal import Principal
 from backend.core.stored_responses import ResponseStore, StoredResponse, subjects_of
-from backend.db.database import discard
+from backend.db.transactions import discard
 
 HEADER = b"idempotency-key"
 KEY_PATTERN = "^[!-~]{1,255}$"

@@ -19,6 +19,7 @@ from backend.core.ownership import (
 )
 from backend.core.principal import SYSTEM, Caller, Principal
 from backend.core.schemas import Bulk
+from backend.db.inserts import insert_row
 from backend.db.query_runner import QueryRunner, Row
 from backend.db.session_reader import RowReader, SessionReader
 from backend.modules.audit import service as audit
@@ -57,9 +58,7 @@ async def create_item(
     by.must("items:write")
     item = new_row(by, new)
     await quotas.update_usage(context, session, SYSTEM, by.user_id, new=_texts(item))
-    # A mapped object and its unit of work would cost as much as the rest of the request.
-    await session.exec(_INSERT, params=item)
-    return ItemOut.from_row(item)
+    return ItemOut.from_row(await insert_row(session, Item, item))
 
 
 async def create_items(

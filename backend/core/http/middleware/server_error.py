@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.core.errors import AppError, InternalError, ServiceUnavailableError
 from backend.core.problems import problem_response
-from backend.db.database import Deadline, deadline
 from backend.db.fair_semaphore import admitted
+from backend.db.transactions import Deadline, deadline
 from backend.db.troubles import database_trouble
 from backend.telemetry.tracing import EXCEPTION, annotate
 

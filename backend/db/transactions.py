@@ -1,0 +1,118 @@
+"""Sessions of transactions, and their commit."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+
+class Deadline(NamedTuple):
+    """The time limit of what a task does, such as a request; a COMMIT suspends it."""
+
+    limit: asyncio.Timeout
+    task: "asyncio.Task[Any] | None"
+
+
+deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+# The remaining limit after a COMMIT, so that a stored change is also reported as stored.
+SECONDS_AFTER_COMMIT = 5.0
+
+
+class BoundStatement(NamedTuple):
+    """A statement for the driver, with its parameters by name."""
+
+    sql: str
+    values: Mapping[str, Any]
+
+
+Execute = Callable[[BoundStatement], Awaitable[None]]
+
+
+class TransactionSession(AsyncSession):
+    """A session that opens when something uses it. `expire_on_commit` is off.
+
+    Opening and closing a session costs as much as a statement. A transaction that only inserts one
+    row needs none: the row is postponed until something uses the session, or else until the commit.
+    """
+
+    is_open = False
+
+    def __init__(self, engine: AsyncEngine, execute_alone: Execute | None) -> None:
+        """`execute_alone` executes a statement in a transaction of its own; None if it may not."""
+        # The initializer of the base class opens the session.
+        self._engine = engine
+        self._execute_alone = execute_alone
+        self._postponed: BoundStatement | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for attributes that are missing, such as those of an open session.
+        if self.is_open:
+            raise AttributeError(name)
+        self.is_open = True
+        super().__init__(self._engine, expire_on_commit=False)
+        if self._postponed is not None:
+            event.listen(self.sync_session, "after_begin", self._send_postponed)
+        return getattr(self, name)
+
+    def postpone(self, statement: BoundStatement) -> bool:
+        """Postpone the statement, unless another one is or may have been executed before it."""
+        if self.is_open or self._postponed is not None or self._execute_alone is None:
+            return False
+        self._postponed = statement
+        return True
+
+    def _send_postponed(
+        self, _session: object, _transaction: object, connection: Connection
+    ) -> None:
+        """Handle SQLAlchemy's event `after_begin`, before the session's first statement."""
+        if self._postponed is not None:
+            statement, self._postponed = self._postponed, None
+            connection.exec_driver_sql(statement.sql, dict(statement.values))
+
+    async def commit(self) -> None:
+        if self._postponed is not None:
+            if self.is_open and self.in_transaction():
+                # Sends it, if the session began without a statement.
+                await self.connection()
+            else:
+                statement, self._postponed = self._postponed, None
+                assert self._execute_alone is not None
+                await self._execute_alone(statement)
+        if self.is_open:
+            await super().commit()
+
+    async def rollback(self) -> None:
+        self._postponed = None
+        if self.is_open:
+            await super().rollback()
+
+
+async def commit(session: AsyncSession) -> None:
+    """Commit without a time limit: the result of an interrupted COMMIT is unknown."""
+    found = deadline.get()
+    if found is None or found.task is not asyncio.current_task():
+        # Tasks that a request starts inherit its context, but not its limit.
+        await session.commit()
+        return
+    limit = found.limit
+    if limit.expired():
+        # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
+        # `finally` block comes after it.
+        await asyncio.sleep(0)
+        await session.commit()
+        return
+    ends = limit.when()
+    limit.reschedule(None)
+    await session.commit()
+    if ends is not None:
+        now = asyncio.get_running_loop().time()
+        limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
+
+
+async def discard(session: AsyncSession) -> None:
+    """Roll back what the session's transaction has done so far; it may go on."""
+    await session.rollback()
