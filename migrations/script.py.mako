@@ -8,6 +8,10 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+% if config.attributes.get("unsafe"):
+
+unsafe = ${repr(config.attributes["unsafe"])}
+% endif
 
 
 def upgrade() -> None:

@@ -22,6 +22,7 @@ MISSING = tuple(name for name in SAMPLES if not (MODULES / name / "manifest.py")
 _MENTION = re.compile(
     "|".join(
         rf"/{name}\b|[\"'`{{ (]{name}:|[\"']{name}[\"'.]|modules\.{name}\b|sample\(\"{name}\b"
+        rf"|\b(?:FROM|INTO|ON|TABLE|UPDATE) {name}\b|\b(?:ck|fk|ix|uq)_{name}_"
         for name in MISSING
     )
     or "(?!)"
@@ -41,6 +42,8 @@ def skip_users(items: Iterable[pytest.Item]) -> None:
     reason = f"it uses {' or '.join(MISSING)}, which the application does not have"
     for item in items if MISSING else ():
         name = getattr(item, "originalname", item.name)
+        if isinstance(item, pytest.Function) and item.cls:
+            name = f"{item.cls.__name__}.{name}"
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         found = _file(item.path).names.get(name)
         if _uses(item.path, name) or (
@@ -108,6 +111,9 @@ def _file(path: Path) -> _File:
             continue
         for name in _defined(node):
             found.names[name] = _described(node, text)
+        for each in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.names[f"{node.name}.{each.name}"] = _described(each, text)
     return found
 
 

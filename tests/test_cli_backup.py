@@ -12,10 +12,11 @@ import pytest
 from tests import databases
 from tests.commands import output_of, refusal
 
-ITEM = (
-    "INSERT INTO items (id, title, owner_id, created_at, updated_at)"
-    " SELECT gen_random_uuid(), 'item ' || n, id, now(), now()"
-    " FROM users, generate_series(1, {count}) AS n"
+USERS = (
+    "INSERT INTO users (id, email, email_key, full_name, is_active, is_verified,"
+    " sessions_valid_after, created_at, updated_at)"
+    " SELECT id, id || '@example.com', id || '@example.com', repeat(md5(id::text), 7), true, true,"
+    " now(), now(), now() FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, {count})) x"
 )
 
 
@@ -23,7 +24,7 @@ ITEM = (
 def url(own_database_url: str, tmp_path: Path) -> str:
     output_at(tmp_path, own_database_url, "users", "create-admin", "--email", "ada@example.com")
     with psycopg.connect(own_database_url) as connection:
-        connection.execute(ITEM.format(count=100).encode())
+        connection.execute(USERS.format(count=100).encode())
     return own_database_url
 
 
@@ -45,7 +46,7 @@ def refused_at(folder: Path, url: str, *arguments: str) -> str:
 
 def count(url: str) -> int:
     with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT count(*) FROM items").fetchone()
+        row = connection.execute("SELECT count(*) FROM users").fetchone()
     assert row is not None
     return int(row[0])
 
@@ -69,7 +70,7 @@ def test_a_backup_of_a_busy_database_is_consistent(
     def write() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             while not stopping.is_set():
-                connection.execute(ITEM.format(count=10).encode())
+                connection.execute(USERS.format(count=10).encode())
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -82,13 +83,13 @@ def test_a_backup_of_a_busy_database_is_consistent(
     assert backup.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(backup) as archive:
         manifest = json.loads(archive.read("manifest.json"))
-    assert 100 <= manifest["rows"]["items"] < count(url)
-    assert manifest["rows"]["users"] == 1
+    assert 101 <= manifest["rows"]["users"] < count(url)
+    assert manifest["rows"]["user_roles"] == 1
     assert "rate_limit_quotas" not in manifest["rows"]
     said = output_at(tmp_path, empty_url, "db", "restore", str(backup))
     assert "rows of" in said
     assert "unchanged" in said, "the audit record was verified"
-    assert count(empty_url) == manifest["rows"]["items"]
+    assert count(empty_url) == manifest["rows"]["users"]
     output_at(tmp_path, empty_url, "db", "check")
     assert output_at(tmp_path, empty_url, "db", "upgrade").endswith("as it was.\n")
 
@@ -99,13 +100,13 @@ def test_a_database_with_contents_is_replaced_by_force_only(url: str, tmp_path: 
     output_at(tmp_path, url, "db", "backup", str(backup))
     assert "exists already" in refused_at(tmp_path, url, "db", "backup", str(backup))
     with psycopg.connect(url) as connection:
-        connection.execute("DELETE FROM items")
+        connection.execute("DELETE FROM users")
         connection.execute("CREATE TABLE left_over (id int)")
     said = refused_at(tmp_path, url, "db", "restore", str(backup))
     assert said.endswith("replace its contents with --force. Nothing was changed.")
     assert count(url) == 0
     output_at(tmp_path, url, "db", "restore", "--force", str(backup))
-    assert count(url) == 100
+    assert count(url) == 101
     output_at(tmp_path, url, "db", "check")
 
 
@@ -130,24 +131,24 @@ def test_damage_is_found_before_anything_changes(url: str, tmp_path: Path) -> No
     newer = rewritten(backup, tmp_path / "newer", postgres=99)
     said = refused_at(tmp_path, url, "db", "restore", "--force", str(newer))
     assert "restore it on PostgreSQL 99 or newer" in said
-    assert count(url) == 100
+    assert count(url) == 101
 
 
 def test_a_failed_restore_leaves_the_former_contents(url: str, tmp_path: Path) -> None:
     backup = tmp_path / "trellis.backup"
     output_at(tmp_path, url, "db", "backup", str(backup))
     with psycopg.connect(url) as connection:
-        connection.execute(ITEM.format(count=5).encode())
-    wrong = rewritten(backup, tmp_path / "wrong", rows={"items": 1})
+        connection.execute(USERS.format(count=5).encode())
+    wrong = rewritten(backup, tmp_path / "wrong", rows={"users": 1})
     said = refused_at(tmp_path, url, "db", "restore", "--force", str(wrong))
-    assert "has 100 rows instead of 1" in said
-    assert count(url) == 105
+    assert "has 101 rows instead of 1" in said
+    assert count(url) == 106
     # The state after a restore that was killed while it loaded.
     with psycopg.connect(url) as connection:
         connection.execute("ALTER SCHEMA public RENAME TO trellis_before_restore")
         connection.execute("CREATE SCHEMA public")
     assert "is not empty" in refused_at(tmp_path, url, "db", "restore", str(backup))
-    assert count(url) == 105
+    assert count(url) == 106
 
 
 def test_no_password_is_in_the_arguments(tmp_path: Path) -> None:
@@ -179,10 +180,7 @@ def test_a_full_disk_ends_the_backup(
 
     with psycopg.connect(url) as connection:
         # More than a pipe buffers.
-        connection.execute(
-            "UPDATE items SET description = (SELECT string_agg(md5(random()::text), '')"
-            " FROM generate_series(1, 200) WHERE items.id IS NOT NULL)"
-        )
+        connection.execute(USERS.format(count=5000).encode())
     monkeypatch.setattr("zipfile._ZipWriteFile.write", no_space)
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(CommandError, match="No space left on device"):
@@ -205,7 +203,7 @@ def test_extensions_stay_where_they_are(url: str, empty_url: str, tmp_path: Path
     output_at(tmp_path, empty_url, "db", "restore", str(backup))
     output_at(tmp_path, url, "db", "restore", "--force", str(backup))
     for each in (url, empty_url):
-        assert count(each) == 100
+        assert count(each) == 101
         with psycopg.connect(each) as connection:
             row = connection.execute(
                 "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"

@@ -92,9 +92,9 @@ def test_who_blocks_whom(own_database_url: str, db: psycopg.Connection) -> None:
         "No statement waits for a lock",
     )
     db.execute("BEGIN")
-    db.execute("LOCK TABLE items")
+    db.execute("LOCK TABLE users")
     with psycopg.connect(own_database_url) as waiting:
-        thread = Thread(target=waiting.execute, args=("SELECT count(*) FROM items",))
+        thread = Thread(target=waiting.execute, args=("SELECT count(*) FROM users",))
         thread.start()
 
         def blocked() -> list[Finding]:
@@ -102,7 +102,7 @@ def test_who_blocks_whom(own_database_url: str, db: psycopg.Connection) -> None:
 
         eventually(lambda: blocked()[0][0] is False)
         _, text = only(blocked())
-        assert f"Process {waiting.info.backend_pid} has waited 0 s for a lock on items" in text
+        assert f"Process {waiting.info.backend_pid} has waited 0 s for a lock on users" in text
         assert f"of process {db.info.backend_pid} (" in text
         db.execute("ROLLBACK")
         thread.join()
@@ -255,7 +255,7 @@ async def test_requests_that_contradict_trusted_proxies(
     async with Client(create_app(made, MODULES), address=peer) as client:
         # A health check goes past the proxy.
         await client.get("/health/live", headers={"X-Forwarded-For": "192.0.2.1"})
-        await client.get("/api/v1/articles", headers=headers)
+        await client.get("/api/v1/users/me", headers=headers)
     await proxy_watch(made).report(made)
     await made.close()
     loaded: dict[type[SettingsBase], SettingsBase] = {
@@ -276,10 +276,10 @@ def test_a_trouble_ends_no_other_check(
     own_database_url: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
     db.execute("BEGIN")
-    db.execute("LOCK TABLE items")
+    db.execute("LOCK TABLE users")
     with psycopg.connect(own_database_url) as waiting:
         pid = waiting.info.backend_pid
-        thread = Thread(target=waiting.execute, args=("SELECT count(*) FROM items",))
+        thread = Thread(target=waiting.execute, args=("SELECT count(*) FROM users",))
         thread.start()
         time.sleep(incidents.LONG_WAIT)
         said = backend(

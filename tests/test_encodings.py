@@ -210,7 +210,7 @@ def test_doctor_advises_where_search_does_not_fold(run: Any, folds_ascii_only: s
     (only,) = advice
     assert only == (
         "! The database's locale (LC_CTYPE) folds the case of A to Z only: a search (`q`) for é "
-        "by substring (as in items) and by word (as in articles) does not find É. "
+        "by substring and by word does not find É. "
         f"Create a database with {REMEDY} and move the data there."
     )
     assert done.exit_code == 0

@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from backend.cli import module_removal
 from backend.cli.terminal import CommandError
 from tests.applications import MODULES
 from tests.architecture import ROOT
-from tests.commands import backend
+from tests.commands import output_of
 from tools import removal_drill
 
 GIT = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.com")
@@ -104,21 +105,28 @@ def test_a_removal_that_cannot_go_on_deletes_nothing(
 
 @pytest.mark.slow
 def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
+    """`articles` has permissions too, an enum type, and an index with a long definition."""
     with removal_drill.copied() as project:
         options: dict[str, Any] = {"folder": project, "project": project}
         options["DATABASE_URL"] = own_database_url
-        done = backend("module", "remove", NAME, "--yes", **options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"Removed the module '{NAME}'. Next:" in done.stdout
-        assert not (project / "backend" / "modules" / NAME).exists()
-        assert f"{NAME}[" in (ROOT / "docs" / "architecture.md").read_text()
-        assert f"{NAME}[" not in (project / "docs" / "architecture.md").read_text()
-        (written,) = (project / "migrations" / "versions").glob(f"*_remove_{NAME}.py")
-        assert 'op.drop_table("payment_events")' in written.read_text()
-        assert backend("db", "upgrade", **options).returncode == 0
+        said = output_of("module", "remove", "articles", "--yes", **options)
+        assert "Removed the module 'articles'. Next:" in said
+        assert not (project / "backend" / "modules" / "articles").exists()
+        assert "articles[" in (ROOT / "docs" / "architecture.md").read_text()
+        assert "articles[" not in (project / "docs" / "architecture.md").read_text()
+        (written,) = (project / "migrations" / "versions").glob("*_remove_articles.py")
+        assert 'op.drop_table("articles")' in written.read_text()
+        check = [sys.executable, "-m", "ruff", "check", "--quiet", written]
+        assert subprocess.run(check, cwd=project, check=False).returncode == 0
+        output_of("db", "upgrade", **options)
+        output_of("db", "check", **options)
     with psycopg.connect(own_database_url) as connection:
-        found = connection.execute("SELECT to_regclass('payment_events')").fetchone()
-    assert found == (None,)
+        found = connection.execute(
+            "SELECT to_regclass('articles'), (SELECT count(*) FROM permissions"
+            " WHERE name LIKE 'articles:%'), (SELECT count(*) FROM roles"
+            " WHERE array_to_string(permissions, ' ') LIKE '%articles:%')"
+        ).fetchone()
+    assert found == (None, 0, 0)
 
 
 @pytest.mark.slow

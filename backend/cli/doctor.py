@@ -192,7 +192,7 @@ def _search(url: str) -> Iterator[Finding]:
     with psycopg.connect(url, client_encoding="UTF8") as connection:
         folds = connection.execute(FOLDS).fetchone()
     assert folds is not None
-    kinds = ("by substring (as in items)", "by word (as in articles)")
+    kinds = ("by substring", "by word")
     failing = [kind for kind, works in zip(kinds, folds, strict=True) if not works]
     if failing:
         advice = (

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from backend.db.schema.drift import Drift
 
 
-def revision(message: str, *statements: str) -> None:
+def revision(
+    message: str, statements: Sequence[str] = (), unsafe: Mapping[str, str] | None = None
+) -> None:
     """Write a migration for the differences between the models and the database.
 
-    It begins with these statements in SQL, which do not change the schema.
+    It begins with these statements in SQL, which do not change the schema. `unsafe` are its reasons
+    for what `backend db check` refuses.
     """
     if not message.strip():
         raise CommandError('The migration needs a name: backend db revision "add invoices"')
@@ -33,14 +36,20 @@ def revision(message: str, *statements: str) -> None:
         if not differences.differences and not statements:
             say("There is nothing to migrate: the migrations make exactly the tables of the code.")
             return
-        file = _write(place.url, message.strip(), differences, statements)
+        file = _write(place.url, message.strip(), differences, statements, unsafe)
     _tidy(file)
     if left := _left_over(differences):
         say(f"These differences are not generated; write them into the migration:\n{left}")
     say(f"Wrote {shown(file)}. Read it, then apply it with: backend db upgrade")
 
 
-def _write(url: str, message: str, differences: "Drift", statements: Sequence[str] = ()) -> Path:
+def _write(
+    url: str,
+    message: str,
+    differences: "Drift",
+    statements: Sequence[str] = (),
+    unsafe: Mapping[str, str] | None = None,
+) -> Path:
     from alembic import command
     from alembic.operations.ops import ExecuteSQLOp
     from alembic.script import Script
@@ -52,6 +61,7 @@ def _write(url: str, message: str, differences: "Drift", statements: Sequence[st
         directives[0].upgrade_ops.ops[:0] = [ExecuteSQLOp(each) for each in statements]
 
     with translated_errors(url), alembic_config(url) as config:
+        config.attributes["unsafe"] = unsafe  # for migrations/script.py.mako
         script = command.revision(
             config,
             message=message,
@@ -79,5 +89,7 @@ def _tidy(file: Path) -> None:
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
     if ruff is None:
         return
-    for command in (["check", "--fix-only"], ["format"]):
+    # Definitions from the catalog are one string each, of any length.
+    too_long = ["check", "--select", "E501", "--add-noqa=# as in the catalog"]
+    for command in (["check", "--fix-only"], ["format"], too_long):
         subprocess.run([ruff, *command, "--quiet", file], check=False)

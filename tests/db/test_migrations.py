@@ -150,12 +150,12 @@ def test_history_makes_the_tables_of_the_modules(database_url: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "ALTER TABLE items ALTER title TYPE varchar(100)",
-        "ALTER TABLE items ALTER title DROP NOT NULL",
-        "ALTER TABLE items ALTER title SET DEFAULT 'none'",
-        "ALTER TABLE items DROP COLUMN description",
-        "ALTER TABLE items DROP CONSTRAINT fk_items_owner_id_users",
-        "DROP INDEX ix_items_owner_id_created_at_id",
+        "ALTER TABLE users ALTER full_name TYPE varchar(100)",
+        "ALTER TABLE users ALTER email DROP NOT NULL",
+        "ALTER TABLE users ALTER full_name SET DEFAULT 'none'",
+        "ALTER TABLE users DROP COLUMN full_name",
+        "ALTER TABLE user_roles DROP CONSTRAINT fk_user_roles_user_id_users",
+        "DROP INDEX ix_users_is_active_created_at_id",
         "CREATE TABLE strays (id integer)",
     ],
 )
@@ -263,7 +263,7 @@ def test_who_waits_for_their_turn_is_in_nobodys_way(empty_url: str) -> None:
                 assert other.poll() is None
                 time.sleep(0.01)
             connection.execute("SET lock_timeout = '5s'")
-            connection.execute("CREATE INDEX CONCURRENTLY ix_items_title ON items (title)")
+            connection.execute("CREATE INDEX CONCURRENTLY ix_users_full_name ON users (full_name)")
     _, errors = other.communicate(timeout=60)
     assert other.returncode == 0, errors
 

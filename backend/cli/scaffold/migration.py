@@ -6,6 +6,7 @@ Alembic.
 
 import sqlalchemy as sa
 from alembic.autogenerate.api import render_python_code
+from alembic.config import Config
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from mako.template import Template  # type: ignore[import-untyped]  # it has no stubs
@@ -29,6 +30,7 @@ def migration_of(table: sa.Table) -> tuple[str, str]:
     message = f"add {table.name.replace('_', ' ')}"
     template = Template(filename=str(FOLDER / "script.py.mako"))  # noqa: S702  # Python, not HTML
     text = template.render(
+        config=Config(),
         message=message,
         imports="",
         up_revision=f"{number:04}",

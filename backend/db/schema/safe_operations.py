@@ -40,6 +40,8 @@ def safe(
     The upgrade (`forward`) has comments where that is not possible. Alters the operations.
     """
     flat = [each for op in operations for each in _unpacked(op)]
+    gone = {op.table_name for op in flat if isinstance(op, ops.DropTableOp)}
+    flat = [op for op in flat if not (isinstance(op, ops.DropIndexOp) and op.table_name in gone)]
     created = {_name(op) for op in flat if isinstance(op, ops.AddConstraintOp | ops.CreateIndexOp)}
     dropped = {_name(op) for op in flat if isinstance(op, ops.DropConstraintOp | ops.DropIndexOp)}
     replaced = (created & dropped) - {None}

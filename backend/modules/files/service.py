@@ -2,9 +2,11 @@
 
 A service stores a file in two steps, so that no transaction waits for the storage:
 
-    async with files.uploaded(context, SYSTEM, content, filename=filename) as upload:
-        async with context.database.transaction() as session:
-            note.file_key = await files.add(context, session, SYSTEM, upload, owner_id=by.user_id)
+    async with (
+        files.uploaded(context, SYSTEM, content, filename=filename) as upload,
+        context.database.transaction() as session,
+    ):
+        note.file_key = await files.add(context, session, SYSTEM, upload, owner_id=by.user_id)
 
 The object comes first, and the row in the transaction. An object whose row was not committed is
 deleted at the end of the block, or by the next sweep. A deleted row enqueues the deletion of its

@@ -68,10 +68,12 @@ class TestRoutes:
         assert second.json().keys() == {"id", "text", "state", "created_at"}
         assert first.json()["id"] == second.json()["id"]
 
-    async def test_all_other_routes_are_in_the_later_version_too(self, ada: Actor) -> None:
-        made = await ada.post(f"{V2}/items", json={"title": "Tea"})
-        assert made.headers["location"].startswith(f"{V2}/items/")
-        assert (await ada.get(made.headers["location"])).json() == made.json()
+    async def test_all_other_routes_are_in_the_later_version_too(
+        self, ada: Actor, admin: Actor
+    ) -> None:
+        made = await admin.post(f"{V2}/roles", json={"name": "taster", "permissions": []})
+        assert made.headers["location"] == f"{V2}/roles/taster"
+        assert (await admin.get(made.headers["location"])).json() == made.json()
         assert (await ada.get(f"{V2}/users/me")).json()["email"] == ada.email
         assert (await ada.get(f"{V2}/users/me/statistics")).status_code == 200
         assert (await ada.delete(await task(ada, V2))).status_code == 204
@@ -138,11 +140,11 @@ class TestRoutes:
     async def test_log_lines_name_the_route_of_the_version(
         self, ada: Actor, log: list[dict[str, Any]]
     ) -> None:
-        await ada.get(f"{V2}/items/none")
+        await ada.get(f"{V2}/users/none")
         await ada.head(f"{V2}/users/me")
-        await ada.put(f"{V2}/items")
+        await ada.put(f"{V2}/users")
         routes = [line["route"] for line in log if line["event"] == "request"]
-        assert routes == [f"{V2}/items/{{id}}", f"{V2}/users/me", f"{V2}/items"]
+        assert routes == [f"{V2}/users/{{id}}", f"{V2}/users/me", f"{V2}/users"]
 
     async def test_web_sessions_are_refreshed_in_both(self, ada: Actor, app: FastAPI) -> None:
         credentials = {"email": ada.email, "password": "NewUser123!"}
@@ -192,9 +194,9 @@ class TestDeprecation:
         listed = await ada.get(f"{V1}/tasks?limit=1")
         assert EARLY.items() <= listed.headers.items()
 
-    async def test_others_announce_nothing(self, ada: Actor) -> None:
-        for path in (f"{V2}/tasks", f"{V1}/tasks/colours", f"{V1}/items", f"{V2}/items"):
-            answer = await ada.get(path)
+    async def test_others_announce_nothing(self, admin: Actor) -> None:
+        for path in (f"{V2}/tasks", f"{V1}/tasks/colours", f"{V1}/roles", f"{V2}/roles"):
+            answer = await admin.get(path)
             assert not {"deprecation", "sunset", "link"} & answer.headers.keys(), path
 
     async def test_scripts_of_other_origins_may_read_it(self, ada: Actor) -> None:
@@ -316,7 +318,7 @@ async def test_a_third_version_begins_with_the_second(own_database_url: str) -> 
     app: Any = make_app(made, modules)
     second, newest = (app.openapi(number)["paths"] for number in (2, 3))
     assert newest["/api/v3/tasks/{id}"].keys() == second["/api/v2/tasks/{id}"].keys() - {"delete"}
-    assert "/api/v3/items/{id}" in newest
+    assert "/api/v3/users/{id}" in newest
     await made.database.close()
 
 

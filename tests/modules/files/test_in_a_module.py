@@ -1,4 +1,4 @@
-"""A module that uses files as docs/modules.md shows: three lines, no table and no code of files."""
+"""A module that uses files as docs/modules.md shows: no table and no code of files."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,9 +40,11 @@ class DocumentOut(Schema):
 async def create_document(
     context: Context, by: Principal, content: BinaryIO, filename: str | None
 ) -> DocumentOut:
-    async with files.uploaded(context, SYSTEM, content, filename=filename) as stored:
-        async with context.database.transaction() as session:
-            key = await files.add(context, session, SYSTEM, stored, owner_id=by.user_id)
+    async with (
+        files.uploaded(context, SYSTEM, content, filename=filename) as stored,
+        context.database.transaction() as session,
+    ):
+        key = await files.add(context, session, SYSTEM, stored, owner_id=by.user_id)
     return DocumentOut(key=key, link=await files.signed_url(context, SYSTEM, key))
 
 
