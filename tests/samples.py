@@ -21,7 +21,8 @@ MODULES = ROOT / "backend" / "modules"
 MISSING = tuple(name for name in SAMPLES if not (MODULES / name / "manifest.py").exists())
 _MENTION = re.compile(
     "|".join(
-        rf"/{name}\b|[\"'`{{ (]{name}:|[\"']{name}[\"'.]|modules\.{name}\b|sample\(\"{name}\b"
+        rf"/{name}\b|[\"'`{{ (]{name}:|(?<!optional\()[\"']{name}[\"'.]"
+        rf"|modules\.{name}\b|sample\(\"{name}\b"
         rf"|\b(?:FROM|INTO|ON|TABLE|UPDATE) {name}\b|\b(?:ck|fk|ix|uq)_{name}_"
         for name in MISSING
     )
@@ -30,11 +31,23 @@ _MENTION = re.compile(
 
 
 def sample(file: str, name: str | None = None) -> Any:
-    """Return `name` of a file such as `items.models`; skip the importing file without it."""
-    if file.partition(".")[0] in MISSING:
+    """Return `name` of a file such as `items.models`.
+
+    Without the module, skip the test that calls it, or the file that calls it at import.
+    """
+    if not _exists(file):
         pytest.skip(f"there is no module {file.partition('.')[0]}", allow_module_level=True)
     found = import_module(f"backend.modules.{file}")
     return found if name is None else getattr(found, name)
+
+
+def optional(file: str, name: str) -> Any:
+    """Return `name` of a file such as `items.queries`, or None without the module."""
+    return sample(file, name) if _exists(file) else None
+
+
+def _exists(file: str) -> bool:
+    return (MODULES / file.partition(".")[0] / "manifest.py").exists()
 
 
 def skip_users(items: Iterable[pytest.Item]) -> None:
@@ -111,9 +124,11 @@ def _file(path: Path) -> _File:
             continue
         for name in _defined(node):
             found.names[name] = _described(node, text)
-        for each in node.body if isinstance(node, ast.ClassDef) else ():
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.names[f"{node.name}.{each.name}"] = _described(each, text)
+        if isinstance(node, ast.ClassDef):
+            for each in node.body:
+                found.names.update(
+                    {f"{node.name}.{n}": _described(each, text) for n in _defined(each)}
+                )
     return found
 
 

@@ -16,7 +16,7 @@ from backend.modules.audit.sealing import seal_waiting
 from backend.worker.supervisor import work
 from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
-from tests.modules.accounts.post import token_of
+from tests.mails import token_of
 from tests.pages import walk
 from tests.worker_harness import FAST_CONFIG
 

@@ -116,7 +116,7 @@ def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
         assert "articles[" not in (project / "docs" / "architecture.md").read_text()
         (written,) = (project / "migrations" / "versions").glob("*_remove_articles.py")
         assert 'op.drop_table("articles")' in written.read_text()
-        check = [sys.executable, "-m", "ruff", "check", "--quiet", written]
+        check = [sys.executable, "-m", "ruff", "check", "--quiet", str(written)]
         assert subprocess.run(check, cwd=project, check=False).returncode == 0
         output_of("db", "upgrade", **options)
         output_of("db", "check", **options)

@@ -21,11 +21,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.errors import AppError, PermissionDeniedError
 from backend.core.principal import Principal, System
-from backend.modules.accounts import service as accounts
-from backend.modules.accounts.exceptions import RegistrationClosedError
-from backend.modules.users.schemas import Registration
-from tests.actors import PASSWORD, ActorFactory
-from tests.applications import MODULES, make_context
+from tests.actors import ActorFactory
+from tests.applications import MODULES
 from tests.declared import EVERYTHING, Case, Place, declarations
 
 # By `module.function`.
@@ -183,12 +180,3 @@ async def test_a_principal_without_permissions_is_refused(name: str, place: Plac
 async def test_permissions_that_do_not_suffice_are_refused(name: str, place: Place) -> None:
     held = EVERYTHING if is_for_system(name) else CASES[name].held
     await assert_refused(name, place, held)
-
-
-async def test_registration_that_is_closed_is_closed_for_modules(database_url: str) -> None:
-    context = make_context(database_url, registration_mode="closed")
-    new = Registration(email="new@example.com", password=PASSWORD)
-    async with context.database.transaction() as session:
-        with pytest.raises(RegistrationClosedError):
-            await accounts.register(context, session, new)
-    await context.database.close()

@@ -66,8 +66,8 @@ def run(name: str, *, dry_run: bool, confirmed: bool) -> None:
         _run(command, "the migration", _restored(folders))
     for tool in ("pages", "errors"):
         if (ROOT / "tools" / f"{tool}.py").exists():
-            command = f"python -m tools.{tool}"
-            _run([sys.executable, "-m", f"tools.{tool}"], "a generated page", f"run `{command}`.")
+            remedy = f"run `python -m tools.{tool}`."
+            _run([sys.executable, "-m", f"tools.{tool}"], "a generated page", remedy)
     say(f"Removed the module '{name}'. Next:")
     say("  read the migration, and apply it: backend db upgrade")
     for place in later:

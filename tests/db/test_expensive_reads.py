@@ -22,15 +22,15 @@ from backend.db.lists.specs import ListQuery, ListSpec
 from backend.db.query_runner import Query, QueryRunner
 from backend.db.read_limits import PER_CALLER, PerCallerLimiter
 from backend.modules.audit.queries import EVENTS
-from backend.modules.jobs.queries import JOBS
 from backend.modules.roles.queries import ROLES
 from backend.modules.users.queries import USERS
 from tests.actors import Actor, Client
-from tests.samples import sample
+from tests.samples import optional
 from tests.statements import Statements
 
-ARTICLES = sample("articles.queries", "ARTICLES")
-ITEMS = sample("items.queries", "ITEMS")
+ARTICLES = optional("articles.queries", "ARTICLES")
+ITEMS = optional("items.queries", "ITEMS")
+JOBS = optional("jobs.queries", "JOBS")
 
 TIMEOUTS = Timeouts(pool=5, statement=10, expensive_read=0.3)
 SHOWN = Query(
@@ -64,7 +64,16 @@ def asked(**query: Any) -> ListQuery:
     return ListQuery(cursor_key=b"", **query)
 
 
-CHEAP: list[tuple[ListSpec, dict[str, Any]]] = [
+# None for the list of a module that is missing.
+Reads = list[tuple[ListSpec | None, dict[str, Any]]]
+
+
+def present(reads: Reads) -> Reads:
+    """Leave out the lists of modules that are missing."""
+    return [(listing, query) for listing, query in reads if listing is not None]
+
+
+CHEAP: Reads = [
     (ARTICLES, {}),
     (ARTICLES, {"limit": 100, "offset": 1000}),
     (ARTICLES, {"cursor": "of any depth"}),
@@ -83,7 +92,7 @@ CHEAP: list[tuple[ListSpec, dict[str, Any]]] = [
     (EVENTS, {"filters": {"user_agent": "a"}}),
     (ROLES, {"sort": ("-updated_at", "name"), "filters": {"built_in": True}}),
 ]
-EXPENSIVE: list[tuple[ListSpec, dict[str, Any]]] = [
+EXPENSIVE: Reads = [
     (ARTICLES, {"q": "a"}),
     (ARTICLES, {"total": True}),
     (ARTICLES, {"offset": 1001}),
@@ -102,12 +111,12 @@ EXPENSIVE: list[tuple[ListSpec, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("listing", "query"), CHEAP, ids=named)
+@pytest.mark.parametrize(("listing", "query"), present(CHEAP), ids=named)
 def test_what_an_index_gives_in_order_is_cheap(listing: ListSpec, query: dict[str, Any]) -> None:
     assert not listing.is_expensive(asked(**query))
 
 
-@pytest.mark.parametrize(("listing", "query"), EXPENSIVE, ids=named)
+@pytest.mark.parametrize(("listing", "query"), present(EXPENSIVE), ids=named)
 def test_all_else_is_expensive(listing: ListSpec, query: dict[str, Any]) -> None:
     assert listing.is_expensive(asked(**query))
 

@@ -21,9 +21,7 @@ from backend.db.query_runner import KeyedQuery
 from tests.samples import sample
 from tests.statements import Statements
 
-ARTICLE = sample("articles.queries", "ARTICLE")
-ITEMS = sample("items.service", "ITEMS")
-NOTES = table("notes", column("id", Uuid), column("name", Text))
+NOTES = table("made_notes", column("id", Uuid), column("name", Text))
 OTHERS = table("others", column("id", Uuid))
 NOTE = KeyedQuery(NOTES.select(), NOTES.c.id)
 IDS = [UUID(int=number) for number in range(40)]
@@ -33,8 +31,8 @@ IDS = [UUID(int=number) for number in range(40)]
 async def notes(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection to a database with a table of notes, whose names are empty."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        await connection.execute("CREATE TABLE notes (id uuid PRIMARY KEY, name text)")
-        await connection.execute("INSERT INTO notes SELECT unnest(%s), ''", [IDS])
+        await connection.execute("CREATE TABLE made_notes (id uuid PRIMARY KEY, name text)")
+        await connection.execute("INSERT INTO made_notes SELECT unnest(%s), ''", [IDS])
         yield connection
 
 
@@ -105,13 +103,13 @@ async def test_a_row_is_read_after_its_caller_asked(
 ) -> None:
     find = database.primary.find
     async with notes.transaction():
-        await notes.execute("LOCK TABLE notes")
+        await notes.execute("LOCK TABLE made_notes")
         # Two statements wait for the lock, a third caller waits for their end.
         held = [asyncio.ensure_future(find(NOTE, IDS[0])) for _ in range(2)]
         await asyncio.sleep(0.1)
         waiting = asyncio.ensure_future(find(NOTE, IDS[0]))
         await asyncio.sleep(0.1)
-        await notes.execute("UPDATE notes SET name = 'changed' WHERE id = %s", [IDS[0]])
+        await notes.execute("UPDATE made_notes SET name = 'changed' WHERE id = %s", [IDS[0]])
     assert await find(NOTE, IDS[0]) == {"id": IDS[0], "name": "changed"}
     assert await waiting == {"id": IDS[0], "name": "changed"}
     await asyncio.gather(*held)
@@ -352,17 +350,19 @@ async def test_large_rows_are_read_alone_and_in_parallel(
 ) -> None:
     large = KeyedQuery(NOTES.select(), NOTES.c.id, max_keys=1)
     async with notes.transaction():
-        await notes.execute("LOCK TABLE notes")
+        await notes.execute("LOCK TABLE made_notes")
         found = [asyncio.ensure_future(database.primary.find(large, key)) for key in IDS[:4]]
         await asyncio.sleep(0.1)
         assert database.primary.gate.in_use == 4
     assert [row and row["id"] for row in await asyncio.gather(*found)] == IDS[:4]
-    assert len([each for each in statements if "FROM notes" in each]) == 4
+    assert len([each for each in statements if "FROM made_notes" in each]) == 4
 
 
 def test_the_size_of_rows_limits_the_keys() -> None:
     assert (rows_within([]), rows_within([10_000]), rows_within([500_000])) == (2048, 34, 1)
-    assert (ARTICLE.max_keys, ITEMS.by_id.max_keys, NOTE.max_keys) == (1, 34, MAX_KEYS)
+    assert NOTE.max_keys == MAX_KEYS
+    assert sample("items.service", "ITEMS").by_id.max_keys == 34
+    assert sample("articles.queries", "ARTICLE").max_keys == 1
 
 
 async def test_the_pool_bounds_the_wait(database_url: str, notes: object) -> None:

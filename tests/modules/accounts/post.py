@@ -12,6 +12,7 @@ from backend.core.context import Context
 from tests.actors import Client
 from tests.applications import make_context
 from tests.jobs import run_jobs
+from tests.mails import Mail, token_of
 
 AUTH = "/api/v1/auth"
 ME = "/api/v1/users/me"
@@ -23,8 +24,6 @@ REQUEST = f"{AUTH}/verify-email/request"
 VERIFY = f"{AUTH}/verify-email"
 FRONTEND = "http://localhost:3000"
 OWN = "a password of my own"
-
-Mail = dict[str, Any]
 
 
 @dataclass
@@ -91,13 +90,6 @@ class Post:
             " WHERE action = %s ORDER BY id",
             action,
         )
-
-
-def token_of(mail: Mail) -> str:
-    (link,) = mail["links"]
-    token: str = link.partition("#token=")[2]
-    assert len(token) == 43, "256 bits"
-    return token
 
 
 def assert_token_invalid(response: httpx.Response) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.actors import PASSWORD, Actor, ActorFactory
+from tests.mails import token_of
 from tests.modules.accounts.post import (
     LOGIN,
     ME,
@@ -14,7 +15,6 @@ from tests.modules.accounts.post import (
     REGISTER,
     Post,
     assert_token_invalid,
-    token_of,
 )
 from tests.statements import Statements
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.actors import PASSWORD, Actor, ActorFactory
+from tests.mails import token_of
 from tests.modules.accounts.post import (
     FORGOT,
     FRONTEND,
@@ -12,7 +13,6 @@ from tests.modules.accounts.post import (
     OWN,
     Post,
     assert_token_invalid,
-    token_of,
 )
 
 USERS = "/api/v1/users"

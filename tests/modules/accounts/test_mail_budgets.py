@@ -15,6 +15,7 @@ from backend.modules.accounts.jobs import MAIL_LINK
 from backend.modules.accounts.mail_limits import MAILS, shared_mailbox
 from backend.modules.users.administration import MAILED_LINKS
 from tests.actors import PASSWORD, Actor, Client
+from tests.mails import token_of
 from tests.modules.accounts.post import (
     FORGOT,
     LOGIN,
@@ -23,7 +24,6 @@ from tests.modules.accounts.post import (
     REQUEST,
     Post,
     assert_token_invalid,
-    token_of,
 )
 
 SUE = "sue@example.com"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.actors import PASSWORD, Actor, Client
+from tests.mails import token_of
 from tests.modules.accounts.post import (
     FORGOT,
     FRONTEND,
@@ -14,7 +15,6 @@ from tests.modules.accounts.post import (
     OWN,
     Post,
     assert_token_invalid,
-    token_of,
 )
 
 

@@ -8,9 +8,13 @@ import pytest
 from backend.core.context import Context
 from backend.core.events import publish
 from backend.core.principal import SYSTEM
+from backend.modules.accounts import service as accounts
+from backend.modules.accounts.exceptions import RegistrationClosedError
 from backend.modules.users import service as users
 from backend.modules.users.events import UsersInvited
+from backend.modules.users.schemas import Registration
 from tests.actors import PASSWORD, Actor, ActorFactory
+from tests.mails import token_of
 from tests.modules.accounts.post import (
     FORGOT,
     FRONTEND,
@@ -20,7 +24,6 @@ from tests.modules.accounts.post import (
     REQUEST,
     Post,
     assert_token_invalid,
-    token_of,
 )
 from tests.statements import Statements
 
@@ -138,6 +141,14 @@ async def test_where_registration_is_closed_nobody_registers(post: Post) -> None
         refused = await post.client.post(REGISTER, json=body)
         assert (refused.status_code, refused.json()["error"]) == (403, "REGISTRATION_CLOSED")
     assert await post.mails() == []
+
+
+async def test_where_registration_is_closed_other_modules_register_nobody(post: Post) -> None:
+    post.configure(registration_mode="closed")
+    new = Registration(email="new@example.com", password=PASSWORD)
+    async with post.context.database.transaction() as session:
+        with pytest.raises(RegistrationClosedError):
+            await accounts.register(post.context, session, new)
 
 
 async def test_where_registration_is_closed_administrators_make_accounts(

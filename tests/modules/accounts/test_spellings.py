@@ -10,7 +10,8 @@ import pytest
 from tests import databases
 from tests.actors import PASSWORD, Actor, ActorFactory
 from tests.applications import run_startup
-from tests.modules.accounts.post import FORGOT, LOGIN, ME, REGISTER, Post, token_of
+from tests.mails import token_of
+from tests.modules.accounts.post import FORGOT, LOGIN, ME, REGISTER, Post
 from tests.modules.users.test_first_admin import accounts, start
 
 # As registered, and as typed at sign-in.

@@ -12,7 +12,8 @@ from backend.modules.roles.models import Role
 from backend.modules.users.bulk import NewUser, store_users
 from backend.modules.users.changes import lock_for_import
 from tests.actors import PASSWORD, Actor, ActorFactory
-from tests.modules.accounts.post import FORGOT, OWN, Post, token_of
+from tests.mails import token_of
+from tests.modules.accounts.post import FORGOT, OWN, Post
 from tests.statements import Statements
 
 BULK = "/api/v1/users/bulk"

@@ -32,6 +32,7 @@ from backend.modules.payments.exceptions import (
 )
 from backend.modules.payments.jobs import PURGE_EVENTS
 from backend.modules.payments.models import ReceivedEvent
+from backend.telemetry.metrics import Metrics
 from tests.actors import Client
 from tests.applications import MODULES, make_app, make_context
 from tests.documents import code_blocks
@@ -100,6 +101,15 @@ async def test_errors_are_those_of_the_api(context: Context, stripe: StripeServe
     with pytest.raises(PaymentServiceError) as caught:
         await create(context)
     assert caught.value.headers["Retry-After"] == "30"
+
+
+async def test_the_state_of_its_circuit_is_a_metric(database_url: str) -> None:
+    context = make_context(database_url, stripe_secret_key=KEY, metrics=Metrics())
+    payments._provider(context)
+    assert context.metrics is not None
+    value = context.metrics.registry.get_sample_value
+    assert value("trellis_service_circuit_open", {"service": "stripe"}) == 0
+    await context.close()
 
 
 async def test_without_a_key_there_are_no_payments(database_url: str) -> None:

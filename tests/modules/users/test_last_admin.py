@@ -14,7 +14,7 @@ from backend.modules.users.changes import _ADMINS_LOCK
 from backend.modules.users.passwords import USABLE, hasher_of
 from tests.actors import PASSWORD, Actor, ActorFactory, Client
 from tests.jobs import run_jobs
-from tests.modules.accounts.post import token_of
+from tests.mails import token_of
 
 USERS = "/api/v1/users"
 
