@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev test test-all test-python explore coverage check format migration openapi client contract module modules release rename upgrade-check docs graph remove-module removal-drill pages bench drills lock audit clean
+.PHONY: help setup dev dev-web test test-all test-python explore coverage check format migration openapi client contract module modules release rename upgrade-check docs graph remove-module removal-drill pages bench drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ setup: ## Install everything into .venv
 # exec replaces the shell, so that signals reach the server.
 dev: ## Start the server and its database, with reload
 	@$(READY) && exec $(BIN)/backend dev $(args)
+
+dev-web: ## Start the example front end beside `make dev`, in a second terminal; needs npm
+	@$(READY) && exec $(BIN)/python -m tools.dev_web
 
 # `make check` runs the architecture tests.
 test: ## Run the quick tests; args="tests/modules -k login" narrows them

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,13 @@ def chromium() -> str:
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+def shown(target: Any) -> Any:
+    """Return Playwright's expectation, which waits until it is met."""
+    from playwright.async_api import expect
+
+    return expect(target)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,14 @@
 """TypeScript clients generated from the OpenAPI document work with the server."""
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import databases
+from tests import databases, npm
 from tests.commands import ROOT
 from tests.core.http.test_openapi import DOCUMENT
 from tests.processes import Server, served
@@ -28,13 +26,7 @@ GENERATORS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
-    """Without the packages the tests are skipped; under CI they fail."""
-    if shutil.which("node") and PACKAGES.is_dir():
-        return
-    missing = "needs node and packages: npm ci --ignore-scripts --prefix tests/clients"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    npm.require_packages(CLIENTS)
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +50,9 @@ def folder(tmp_path: Path) -> Path:
 
 def run(program: str, *arguments: str, folder: Path, **environment: str) -> str:
     """Run a program of the packages to its end, and return its output."""
-    done = subprocess.run(
-        [str(PACKAGES / ".bin" / program), *arguments],
-        cwd=folder,
-        env={**os.environ, "CI": "1", "REDOCLY_TELEMETRY": "off", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    quiet = {"CI": "1", "REDOCLY_TELEMETRY": "off", **environment}
+    command = (str(PACKAGES / ".bin" / program), *arguments)
+    return npm.run(*command, folder=folder, timeout=240, **quiet)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -81,19 +64,8 @@ def test_a_generated_client(server: Server, folder: Path, generator: str) -> Non
     run("tsc", "--project", "tsconfig.json", folder=folder)
     bundle = ["--bundle", "--platform=node", "--format=esm", "--outfile=story.mjs"]
     run("esbuild", f"{generator}.ts", *bundle, folder=folder)
-    completed = subprocess.run(
-        ["node", "story.mjs"],
-        cwd=folder,
-        env={**os.environ, "API_URL": server.url},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (completed.returncode, completed.stdout.strip()) == (0, "the session is over"), (
-        completed.stderr
-    )
+    told = npm.run("node", "story.mjs", folder=folder, timeout=120, API_URL=server.url)
+    assert told.strip() == "the session is over"
 
 
 def test_a_linter_finds_no_error(folder: Path) -> None:

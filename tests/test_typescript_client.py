@@ -2,10 +2,7 @@
 Node and in a browser against a running server."""
 
 import asyncio
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests import databases
+from tests import databases, npm
 from tests.actors import PASSWORD
 from tests.commands import ROOT
 from tests.processes import served
@@ -38,29 +35,10 @@ TTL = 4
 
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
-    """Without the packages the tests are skipped; under CI they fail."""
-    if shutil.which("node") and (PACKAGE / "node_modules").is_dir():
-        return
-    missing = "needs node and packages: npm ci --ignore-scripts --prefix clients/typescript"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    npm.require_packages(PACKAGE)
 
 
-def run(*command: str, timeout: int = 110, **environment: str) -> str:
-    """Run a program in the folder of the package to its end, and return its output."""
-    done = subprocess.run(
-        command,
-        cwd=PACKAGE,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+run = partial(npm.run, folder=PACKAGE)
 
 
 @pytest.fixture(scope="module")

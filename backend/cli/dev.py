@@ -45,6 +45,7 @@ PANEL = """
   API        {url}/api/v1
   Docs       {url}/docs
   Mailbox    {url}/dev/mailbox
+  Front end  make dev-web, in another terminal
   Origins    {origins}
   Admin      {email}
   Password   {password}

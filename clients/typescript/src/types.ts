@@ -65,9 +65,10 @@ export type Selected<Data, Field> = [Field] extends [never]
 type QueryArgument<Id extends OperationId, Field extends string> = [Query<Id>] extends [never]
   ? unknown
   : { query?: WithFields<Query<Id>, Field> };
-// One object type, not an intersection: the compiler then refuses unknown parameters.
+// One object type, not an intersection: the compiler then refuses unknown parameters. A parameter
+// that is undefined is left out.
 type WithFields<Q, Field extends string> = {
-  [Name in keyof Q]: Name extends "fields" ? readonly Field[] | undefined : Q[Name];
+  [Name in keyof Q]: (Name extends "fields" ? readonly Field[] : Q[Name]) | undefined;
 };
 type BodyArgument<Id extends OperationId> = [Body<Id>] extends [never]
   ? unknown

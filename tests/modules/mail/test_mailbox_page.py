@@ -1,7 +1,7 @@
 """The mailbox page in a real browser."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from fastapi import FastAPI
@@ -10,6 +10,7 @@ from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.integrations.email import Message
 from backend.modules.mail import service
+from tests.browsers import shown
 from tests.servers import serving
 
 if TYPE_CHECKING:
@@ -21,13 +22,6 @@ pytestmark = pytest.mark.slow
 PATIENCE = 20_000
 Open = Callable[..., Awaitable["Page"]]
 Deliver = Callable[..., Awaitable[None]]
-
-
-def shown(target: Any) -> Any:
-    """Return Playwright's expectation, which waits until it is met."""
-    from playwright.async_api import expect
-
-    return expect(target)
 
 
 @pytest.fixture

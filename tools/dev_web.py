@@ -1,0 +1,106 @@
+"""`make dev-web`: start examples/web at `FRONTEND_URL`, the address that mails link to.
+
+It reaches the API of `make dev`, or the one at the address in the variable API_URL.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import httpx
+
+from backend.core.settings import SettingsError, load_settings
+from backend.modules.accounts.settings import AccountSettings
+
+APP = Path(__file__).resolve().parents[1] / "examples" / "web"
+OLDEST_NODE = (20, 19)  # for Vite
+
+
+def main() -> None:
+    port = frontend_port()
+    require_node()
+    require_free(port)
+    install()
+    api = os.environ.get("API_URL", "http://127.0.0.1:8000").rstrip("/")
+    if not responds(api):
+        print(
+            f"No API responds at {api}: start it with `make dev` in another terminal, or set "
+            "API_URL to its address."
+        )
+    sys.stdout.flush()
+    vite = str(APP / "node_modules" / ".bin" / "vite")
+    os.chdir(APP)
+    os.execve(vite, [vite, "--port", str(port)], {**os.environ, "API_URL": api})
+
+
+def stop(reason: str) -> NoReturn:
+    sys.exit(f"The example was not started: {reason}")
+
+
+def frontend_port() -> int:
+    """Return the port of FRONTEND_URL, whose pages have to be on this machine."""
+    try:
+        settings = load_settings([AccountSettings])[AccountSettings]
+    except SettingsError as error:
+        stop(str(error))
+    assert isinstance(settings, AccountSettings)
+    url = urlsplit(settings.frontend_url)
+    if (url.scheme, url.hostname, url.path) != ("http", "localhost", ""):
+        stop(
+            f"FRONTEND_URL is {settings.frontend_url}, where mails link to. Set it to "
+            "http://localhost:3000, or unset it."
+        )
+    return url.port or 80
+
+
+def require_node() -> None:
+    for program in ("npm", "node"):
+        if shutil.which(program) is None:
+            stop(f"there is no {program}. Install Node {'.'.join(map(str, OLDEST_NODE))} or newer.")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+    numbers = tuple(map(int, re.findall(r"\d+", version.stdout)[:2]))
+    if numbers < OLDEST_NODE:
+        stop(
+            f"it needs Node {'.'.join(map(str, OLDEST_NODE))} or newer, and this is "
+            f"{version.stdout.strip()}."
+        )
+
+
+def require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            stop(
+                f"port {port} cannot be used ({error.strerror}). Stop the other program, or set "
+                "FRONTEND_URL to another port, such as http://localhost:3001, for `make dev` too."
+            )
+
+
+def install() -> None:
+    """Install the packages of package-lock.json, unless they are there."""
+    lock, stamp = APP / "package-lock.json", APP / "node_modules" / ".package-lock.json"
+    if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    print("Installing the packages of examples/web ...", flush=True)
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    if subprocess.run(["npm", "ci", *options], cwd=APP, check=False).returncode:
+        stop("npm could not install its packages, as it says above. Check the network.")
+
+
+def responds(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health/live", timeout=2).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
+if __name__ == "__main__":
+    main()
