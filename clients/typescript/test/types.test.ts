@@ -28,6 +28,8 @@ async function calls(api: Client): Promise<void> {
   for await (const row of api.items.listItems.iterate({ query: { fields: ["id"], q: "tea" } })) {
     same<typeof row, Pick<Schemas["ItemOut"], "id">>(true);
   }
+  // A parameter that is undefined is left out.
+  await api.items.listItems({ query: { q: undefined, cursor: undefined, fields: undefined } });
   for await (const row of api.users.listUsers.iterate()) same<typeof row, Schemas["UserOut"]>(true);
 
   // @ts-expect-error an argument is missing
