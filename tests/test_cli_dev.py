@@ -278,9 +278,10 @@ def test_taken_port_is_explained(tmp_path: Path) -> None:
                 said = refusal("dev", "--port", str(port), folder=tmp_path)
             finally:
                 other.kill()
+    option = f"--port {port + 1}"
     assert said == (
-        f"Port {port} is taken by another program: stop it, or choose another port with "
-        f"--port {port + 1}."
+        f"Port {port} is taken by another program: stop it, or choose another port with {option} "
+        f'(of make dev: args="{option}").'
     )
 
 

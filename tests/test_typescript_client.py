@@ -118,6 +118,13 @@ def test_the_package_builds(tmp_path: Path) -> None:
     )
 
 
+def test_the_source_compiles_in_projects_with_fewer_checks() -> None:
+    """Bundlers that use the export condition `source` compile it with their own options."""
+    checks = "exactOptionalPropertyTypes", "noUncheckedIndexedAccess"
+    options = [part for check in checks for part in (f"--{check}", "false")]
+    run("node_modules/.bin/tsc", "--project", "tsconfig.build.json", "--noEmit", *options)
+
+
 def test_the_lock_file_has_no_addresses_of_packages() -> None:
     assert '"resolved"' not in (PACKAGE / "package-lock.json").read_text()
 
@@ -240,14 +247,11 @@ async def test_a_page_signs_in_by_cookies(
     assert await hidden.evaluate("api.items.listItems.attempt().then(({ ok }) => ok)") is False
 
 
-async def test_the_first_lines_of_the_readme(
-    browser_context: "BrowserContext", site: Site, account: str
-) -> None:
+async def test_the_first_lines_of_the_readme(browser_context: "BrowserContext", site: Site) -> None:
     (code, *_) = re.findall(r"```ts\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
     code = code.replace("trellis-client", "/src/index.js").replace(
         "http://localhost:8000", site.api
     )
-    code = code.replace("ada@example.com", account).replace("correct horse battery", PASSWORD)
     page = await opened(browser_context, site.page)
     async with page.expect_console_message() as message:
         await page.add_script_tag(type="module", content=code)

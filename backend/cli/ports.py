@@ -68,9 +68,10 @@ def _bound(
 def _explained(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         by = f"another {TITLE}" if trellis_answers(host, port) else "another program"
+        option = f"--port {port + 1 if port < 65535 else port - 1}"
         return (
-            f"Port {port} is taken by {by}: stop it, or choose another port with "
-            f"--port {port + 1 if port < 65535 else port - 1}."
+            f"Port {port} is taken by {by}: stop it, or choose another port with {option} "
+            f'(of make dev: args="{option}").'
         )
     if error.errno == errno.EACCES:
         return f"Port {port} is reserved for root: choose one above 1023 with --port."

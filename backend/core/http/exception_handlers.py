@@ -112,8 +112,11 @@ def _field_error(error: Any) -> FieldError:
         parts.append(part)
     if error["type"] == "json_invalid":
         parts = ["body"]
+    context = error.get("ctx", {})
     sentence = _SENTENCES.get(error["type"])
-    message = sentence.format(**error.get("ctx", {})) if sentence else error["msg"]
+    if error["type"] == "string_too_short" and context["min_length"] == 1:
+        sentence = "Must not be blank."
+    message = sentence.format(**context) if sentence else error["msg"]
     return FieldError(field=".".join(parts), message=message, code=error["type"])
 
 

@@ -1,6 +1,6 @@
 // Changing without overwriting what others have changed.
 import { isApiError } from "./errors.js";
-import type { Answer, Arguments, Call, DataOf, OperationId } from "./types.js";
+import type { ApiResponse, Arguments, Call, DataOf, OperationId } from "./types.js";
 
 export interface ChangeOptions {
   /** How often to read and write before PRECONDITION_FAILED is thrown. 3 by default. */
@@ -17,9 +17,9 @@ export async function change<Id extends OperationId, Result>(
   write: (data: DataOf<Id>, ifMatch: string) => Promise<Result>,
   { attempts = 3 }: ChangeOptions = {},
 ): Promise<Result> {
-  const fetchAnswer = read.answer as unknown as (input: object) => Promise<Answer<DataOf<Id>>>;
+  const fetchTagged = read.response as unknown as (input: object) => Promise<ApiResponse<DataOf<Id>>>;
   for (let attempt = 1; ; attempt += 1) {
-    const { data, etag } = await fetchAnswer(args);
+    const { data, etag } = await fetchTagged(args);
     if (etag === null) throw new TypeError(`${read.operation.path} has no ETag, so it cannot be changed by tag.`);
     try {
       return await write(data, etag);

@@ -5,7 +5,7 @@ import { operations } from "./generated/contract.js";
 import { iterate, type Page, pages } from "./lists.js";
 import { exclusively } from "./locks.js";
 import { abortable, addressOf, formOf, type Outgoing, pathOf, queryOf, sendWithRetries, uuid } from "./requests.js";
-import type { Answer, CallOptions, Calls, DataOf, Operation, Progress } from "./types.js";
+import type { ApiResponse, CallOptions, Calls, DataOf, Operation, Progress } from "./types.js";
 import { reportEnd, sendWithProgress } from "./upload.js";
 
 export interface ClientOptions {
@@ -129,7 +129,7 @@ export function createClient(options: ClientOptions = {}): Client {
       if (response.ok || round === ROUNDS || request.body instanceof ReadableStream) return response;
       const code = await codeOf(response);
       if (code === "TOKEN_EXPIRED" || code === "INVALID_TOKEN") {
-        // If the session is over, the repetition is anonymous: public routes answer it.
+        // If the session is over, the repetition is anonymous: public routes still work.
         await abortable(renew(mark, signOutsBefore), request.signal);
       } else if (code !== "CSRF_FAILED" || !(await credentials.recover(post, headers))) {
         if (code === "NOT_AUTHENTICATED") setSignedIn(false);
@@ -145,22 +145,22 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 
   const calls = mapOperations((operation) => {
-    const answer = async (input?: Input): Promise<Answer<unknown>> => {
-      const response = await callRaw(operation, input, true);
-      const { status, headers } = response;
-      return { data: await dataOf(response), status, headers, etag: headers.get("ETag") };
+    const response = async (input?: Input): Promise<ApiResponse<unknown>> => {
+      const received = await callRaw(operation, input, true);
+      const { status, headers } = received;
+      return { data: await dataOf(received), status, headers, etag: headers.get("ETag") };
     };
     const attempt = async (input?: Input): Promise<unknown> => {
       try {
-        return { ok: true, data: (await answer(input)).data };
+        return { ok: true, data: (await response(input)).data };
       } catch (error) {
         if (isApiError(error)) return { ok: false, problem: error.problem, error };
         throw error;
       }
     };
-    const call = async (input?: Input): Promise<unknown> => (await answer(input)).data;
+    const call = async (input?: Input): Promise<unknown> => (await response(input)).data;
     return Object.assign(call, {
-      answer,
+      response,
       attempt,
       operation,
       raw: (input?: Input) => callRaw(operation, input),

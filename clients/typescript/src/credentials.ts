@@ -81,7 +81,7 @@ export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
   };
   return {
     mode: "omit",
-    headers: async () => {
+    headers: async (): Promise<Record<string, string>> => {
       const tokens = await storage.get();
       return tokens ? { Authorization: `Bearer ${tokens.access_token}` } : {};
     },

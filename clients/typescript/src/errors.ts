@@ -25,12 +25,16 @@ export class ApiError<Code extends ErrorCode = ErrorCode> extends Error {
   /** Seconds after which to try again, if the server has named them. */
   readonly retryAfter: (typeof errors)[Code]["retryAfter"] extends true ? number : number | undefined;
 
+  declare readonly response: Response;
+
   constructor(
     /** The problem document. Its `error` may be newer than this client: have a `default` branch. */
     readonly problem: Problem<Code>,
-    readonly response: Response,
+    response: Response,
   ) {
     super(`${problem.status} ${problem.error}: ${problem.detail}`);
+    // Not enumerable: printed with the error, it would hide the problem.
+    Object.defineProperty(this, "response", { value: response });
     this.retryAfter = retryAfterOf(response) as typeof this.retryAfter;
   }
 

@@ -8,4 +8,4 @@ export { ApiError, isApiError, UnexpectedResponse } from "./errors.js";
 export type { ErrorCode, FieldError, Problem } from "./errors.js";
 export { isPermission, permissions } from "./permissions.js";
 export type { Permission } from "./permissions.js";
-export type { Answer, Arguments, Call, CallOptions, DataOf, ListCall, Outcome, Progress, Schemas } from "./types.js";
+export type { ApiResponse, Arguments, Call, CallOptions, DataOf, ListCall, Outcome, Progress, Schemas } from "./types.js";

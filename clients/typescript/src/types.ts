@@ -110,7 +110,8 @@ type NeedsArguments<Id extends OperationId> = {} extends Path<Id> & BodyArgument
 export type ArgumentList<Id extends OperationId, Field extends string = never> =
   NeedsArguments<Id> extends true ? [args: Arguments<Id, Field>] : [args?: Arguments<Id, Field>];
 
-export interface Answer<Data> {
+/** A response of the API, read. */
+export interface ApiResponse<Data> {
   data: Data;
   status: number;
   /** The tag of the resource, for `ifMatch`; null if the response has none. */
@@ -130,9 +131,9 @@ export interface Call<Id extends OperationId> {
     ...list: ArgumentList<Id, Field>
   ): Promise<Selected<DataOf<Id>, Field>>;
   /** As the call itself, with status, tag and headers of the response. */
-  answer<const Field extends FieldOf<Id> = never>(
+  response<const Field extends FieldOf<Id> = never>(
     ...list: ArgumentList<Id, Field>
-  ): Promise<Answer<Selected<DataOf<Id>, Field>>>;
+  ): Promise<ApiResponse<Selected<DataOf<Id>, Field>>>;
   /**
    * Returns the problem of an error response instead of throwing it. A newer server may send codes
    * that the type does not have. Other errors, such as a lost connection, are thrown.

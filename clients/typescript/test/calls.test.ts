@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
+import { inspect } from "node:util";
 import {
   ApiError,
   change,
@@ -26,7 +27,7 @@ test("a first conversation", async () => {
   assert.equal((await api.currentUser())?.email, account.email);
   const item = await api.items.createItem({ body: { title: "Tea" } });
   assert.equal(item.title, "Tea");
-  const { data, etag, status } = await api.items.readItem.answer({ id: item.id });
+  const { data, etag, status } = await api.items.readItem.response({ id: item.id });
   assert.deepEqual([data.title, status, etag?.startsWith('"')], ["Tea", 200, true]);
   assert.equal(await api.items.deleteItem({ id: item.id }), undefined);
   await api.signOut();
@@ -50,6 +51,8 @@ test("errors are typed by their code", async () => {
     assert.ok(isApiError(error, "INVALID_CREDENTIALS") && error instanceof ApiError);
     assert.ok(!isApiError(error, "RATE_LIMITED"));
     assert.equal(error.problem.status, 401);
+    assert.equal(error.response.status, 401);
+    assert.ok(!inspect(error).includes("Headers"), "a printed error is short");
     return error.message.startsWith("401 INVALID_CREDENTIALS: ");
   });
 });

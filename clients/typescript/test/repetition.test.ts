@@ -17,7 +17,7 @@ test("a request whose response was lost takes effect once", async () => {
       return response;
     },
   });
-  const made = await api.items.createItem.answer({ body: { title: "Tea" } });
+  const made = await api.items.createItem.response({ body: { title: "Tea" } });
   assert.equal(made.headers.get("Idempotency-Replayed"), "true");
   assert.equal(sent.length, 2);
   const [first, second] = sent.map(({ headers }) => headers.get("Idempotency-Key"));

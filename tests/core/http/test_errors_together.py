@@ -150,3 +150,13 @@ async def test_nothing_is_told_before_it_may_be(client: Client, ada: Actor) -> N
         headers = {"Content-Type": "application/json"}
         answer = await client.post(REGISTER, content=text, headers=headers)
         assert {field for field, _ in found(answer)} == {"body"}
+
+
+async def test_the_messages_about_lengths_are_sentences(ada: Actor) -> None:
+    for path, sent, message in (
+        ("/api/v1/items", {"title": " "}, "Must not be blank."),
+        ("/api/v1/items", {"title": "x" * 256}, "Must have at most 255 characters."),
+        ("/api/v1/auth/register", {"email": "x@example.com", "password": ""}, "Must not be blank."),
+    ):
+        refused = await ada.post(path, json=sent)
+        assert [each["message"] for each in refused.json()["errors"]] == [message]
