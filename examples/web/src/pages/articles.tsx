@@ -93,7 +93,7 @@ export function ArticlePage({ id }: { id: string }) {
 
   async function load(): Promise<void> {
     try {
-      setTagged(await api.articles.readArticle.answer({ id }));
+      setTagged(await api.articles.readArticle.response({ id }));
     } catch (failure) {
       setError(messageOf(failure));
     }
@@ -123,10 +123,10 @@ export function ArticlePage({ id }: { id: string }) {
   }
 
   const act = (action: "publishArticle" | "unpublishArticle" | "archiveArticle", done: string) => () =>
-    void change(() => api.articles[action].answer({ id, ifMatch }), done).catch((failure) => say(messageOf(failure)));
+    void change(() => api.articles[action].response({ id, ifMatch }), done).catch((failure) => say(messageOf(failure)));
 
   async function save(text: Text): Promise<void> {
-    await change(() => api.articles.updateArticle.answer({ id, ifMatch, body: valuesOf(text) }), "The article is saved.");
+    await change(() => api.articles.updateArticle.response({ id, ifMatch, body: valuesOf(text) }), "The article is saved.");
     setIsEdited(false);
   }
 

@@ -85,7 +85,7 @@ function ItemRow({ item, list }: { item: Item; list: List<Item> }) {
 
   async function read(): Promise<{ data: Item; etag: string }> {
     try {
-      const { data, etag } = await api.items.readItem.answer({ id: item.id });
+      const { data, etag } = await api.items.readItem.response({ id: item.id });
       list.replace(data);
       return { data, etag: etag ?? "" };
     } catch (error) {
