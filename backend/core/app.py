@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
-from starlette.types import Scope
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Scope
 
 from backend.addresses.host_names import admission
 from backend.core.authorization import policies
@@ -215,9 +216,16 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     _describe(app, modules)
     install_error_handlers(app)
     _add_middleware(app, context)
-    router = app.router
-    router.middleware_stack = RouteIndex(app, router.middleware_stack, is_local=settings.is_local)
+    index = RouteIndex(app, app.router, is_local=settings.is_local)
+    # Otherwise, FastAPI would add layers outside and inside of these.
+    app.middleware_stack = _layers(app.user_middleware, index)
     return app
+
+
+def _layers(middleware: Sequence[Middleware], inner: ASGIApp) -> ASGIApp:
+    for each, arguments, options in reversed(middleware):
+        inner = each(inner, *arguments, **options)
+    return inner
 
 
 def _describe(app: FastAPI, modules: Sequence[Module]) -> None:

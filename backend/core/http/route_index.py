@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette._utils import get_route_path
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.core.http.route_plan import responding
+from backend.core.http.routing import Route
 
 # The end of a parameter that contains slashes, such as `{name:path}`.
 _PATH = ":path}"
@@ -25,7 +30,9 @@ class _Route(NamedTuple):
     convertors: Mapping[str, Any]
     endpoint: Any
     original: APIRoute
+    # With FastAPI's layers, and without them if the route has a plan.
     app: ASGIApp
+    planned: ASGIApp | None
     template: str
 
 
@@ -67,12 +74,14 @@ class RouteIndex:
 
     As with FastAPI, the first matching route handles the request. `others` is FastAPI's router:
     it responds to unknown paths and methods, and has the routes that were added later or are not
-    API routes. `is_local` tells whether routes for development exist. In the scope, `path_template`
-    is the path as the application declares it.
+    API routes. Routes with a plan are called without FastAPI's layers. `is_local` tells whether
+    routes for development exist. In the scope, `path_template` is the path as the application
+    declares it.
     """
 
     def __init__(self, app: FastAPI, others: ASGIApp, *, is_local: bool) -> None:
-        self._others = others
+        self._app = app
+        self._others = _with_layers(app, others)
         self._root = _Node()
         paths = []
         for order, route in enumerate(iter_route_contexts(app.routes)):
@@ -80,7 +89,7 @@ class RouteIndex:
             hidden = getattr(original, "development_only", False) and not is_local
             if isinstance(original, APIRoute) and not hidden:
                 path = str(route.path)
-                self._root.add(path.split("/"), _route(order, route, original))
+                self._root.add(path.split("/"), _route(app, order, route, original))
                 paths.append(path)
         # The most frequent requests have paths without parameters.
         self._known = {path: self._candidates(path) for path in paths if "{" not in path}
@@ -89,8 +98,7 @@ class RouteIndex:
         return sorted(self._root.find(path.split("/")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # FastAPI's router tells its telemetry the route.
-        if scope["type"] != "http" or "fastapi.telemetry" in scope:
+        if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
         path, method = get_route_path(scope), scope["method"]
@@ -103,7 +111,10 @@ class RouteIndex:
                 scope["endpoint"], scope["route"] = route.endpoint, route.original
                 scope["path_template"] = route.template
                 scope["router"] = scope["app"].router
-                await route.app(scope, receive, send)
+                if route.planned and not self._app.dependency_overrides:
+                    await route.planned(scope, receive, send)
+                else:
+                    await route.app(scope, receive, send)
                 return
         # For the log line of a method that the path does not have.
         known = (each.template for each in self._candidates(path) if each.match(path))
@@ -111,7 +122,8 @@ class RouteIndex:
         await self._others(scope, receive, send)
 
 
-def _route(order: int, route: RouteContext, original: APIRoute) -> _Route:
+def _route(app: FastAPI, order: int, route: RouteContext, original: APIRoute) -> _Route:
+    handle = original.planned_handler(route) if isinstance(original, Route) else None
     return _Route(
         order,
         frozenset(route.methods or ()),
@@ -119,6 +131,15 @@ def _route(order: int, route: RouteContext, original: APIRoute) -> _Route:
         route.param_convertors,
         route.endpoint,
         original,
-        route.app,
+        _with_layers(app, route.app),
+        responding(handle, app.exception_handlers) if handle else None,
         str(route.path_format),
     )
+
+
+def _with_layers(app: FastAPI, inner: ASGIApp) -> ASGIApp:
+    """Return `inner` with the layers that FastAPI has around its router.
+
+    One handles errors, the other closes the files of forms.
+    """
+    return ExceptionMiddleware(AsyncExitStackMiddleware(inner), app.exception_handlers)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, params
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,7 +47,7 @@ from backend.core.http.request_checks import (
     ranges_of,
 )
 from backend.core.http.resources import Handle, Resources, representing, resources_of
-from backend.core.http.route_plan import planned
+from backend.core.http.route_plan import plan_of
 from backend.core.preconditions import Represent
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,7 +82,15 @@ class Route(APIRoute):
         return deprecations_in(self.response_model, body)
 
     def get_route_handler(self) -> Handle:
-        handle = self._admitting(planned(self, super().get_route_handler()))
+        return self._complete(super().get_route_handler())
+
+    def planned_handler(self, included: RouteContext) -> Handle | None:
+        """Return a handler that does the same without FastAPI; None if it needs FastAPI."""
+        plan = plan_of(included)
+        return None if plan is None else self._complete(plan)
+
+    def _complete(self, handle: Handle) -> Handle:
+        handle = self._admitting(handle)
         if self.represents:
             handle = representing(self.represents, handle)
         deprecations = self.deprecations

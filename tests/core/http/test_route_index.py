@@ -89,7 +89,7 @@ async def test_it_chooses_as_fastapi_does(prefix: str) -> None:
         asked.append((scope["method"], scope["path"]))
         await indexed.router.app(scope, receive, send)
 
-    indexed.router.middleware_stack = RouteIndex(indexed, others, is_local=True)
+    indexed.middleware_stack = RouteIndex(indexed, others, is_local=True)
     for path in PATHS:
         for method in ("GET", "POST", "DELETE"):
             expected = await called(by_fastapi, method, prefix + path)
@@ -104,11 +104,14 @@ async def test_it_chooses_as_fastapi_does(prefix: str) -> None:
 
 async def test_routes_added_later_work() -> None:
     app = application()
-    app.router.middleware_stack = RouteIndex(app, app.router.middleware_stack, is_local=True)
+    app.middleware_stack = RouteIndex(app, app.router, is_local=True)
     app.add_api_route("/later", _handler(99))
     assert (await called(app, "GET", "/later"))[1] == "99"
     assert (await called(app, "GET", "/mounted/openapi.json"))[0] == 200
 
 
 async def test_the_application_uses_it(app: FastAPI) -> None:
-    assert isinstance(app.router.middleware_stack, RouteIndex)
+    layer: Any = app.middleware_stack
+    while hasattr(layer, "app"):
+        layer = layer.app
+    assert isinstance(layer, RouteIndex)

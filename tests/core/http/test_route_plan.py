@@ -5,10 +5,13 @@ from typing import Annotated, Any
 
 import fastapi.routing
 import httpx
+import psycopg
 import pytest
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from backend.core.authorization import public
+from backend.core.errors import NotFoundError
 from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.core.schemas import Id, Schema
@@ -62,6 +65,20 @@ async def create_planned(new: Mug, one: Counted) -> Mug:
     return Mug(name=new.name, seen=(one,))
 
 
+ERRORS: dict[str, Exception] = {
+    "own": NotFoundError(),
+    "http": HTTPException(413, headers={"X-Mug": "broken"}),
+    "validation": RequestValidationError([{"type": "x", "loc": ("body", "a"), "msg": "No."}]),
+    "database": psycopg.OperationalError("gone"),
+    "unknown": ValueError("secret"),
+}
+
+
+@router.get("/failing/{kind}")
+async def read_failing(kind: str) -> Mug:
+    raise ERRORS[kind]
+
+
 OTHERS: dict[str, Any] = {
     "closing": (closing, "opened"),
     "sync": (in_a_thread, "thread"),
@@ -96,8 +113,9 @@ async def mugs(mugs_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def without_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every request fail for which FastAPI would solve dependencies."""
+    """Let every request fail for which FastAPI would solve dependencies or add its layers."""
     monkeypatch.delattr(fastapi.routing, "solve_dependencies")
+    monkeypatch.delattr(fastapi.routing, "wrap_app_handling_exceptions")
 
 
 @pytest.mark.usefixtures("without_fastapi")
@@ -127,6 +145,25 @@ async def test_a_plan_validates_the_path_and_the_body(mugs: httpx.AsyncClient) -
     # As with FastAPI, the dependencies are called before the values are validated, but after the
     # body has been parsed.
     assert calls == ["/api/v1/mugs/planned/one"] * 2 + ["/api/v1/mugs/planned"] * 2
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+async def test_errors_are_answered_as_with_fastapi(
+    mugs_app: FastAPI, mugs: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async def answer() -> tuple[int, dict[str, Any], dict[str, str]]:
+        response = await mugs.get(f"/api/v1/mugs/failing/{kind}")
+        body = response.json()
+        del body["request_id"], body["timestamp"], response.headers["x-request-id"]
+        return response.status_code, body, dict(response.headers)
+
+    with monkeypatch.context() as planned:
+        planned.delattr(fastapi.routing, "wrap_app_handling_exceptions")
+        found = await answer()
+    # Any override makes FastAPI solve the dependencies.
+    monkeypatch.setitem(mugs_app.dependency_overrides, counted, in_a_thread)
+    assert found == await answer()
+    assert "secret" not in str(found)
 
 
 @pytest.mark.parametrize("kind", OTHERS)
