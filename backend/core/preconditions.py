@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from backend.core.client_info import current_scope
 from backend.core.errors import PreconditionFailedError
+from backend.core.fast_json import json_of
 from backend.core.schemas import Schema
 
 Represent = Callable[[Any], Schema]
@@ -60,7 +61,7 @@ async def check_preconditions(current: Callable[[], Schema | Awaitable[Schema]])
     represents: Mapping[type, Represent] = scope.get(REPRESENTS, {})
     while represent := represents.get(type(resource)):
         resource = represent(resource)
-    tag = tag_of(resource.model_dump_json().encode())
+    tag = tag_of(json_of(resource))
     match, none_match = _lines(scope, IF_MATCH), _lines(scope, IF_NONE_MATCH)
     if match and not _matches(match, tag, weak=False):
         raise PreconditionFailedError

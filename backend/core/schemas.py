@@ -137,15 +137,15 @@ def _visible(text: str) -> str:
     return text
 
 
-def _zulu(moment: datetime) -> str:
+def zulu(moment: datetime) -> str:
     # pydantic omits a fraction of zero.
     text = moment.isoformat(timespec="microseconds")
-    return text[:-6] + "Z" if text.endswith("+00:00") else _zulu(moment.astimezone(UTC))
+    return text[:-6] + "Z" if text.endswith("+00:00") else zulu(moment.astimezone(UTC))
 
 
 Timestamp = Annotated[
     datetime,
-    PlainSerializer(_zulu, return_type=str, when_used="json"),
+    PlainSerializer(zulu, return_type=str, when_used="json"),
     Field(
         description="RFC 3339 in UTC.",
         examples=["2026-01-01T12:00:00.000000Z"],

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import context_of
+from backend.core.fast_json import json_of
 from backend.core.http.json_schemas import list_of_names
 from backend.core.lists import Boolean, Integer, Page, ResourceList
 from backend.core.principal import Principal
@@ -56,7 +57,8 @@ class PageRequest(ListQuery):
 
 def json_response(model: BaseModel, included: Any = None) -> Response:
     """Return the model as JSON without validation; `included` is pydantic's `include`."""
-    return Response(model.model_dump_json(include=included), media_type="application/json")
+    body = json_of(model) if included is None else model.model_dump_json(include=included)
+    return Response(body, media_type="application/json")
 
 
 def list_query(

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.core.client_info import current_scope
+from backend.core.fast_json import json_of
 from backend.core.http.idempotency import has_key, respond_once
 from backend.core.http.inclusions import Included
 from backend.core.http.pagination import ListParameters, ResourceParameters
@@ -109,7 +110,7 @@ def _selected(
     async def respond(**values: Any) -> Response:
         fields = values.pop(_SELECTION)
         resource = await endpoint(**values)
-        whole = resource.model_dump_json().encode()
+        whole = json_of(resource)
         included: bytes = values[include].members if include else b""
         tag = tag_of(whole + included)
         if is_not_modified(tag):
@@ -156,7 +157,7 @@ class _Change:
             raise UncheckedPreconditionsError(endpoint.__name__)
         if not isinstance(result, Schema) or not (self.location or self.is_tagged(type(result))):
             return result
-        body = result.model_dump_json().encode()
+        body = json_of(result)
         changed = Response(body, self.status_code, media_type=JSON)
         if self.location is not None:
             changed.raw_headers.append((b"location", self.location.of(result)))

@@ -1,0 +1,149 @@
+"""`json_of` writes the bytes that pydantic writes."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, computed_field, field_serializer
+
+from backend.core.fast_json import _conversion_of, json_of
+from backend.core.lists import Page
+from backend.core.schemas import Bulk, Schema, Timestamp
+from backend.modules.articles.schemas import ArticleOut
+from backend.modules.items.schemas import ItemOut
+from backend.modules.users.schemas import AvatarPath, MeOut, UserOut
+
+ID = UUID("0197a8c8-1111-7000-8000-000000000000")
+
+
+class Maker(Schema):
+    id: UUID
+    name: str | None
+
+
+class Cup(Schema):
+    """One member of each type that is written without pydantic, and some of the others."""
+
+    id: UUID
+    title: str
+    size: int
+    is_clean: bool
+    note: str | None = None
+    status: Literal["new", "used"]
+    tags: list[str]
+    maker: Maker | None
+    makers: list[Maker]
+    made_at: Timestamp
+    broken_at: Timestamp | None
+    picture: AvatarPath | None
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+makers = st.builds(Maker.model_construct, id=st.uuids(), name=st.none() | texts)
+zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), UTC])
+times = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zones)  # noqa: DTZ001
+whole_seconds = times.map(lambda time: time.replace(microsecond=0))
+moments = times | whole_seconds
+cups = st.builds(
+    Cup.model_construct,
+    id=st.uuids(),
+    title=texts,
+    size=st.integers(-(2**63), 2**63) | st.just(2**70),
+    is_clean=st.booleans(),
+    note=st.none() | texts,
+    status=st.sampled_from(["new", "used"]),
+    tags=st.lists(texts),
+    maker=st.none() | makers,
+    makers=st.lists(makers),
+    made_at=moments,
+    broken_at=st.none() | moments,
+    picture=st.sampled_from([None, "/files/a"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(cup=cups)
+def test_all_types_have_the_same_bytes(cup: Cup) -> None:
+    page = Page.model_construct(data=[cup, cup], next_cursor=None, total=3)
+    for body in (cup, page, Bulk[Cup].model_construct(data=[cup])):
+        assert json_of(body) == body.model_dump_json().encode()
+
+
+@pytest.mark.parametrize("kind", [ItemOut, MeOut, UserOut, ArticleOut, Page, Cup])
+def test_the_usual_bodies_need_no_pydantic(kind: type[BaseModel]) -> None:
+    assert _conversion_of(kind) is not None
+
+
+class Colour(StrEnum):
+    RED = "r"
+
+
+class Doubled(Schema):
+    size: int
+
+    @field_serializer("size")
+    def double(self, size: int) -> int:
+        return 2 * size
+
+
+class Summed(Schema):
+    size: int
+
+    @computed_field
+    def twice(self) -> int:
+        return 2 * self.size
+
+
+class Renamed(Schema):
+    size: int = Field(serialization_alias="n")
+
+
+class Hidden(Schema):
+    size: int
+    secret: str = Field("x", exclude=True)
+
+
+class Node(Schema):
+    name: str
+    children: list["Node"]
+
+
+OTHERS: dict[str, BaseModel] = {
+    "serializer": Doubled(size=2),
+    "computed": Summed(size=2),
+    "alias": Renamed(size=2),
+    "excluded": Hidden(size=2),
+    "recursive": Node(name="a", children=[Node(name="b", children=[])]),
+}
+VALUES: list[tuple[Any, Any]] = [
+    (float, 1e16),
+    (Decimal, Decimal("1.50")),
+    (Colour, Colour.RED),
+    (dict[str, int], {"a": 1}),
+    (datetime, datetime(2026, 1, 1, tzinfo=UTC)),
+    (timedelta, timedelta(seconds=1)),
+    (bytes, b"a"),
+    (tuple[int, ...], (1, 2)),
+    (int | str, "1"),
+    (Any, {"a": [1.5]}),
+]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_schemas_are_left_to_pydantic(kind: str) -> None:
+    body = OTHERS[kind]
+    assert json_of(body) == body.model_dump_json().encode()
+    page = Page.model_construct(data=[body], next_cursor="a", total=None)
+    assert json_of(page) == page.model_dump_json().encode()
+
+
+@pytest.mark.parametrize(("annotation", "value"), VALUES)
+def test_other_types_are_left_to_pydantic(annotation: Any, value: Any) -> None:
+    kind: Any = type("Box", (Schema,), {"__annotations__": {"value": annotation}})
+    body = kind.model_construct(value=value)
+    assert json_of(body) == body.model_dump_json().encode()
