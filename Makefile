@@ -15,7 +15,7 @@ READY := command -v "$(PYTHON)" >/dev/null || { \
 PYTEST := env -u PYTHONDONTWRITEBYTECODE \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup dev dev-web test test-all test-python explore coverage check format migration openapi client contract module modules release rename upgrade-check docs graph remove-module removal-drill pages bench drills lock audit clean
+.PHONY: help setup dev dev-web test test-all test-python explore coverage check format migration openapi client contract module modules release rename upgrade-check docs graph remove-module removal-drill pages bench bench-growth drills lock audit clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -115,6 +115,9 @@ pages: ## Write the generated pages: docs/architecture.md, configuration.md, per
 bench: ## Measure the server; against=FILE compares it with another one, args="--help" lists the options
 	@$(READY) && exec $(BIN)/python -m bench $(if $(against),--against "$(against)") \
 		$(if $(checkout),--checkout "$(checkout)") $(args)
+
+bench-growth: ## Measure how cost grows with items, connections, workers and time; an hour or less
+	@$(READY) && exec $(BIN)/python -m bench.growth $(args)
 
 drills: ## Cause operational faults under load; args="rolling" selects one, args="--help" lists them
 	@$(READY) && exec $(BIN)/python -m drills $(args)

@@ -44,6 +44,8 @@ class Result:
     """The result of one job; times in milliseconds."""
 
     responses: int = 0
+    # Those after the end; they took processor time, but do not count for the rate.
+    late: int = 0
     per_second: float = 0.0
     p50: float = 0.0
     p95: float = 0.0
@@ -59,6 +61,7 @@ class Tally:
     until: float
     status: bytes = b"2"
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
+    late: int = 0
     errors: int = 0
     first_error: str = ""
 
@@ -111,6 +114,8 @@ class Client(asyncio.Protocol):
             tally.fail(self.received[:400].decode("latin-1"))
         elif now <= tally.until:
             tally.latencies.append(now - self.sent_at)
+        else:
+            tally.late += 1
         self.received, self.expected = b"", 0
         if now < tally.until:
             self.send()
@@ -142,7 +147,7 @@ async def run(job: Job) -> Result:
         tally.fail("no response in time")
     ordered = sorted(tally.latencies)
     count = len(ordered)
-    result = Result(responses=count, errors=tally.errors, first_error=tally.first_error)
+    result = Result(count, tally.late, errors=tally.errors, first_error=tally.first_error)
     if ordered:
         result.per_second = count / job.seconds
         result.p50 = ordered[count // 2] * 1000

@@ -1,0 +1,1 @@
+"""The cost of a request as items, connections, workers and time grow."""
