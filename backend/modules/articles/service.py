@@ -19,6 +19,7 @@ from backend.core.personal_data import export_query
 from backend.core.preconditions import check_preconditions
 from backend.core.principal import SYSTEM, Caller, Principal, System
 from backend.db.base import utc_now
+from backend.db.inserts import insert_row
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
 from backend.db.query_runner import QueryRunner
@@ -85,10 +86,10 @@ async def create_article(
     """Create a draft whose author is the caller."""
     by.must("articles:write")
     await quotas.update_usage(context, session, SYSTEM, by.user_id, new=(new.title, new.content))
-    article = Article(title=new.title, content=new.content, author_id=by.user_id)
-    article.updated_at = article.created_at
-    session.add(article)
-    return await _saved(session, article)
+    now = utc_now()
+    own = {"author_id": by.user_id, "created_at": now, "updated_at": now}
+    row = await insert_row(session, Article, {**new.model_dump(), **own})
+    return _to_schema(row, await users.authors(SessionReader(session), [by.user_id]))
 
 
 async def update_article(
