@@ -3,6 +3,7 @@
 It reaches the API of `make dev`, or the one at the address in the variable API_URL.
 """
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from backend.core.settings import SettingsError, load_settings
 from backend.modules.accounts.settings import AccountSettings
 
 APP = Path(__file__).resolve().parents[1] / "examples" / "web"
+LOCK = APP / "package-lock.json"
 OLDEST_NODE = (20, 19)  # for Vite
 
 
@@ -86,13 +88,25 @@ def require_free(port: int) -> None:
 
 def install() -> None:
     """Install the packages of package-lock.json, unless they are there."""
-    lock, stamp = APP / "package-lock.json", APP / "node_modules" / ".package-lock.json"
-    if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
+    if is_installed():
         return
     print("Installing the packages of examples/web ...", flush=True)
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     if subprocess.run(["npm", "ci", *options], cwd=APP, check=False).returncode:
         stop("npm could not install its packages, as it says above. Check the network.")
+
+
+def is_installed() -> bool:
+    """Return whether the packages that npm has installed are those of package-lock.json."""
+    record = APP / "node_modules" / ".package-lock.json"
+    if not record.exists():
+        return False
+    wanted, found = (json.loads(file.read_text())["packages"] for file in (LOCK, record))
+    # Optional packages are for other systems.
+    required = {name for name in wanted if name and not wanted[name].get("optional")}
+    return required <= found.keys() and all(
+        found[name].get("version") == wanted.get(name, {}).get("version") for name in found
+    )
 
 
 def responds(api: str) -> bool:

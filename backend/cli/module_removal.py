@@ -103,7 +103,7 @@ def uses(module: Module, modules: Sequence[Module]) -> Iterator[str]:
 
 
 def uses_elsewhere(name: str) -> Iterator[str]:
-    """Yield a line `file:line what` for each import of the module by tests and programs."""
+    """Yield a line `file:line what` for each use of the module by tests, programs and examples."""
     for place, tree in _parsed(OTHERS, name):
         if isinstance(tree, str):
             yield f"{place}:{tree}"
@@ -111,6 +111,10 @@ def uses_elsewhere(name: str) -> Iterator[str]:
         for node in ast.walk(tree):
             if any(_is_below(each, name) for each in _imports(node)):
                 yield f"{place}:{getattr(node, 'lineno', 1)} imports it"
+    for file in sorted((ROOT / "examples").rglob("src/**/*.tsx")):
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+            if f"api.{name}." in line:
+                yield f"{file.relative_to(ROOT)}:{number} calls it"
 
 
 def _parsed(folders: Sequence[str], name: str) -> Iterator[tuple[Path, ast.Module | str]]:

@@ -23,7 +23,7 @@ FILES = (
     *("backend/product.py", "compose.yaml", "deploy/*.service", "deploy/nginx.conf"),
     *("deploy/compose/nginx.conf", "deploy/kubernetes/*.yaml", "docs/configuration.md"),
     *("docs/deployment.md", "docs/index.md", "docs/observability.md", "docs/operations.md"),
-    *("docs/tutorial.md", "openapi.json"),
+    *("docs/tutorial.md", "examples/web/index.html", "openapi.json"),
     *("pyproject.toml", "requirements*.lock", "zensical.toml"),
 )
 # Lines about names that stay.

@@ -115,7 +115,7 @@ function ItemRow({ item, list }: { item: Item; list: List<Item> }) {
     try {
       const now = await read();
       const text = [now.data.title, now.data.description].filter(Boolean).join(": ");
-      const message = `Somebody else has changed this item. It is now “${text}”. Save again to replace that.`;
+      const message = `Somebody else has changed this item to “${text}”. Save again to replace that.`;
       setDraft({ values, etag: now.etag, failure: { message, fields: {} } });
     } catch (lost) {
       say(messageOf(lost));
