@@ -75,14 +75,16 @@ def test_a_dry_run_changes_nothing(project: Path, capsys: pytest.CaptureFixture[
     for file, text in (
         ("tests/test_x.py", f"from backend.modules.{NAME} import service\n"),
         ("tools/draft.py", "import os\ndef\n"),
+        ("examples/web/src/pages/x.tsx", f"\nawait api.{NAME}.read();\n"),
     ):
-        (project / file).parent.mkdir()
+        (project / file).parent.mkdir(parents=True)
         (project / file).write_text(text)
     before = sorted(project.rglob("*"))
     module_removal.run(NAME, dry_run=True, confirmed=False)
     output = capsys.readouterr().out
     assert "  tables       payment_events\n" in output
     assert "Change afterwards:\n  tests/test_x.py:1 imports it\n  tools/draft.py:2 is" in output
+    assert "\n  examples/web/src/pages/x.tsx:2 calls it\n" in output
     assert sorted(project.rglob("*")) == before
 
 

@@ -91,8 +91,9 @@ def install() -> None:
     if is_installed():
         return
     print("Installing the packages of examples/web ...", flush=True)
-    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    if subprocess.run(["npm", "ci", *options], cwd=APP, check=False).returncode:
+    quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+    command = ["npm", "ci", "--ignore-scripts", *quiet]
+    if subprocess.run(command, cwd=APP, check=False).returncode:
         stop("npm could not install its packages, as it says above. Check the network.")
 
 
