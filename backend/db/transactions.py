@@ -9,15 +9,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.db.time_limits import TimeLimit
 
-class Deadline(NamedTuple):
-    """The time limit of what a task does, such as a request; a COMMIT suspends it."""
-
-    limit: asyncio.Timeout
-    task: "asyncio.Task[Any] | None"
-
-
-deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+# The time limit of what a task does, such as a request; a COMMIT suspends it.
+deadline: ContextVar[TimeLimit | None] = ContextVar("deadline", default=None)
 # The remaining limit after a COMMIT, so that a stored change is also reported as stored.
 SECONDS_AFTER_COMMIT = 5.0
 
@@ -93,19 +88,18 @@ class TransactionSession(AsyncSession):
 
 async def commit(session: AsyncSession) -> None:
     """Commit without a time limit: the result of an interrupted COMMIT is unknown."""
-    found = deadline.get()
-    if found is None or found.task is not asyncio.current_task():
+    limit = deadline.get()
+    if limit is None or limit.task is not asyncio.current_task():
         # Tasks that a request starts inherit its context, but not its limit.
         await session.commit()
         return
-    limit = found.limit
     if limit.expired():
         # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
         # `finally` block comes after it.
         await asyncio.sleep(0)
         await session.commit()
         return
-    ends = limit.when()
+    ends = limit.when
     limit.reschedule(None)
     await session.commit()
     if ends is not None:

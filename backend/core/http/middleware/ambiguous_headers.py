@@ -33,20 +33,21 @@ class AmbiguousHeadersMiddleware:
 
 def _refusal(scope: Scope) -> AppError | None:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    names = [name for name, _ in headers]
-    if any(names.count(name) > 1 for name in _SINGLE):
+    lines = dict(headers)
+    names = [name for name, _ in headers] if len(lines) < len(headers) else []
+    if names and any(names.count(name) > 1 for name in _SINGLE):
         return BadRequestError()
-    if b"cookie" in names and any(map(_has_escapes, headers)):
+    if b"cookie" in lines and any(map(_has_escapes, headers)):
         scope["headers"] = [
             (name, _without_escapes(value) if name == b"cookie" else value)
             for name, value in headers
         ]
-    if b"host" in names:
-        if not _is_host(headers[names.index(b"host")][1]):
+    if b"host" in lines:
+        if not _is_host(lines[b"host"]):
             return BadRequestError()
     elif scope["http_version"] != "1.0":
         return BadRequestError()
-    if b"transfer-encoding" in names and not _is_chunked(scope, headers):
+    if b"transfer-encoding" in lines and not _is_chunked(scope, headers):
         return BadRequestError()
     return InvalidTokenError() if names.count(b"authorization") > 1 else None
 

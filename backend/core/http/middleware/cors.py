@@ -43,6 +43,10 @@ class CORSMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self.allows is None and scope["method"] != "OPTIONS":
+            # Responses do not depend on the origin, so they need no Vary header.
+            await self.app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         allowed = origin is not None and self.allows is not None and self.allows(origin)
@@ -61,7 +65,6 @@ class CORSMiddleware:
             await response(scope, receive, send)
             return
         if self.allows is None:
-            # Responses do not depend on the origin, so they need no Vary header.
             await self.app(scope, receive, send)
             return
 

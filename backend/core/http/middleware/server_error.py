@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.core.errors import AppError, InternalError, ServiceUnavailableError
 from backend.core.problems import problem_response
 from backend.db.fair_semaphore import admitted
-from backend.db.transactions import Deadline, deadline
+from backend.db.time_limits import TimeLimit, TimeLimits
+from backend.db.transactions import deadline
 from backend.db.troubles import database_trouble
 from backend.telemetry.tracing import EXCEPTION, annotate
 
@@ -38,15 +39,18 @@ class ServerErrorMiddleware:
         self.report = report
         self.seconds = seconds
         self.show_details = show_details
+        self.limits = TimeLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started = False
-        loop = asyncio.get_running_loop()
-        limit = asyncio.timeout(self.seconds)
-        token = deadline.set(Deadline(limit, asyncio.current_task()))
+        task = asyncio.current_task()
+        assert task is not None
+        loop = task.get_loop()
+        limit = TimeLimit(self.limits, task)
+        token = deadline.set(limit)
         admitted.set(Counter())
 
         async def receive_unlimited() -> Message:
@@ -66,7 +70,8 @@ class ServerErrorMiddleware:
             await send(message)
 
         try:
-            async with limit:
+            with limit:
+                limit.reschedule(loop.time() + self.seconds)
                 await self.app(scope, receive_unlimited, send_unlimited)
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
