@@ -83,8 +83,8 @@ def test_a_dry_run_changes_nothing(project: Path, capsys: pytest.CaptureFixture[
     module_removal.run(NAME, dry_run=True, confirmed=False)
     output = capsys.readouterr().out
     assert "  tables       payment_events\n" in output
-    assert "Change afterwards:\n  tests/test_x.py:1 imports it\n  tools/draft.py:2 is" in output
-    assert "\n  examples/web/src/pages/x.tsx:2 calls it\n" in output
+    assert "Change afterwards:\n  examples/web/src/pages/x.tsx:2 calls it\n" in output
+    assert "\n  tests/test_x.py:1 imports it\n  tools/draft.py:2 is" in output
     assert sorted(project.rglob("*")) == before
 
 
