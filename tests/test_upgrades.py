@@ -23,9 +23,7 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for part, value in (("NAME", "Ada"), ("EMAIL", "ada@example.com"))
 }
-# In two parts, because a name that is a word of some file is refused.
-FIRST = "Acme"
-OURS, SLUG = f"{FIRST} Books", f"{FIRST.lower()}-books"
+OURS, SLUG = "O'Neil & Sons 2", "oneil-and-sons-2"
 LATER = "99.0.0"
 RELEASE = [sys.executable, "-m", "tools.release"]
 METADATA = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('.')"
@@ -33,12 +31,12 @@ METADATA = "from setuptools import build_meta; build_meta.prepare_metadata_for_b
 
 class TestManifest:
     def test_line_endings_and_the_name_make_no_difference(self) -> None:
-        plain = manifest.fingerprint(b"Trellis,\ntrellis-api, trellis_pool\n", "docs/a.md")
-        ours = f"{TITLE},\r\n{NAME}-api, trellis_pool\r\n".encode()
-        assert manifest.fingerprint(ours, "docs/a.md") == plain
-        assert (
-            manifest.fingerprint(b"Trellises,\ntrellis-api, trellis_pool\n", "docs/a.md") != plain
-        )
+        def fingerprint(text: str, path: str = "compose.yaml") -> str:
+            return manifest.fingerprint(text.encode(), path)
+
+        plain = fingerprint("Trellis,\ntrellis-api, trellis_pool\n")
+        assert fingerprint(f"{TITLE},\r\n{NAME}-api, trellis_pool\r\n") == plain
+        assert fingerprint("Trellises,\ntrellis-api, trellis_pool\n") != plain
         # Another file than a text.
         assert manifest.fingerprint(b"\0\r\n", "a.png") != manifest.fingerprint(b"\0\n", "a.png")
 
@@ -105,17 +103,29 @@ def test_own_modules_and_migrations_are_told_from_changes() -> None:
         ("2nd", "must begin with a letter"),
         ("a_b", "must begin with a letter"),
         ("x" * 31, "at most 30 characters"),
-        ("Trellis", "is called Trellis unless"),
+        ("x&y" * 7, "at most 30 characters"),
+        ("Acme & ", "must begin with a letter"),
+        ("Trellis", "without this word"),
+        ("Trellis Shop", "without this word"),
         ("FastAPI", "fastapi is a package in use"),
-        ("backend", "'backend' is a word in"),
+        ("Root", "root is a user of many systems"),
         ("../up", "must begin with a letter"),
     ],
 )
 def test_unusable_names_are_refused(name: str, reason: str) -> None:
     if manifest.RENAMED:
-        reason = "is called|must begin|at most|is a package"
+        reason = "is called|must begin|at most|without this|is a package|is a user"
     with pytest.raises(CommandError, match=reason):
         rename.run(name, dry_run=True)
+
+
+@pytest.mark.skipif(manifest.RENAMED, reason="this project has its name")
+def test_a_name_that_is_a_word_of_the_code_is_possible(capsys: pytest.CaptureFixture[str]) -> None:
+    rename.run("Items", dry_run=True)
+    said = capsys.readouterr().out
+    assert "deploy/trellis.service -> deploy/items.service\n" in said
+    # Only files that contain the product's name are read without it.
+    assert re.search(r"'Items' is a word in \d files, such as AGENTS.md: ", said)
 
 
 class Project:

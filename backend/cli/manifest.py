@@ -1,7 +1,8 @@
 """The files of a release of Trellis, as `trellis.manifest` records them.
 
 A project that started from Trellis keeps the file as it is. Fingerprints ignore line endings, the
-name of the project (`backend rename`), and which migration another one follows.
+name of the project in the files that `backend rename` changes, and which migration another one
+follows.
 """
 
 import re
@@ -19,6 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = "trellis.manifest"
 UPSTREAM_TITLE, UPSTREAM_NAME = "Trellis", "trellis"
 RENAMED = NAME != UPSTREAM_NAME
+# Contain the name of the product, for people and for installations.
+NAMED = (
+    *(".env.example", ".github/workflows/*.yml", "AGENTS.md", "Dockerfile", "README.md"),
+    *("backend/product.py", "clients/typescript/*.json", "clients/typescript/README.md"),
+    *("compose.yaml", "deploy/*.service", "deploy/nginx.conf", "deploy/compose/nginx.conf"),
+    *("deploy/kubernetes/*.yaml", "docs/configuration.md", "docs/deployment.md", "docs/index.md"),
+    *("docs/observability.md", "docs/operations.md", "docs/tutorial.md", "examples/*"),
+    *("openapi.json", "pyproject.toml", "requirements*.lock", "zensical.toml"),
+)
 # Belong to the project from the start, or are written by commands from what the project contains.
 NOT_RECORDED = (
     *(FILE, "LICENSE", "README.md", "openapi*.json", "requirements*.lock"),
@@ -42,19 +52,24 @@ class Manifest:
 def fingerprint(content: bytes, path: str) -> str:
     """Return the SHA-256 of a file's content, without what `backend rename` and git may change."""
     if b"\0" not in content:
-        content = _word(TITLE, NAME).sub(b"\0", content.replace(b"\r\n", b"\n"))
+        names = (TITLE, NAME) if is_named(path) else ()
+        content = _word(*names).sub(b"\0", content.replace(b"\r\n", b"\n"))
         if path.startswith(MIGRATIONS):
             content = _FOLLOWS.sub(b"", content)
     return sha256(content).hexdigest()
 
 
-def upstream_path(path: str) -> str:
-    """Return the path that Trellis has for a file of this project."""
-    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(NAME)}(?![A-Za-z0-9])", UPSTREAM_NAME, path)
+def is_named(path: str) -> bool:
+    return any(fnmatch(path, pattern) for pattern in NAMED)
+
+
+def renamed_path(path: str, old: str, new: str) -> str:
+    """Return the path in a project of the name `new` of a file in one of the name `old`."""
+    return path.replace(old, new) if fnmatch(path, f"deploy/{old}*.service") else path
 
 
 def _word(*names: str) -> re.Pattern[bytes]:
-    """Return a pattern of these names, and of Trellis's, as words."""
+    """Return a pattern of these names and those of Trellis, as words."""
     words = sorted({*names, UPSTREAM_TITLE, UPSTREAM_NAME}, key=len, reverse=True)
     options = "|".join(map(re.escape, words))
     return re.compile(rf"(?<![A-Za-z0-9])(?:{options})(?![A-Za-z0-9])".encode())
@@ -94,7 +109,7 @@ def fingerprints(root: Path, paths: Iterable[str]) -> dict[str, str]:
     """Return the fingerprint of each file, by the path that Trellis has for it."""
     found = {}
     for path in paths:
-        theirs = upstream_path(path)
+        theirs = renamed_path(path, NAME, UPSTREAM_NAME)
         found[theirs] = fingerprint((root / path).read_bytes(), theirs)
     return found
 

@@ -9,23 +9,23 @@ alerts use.
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from importlib.metadata import distributions
 
-from backend.cli.manifest import ROOT, UPSTREAM_NAME, UPSTREAM_TITLE, files_of, run_git
+from backend.cli.manifest import (
+    ROOT,
+    UPSTREAM_NAME,
+    UPSTREAM_TITLE,
+    files_of,
+    is_named,
+    is_recorded,
+    renamed_path,
+    run_git,
+)
 from backend.cli.terminal import CommandError, say
 from backend.product import NAME, TITLE
 
-FILES = (
-    *(".env.example", ".github/workflows/*.yml", "AGENTS.md", "Dockerfile", "README.md"),
-    *("backend/product.py", "compose.yaml", "deploy/*.service", "deploy/nginx.conf"),
-    *("deploy/compose/nginx.conf", "deploy/kubernetes/*.yaml", "docs/configuration.md"),
-    *("docs/deployment.md", "docs/index.md", "docs/observability.md", "docs/operations.md"),
-    *("docs/tutorial.md", "examples/web/index.html", "openapi.json"),
-    *("pyproject.toml", "requirements*.lock", "zensical.toml"),
-)
 # Lines about names that stay.
 _KEPT = re.compile(
     r"postgresql://|POSTGRES_USER|PGUSER|--username=|createuser|createdb|\bROLE\b|grafana|JWT_|"
@@ -36,8 +36,10 @@ _VOLUME = re.compile(r"docker volume")
 _TITLE = re.compile(rf"\b{UPSTREAM_TITLE}\b")
 _NAME = re.compile(rf"(?<![A-Za-z0-9]){UPSTREAM_NAME}(?![A-Za-z0-9]|_[a-z]|\.[a-z]+[._][a-z])")
 _VOLUME_NAME = re.compile(rf"\b{UPSTREAM_NAME}(?=_|\b)")
-FORM = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[ -][A-Za-z0-9]+)*")
+FORM = re.compile(r"[A-Za-z][A-Za-z0-9']*(?:(?:[ -]| ?& ?)[A-Za-z0-9][A-Za-z0-9']*)*")
 MAX_LENGTH = 30  # of names of system users
+# The services run as users of the system with the name of the product.
+SYSTEM_USERS = ("root", "daemon", "nobody", "postgres", "pgbouncer", "nginx", "redis", "prometheus")
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,16 @@ def run(title: str, *, dry_run: bool) -> None:
             "There are changes that are not committed: commit or stash them first, so that "
             "`git diff` shows what was renamed."
         )
-    paths = [p for p in files_of(ROOT) if any(fnmatch(p, pattern) for pattern in FILES)]
-    if NAME == UPSTREAM_NAME:
-        _require_unused(names, files_of(ROOT))
+    paths = list(filter(is_named, files_of(ROOT)))
+    ambiguous = list(_ambiguous(names, paths)) if NAME == UPSTREAM_NAME else []
     changed = {path: text for path in paths if (text := _renamed(path, names)) is not None}
-    moved = {p: p.replace(UPSTREAM_NAME, names.name) for p in paths if _moves(p)}
+    targets = {path: renamed_path(path, UPSTREAM_NAME, names.name) for path in paths}
+    moved = {path: target for path, target in targets.items() if path != target}
     if dry_run:
         for path in sorted({*changed, *moved}):
             say(f"{path} -> {moved[path]}" if path in moved else path)
         say(f"Files that would change: {len({*changed, *moved})}. Nothing was written.")
+        _warn(names, ambiguous)
         return
     for path, text in changed.items():
         (ROOT / path).write_text(text, encoding="utf-8", newline="")
@@ -81,17 +84,23 @@ def run(title: str, *, dry_run: bool) -> None:
         "which are settings. An installation of compose.yaml that has data keeps it with "
         f"COMPOSE_PROJECT_NAME={UPSTREAM_NAME} in its .env."
     )
+    _warn(names, ambiguous)
 
 
 def _checked(title: str) -> Names:
-    names = Names(title, title.lower().replace(" ", "-"))
-    if not FORM.fullmatch(title) or len(title) > MAX_LENGTH:
+    names = Names(title, _name_of(title))
+    if not FORM.fullmatch(title) or max(len(title), len(names.name)) > MAX_LENGTH:
         raise CommandError(
-            f"The name must begin with a letter, and have letters, digits, and single spaces or "
-            f"hyphens, at most {MAX_LENGTH} characters: backend rename 'Your Product'"
+            "The name must begin with a letter A to Z, and have such letters, digits, hyphens, "
+            f"single spaces, ' and &, at most {MAX_LENGTH} characters: backend rename "
+            "'Your Product'. PRODUCT_NAME sets another one for mails and documentation."
         )
-    if names.name == UPSTREAM_NAME:
-        raise CommandError(f"The project is called {UPSTREAM_TITLE} unless it is renamed.")
+    if UPSTREAM_NAME in names.name.split("-"):
+        raise CommandError(
+            f"{UPSTREAM_TITLE} is the name that the command replaces: choose one without this word."
+        )
+    if names.name in SYSTEM_USERS:
+        raise CommandError(f"{names.name} is a user of many systems: choose another name.")
     if UPSTREAM_NAME not in (NAME, names.name) and names != Names(TITLE, NAME):
         raise CommandError(
             f"The project is called {TITLE} already, and installations have that name: their "
@@ -104,29 +113,36 @@ def _checked(title: str) -> Names:
     return names
 
 
-def _require_unused(names: Names, paths: Collection[str]) -> None:
-    """Raise `CommandError` if the name is a word of the project's files.
+def _name_of(title: str) -> str:
+    """Return the name of the package: `oneil-and-sons` of "O'Neil & Sons"."""
+    text = title.lower().replace("'", "").replace("&", " and ")
+    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")
 
-    `backend upgrade-check` could not tell the word from the name.
-    """
+
+def _ambiguous(names: Names, paths: Iterable[str]) -> Iterator[str]:
+    """Yield the recorded files in which the name is a word already."""
     options = "|".join(map(re.escape, {names.title, names.name}))
     word = re.compile(rf"(?<![A-Za-z0-9])(?:{options})(?![A-Za-z0-9])".encode())
-    used = [path for path in paths if word.search((ROOT / path).read_bytes())]
-    if used:
-        raise CommandError(
-            f"'{names.title}' is a word in {len(used)} files already, such as {used[0]}: choose a "
-            "name that is no word of the code."
+    for path in filter(is_recorded, paths):
+        if word.search((ROOT / path).read_bytes()):
+            yield path
+
+
+def _warn(names: Names, ambiguous: Sequence[str]) -> None:
+    if ambiguous:
+        number = f"{len(ambiguous)} file" + ("" if len(ambiguous) == 1 else "s")
+        say(
+            f"'{names.title}' is a word in {number}, such as {ambiguous[0]}: `backend "
+            "upgrade-check` cannot tell it from the name there, and counts them as changed by you."
         )
-
-
-def _moves(path: str) -> bool:
-    return fnmatch(path, f"deploy/{UPSTREAM_NAME}*.service")
 
 
 def _renamed(path: str, names: Names) -> str | None:
     """Return the new text of a file; None if nothing in it has to be renamed."""
-    with (ROOT / path).open(encoding="utf-8", newline="") as file:
-        text = file.read()
+    content = (ROOT / path).read_bytes()
+    if b"\0" in content:  # an image
+        return None
+    text = content.decode()
     new = "".join(_lines(text, names))
     return None if new == text else new
 
