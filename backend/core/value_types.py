@@ -25,7 +25,10 @@ from backend.core.schemas import Trimmed
 
 MAX_URL = 2000  # characters
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.*")
+# pydantic also accepts forms of ISO 8601 that RFC 3339 lacks, such as times without seconds.
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def _day(value: Any) -> Any:
@@ -35,8 +38,11 @@ def _day(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    if not isinstance(value, datetime) and not (isinstance(value, str) and _MOMENT.match(value)):
-        raise PydanticCustomError("datetime_parsing", "Must be an RFC 3339 time with a zone.")
+    if not isinstance(value, datetime) and not (
+        isinstance(value, str) and _MOMENT.fullmatch(value)
+    ):
+        message = "Must be a time with a zone such as 2026-01-31T12:00:00Z (RFC 3339)."
+        raise PydanticCustomError("datetime_parsing", message)
     return value
 
 

@@ -37,6 +37,7 @@ def test_the_example_of_a_decimal_is_valid(digits: int, places: int) -> None:
     [
         (Day, "2026-02-28", date(2026, 2, 28)),
         (Moment, "2026-01-01T13:00:00+01:00", datetime(2026, 1, 1, 12, tzinfo=UTC)),
+        (Moment, "2026-01-01t12:00:00.5z", datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
         (WebUrl, " https://example.com/a?b=c#d ", "https://example.com/a?b=c#d"),
         (WebUrl, "http://[::1]:8000", "http://[::1]:8000"),
         (Price, "9999.99", Decimal("9999.99")),
@@ -56,6 +57,8 @@ def test_values_are_accepted(kind: Any, sent: Any, found: Any) -> None:
     [
         *((Day, sent) for sent in (0, 86400, "2026-02-29", "2026-01-01T00:00:00", "", "1", None)),
         *((Moment, sent) for sent in (0, "2026-01-01T12:00:00", "2026-01-01", "T12:00Z", None)),
+        *((Moment, f"2026-01-01T12:{rest}") for rest in ("00Z", "00:00,5Z", "00:00+0100")),
+        *((Moment, f"2026-01-01{rest}") for rest in (" 12:00:00Z", "T24:00:00Z", "T12:00:00Z ")),
         *((Moment, f"{edge}:00") for edge in ("0001-01-01T00:00:00+14", "9999-12-31T23:59:59-14")),
         *((WebUrl, sent) for sent in ("example.com", "javascript:alert(1)", "https://", 5)),
         *((WebUrl, sent) for sent in ("https://a b", "http://[", "http://a:99999", "ftp://a")),

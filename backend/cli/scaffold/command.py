@@ -25,7 +25,8 @@ Next:
   2. make check
   3. make test args="tests/modules/{plural}"
   4. make dev migrates, and shows {path} in /docs. Editors, members and viewers have the
-     permissions that manifest.py grants."""
+     permissions that manifest.py grants.
+  5. make pages openapi client adds it to the documents and the TypeScript client."""
 
 
 def run(name: str, fields: str, singular: str | None, *, dry_run: bool) -> None:

@@ -89,11 +89,9 @@ class Code:
     @property
     def filter_text(self) -> str:
         """The description of the filter."""
-        return (
-            f"Of this {self.field.words}."
-            if self.field.kind == "ref"
-            else (f"With this {self.field.words}.")
-        )
+        if self.field.kind == "bool":
+            return f"Whether `{self.name}` is true."
+        return f"{'Of' if self.field.kind == 'ref' else 'With'} this {self.field.words}."
 
     @property
     def maximum(self) -> str:

@@ -11,7 +11,7 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from mako.template import Template  # type: ignore[import-untyped]  # it has no stubs
 
-from backend.db.schema.migrations import FOLDER, newest_revision
+from backend.db.schema.migrations import FOLDER, newest_revision, next_revision
 from backend.db.schema.rendering import render_item
 
 
@@ -20,8 +20,7 @@ def migration_of(table: sa.Table) -> tuple[str, str]:
 
     The downgrade needs no more than to drop the table: its indexes belong to it.
     """
-    newest = newest_revision()
-    number = int(newest) + 1 if newest and newest.isdecimal() else 1
+    number = next_revision()
     indexes = sorted(table.indexes, key=lambda index: str(index.name))
     created = [
         ops.CreateTableOp.from_table(table),
@@ -33,14 +32,14 @@ def migration_of(table: sa.Table) -> tuple[str, str]:
         config=Config(),
         message=message,
         imports="",
-        up_revision=f"{number:04}",
-        down_revision=newest,
+        up_revision=number,
+        down_revision=newest_revision(),
         branch_labels=None,
         depends_on=None,
         upgrades=_rendered(ops.UpgradeOps(ops=created)),
         downgrades=_rendered(ops.DowngradeOps(ops=[ops.DropTableOp(table.name)])),
     )
-    path = f"migrations/versions/{number:04}_{message.replace(' ', '_')}.py"
+    path = f"migrations/versions/{number}_{message.replace(' ', '_')}.py"
     return path, text
 
 
@@ -52,5 +51,5 @@ def _rendered(container: ops.UpgradeOps | ops.DowngradeOps) -> str:
     )
     text = render_python_code(container, render_item=render_item, migration_context=context)
     # Without the comments of Alembic, which ask to adjust what it has generated.
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     return "\n    ".join(lines)
