@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from backend.cli.listing import openapi_text
+from backend.cli.listing import openapi_texts
 from backend.core.authorization import public
 from backend.core.http.routing import Router
 from backend.core.module import Module
+from backend.core.registry import ordered
 from tests.applications import MODULES
 from tests.commands import ROOT
 from tests.core.http.test_openapi import DOCUMENT
+from tests.core.versions.tasks import manifest as tasks
 from tools import contract
 from tools.contract import breaches
 
@@ -386,8 +388,10 @@ def test_openapi_json_is_the_document_of_this_code() -> None:
     # The text, so that an order which differs between processes is noticed as well.
     written = (ROOT / "openapi.json").read_text("utf-8")
     new = contract.unrecorded(json.loads(written), MODULES)
-    text = openapi_text(modules=[each for each in MODULES if each not in new]) if new else TEXT
-    assert written == text, "openapi.json is out of date. Run: make openapi"
+    kept = [each for each in MODULES if each not in new]
+    assert written == (openapi_texts(kept)[1] if new else TEXT), (
+        "openapi.json is out of date. Run: make openapi"
+    )
 
 
 def test_a_new_module_leaves_the_gate_open(
@@ -417,27 +421,83 @@ def test_the_contract_of_the_last_release_is_kept() -> None:
     assert breaches(released, DOCUMENT) == []
 
 
+def _files_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Let the gate read and write documents in this folder; return those of version 1."""
+    present, released = folder / "openapi.json", folder / "openapi.released.json"
+    monkeypatch.setattr(contract, "PRESENT", present)
+    monkeypatch.setattr(contract, "RELEASED", released)
+    return present, released
+
+
 def test_the_gate_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    present, released = tmp_path / "openapi.json", tmp_path / "openapi.released.json"
-    monkeypatch.setattr(contract, "PRESENT", present)
-    monkeypatch.setattr(contract, "RELEASED", released)
+    present, released = _files_in(tmp_path, monkeypatch)
     # A module was added: the document has other paths than the file.
     present.write_text(TEXT.replace("/items", "/things"))
     with pytest.raises(SystemExit, match="Run: make openapi"):
-        contract.gate(TEXT, release=False)
+        contract.gate({1: TEXT}, release=False)
     present.write_text(TEXT)
     with pytest.raises(SystemExit, match=r"is missing\. Restore it: git checkout"):
-        contract.gate(TEXT, release=False)
-    contract.gate(TEXT, release=True)
+        contract.gate({1: TEXT}, release=False)
+    contract.gate({1: TEXT}, release=True)
     assert released.read_text() == present.read_text()
     changed = deepcopy(DOCUMENT)
     changed["paths"]["/api/v1/notes"] = {"get": operation(changed, path=HEALTH)}
     released.write_text(json.dumps(changed))
     capsys.readouterr()
     with pytest.raises(SystemExit, match='record them: make contract args="--release"'):
-        contract.gate(TEXT, release=False)
+        contract.gate({1: TEXT}, release=False)
     assert capsys.readouterr().out == (
         "GET /api/v1/notes is gone; keep it, and announce the removal first (docs/versions.md).\n"
     )
+
+
+def test_later_versions_have_documents_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present, _ = _files_in(tmp_path, monkeypatch)
+    texts = openapi_texts(ordered((*MODULES, tasks.module)))
+    assert texts.keys() == {1, 2}
+    present.write_text(texts[1])
+    with pytest.raises(SystemExit, match=r"openapi\.v2\.json is not .* Run: make openapi"):
+        contract.gate(texts, release=False)
+    (tmp_path / "openapi.v2.json").write_text(texts[2])
+    contract.gate(texts, release=True)
+    assert {path.name for path in tmp_path.glob("*.released.*")} == {
+        "openapi.released.json",
+        "openapi.released.v2.json",
+    }
+    contract.gate(texts, release=False)
+    changed = json.loads(texts[2])
+    del schema(changed, "TaskOutV2")["properties"]["state"]
+    texts[2] = json.dumps(changed)
+    (tmp_path / "openapi.v2.json").write_text(texts[2])
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="breaks clients of the last release"):
+        contract.gate(texts, release=False)
+    path = "/api/v2/tasks/{id}"
+    assert f"GET {path}, PATCH {path}: `state` of the response is gone" in capsys.readouterr().out
+
+
+def test_a_version_goes_as_its_routes_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present, released = _files_in(tmp_path, monkeypatch)
+    former = deepcopy(RELEASED)
+    former["paths"] = {"/api/v2/items": {"get": operation(RELEASED)}}
+    for file, text in (
+        (present, TEXT),
+        (released, TEXT),
+        (tmp_path / "openapi.v2.json", TEXT),
+        (tmp_path / "openapi.released.v2.json", json.dumps(former)),
+    ):
+        file.write_text(text)
+    with pytest.raises(SystemExit, match=r"openapi\.v2\.json is of a version .* Remove the file"):
+        contract.gate({1: TEXT}, release=False)
+    (tmp_path / "openapi.v2.json").unlink()
+    with pytest.raises(SystemExit):
+        contract.gate({1: TEXT}, release=False)
+    assert capsys.readouterr().out.startswith("GET /api/v2/items is gone; keep it")
+    contract.gate({1: TEXT}, release=True)
+    assert not (tmp_path / "openapi.released.v2.json").exists()

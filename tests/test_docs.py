@@ -1,6 +1,5 @@
 """The pages of docs/: links between them, the navigation of the site, and the generated pages."""
 
-import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -54,7 +53,17 @@ def leaves(nav: Any) -> Iterator[str]:
 
 
 def test_the_page_of_errors_is_current() -> None:
-    document = json.loads(errors.DOCUMENT.read_text())
-    assert errors.render(document) == errors.PAGE.read_text(), (
+    assert errors.render(*errors.documents()) == errors.PAGE.read_text(), (
         f"docs/errors.md is out of date. Run: {errors.COMMAND}"
     )
+
+
+def test_errors_that_only_a_later_version_has_are_listed() -> None:
+    def document(path: str, *codes: str) -> dict[str, Any]:
+        content = {"application/problem+json": {"examples": dict.fromkeys(codes)}}
+        return {"paths": {path: {"get": {"responses": {"409": {"content": content}}}}}}
+
+    first = document("/api/v1/notes", "CONFLICT")
+    page = errors.render(first, document("/api/v2/notes", "CONFLICT", "LAST_ADMIN"))
+    assert "### 409 LAST_ADMIN\n" in page
+    assert "`GET /api/v2/notes`" not in page.split("### 409 LAST_ADMIN")[0]

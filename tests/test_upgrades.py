@@ -201,7 +201,7 @@ def trellis(tmp_path: Path) -> Project:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_renamed_project_takes_a_later_release(
     trellis: Project, tmp_path: Path, own_database_url: str
 ) -> None:

@@ -2,19 +2,21 @@
 
 Clients of the last release must work unchanged: their requests stay valid, and responses stay as
 described. Additions are no breaking changes. With --release, record the present document as the
-released one.
+released one. Later versions of the API have documents of their own, such as openapi.v2.json and
+openapi.released.v2.json.
 
 The document is compared for the modules that it has: a new one is in it after `make openapi`.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.cli.listing import openapi_text
+from backend.cli.listing import openapi_file, openapi_texts
 from backend.core.module import Module
 from backend.core.registry import discover, prefix_of, routes_of
 from tools.schema_changes import Change, Document, changes, resolve
@@ -231,23 +233,55 @@ def _parts(module: Module) -> Iterator[str]:
         yield from (f"{feature.name}:{action}" for action in feature.actions)
 
 
-def gate(document: str, *, release: bool) -> None:
-    """Exit with a sentence if the files are out of date or break clients; `document` is the text
-    that openapi.json must have."""
-    if not PRESENT.exists() or PRESENT.read_text("utf-8") != document:
-        sys.exit("openapi.json is not the document of this code. Run: make openapi")
+def documents_of(first: Path) -> dict[int, Path]:
+    """Return the documents beside that of version 1, which may be missing, by version."""
+    later = {
+        int(found[1]): path
+        for path in first.parent.iterdir()
+        if (found := re.fullmatch(rf"{first.stem}\.v([0-9]+)\.json", path.name))
+    }
+    return {1: first, **later}
+
+
+def gate(texts: Mapping[int, str], *, release: bool) -> None:
+    """Exit with a sentence if the files are out of date or break clients; `texts` are those that
+    the documents must have, by version."""
+    for version, text in texts.items():
+        file = openapi_file(PRESENT, version)
+        if not file.exists() or file.read_text("utf-8") != text:
+            sys.exit(f"{file.name} is not the document of this code. Run: make openapi")
+    for version, file in documents_of(PRESENT).items():
+        if version not in texts:
+            sys.exit(f"{file.name} is of a version that the API does not have. Remove the file.")
     if release:
-        RELEASED.write_text(document, "utf-8")
-        print("openapi.released.json is now the document of this code.")
+        _record(texts)
         return
-    found = breaches(read(RELEASED), read(PRESENT))
-    for sentence in found or ["openapi.json breaks no client of the last release."]:
+    found = list(dict.fromkeys(_all_breaches(texts)))
+    for sentence in found or ["The API breaks no client of the last release."]:
         print(sentence)
     if found:
         sys.exit(
-            "openapi.json breaks clients of the last release, as listed. Undo these changes; "
+            "The API breaks clients of the last release, as listed. Undo these changes; "
             'or, if they are intended, record them: make contract args="--release"'
         )
+
+
+def _all_breaches(texts: Mapping[int, str]) -> Iterator[str]:
+    """Yield the breaking changes of all released versions."""
+    for version, file in documents_of(RELEASED).items():
+        released = read(file)
+        gone = {**released, "paths": {}}
+        yield from breaches(released, json.loads(texts[version]) if version in texts else gone)
+
+
+def _record(texts: Mapping[int, str]) -> None:
+    for version, file in documents_of(RELEASED).items():
+        if version not in texts:
+            file.unlink()
+    for version, text in texts.items():
+        file = openapi_file(RELEASED, version)
+        file.write_text(text, "utf-8")
+        print(f"{file.name} is now the document of this code.")
 
 
 def main() -> None:
@@ -257,7 +291,7 @@ def main() -> None:
     modules = discover()
     # A release records all modules.
     new = [] if release else unrecorded(read(PRESENT), modules)
-    gate(openapi_text(modules=[each for each in modules if each not in new]), release=release)
+    gate(openapi_texts([each for each in modules if each not in new]), release=release)
     if new:
         names = ", ".join(module.name for module in new)
         print(f"openapi.json does not have {names}; make openapi client adds it, with the client.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from backend.core.errors import AppError, all_errors
 from backend.core.registry import discover
+from tools.contract import documents_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, DOCUMENT = ROOT / "docs" / "errors.md", ROOT / "openapi.json"
@@ -26,9 +27,21 @@ INTRODUCTION = f"""# Errors
 """
 
 
-def render(document: Mapping[str, Any]) -> str:
-    """Return the page as Markdown; `document` is the OpenAPI document."""
+def documents() -> list[Any]:
+    """Return the OpenAPI documents, by version of the API."""
+    return [
+        json.loads(path.read_text("utf-8")) for _, path in sorted(documents_of(DOCUMENT).items())
+    ]
+
+
+def render(document: Mapping[str, Any], *later: Mapping[str, Any]) -> str:
+    """Return the page as Markdown; `document` is the OpenAPI document.
+
+    Routes of later versions are listed for the errors that no route of version 1 has.
+    """
     routes = _routes_by_code(document)
+    for each in later:
+        routes = {**_routes_by_code(each), **routes}
     number = sum(len(operations) for operations in document["paths"].values())
     sections = [INTRODUCTION]
     for error in sorted(_raised(routes).values(), key=lambda each: (each.status, each.code)):
@@ -73,7 +86,7 @@ def _by_path(route: str) -> tuple[str, ...]:
 
 def main() -> None:
     discover()  # loads the error classes
-    page = render(json.loads(DOCUMENT.read_text("utf-8")))
+    page = render(*documents())
     if sys.argv[1:] != ["--check"]:
         PAGE.write_text(page, encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text("utf-8") != page:

@@ -8,21 +8,23 @@ import re
 import sys
 
 from backend.cli import manifest
-from backend.cli.listing import openapi_text
+from backend.cli.listing import openapi_texts
 from backend.cli.manifest import ROOT, files_of, fingerprints, is_recorded, run_git
 from backend.cli.terminal import CommandError
 from backend.product import TITLE, VERSION
 from tools import contract
 
-WRITTEN = (manifest.FILE, contract.RELEASED.name)
+# As patterns of git.
+WRITTEN = (manifest.FILE, "openapi.released*.json")
 
 
 def main() -> None:
     tag = f"v{VERSION}"
     try:
         _require_ready(tag)
-        contract.gate(openapi_text(), release=False)
-        contract.gate(openapi_text(), release=True)
+        texts = openapi_texts()
+        contract.gate(texts, release=False)
+        contract.gate(texts, release=True)
         files = fingerprints(ROOT, filter(is_recorded, files_of(ROOT)))
         (ROOT / manifest.FILE).write_text(manifest.rendered(VERSION, files), "utf-8")
         if run_git(ROOT, "status", "--porcelain"):

@@ -101,9 +101,14 @@ def openapi(
     output: Annotated[
         Path | None, typer.Option(help="File to write; without it, standard output.")
     ] = None,
-    api_version: Annotated[int, typer.Option(help="Version of the API.")] = 1,
+    api_version: Annotated[
+        int | None, typer.Option(help="Version of the API; without it, --output writes all.")
+    ] = None,
 ) -> None:
-    """Print the OpenAPI document as JSON, for client generators."""
+    """Print the OpenAPI document as JSON, for client generators.
+
+    --output writes that of version 1, and those of later versions beside it: openapi.v2.json.
+    """
     from backend.cli.listing import openapi
 
     openapi(output, api_version)

@@ -1,7 +1,7 @@
 """Lists of modules and routes, and the OpenAPI document; no database, secret or setting needed."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,30 +86,47 @@ def routes() -> None:
     say(table([("METHOD", "PATH", "POLICY", "MODULE"), *rows]))
 
 
-def openapi_text(version: int = 1, modules: Sequence[Module] | None = None) -> str:
-    """Return the OpenAPI document of these modules, or of all; the same in every process."""
+def openapi_texts(modules: Sequence[Module] | None = None) -> dict[int, str]:
+    """Return the OpenAPI document of each version of the API, with these modules or with all.
+
+    It is the same in every process.
+    """
+    found = discover() if modules is None else modules
     # FastAPI's hook, which `create_app` replaces.
-    app: Any = blueprint(modules)
-    return json.dumps(app.openapi(version), indent=2, ensure_ascii=False) + "\n"
+    app: Any = blueprint(found)
+    return {
+        version: json.dumps(app.openapi(version), indent=2, ensure_ascii=False) + "\n"
+        for version in versions_of(found)
+    }
 
 
-def openapi(output: Path | None, version: int) -> None:
-    versions = versions_of(discover())
-    if version not in versions:
-        raise CommandError(
-            f"There is no version {version} of the API: the newest is {versions[-1]}."
-        )
-    document = openapi_text(version)
+def openapi_file(first: Path, version: int) -> Path:
+    """Return the file of this version's document beside that of version 1: `openapi.v2.json`."""
+    return first if version == 1 else first.with_suffix(f".v{version}{first.suffix}")
+
+
+def openapi(output: Path | None, version: int | None) -> None:
+    """Print the document of a version, or write it; without a version, write those of all."""
+    texts = openapi_texts()
+    if version is not None and version not in texts:
+        raise CommandError(f"There is no version {version} of the API: the newest is {max(texts)}.")
     if output is None:
-        say(document.rstrip("\n"))
-        return
-    try:
-        output.write_text(document, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(
-            f"{output} cannot be written ({error.strerror}): give another file with --output."
-        ) from error
-    say(f"Wrote {shown(output)}.")
+        say(texts[version or 1].rstrip("\n"))
+    elif version is not None:
+        _write({output: texts[version]})
+    else:
+        _write({openapi_file(output, number): text for number, text in texts.items()})
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    for file, text in texts.items():
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CommandError(
+                f"{file} cannot be written ({error.strerror}): give another file with --output."
+            ) from error
+    say(f"Wrote {', '.join(map(shown, texts))}.")
 
 
 def blueprint(modules: Sequence[Module] | None = None) -> FastAPI:

@@ -27,7 +27,7 @@ NAMED = (
     *("compose.yaml", "deploy/*.service", "deploy/nginx.conf", "deploy/compose/nginx.conf"),
     *("deploy/kubernetes/*.yaml", "docs/configuration.md", "docs/deployment.md", "docs/index.md"),
     *("docs/observability.md", "docs/operations.md", "docs/tutorial.md", "examples/*"),
-    *("openapi.json", "pyproject.toml", "requirements*.lock", "zensical.toml"),
+    *("openapi*.json", "pyproject.toml", "requirements*.lock", "zensical.toml"),
 )
 # Belong to the project from the start, or are written by commands from what the project contains.
 NOT_RECORDED = (

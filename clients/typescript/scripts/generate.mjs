@@ -1,8 +1,9 @@
 // Write src/generated from openapi.json: the types of all bodies and parameters, and the tables of
 // operations, permissions and errors. Nothing of the contract is written by hand anywhere else.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import openapiTS, { astToString } from "openapi-typescript";
 import ts from "typescript";
+import { merged } from "./versions.mjs";
 
 const here = new URL("../", import.meta.url);
 const source = process.env.OPENAPI ?? new URL("../../openapi.json", here);
@@ -16,7 +17,7 @@ const OWN = ["signIn", "signOut", "currentUser", "fetch"];
 // Names of arguments that no path parameter may have.
 const RESERVED = ["query", "body", "signal", "headers", "retries", "ifMatch", "idempotencyKey", "onProgress"];
 
-const document = JSON.parse(await readFile(source, "utf8"));
+const document = await merged(new URL(source, here));
 await mkdir(target, { recursive: true });
 await writeFile(new URL("openapi.ts", target), NOTICE + (await types()));
 await writeFile(new URL("contract.ts", target), NOTICE + tables());

@@ -22,7 +22,8 @@ Operation = dict[str, Any]
 
 
 def build(**settings: Any) -> FastAPI:
-    return make_app(make_context("postgresql://nowhere", **settings), MODULES)
+    context = make_context("postgresql://nowhere", **{"product_name": TITLE, **settings})
+    return make_app(context, MODULES)
 
 
 APP = build()

@@ -1,15 +1,11 @@
 """Two versions of the API side by side, shown by the example module `tasks`."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
-import psycopg
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
 
 from backend.cli import sunsets
 from backend.core.context import Context
@@ -19,33 +15,14 @@ from backend.core.registry import RegistryError, ordered
 from backend.core.schemas import Schema
 from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context
+from tests.core.versions.conftest import ORIGIN, WITH_TASKS
 from tests.core.versions.tasks import router, router_v2
 from tests.core.versions.tasks.manifest import module
-from tests.core.versions.tasks.models import Task
 from tests.core.versions.tasks.schemas import TaskOut
 
 V1, V2 = "/api/v1", "/api/v2"
-WITH_TASKS = ordered((*MODULES, module))
-ORIGIN = "https://app.example.com"
 COLOURS, FINISH = ("https://example.com/changes#colours", "https://example.com/changes#finish")
 EARLY = {"deprecation": "@1788220800", "sunset": "Mon, 01 Mar 2027 00:00:00 GMT"}
-
-
-@pytest.fixture
-async def context(own_database_url: str) -> AsyncIterator[Context]:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no types here
-    with psycopg.connect(own_database_url) as connection:
-        table = str(CreateTable(Task.__table__).compile(dialect=dialect))  # type: ignore[attr-defined]
-        connection.execute(table.encode())
-    made = make_context(own_database_url, WITH_TASKS, cors_origins=(ORIGIN,))
-    yield made
-    await made.database.close()
-
-
-@pytest.fixture
-def app(context: Context) -> FastAPI:
-    context.state.started = True
-    return make_app(context, WITH_TASKS)
 
 
 async def task(ada: Actor, version: str = V1) -> str:
