@@ -249,7 +249,7 @@ async def test_a_page_signs_in_by_cookies(
 
 async def test_the_first_lines_of_the_readme(browser_context: "BrowserContext", site: Site) -> None:
     (code, *_) = re.findall(r"```ts\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
-    code = code.replace("trellis-client", "/src/index.js").replace(
+    code = re.sub(r"[\w-]+-client", "/src/index.js", code).replace(
         "http://localhost:8000", site.api
     )
     page = await opened(browser_context, site.page)
