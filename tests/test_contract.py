@@ -1,6 +1,7 @@
 """The gate of the HTTP contract: breaking changes are found and named, additions are none."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from copy import deepcopy
@@ -408,7 +409,7 @@ def test_a_new_module_leaves_the_gate_open(
     monkeypatch.setattr(contract, "discover", lambda: (*MODULES, jots))
     monkeypatch.setattr(sys, "argv", ["contract"])
     contract.main()
-    assert "does not have jots; make openapi client adds it" in capsys.readouterr().out
+    assert re.search(r"does not have .*jots; make openapi client adds it", capsys.readouterr().out)
     # A release has all modules.
     monkeypatch.setattr(contract, "RELEASED", tmp_path / "openapi.released.json")
     monkeypatch.setattr(sys, "argv", ["contract", "--release"])

@@ -125,7 +125,7 @@ def test_a_name_that_is_a_word_of_the_code_is_possible(capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "deploy/trellis.service -> deploy/items.service\n" in said
     # Only files that contain the product's name are read without it.
-    assert re.search(r"'Items' is a word in \d files, such as AGENTS.md: ", said)
+    assert re.search(r"'Items' is a word in \d+ files, such as AGENTS.md: ", said)
 
 
 class Project:
