@@ -84,6 +84,7 @@ class Comparison:
 def run(options: ComparisonOptions, say: Callable[[str], None]) -> Comparison:
     # Mistakes in the files are found before anything starts.
     targets = [load_target(file) for file in options.targets]
+    _ensure_different_names([APPLICATION, *(target.name for target in targets)])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         # Before any process starts, because processes inherit the affinity.
@@ -104,6 +105,12 @@ def run(options: ComparisonOptions, say: Callable[[str], None]) -> Comparison:
             findings.endpoints[name] = _compare(name, taking_part, load, database.process, options)
         findings.load_after = os.getloadavg()[0]
     return findings
+
+
+def _ensure_different_names(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BenchError(f"Two servers have the name {name!r}: change it in a TOML file.")
 
 
 def _endpoints(options: ComparisonOptions, targets: list[Target]) -> list[str]:

@@ -16,6 +16,7 @@ from bench.servers import (
 )
 
 APPLICATION, FLOOR = "application", "floor"
+STARTING_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -56,5 +57,7 @@ class Launcher:
             folder=self.folder / name,
             environment=environment,
             ready=ready,
+            # Several workers start slowly on a busy machine.
+            patience=STARTING_SECONDS,
         )
         return self.stack.enter_context(started)

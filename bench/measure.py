@@ -101,11 +101,10 @@ def measure(
     result.errors += warm_up.errors
     result.first_error = result.first_error or warm_up.first_error
     series.results.append(result)
-    served = result.responses + result.late
-    if before is not None and after is not None and served:
-        series.processor_us.append((after - before) / served * 1e6)
-    if database_before is not None and database_after is not None and served:
-        series.database_us.append((database_after - database_before) / served * 1e6)
+    if before is not None and after is not None and result.responses:
+        series.processor_us.append((after - before) / result.responses * 1e6)
+    if database_before is not None and database_after is not None and result.responses:
+        series.database_us.append((database_after - database_before) / result.responses * 1e6)
 
 
 def disturbed(

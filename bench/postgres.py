@@ -4,7 +4,6 @@ The embedded server of development listens on a Unix socket only, which not ever
 accepts in a URL.
 """
 
-import os
 import secrets
 import shutil
 import signal
@@ -12,14 +11,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from backend.dev import embedded_host as host
-from backend.dev.embedded_server import binaries
+from backend.dev.embedded_host import EmbeddedError, binaries
 from bench.servers import PATIENCE_SECONDS, BenchError, Server, free_port
 
 # fsync and the rest keep PostgreSQL's own values. As many connections as several servers need.
@@ -36,13 +35,16 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.process.port}/{database}"
 
-    def create(self, database: str) -> str:
-        """Create a database and return its URL."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            # No locale, so that the sort order does not depend on the machine.
-            connection.execute(
-                f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'".encode()
-            )
+    def create(self, database: str, template: str = "template0") -> str:
+        """Create a database, as a copy of another one, and return its URL."""
+        try:
+            with psycopg.connect(self.url(), autocommit=True) as connection:
+                connection.execute(
+                    f"CREATE DATABASE {database} TEMPLATE {template} ENCODING 'UTF8'".encode()
+                )
+        except psycopg.Error as error:
+            reason = str(error).strip()
+            raise BenchError(f"The database {database} cannot be created: {reason}") from None
         return self.url(database)
 
 
@@ -55,13 +57,16 @@ def postgres(programs: Path | None = None) -> Iterator[Postgres]:
     """
     if programs and not (programs / "initdb").exists():
         raise BenchError(f"There is no PostgreSQL in {programs}: {programs / 'initdb'} is missing.")
-    programs = host.runnable(programs or binaries())
     with ExitStack() as stack:
-        # PostgreSQL refuses to run as root, and its user cannot enter root's folders.
-        parent = host.SYSTEM_FOLDER if os.geteuid() == 0 else None
-        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        folder.chmod(0o755)
+        try:
+            programs = host.runnable(programs or binaries())
+            # PostgreSQL refuses to run as root, and its user cannot enter root's folders.
+            folder = host.data_folder(Path(tempfile.gettempdir(), f"bench-{secrets.token_hex(8)}"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            with host.explained(folder):
+                host.make_home(folder)
+        except EmbeddedError as error:
+            raise BenchError(str(error)) from None
         data, private = folder / "data", folder / "private"
         host.make_private(data)
         host.make_private(private)
@@ -81,12 +86,9 @@ def postgres(programs: Path | None = None) -> Iterator[Postgres]:
                 start_new_session=True,
                 **host.surroundings(),
             )
-        stack.callback(process.wait, 30)
-        stack.callback(process.terminate)
+        stack.callback(_stop, process)
         server = Postgres(Server("PostgreSQL", port, process.pid, 0), password)
         _wait(process, server.url(), log)
-        # The fast shutdown does not wait for connections.
-        stack.callback(process.send_signal, signal.SIGINT)
         yield server
 
 
@@ -102,6 +104,16 @@ def _initialise(programs: Path, data: Path, password: Path) -> None:
     )
     if done.returncode:
         raise BenchError(f"PostgreSQL could not make its data: {host.complaint(done.stderr)}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    # The fast shutdown does not wait for connections, the immediate one for nothing. After both,
+    # killed children would keep the memory, but the run ends.
+    for order, seconds in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+        process.send_signal(order)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

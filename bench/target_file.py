@@ -61,7 +61,8 @@ class Endpoints(Part):
 class Target(Part):
     """Another server. The steps of its preparation are in the order of the fields."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._+-]{1,40}$")]
+    # Also the name of a folder.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,39}$")]
     folder: str = "."
     environment: dict[str, str] = {}
     database: Database = Database()

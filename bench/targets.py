@@ -86,10 +86,11 @@ def start_target(
     def reset() -> None:
         reset_database(target.name, url, target.database.reset)
 
-    reset()
     headers = [_sign_in(server, target.login, number) for number in range(rows.callers)]
     named = {name: getattr(target.endpoints, name) for name in target.endpoints.model_fields_set}
     calls = {name: _calls(server, name, request, headers) for name, request in named.items()}
+    # Last, because the requests above may have created rows.
+    reset()
     return Contender(target.name, server, calls, reset)
 
 

@@ -67,9 +67,9 @@ def test_the_plot_places_values_on_its_axes() -> None:
 @pytest.mark.timeout(600)
 def test_a_short_run_prints_the_tables_and_draws_the_plot(tmp_path: Path) -> None:
     report, plot = tmp_path / "report.json", tmp_path / "plot.svg"
-    options = ["--items", "100,200", "--connections", "1,2", "--minutes", "0.03"]
+    options = ["--items", "100,200", "--minutes", "0.03"]
     options += ["--rounds", "1", "--seconds", "0.3", "--json", str(report), "--plot", str(plot)]
-    parts = ["--only", "items", "--only", "connections", "--only", "memory"]
+    parts = ["--only", "items", "--only", "memory"]
     done = subprocess.run(
         [sys.executable, "-m", "bench.growth", *parts, *options],
         cwd=ROOT,
@@ -80,7 +80,7 @@ def test_a_short_run_prints_the_tables_and_draws_the_plot(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = {part["name"]: part for part in json.loads(report.read_text())}
-    assert [len(part["goals"]) for part in figures.values()] == [4, 4, 1]
+    assert [len(part["goals"]) for part in figures.values()] == [4, 1]
     assert [row[:2] for row in figures["Items"]["rows"][1:3]] == [
         ["first page", "100"],
         ["first page", "200"],
@@ -89,5 +89,5 @@ def test_a_short_run_prints_the_tables_and_draws_the_plot(tmp_path: Path) -> Non
         for goal in part["goals"]:
             assert f"| {goal['text']} | {goal['measured']} |" in done.stdout
     curves = list(ET.parse(plot).iter(f"{SVG}polyline"))  # noqa: S314  # our own document
-    assert len(curves) == 4 + 2 + 4 + 1
+    assert len(curves) == 4 + 1
     assert sorted(tmp_path.iterdir()) == [plot, report]

@@ -5,7 +5,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
 from alembic import command
 
 from backend.db.schema.migrations import alembic_config
@@ -46,9 +45,7 @@ class Site:
 
     def copy_of_base(self, name: str) -> str:
         """Create a database with the rows of `base` and return its URL."""
-        with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {BASE}".encode())
-        return self.postgres.url(name)
+        return self.postgres.create(name, BASE)
 
     @contextmanager
     def launcher(self, url: str, **settings: str) -> Iterator[Launcher]:
