@@ -11,23 +11,28 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+Case = TypeVar("Case")
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ("items", "articles")
 MODULES = ROOT / "backend" / "modules"
 MISSING = tuple(name for name in SAMPLES if not (MODULES / name / "manifest.py").exists())
 _MENTION = re.compile(
     "|".join(
-        rf"/{name}\b|[\"'`{{ (]{name}:|(?<!optional\()[\"']{name}[\"'.]"
+        rf"/{name}\b|[\"'`{{ (]{name}:"
+        # `schema["items"]` and `"items" in schema` are words of JSON Schema.
+        rf"|(?<![\w\])]\[)[\"']{name}(?:[\"'](?! in\b)|\.)"
         rf"|modules\.{name}\b|sample\(\"{name}\b"
         rf"|\b(?:FROM|INTO|ON|TABLE|UPDATE) {name}\b|\b(?:ck|fk|ix|uq)_{name}_"
         for name in MISSING
     )
     or "(?!)"
 )
+# In a constant that leaves out what is missing.
+_LEFT_OUT = re.compile(r"\b(?:optional|present)\(")
 
 
 def sample(file: str, name: str | None = None) -> Any:
@@ -46,6 +51,11 @@ def optional(file: str, name: str) -> Any:
     return sample(file, name) if _exists(file) else None
 
 
+def present(cases: Iterable[Case]) -> list[Case]:
+    """Return the cases that name no missing module."""
+    return [case for case in cases if not _MENTION.search(f'"{case}"')]
+
+
 def _exists(file: str) -> bool:
     return (MODULES / file.partition(".")[0] / "manifest.py").exists()
 
@@ -58,20 +68,21 @@ def skip_users(items: Iterable[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and item.cls:
             name = f"{item.cls.__name__}.{name}"
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        found = _file(item.path).names.get(name)
         if _uses(item.path, name) or (
-            found and _MENTION.search(found.decorators) and _MENTION.search(f'"{parameters}"')
+            _uses(item.path, f"{name}@") and _MENTION.search(f'"{parameters}"')
         ):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A function, class or constant of a test file: its text, and the names that it uses."""
+    """A function, class or constant of a test file: its text, and the names that it uses.
+
+    The decorators of a test are a name of their own, with an `@` at the end.
+    """
 
     text: str
-    decorators: str = ""
-    uses: frozenset[tuple[str, str]] = frozenset()  # a name, and an attribute of it
+    uses: frozenset[tuple[str, str]]  # a name, and an attribute of it
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,8 @@ def _reachable(path: Path, name: str) -> Iterator[_Name]:
             pending.append(file.imported[place[1]])
         elif place[1] in file.names:
             found = file.names[place[1]]
+            if _LEFT_OUT.search(found.text):
+                continue
             yield found
             for used, attribute in found.uses:
                 source, inner = file.imported.get(used, (place[0], used))
@@ -122,14 +135,24 @@ def _file(path: Path) -> _File:
                 place = (whole, "") if whole.exists() else (folder.with_suffix(".py"), alias.name)
                 found.imported[alias.asname or alias.name] = place
             continue
-        for name in _defined(node):
-            found.names[name] = _described(node, text)
-        if isinstance(node, ast.ClassDef):
-            for each in node.body:
-                found.names.update(
-                    {f"{node.name}.{n}": _described(each, text) for n in _defined(each)}
-                )
+        _describe(found, node, text)
+        for each in node.body if isinstance(node, ast.ClassDef) else ():
+            _describe(found, each, text, inside=f"{getattr(node, 'name', '')}.")
     return found
+
+
+def _describe(found: _File, node: ast.stmt, text: str, inside: str = "") -> None:
+    """Add the names that a statement defines."""
+    lines = text.splitlines()
+    body = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    for name in _defined(node):
+        # A fixture is used with all its parameters.
+        apart = decorators if name.startswith("test") else []
+        inner = [each for each in ast.iter_child_nodes(node) if each not in apart]
+        found.names[inside + name] = _Name(body, _uses_in(inner))
+        above = "\n".join(ast.unparse(each) for each in apart)
+        found.names[f"{inside}{name}@"] = _Name(above, _uses_in(apart))
 
 
 def _defined(node: ast.stmt) -> list[str]:
@@ -145,16 +168,12 @@ def _defined(node: ast.stmt) -> list[str]:
     ]
 
 
-def _described(node: ast.stmt, text: str) -> _Name:
-    decorators = getattr(node, "decorator_list", [])
-    uses = {
-        (each.value.id, each.attr)
-        for each in ast.walk(node)
-        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)
-    }
-    uses |= {(each.id, "") for each in ast.walk(node) if isinstance(each, ast.Name)}
-    uses |= {(each.arg, "") for each in ast.walk(node) if isinstance(each, ast.arg)}
-    lines = text.splitlines()
-    body = "\n".join(lines[node.lineno - 1 : node.end_lineno])
-    above = "\n".join(ast.unparse(each) for each in decorators)
-    return _Name(body, above, frozenset(uses))
+def _uses_in(nodes: Iterable[ast.AST]) -> frozenset[tuple[str, str]]:
+    uses = set()
+    for each in (inner for node in nodes for inner in ast.walk(node)):
+        match each:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+                uses.add((name, attribute))
+            case ast.Name(id=name) | ast.arg(arg=name):
+                uses.add((name, ""))
+    return frozenset(uses)

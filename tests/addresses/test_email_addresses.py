@@ -35,7 +35,7 @@ def found(address: str) -> str | None:
 
 
 @given(LOCALS, DOMAINS)
-@settings(max_examples=examples(200))
+@settings(deadline=None, max_examples=examples(200))
 def test_the_shorter_way_finds_what_the_library_finds(local: str, domain: str) -> None:
     for name in (local, "a", "a.b"):
         address = f"{name}@{domain}"

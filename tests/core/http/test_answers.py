@@ -228,7 +228,7 @@ async def test_a_path_without_parameters_is_no_id(
 
 async def test_every_code_is_explained_where_its_type_points(served: Served) -> None:
     codes = {error.code: error.status for error in all_errors() if "NOTE" not in error.code}
-    assert {"NOT_FOUND", "ITEM_NOT_FOUND", "INVALID_CURSOR", "SERVICE_UNAVAILABLE"} <= codes.keys()
+    assert {"NOT_FOUND", "USER_NOT_FOUND", "INVALID_CURSOR", "SERVICE_UNAVAILABLE"} <= codes.keys()
     for code in codes:
         answer = await served.anonymous.get(f"/errors/{code}")
         assert answer.status_code == 200

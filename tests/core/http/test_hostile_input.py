@@ -18,6 +18,7 @@ from tests.actors import PASSWORD, Actor, Client
 from tests.applications import MODULES, make_app
 from tests.core.conftest import Served
 from tests.hostile import CANARY, assert_refused
+from tests.samples import present
 
 ITEMS = "/api/v1/items"
 ARTICLES = "/api/v1/articles"
@@ -27,13 +28,17 @@ LOGIN = "/api/v1/auth/login"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # Routes of different modules that take JSON, each with a member that it accepts.
-ROUTES = {
-    "items": ("POST", ITEMS, "title"),
-    "articles": ("POST", ARTICLES, "content"),
-    "me": ("PATCH", ME, "full_name"),
-    "register": ("POST", REGISTER, "password"),
-    "login": ("POST", LOGIN, "password"),
-}
+ROUTES = dict(
+    present(
+        [
+            ("items", ("POST", ITEMS, "title")),
+            ("articles", ("POST", ARTICLES, "content")),
+            ("me", ("PATCH", ME, "full_name")),
+            ("register", ("POST", REGISTER, "password")),
+            ("login", ("POST", LOGIN, "password")),
+        ]
+    )
+)
 Send = Callable[..., Awaitable[httpx.Response]]
 
 
