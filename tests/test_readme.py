@@ -1,23 +1,29 @@
 """The README, the generated pages and the module of the tutorial are correct."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import architecture
 from tests.applications import MODULES
+from tests.commands import output_of
 from tests.documents import files_of_page
-from tools import layout, pages
+from tools import layout, pages, removal_drill
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 MODULE = files_of_page("tutorial.md")
+# Tests that examine all modules, their pages, or tables that tests add to those of all modules.
+RULES = (
+    *(f"tests/test_{name}.py" for name in ("architecture", "docs", "permissions", "readme")),
+    *("tests/test_ownership.py", "tests/test_service_rights.py", "tests/db/test_list_indexes.py"),
+    *("tests/db/test_keyed_reads.py", "tests/core/test_drop_in.py"),
+)
 
 
 def test_the_generated_pages_are_up_to_date() -> None:
@@ -65,34 +71,29 @@ def test_its_module_follows_the_rules_of_the_house() -> None:
 
 
 @pytest.mark.slow
-def test_its_module_works_by_the_commands_it_names(tmp_path: Path, own_database_url: str) -> None:
-    for folder in ("backend", "migrations"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)  # with bytecode, for a quick start
-    notes = tmp_path / "backend" / "modules" / "notes"
-    notes.mkdir()
-    for path, text in MODULE.items():
-        (tmp_path / path).write_text(text)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tmp_path),
-        "DATA_DIR": str(tmp_path / "data"),
-        "DATABASE_URL": own_database_url,
-    }
-
-    def backend(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", "from backend.cli import main; main()", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    backend("db", "revision", "add notes")
-    backend("db", "upgrade")
-    backend("db", "check")
-    assert "notes:read|write" in backend("module", "list")
-    assert "/api/v1/notes" in backend("routes")
+@pytest.mark.timeout(300)
+def test_modules_are_dropped_in_by_the_commands_the_pages_name(own_database_url: str) -> None:
+    """The modules of the tutorial and of docs/modules.md, at once, without any other change."""
+    with removal_drill.copied() as project:
+        for path, text in {**MODULE, **files_of_page("modules.md")}.items():
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
+            (project / path).write_text(text)
+        (project / "tests" / "modules" / "bookmarks" / "__init__.py").touch()
+        options: dict[str, Any] = {"folder": project, "project": project}
+        options["DATABASE_URL"] = own_database_url
+        output_of("db", "revision", "add notes and bookmarks", **options)
+        output_of("db", "upgrade", **options)
+        output_of("db", "check", **options)
+        assert "notes:read|write" in output_of("module", "list", **options)
+        assert "/api/v1/notes" in output_of("routes", **options)
+        quick = ["-m", "pytest", "-q", "-m", "not slow", "tests/modules/bookmarks", *RULES]
+        for command in (["-m", "tools.pages", "--check"], ["-m", "tools.contract"], quick):
+            done = subprocess.run(
+                [sys.executable, *command],
+                cwd=project,
+                env=removal_drill.environment(project),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr

@@ -53,10 +53,14 @@ def render(document: Mapping[str, Any], *later: Mapping[str, Any]) -> str:
 def _raised(routes: Mapping[str, Sequence[str]]) -> dict[str, type[AppError]]:
     """Return the errors of responses by code: not those of tests and of the command line."""
     return {
-        error.code: error
-        for error in all_errors()
-        if error.code in routes or error.__module__.startswith("backend.core.")
+        error.code: error for error in all_errors() if error.code in routes or _is_of_core(error)
     }
+
+
+def _is_of_core(error: type[AppError]) -> bool:
+    """Return whether a file of core defines the class; others are made while requests run."""
+    module = error.__module__
+    return module.startswith("backend.core.") and hasattr(sys.modules[module], error.__name__)
 
 
 def _routes_by_code(document: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -1,7 +1,8 @@
 """Remove modules from copies of the project, and examine what is left.
 
 Every module that nothing depends on is removed in turn, with its tests: the application must be
-built, with its OpenAPI document, and follow the architecture rules. Without `--quick`, the checks
+built, with its OpenAPI document, follow the architecture rules, and all tests must be collected,
+which imports their files. Without `--quick`, the checks
 and the quick tests run too, without `items` and without `articles`; each takes some minutes.
 """
 
@@ -37,6 +38,11 @@ for rule in kept:
         rule()
 print(f"{len(paths)} paths")
 """
+EXAMINATIONS = (
+    [sys.executable, "-W", "error", "-c", EXAMINE],
+    # It prints the files that cannot be imported only, and ends with their errors.
+    [sys.executable, "-m", "pytest", "--collect-only", "-qqq", "--no-header"],
+)
 
 
 def removable() -> list[str]:
@@ -55,17 +61,23 @@ def examine(project: Path, name: str) -> str:
         for folder, place in moved:
             if folder.exists():
                 shutil.move(folder, place)
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", EXAMINE],
-            cwd=project,
-            env=environment(project),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        found = [*filter(None, (output_of_failure(project, each) for each in EXAMINATIONS))]
         for folder, place in moved:
             if place.exists():
                 shutil.move(place, folder)
+    return "\n".join(found)
+
+
+def output_of_failure(project: Path, command: Sequence[str]) -> str:
+    """Run a command in the project, and return its output if it fails; nothing otherwise."""
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -75,6 +87,7 @@ def full_run(project: Path, name: str) -> bool:
         [*BACKEND, "module", "remove", name, "--yes"],
         [sys.executable, "-m", "tools.pages", "--check"],
         [*BACKEND, "openapi", "--output", "openapi.json"],
+        [sys.executable, "-m", "tools.errors"],
         [sys.executable, "-m", "tools.contract", "--release"],
         [sys.executable, "-m", "ruff", "check"],
         [sys.executable, "-m", "mypy"],

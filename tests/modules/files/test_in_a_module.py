@@ -19,7 +19,7 @@ SOURCES = {
     "__init__": '"""Documents that people send."""\n',
     "manifest": """
 from backend.core.module import Module
-from backend.modules.documents.router import router
+from backend.modules.made_documents.router import router
 
 module = Module(router=router, depends_on=("files",))
 """,
@@ -59,10 +59,10 @@ from backend.core.authorization import CurrentPrincipal
 from backend.core.errors import NotFoundError, error_responses
 from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
-from backend.modules.documents import service
-from backend.modules.documents.service import DocumentOut
+from backend.modules.made_documents import service
+from backend.modules.made_documents.service import DocumentOut
 
-router = Router(prefix="/documents", tags=["documents"], max_body_size=4 * 1024 * 1024)
+router = Router(prefix="/made-documents", tags=["made_documents"], max_body_size=4 * 1024 * 1024)
 
 
 @router.post("")
@@ -79,12 +79,12 @@ async def delete_document(key: str, by: CurrentPrincipal, context: CurrentContex
     await service.delete_document(context, by, key)
 ''',
 }
-DOCUMENTS = "/api/v1/documents"
+DOCUMENTS = "/api/v1/made-documents"
 
 
 @pytest.fixture
 def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
-    folder = tmp_path / "dropped" / "documents"
+    folder = tmp_path / "dropped" / "made_documents"
     folder.mkdir(parents=True)
     for name, text in SOURCES.items():
         (folder / f"{name}.py").write_text(text)
