@@ -97,11 +97,11 @@ class Floor:
         await receive()
         settings = self.context.settings
         assert settings.database_url is not None
-        for queue, autocommit in ((self.readers, True), (self.writers, False)):
+        for queue in (self.readers, self.writers):
             for _ in range(settings.database_pool_size // 2):
                 connection = await psycopg.AsyncConnection.connect(
                     settings.database_url.get_secret_value(),
-                    autocommit=autocommit,
+                    autocommit=True,
                     row_factory=dict_row,
                     **Timeouts().connect_arguments(),
                 )
@@ -207,7 +207,6 @@ class Floor:
         connection = await self.writers.get()
         try:
             await connection.execute(INSERT_ITEM, row)
-            await connection.commit()
         finally:
             self.writers.put_nowait(connection)
         return Response(to_json(row), 201, (b"location", f"/api/v1/items/{row['id']}".encode()))
