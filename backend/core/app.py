@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Scope
 
 from backend.addresses.host_names import admission
@@ -216,16 +215,16 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     _describe(app, modules)
     install_error_handlers(app)
     _add_middleware(app, context)
-    index = RouteIndex(app, app.router, is_local=settings.is_local)
-    # Otherwise, FastAPI would add layers outside and inside of these.
-    app.middleware_stack = _layers(app.user_middleware, index)
+
+    def build() -> ASGIApp:
+        layers: ASGIApp = RouteIndex(app, app.router, is_local=settings.is_local)
+        for each, arguments, options in reversed(app.user_middleware):
+            layers = each(layers, *arguments, **options)
+        return layers
+
+    # FastAPI calls it at the start, and would add layers outside and inside of these.
+    app.build_middleware_stack = build  # type: ignore[method-assign]
     return app
-
-
-def _layers(middleware: Sequence[Middleware], inner: ASGIApp) -> ASGIApp:
-    for each, arguments, options in reversed(middleware):
-        inner = each(inner, *arguments, **options)
-    return inner
 
 
 def _describe(app: FastAPI, modules: Sequence[Module]) -> None:

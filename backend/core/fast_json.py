@@ -127,11 +127,17 @@ def _members(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Conve
     if any(change in field for field in fields.values() for change in _CHANGES):
         raise _OtherwiseError
     found = {name: _conversion(field["schema"], definitions) for name, field in fields.items()}
+    declared, names = schema["cls"], fields.keys()
     conversions = [(name, convert) for name, convert in found.items() if convert is not None]
 
     def convert(body: BaseModel) -> Json:
-        # Its members in the order of the schema; nothing else, because `Schema` forbids extras.
+        # pydantic writes a subclass as the declared class, which leaves out further members.
+        if type(body) is not declared:
+            raise _OtherwiseError
+        # In the order of the schema. There may be others, such as a cached property, or fewer.
         members = written = vars(body)
+        if members.keys() != names:
+            raise _OtherwiseError
         for name, convert_member in conversions:
             value = members[name]
             made = convert_member(value)

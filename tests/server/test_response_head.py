@@ -1,6 +1,8 @@
 """The head of a response and the first part of its body are written together."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -73,3 +75,32 @@ async def test_the_invitation_to_send_a_body_is_not_held_back() -> None:
         received = await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
     assert received.endswith(b"\r\n\r\nabcd")
+
+
+class Marker:
+    """A value in the scope of a request, which is freed with it."""
+
+
+@pytest.mark.parametrize("body", [True, False])
+async def test_a_response_leaves_no_garbage(body: bool) -> None:
+    references: list[weakref.ref[Marker]] = []
+    is_freed = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        marker = scope["marker"] = Marker()
+        references.append(weakref.ref(marker, lambda _: is_freed.set()))
+        await send({"type": "http.response.start", "status": 200, "headers": [LENGTH]})
+        if body:
+            await send({"type": "http.response.body", "body": b"abcd"})
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with door(app) as opened:
+            reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+            writer.write(request())
+            await asyncio.wait_for(reader.read(), PATIENCE)
+            writer.close()
+            await asyncio.wait_for(is_freed.wait(), PATIENCE)
+    finally:
+        gc.enable()

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 # Starlette allows functions here that are no coroutines; the application has none.
-ErrorHandler = Callable[[Request, Any], Any]
+ErrorHandlers = Mapping[Any, Callable[[Request, Any], Any]]
 # Set in the `__dict__` of an endpoint that returns a response whenever it returns.
 ALWAYS_RESPONDS = "always_responds"
 # The members of a `Dependant` that a plan knows; whatever else one has is left to FastAPI.
@@ -90,7 +90,7 @@ def plan_of(route: RouteContext) -> Handle | None:
     return handle
 
 
-def responding(handle: Handle, handlers: Mapping[Any, ErrorHandler]) -> ASGIApp:
+def responding(handle: Handle, handlers: ErrorHandlers) -> ASGIApp:
     """Return an application that sends the response of `handle`, or that to its error.
 
     `handlers` are those of the FastAPI application by class of error, all coroutine functions.

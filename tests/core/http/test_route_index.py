@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from httpx import ASGITransport, AsyncClient
 
+from backend.core.context import Context
 from backend.core.http.route_index import RouteIndex
+from tests.applications import make_app
 
 GET, POST = ["GET"], ["POST"]
 # In the order of declaration: earlier routes hide later ones.
@@ -111,7 +113,41 @@ async def test_routes_added_later_work() -> None:
 
 
 async def test_the_application_uses_it(app: FastAPI) -> None:
-    layer: Any = app.middleware_stack
+    layer: Any = app.build_middleware_stack()
     while hasattr(layer, "app"):
         layer = layer.app
     assert isinstance(layer, RouteIndex)
+
+
+async def handle_nothing(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=418)
+
+
+@pytest.mark.parametrize("kind", [404, Exception])
+def test_error_handlers_are_for_classes(kind: Any) -> None:
+    app = application()
+    app.add_exception_handler(kind, handle_nothing)
+    with pytest.raises(TypeError, match="must be a coroutine function"):
+        RouteIndex(app, app.router, is_local=True)
+
+
+async def test_middleware_and_handlers_can_be_added_before_the_start(context: Context) -> None:
+    app = make_app(context, [])
+    app.add_exception_handler(LookupError, handle_nothing)
+    app.add_api_route("/lost", _losing)
+    seen: list[str] = []
+
+    def noting(inner: Any) -> Any:
+        async def note(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["path"])
+            await inner(scope, receive, send)
+
+        return note
+
+    app.add_middleware(noting)
+    assert (await called(app, "GET", "/lost"))[0] == 418
+    assert seen == ["/lost"]
+
+
+async def _losing() -> None:
+    raise LookupError
