@@ -85,7 +85,8 @@ def _packages() -> None:
 def front_end(page: str, api: str, log: Path) -> Iterator[None]:
     """Run `make dev-web` during the block."""
     command = [sys.executable, "-m", "tools.dev_web"]
-    settings = environment(FRONTEND_URL=page, API_URL=api)
+    # Under CI, Vite would colour the address.
+    settings = environment(FRONTEND_URL=page, API_URL=api, NO_COLOR=1)
     with log.open("w") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env=settings, stdout=output, stderr=output, start_new_session=True
