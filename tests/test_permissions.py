@@ -5,6 +5,7 @@ policy fails here. The policies of other modules are those that their routes dec
 docs/permissions.md is generated from the code alone, and compared with these lists too.
 """
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -114,7 +115,7 @@ async def call(caller: Actor | Client, rule: Rule, body: Any) -> httpx.Response:
     )
     answer: httpx.Response = await caller.request(
         method,
-        path.format(id=uuid4(), name="unknown", key="unknown"),
+        re.sub(r"\{(\w+)\}", lambda it: str(uuid4()) if it[1].endswith("id") else "unknown", path),
         json=body if takes_body else None,
     )
     return answer
