@@ -266,7 +266,8 @@ def _rename(shop: Project) -> None:
 def _build(shop: Project, url: str) -> None:
     """Add a module with a migration, and change a file of Trellis."""
     for path, text in files_of_page("tutorial.md").items():
-        shop.write(path, text)
+        if path.startswith("backend/"):
+            shop.write(path, text)
     assert "1001_add_notes.py" in shop.backend("db", "revision", "add notes", DATABASE_URL=url)
     shop.backend("db", "upgrade", DATABASE_URL=url)
     cache = (shop.folder / "backend/core/cache.py").read_text()
