@@ -23,13 +23,15 @@ async def insert_row(
     """Insert a row, and return it with the model's defaults for the columns that it lacks.
 
     Like an object passed to `session.add`, the row is sent before the session's next statement, or
-    else by its commit, which then takes one round trip instead of three. An error of the row is
-    raised there; to answer a violated constraint, use `constraint_errors`.
+    else by its commit, which then takes one round trip instead of three. No mapper events run. An
+    error of the row is raised there; to answer a violated constraint, use `constraint_errors`.
     """
     prepared = _insert_of(model, tuple(row))
     whole = {**row, **{name: default() for name, default in prepared.defaults.items()}}
     statement = prepared.bound(whole)
     if not (isinstance(session, TransactionSession) and session.postpone(statement)):
+        # Mapped objects that were added before, such as the row that this one refers to.
+        await session.flush()
         await (await session.connection()).exec_driver_sql(statement.sql, statement.values)
     return whole
 

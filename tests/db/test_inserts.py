@@ -183,6 +183,15 @@ async def test_mapped_objects_and_the_row_are_stored_together(
     assert numbers(db) == [1, 2]
 
 
+async def test_objects_added_before_are_sent_first(
+    db: psycopg.Connection, database: Database
+) -> None:
+    async with database.transaction() as session:
+        session.add(Pot(number=1))
+        await insert(session, 2)
+    assert db.execute("SELECT number FROM pots ORDER BY serial").fetchall() == [(1,), (2,)]
+
+
 async def test_a_session_that_has_begun_without_a_statement(
     db: psycopg.Connection, database: Database
 ) -> None:
