@@ -253,7 +253,18 @@ async def test_an_invited_user_chooses_a_password(site: Site, page: "Page") -> N
         await sign_in(page, invited)
 
 
-async def test_signing_in_by_keyboard(page: "Page", account: Account) -> None:
+async def test_signing_in_by_keyboard(site: Site, page: "Page", account: Account) -> None:
+    # The link to the content keeps the token in the address.
+    link = f"{site.page}/reset-password#token=a"
+    await page.goto(link)
+    await shown(page.get_by_label("New password")).to_be_visible()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await shown(page.get_by_label("New password")).to_be_focused()
+    assert page.url == link
+    await page.goto(f"{site.page}/sign-in")
+    await shown(page.get_by_label("Password")).to_be_visible()
     await page.keyboard.press("Tab")
     await shown(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     await page.keyboard.press("Enter")
@@ -287,6 +298,43 @@ async def test_a_session_that_ends_elsewhere(page: "Page", account: Account) -> 
     await sign_in(page, account)
     await shown(page.get_by_role("heading", name="Items", level=1)).to_be_visible()
     await notice(page).to_have_text("")
+
+
+async def test_another_tab_signs_in_as_somebody_else(
+    site: Site, page: "Page", account: Account
+) -> None:
+    await account.sign_in()
+    await account.send("POST", "/articles", {"title": "My draft"})
+    other = Account("another-tab@example.com", account.http)
+    await account.send("POST", "/auth/register", {"email": other.email, "password": PASSWORD})
+    await sign_in(page, account)
+    await page.get_by_role("link", name="Articles").click()
+    await page.get_by_label("Only mine").check()
+    await shown(page.get_by_role("link", name="My draft")).to_be_visible()
+
+    tab = await page.context.new_page()
+    await tab.goto(f"{site.page}/")
+    await press(tab, "Sign out")
+    # The own articles go, and the focus does not stay on a button that is gone.
+    await shown(tab.get_by_role("link", name="My draft")).to_be_hidden()
+    await shown(tab.get_by_role("heading", name="Articles", level=1)).to_be_focused()
+    await tab.get_by_role("link", name="Sign in").click()
+    await sign_in(tab, other)
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await notice(page).to_have_text(f"Another tab has signed in as {other.email}.")
+    await shown(page.get_by_role("link", name="My draft")).to_be_hidden()
+    await shown(page.get_by_label("Only mine")).not_to_be_checked()
+
+
+async def test_signing_in_says_why_it_fails(page: "Page", account: Account) -> None:
+    await page.route("**/users/me", lambda route: route.abort())
+    await page.get_by_label("E-mail or username").fill(account.email)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await press(page, "Sign in")
+    await shown(page.get_by_role("alert")).to_contain_text("does not respond")
+    await page.unroute("**/users/me")
+    await press(page, "Sign in")
+    await shown(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
 # --- Items and articles
@@ -391,17 +439,32 @@ async def test_articles(site: Site, page: "Page", account: Account) -> None:
     await notice(page).to_have_text("The article is saved.")
 
     await account.sign_in()
-    await account.send("PATCH", f"/articles/{page.url.rpartition('/')[2]}", {"title": "Notes"})
+    path = f"/articles/{page.url.rpartition('/')[2]}"
+    await account.send("PATCH", path, {"title": "Notes"})
     await press(page, "Publish")
     await notice(page).to_contain_text("has been changed elsewhere")
     await shown(page.get_by_role("heading", name="Notes", exact=True)).to_be_visible()
     await press(page, "Publish")
     await notice(page).to_have_text("The article is published.")
 
+    # Somebody else is faster: the author's text is kept.
+    await press(page, "Edit")
+    await page.get_by_label("Text").fill("It weaves flowers and leaves.")
+    await account.send("PATCH", path, {"title": "Notes by another"})
+    await press(page, "Save")
+    await shown(page.get_by_role("alert")).to_contain_text("Somebody else has changed")
+    await shown(page.get_by_role("heading", name="Notes by another")).to_be_visible()
+    await shown(page.get_by_label("Title")).to_have_value("Notes")
+    await shown(page.get_by_label("Text")).to_have_value("It weaves flowers and leaves.")
+    assert (await account.send("GET", path))["title"] == "Notes by another"
+    await press(page, "Save")
+    await notice(page).to_have_text("The article is saved.")
+    assert (await account.send("GET", path))["title"] == "Notes"
+
     await press(page, "Sign out")
     await page.get_by_label("Search").fill("weaves")
     await page.get_by_role("link", name="Notes", exact=True).click()
-    await shown(page.get_by_text("It weaves algebraic patterns.")).to_be_visible()
+    await shown(page.get_by_text("It weaves flowers and leaves.")).to_be_visible()
     await shown(page.get_by_role("button", name="Publish")).to_be_hidden()
     await page.goto(f"{site.page}/articles/0198a000-0000-7000-8000-000000000000")
     await shown(page.get_by_text("No article has this id.")).to_be_visible()
@@ -508,21 +571,7 @@ async def test_all_pages_are_accessible_and_fit_a_telephone(
         await check(path)
 
 
-# --- Its files
-
-
-def test_it_compiles_and_builds(tmp_path: Path) -> None:
-    npm.run("node_modules/.bin/tsc", folder=APP)
-    npm.run("node_modules/.bin/vite", "build", "--outDir", str(tmp_path), folder=APP)
-    (script,) = (tmp_path / "assets").glob("*.js")
-    assert "/items" in script.read_text()
-    # The hint at the mailbox is for development.
-    assert "/dev/mailbox" not in script.read_text()
-
-
-def test_the_lock_file_has_no_addresses_of_packages() -> None:
-    resolved = re.findall(r'"resolved": "(.*)"', (APP / "package-lock.json").read_text())
-    assert resolved == ["../../clients/typescript"]
+# --- Without an API
 
 
 async def test_it_says_that_the_api_does_not_respond(

@@ -1,5 +1,5 @@
 // The frame of all pages, and which page a path shows.
-import { type ReactNode, useEffect, useRef } from "react";
+import { Fragment, type MouseEvent, type ReactNode, useEffect, useRef } from "react";
 import { messageOf } from "./errors";
 import { ArticlePage, Articles, NewArticle } from "./pages/articles";
 import { Account } from "./pages/account";
@@ -37,8 +37,8 @@ export function App() {
   const route = ROUTES.find((each) => each.path.test(path));
   const mustSignIn = route?.member === true && user === null;
 
-  // A new page is announced by its heading; the first one by the browser.
-  const view = `${path} ${mustSignIn}`;
+  // A new page, and that of another user, is announced by its heading; the first one by the browser.
+  const view = `${path} ${user?.id}`;
   const shown = useRef(view);
   useEffect(() => {
     if (shown.current !== view) focusHeading();
@@ -47,7 +47,7 @@ export function App() {
 
   return (
     <>
-      <a className="skip" href="#main">
+      <a className="skip" href="#main" onClick={skip}>
         Skip to the content
       </a>
       <Header />
@@ -55,10 +55,19 @@ export function App() {
         <p role="status" className="notice">
           {notice}
         </p>
-        {mustSignIn ? <SignIn /> : (route?.page(route.path.exec(path)?.[1] ?? "") ?? <NotFound />)}
+        {/* The page of one user, with its rows and texts, is not shown to the next one. */}
+        <Fragment key={user?.id}>
+          {mustSignIn ? <SignIn /> : (route?.page(route.path.exec(path)?.[1] ?? "") ?? <NotFound />)}
+        </Fragment>
       </main>
     </>
   );
+}
+
+/** Move the focus without following the link: its hash would replace the token of a mailed link. */
+function skip(event: MouseEvent): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
 }
 
 function Header() {

@@ -17,7 +17,11 @@ const FIELD_OF: Partial<Record<ErrorCode, string>> = {
   CURRENT_PASSWORD_WRONG: "current_password",
 };
 
+/** A failure that has its sentence already. */
+export class Told extends Error {}
+
 export function failureOf(error: unknown): Failure {
+  if (error instanceof Told) return { message: error.message, fields: {} };
   if (!isApiError(error)) {
     // A lost connection, the page of a proxy, or a mistake in this application.
     console.error(error);

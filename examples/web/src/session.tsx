@@ -1,5 +1,5 @@
 // The client of the API, and the user who is signed in.
-import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from "react";
+import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { cookies, createClient, type Me } from "trellis-client";
 import { messageOf } from "./errors";
 import { usePath } from "./router";
@@ -16,9 +16,9 @@ export const api = createClient({
 interface Session {
   user: Me | null;
   setUser(user: Me | null): void;
-  /** Ask the server who is signed in. */
-  reload(): Promise<void>;
-  /** Show a sentence above the page, and let screen readers read it. It goes with the page. */
+  /** Ask the server who is signed in. Throws if it does not respond. */
+  reload(): Promise<Me | null>;
+  /** Show a sentence above the page until the page is left. Screen readers read it aloud. */
   say(text: string): void;
   notice: string;
 }
@@ -45,12 +45,25 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const [said, setSaid] = useState({ text: "", path });
   const say = useCallback((text: string) => setSaid({ text, path: location.pathname }), []);
   const reload = useCallback(async () => {
+    const found = await api.currentUser();
+    setUser(found);
+    return found;
+  }, []);
+  const start = useCallback(async () => {
+    setFailure("");
     try {
-      setUser(await api.currentUser());
+      await reload();
     } catch (error) {
       setFailure(messageOf(error));
     }
-  }, []);
+  }, [reload]);
+  const shownId = useRef<string>(undefined);
+  useEffect(() => {
+    shownId.current = user?.id;
+  }, [user]);
+
+  // Without this, the sentence would be shown again when the page is.
+  useEffect(() => setSaid((before) => (before.path === path ? before : { text: "", path })), [path]);
 
   useEffect(() => {
     const end = (): void => {
@@ -58,15 +71,22 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       say("Your session has ended. Please sign in again.");
     };
     // Another tab may have signed out, or signed in as somebody else.
-    const look = (): unknown => document.visibilityState === "visible" && reload();
+    const look = async (): Promise<void> => {
+      if (document.visibilityState !== "visible") return;
+      const before = shownId.current;
+      const found = await reload();
+      if (found && before && found.id !== before) say(`Another tab has signed in as ${found.email}.`);
+    };
+    // Without a response, the page stays as it is.
+    const check = (): void => void look().catch(messageOf);
     addEventListener(ENDED, end);
-    document.addEventListener("visibilitychange", look);
-    void reload();
+    document.addEventListener("visibilitychange", check);
+    void start();
     return () => {
       removeEventListener(ENDED, end);
-      document.removeEventListener("visibilitychange", look);
+      document.removeEventListener("visibilitychange", check);
     };
-  }, [reload, say]);
+  }, [reload, say, start]);
 
   const notice = said.path === path ? said.text : "";
   const session = useMemo(
@@ -77,7 +97,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     return (
       <main className="waiting" aria-busy={failure === ""}>
         <p role="status">{failure || "Loading …"}</p>
-        {failure && <button onClick={() => void reload()}>Try again</button>}
+        {failure && <button onClick={() => void start()}>Try again</button>}
       </main>
     );
   }

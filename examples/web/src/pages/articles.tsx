@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 import { isApiError, type Schemas } from "trellis-client";
-import { messageOf } from "../errors";
+import { messageOf, Told } from "../errors";
 import { Field, Form, type Text } from "../forms";
 import { ListEnd, useList } from "../lists";
 import { Page, Question, Time } from "../parts";
@@ -10,6 +10,10 @@ import { api, useSession } from "../session";
 type Article = Schemas["ArticleOut"];
 
 const valuesOf = (text: Text) => ({ title: text("title"), content: text("content") || null });
+const NO_TEXT = "It has no text yet.";
+const OUTDATED =
+  "Somebody else has changed this article. The stored version is below; save again to replace it with yours.";
+const CHANGED = "The article has been changed elsewhere; this is its present state. Please try again.";
 const authorOf = ({ author }: Article): string => author.full_name ?? author.username ?? "A member";
 
 export function Articles() {
@@ -89,59 +93,88 @@ export function ArticlePage({ id }: { id: string }) {
   const { user, say } = useSession();
   const [tagged, setTagged] = useState<Tagged | null>(null);
   const [error, setError] = useState("");
-  const [isEdited, setIsEdited] = useState(false);
+  // The article as it was when its author began to edit it, and whether it was changed since.
+  const [draft, setDraft] = useState<Article | null>(null);
+  const [isOutdated, setIsOutdated] = useState(false);
 
-  async function load(): Promise<void> {
-    try {
-      setTagged(await api.articles.readArticle.response({ id }));
-    } catch (failure) {
-      setError(messageOf(failure));
-    }
+  async function read(): Promise<void> {
+    setTagged(await api.articles.readArticle.response({ id }));
   }
-  useEffect(() => void load(), [id, user?.id]);
+  async function load(): Promise<void> {
+    setError("");
+    await read().catch((failure) => setError(messageOf(failure)));
+  }
+  useEffect(() => void load(), []);
 
   if (tagged === null) {
     return (
       <Page title="Article">
         <p role="status">{error || "Loading …"}</p>
+        {error && (
+          <div className="buttons">
+            <button onClick={() => void load()}>Try again</button>
+          </div>
+        )}
       </Page>
     );
   }
   const { data: article, etag } = tagged;
   const ifMatch = etag ?? undefined;
 
-  /** Change the article; if somebody else has changed it meanwhile, show what it is now. */
-  async function change(send: () => Promise<Tagged>, done: string): Promise<void> {
+  /** Send a change; if somebody else was faster, read what the article is now, and throw this sentence. */
+  async function change<T>(send: () => Promise<T>, sentence: string): Promise<T> {
     try {
-      setTagged(await send());
-      say(done);
+      return await send();
     } catch (failure) {
       if (!isApiError(failure, "PRECONDITION_FAILED")) throw failure;
-      await load();
-      say("The article has been changed elsewhere; this is its present state. Please try again.");
+      await read();
+      throw new Told(sentence);
     }
   }
 
-  const act = (action: "publishArticle" | "unpublishArticle" | "archiveArticle", done: string) => () =>
-    void change(() => api.articles[action].response({ id, ifMatch }), done).catch((failure) => say(messageOf(failure)));
+  async function act(action: "publishArticle" | "unpublishArticle" | "archiveArticle", done: string): Promise<void> {
+    try {
+      setTagged(await change(() => api.articles[action].response({ id, ifMatch }), CHANGED));
+      say(done);
+    } catch (failure) {
+      say(messageOf(failure));
+    }
+  }
+
+  function edit(now: Article | null): void {
+    setDraft(now);
+    setIsOutdated(false);
+  }
 
   async function save(text: Text): Promise<void> {
-    await change(() => api.articles.updateArticle.response({ id, ifMatch, body: valuesOf(text) }), "The article is saved.");
-    setIsEdited(false);
+    const send = () => api.articles.updateArticle.response({ id, ifMatch, body: valuesOf(text) });
+    const saved = await change(send, OUTDATED).catch((failure: unknown) => {
+      if (failure instanceof Told) setIsOutdated(true);
+      throw failure;
+    });
+    setTagged(saved);
+    edit(null);
+    say("The article is saved.");
   }
 
   async function remove(): Promise<void> {
-    await api.articles.deleteArticle({ id, ifMatch });
+    await change(() => api.articles.deleteArticle({ id, ifMatch }), CHANGED);
     navigate("/", { replace: true });
     say("The article is deleted.");
   }
 
-  if (isEdited) {
+  if (draft !== null) {
     return (
       <Page title="Edit the article">
-        <Form submit="Save" onSubmit={save} onCancel={() => setIsEdited(false)} className="card">
-          <ArticleFields key={etag} article={article} />
+        <Form submit="Save" onSubmit={save} onCancel={() => edit(null)} className="card">
+          <ArticleFields article={draft} />
         </Form>
+        {isOutdated && (
+          <section className="card" aria-label="The stored version">
+            <h2>{article.title}</h2>
+            <p className="text">{article.content ?? NO_TEXT}</p>
+          </section>
+        )}
       </Page>
     );
   }
@@ -151,20 +184,20 @@ export function ArticlePage({ id }: { id: string }) {
       {article.author_id === user?.id && (
         <div className="buttons">
           {article.status === "published" ? (
-            <button onClick={act("unpublishArticle", "The article is a draft again.")}>Unpublish</button>
+            <button onClick={() => void act("unpublishArticle", "The article is a draft again.")}>Unpublish</button>
           ) : (
-            <button className="primary" onClick={act("publishArticle", "The article is published.")}>
+            <button className="primary" onClick={() => void act("publishArticle", "The article is published.")}>
               Publish
             </button>
           )}
           {article.status !== "archived" && (
-            <button onClick={act("archiveArticle", "The article is archived.")}>Archive</button>
+            <button onClick={() => void act("archiveArticle", "The article is archived.")}>Archive</button>
           )}
-          <button onClick={() => setIsEdited(true)}>Edit</button>
+          <button onClick={() => edit(article)}>Edit</button>
           <Question action="Delete" question={`Delete “${article.title}”?`} onAgree={remove} />
         </div>
       )}
-      <p className="text">{article.content ?? "It has no text yet."}</p>
+      <p className="text">{article.content ?? NO_TEXT}</p>
     </Page>
   );
 }

@@ -1,4 +1,5 @@
 // The pages that mails link to, and the one that asks for such a mail.
+import { messageOf } from "../errors";
 import { Field, Form, type Text } from "../forms";
 import { MailboxHint, Page } from "../parts";
 import { Link, navigate, useToken } from "../router";
@@ -30,8 +31,8 @@ export function ChoosePassword() {
 
   async function choose(text: Text): Promise<void> {
     await api.auth.resetPassword({ body: { token, new_password: text("new_password") } });
-    // All sessions have ended, also that of this browser.
-    await reload();
+    // All sessions have ended, also that of this browser. The password is set even if this fails.
+    await reload().catch(messageOf);
     navigate("/sign-in", { replace: true });
     say("Your password is set. Sign in with it.");
   }
@@ -57,7 +58,8 @@ export function VerifyEmail() {
 
   async function confirm(): Promise<void> {
     await api.auth.verifyEmail({ body: { token } });
-    await reload();
+    // The address is confirmed even if this fails.
+    await reload().catch(messageOf);
     navigate(user ? "/account" : "/sign-in", { replace: true });
     say("Your address is confirmed.");
   }

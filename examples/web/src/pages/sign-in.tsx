@@ -1,3 +1,4 @@
+import { Told } from "../errors";
 import { Field, Form, type Text } from "../forms";
 import { MailboxHint, Page } from "../parts";
 import { Link, navigate, usePath } from "../router";
@@ -10,7 +11,9 @@ export function SignIn() {
 
   async function signIn(text: Text): Promise<void> {
     await api.signIn({ email: text("email"), password: text("password") });
-    await reload();
+    if ((await reload()) === null) {
+      throw new Told("The browser has not kept the cookies of this page. Allow them, and sign in again.");
+    }
     if (path === "/sign-in") navigate("/items", { replace: true });
     say("");
   }
