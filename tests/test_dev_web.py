@@ -26,12 +26,22 @@ def test_mails_must_link_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_node_must_be_there_and_new_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sentence = "there is no npm. Install Node 20.19 or newer."
+    sentence = "there is no npm. Install Node 20.19, or 22.12 or newer."
     assert refusal(monkeypatch, PATH=str(tmp_path)) == sentence
     for name in ("npm", "node"):
-        (tmp_path / name).write_text("#!/bin/sh\necho v18.20.4\n")
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
-    assert refusal(monkeypatch) == "it needs Node 20.19 or newer, and this is v18.20.4."
+    fails = "`node --version` fails. Install Node 20.19, or 22.12 or newer."
+    assert refusal(monkeypatch) == fails
+    (tmp_path / "node").write_text("no program")
+    assert refusal(monkeypatch) == fails
+    for version in ("v18.20.4", "v21.7.3", "v22.11.0"):
+        (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+        needed = "it needs Node 20.19, or 22.12 or newer, and this is"
+        assert refusal(monkeypatch) == f"{needed} {version}."
+    for version in ("v20.19.0", "v22.12.0", "v24.0.0"):
+        (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+        dev_web.require_node()
 
 
 def test_the_port_must_be_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

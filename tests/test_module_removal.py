@@ -76,14 +76,21 @@ def test_a_dry_run_changes_nothing(project: Path, capsys: pytest.CaptureFixture[
         ("tests/test_x.py", f"from backend.modules.{NAME} import service\n"),
         ("tools/draft.py", "import os\ndef\n"),
         ("examples/web/src/pages/x.tsx", f"\nawait api.{NAME}.read();\n"),
+        (
+            f"examples/web/src/{NAME}.ts",
+            f"api.{NAME}[action];\ntype Out = Schemas['ReceivedEvent'];\n",
+        ),
+        ("examples/web/node_modules/a/src/x.ts", f"api.{NAME}.read();\n"),
     ):
-        (project / file).parent.mkdir(parents=True)
+        (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_text(text)
     before = sorted(project.rglob("*"))
     module_removal.run(NAME, dry_run=True, confirmed=False)
     output = capsys.readouterr().out
     assert "  tables       payment_events\n" in output
-    assert "Change afterwards:\n  examples/web/src/pages/x.tsx:2 calls it\n" in output
+    uses = [f"src/{NAME}.ts:1", f"src/{NAME}.ts:2", "src/pages/x.tsx:2"]
+    lines = "".join(f"  examples/web/{place} uses it\n" for place in sorted(uses))
+    assert f"Change afterwards:\n{lines}  tests/" in output
     assert "\n  tests/test_x.py:1 imports it\n  tools/draft.py:2 is" in output
     assert sorted(project.rglob("*")) == before
 

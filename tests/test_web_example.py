@@ -364,8 +364,13 @@ async def test_items(page: "Page", account: Account) -> None:
     await notice(page).to_have_text("“Tea” is added.")
     await shown(page.get_by_label("Title")).to_be_focused()
     await press(page, "Delete Item 44")
+    await shown(page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_focused()
+    # As after a lost response: the client repeats the request, and the item is gone already.
+    (item,) = (await account.send("GET", "/items?q=Item%2044"))["data"]
+    await account.send("DELETE", f"/items/{item['id']}")
     await press(page, "Delete", inside="dialog")
     await notice(page).to_have_text("“Item 44” is deleted.")
+    await shown(page.get_by_role("heading", name="Items", level=1)).to_be_focused()
     await shown(listed).to_have_text([re.compile("^TeaTwo hundred grams.")])
 
 
@@ -395,6 +400,7 @@ async def test_an_item_is_changed_at_once_and_restored_after_an_error(
     # The request is on its way.
     await shown(row.get_by_role("heading")).to_have_text("Coffee")
     await shown(row).to_have_attribute("aria-busy", "true")
+    await shown(page.get_by_role("button", name="Edit Coffee")).to_be_disabled()
     lost.set()
     await shown(form.get_by_role("alert")).to_contain_text("does not respond")
     # The text of the user is kept, and the row below it is as it was.
@@ -496,6 +502,11 @@ async def test_picture_sessions_export_and_deletion(
     source = await page.get_by_role("img", name="Your picture").get_attribute("src")
     assert (await account.http.get(str(source))).content == large
 
+    await press(page, "Remove")
+    await press(page, "Remove", inside="dialog")
+    await notice(page).to_have_text("Your picture is removed.")
+    await shown(picture).to_be_focused()
+
     await account.sign_in()
     await page.reload()
     sessions = page.locator("section", has=page.get_by_role("heading", name="Sessions"))
@@ -505,6 +516,7 @@ async def test_picture_sessions_export_and_deletion(
     )
     await press(page, "End")
     await notice(page).to_have_text("The session has ended.")
+    await shown(page.get_by_role("heading", name="Sessions")).to_be_focused()
     assert (await account.http.get(f"{API}/users/me")).status_code == 401
 
     async with page.expect_download() as started:

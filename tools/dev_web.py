@@ -21,7 +21,7 @@ from backend.modules.accounts.settings import AccountSettings
 
 APP = Path(__file__).resolve().parents[1] / "examples" / "web"
 LOCK = APP / "package-lock.json"
-OLDEST_NODE = (20, 19)  # for Vite
+NODE = "Node 20.19, or 22.12 or newer"  # as package.json has it, for Vite
 
 
 def main() -> None:
@@ -38,7 +38,10 @@ def main() -> None:
     sys.stdout.flush()
     vite = str(APP / "node_modules" / ".bin" / "vite")
     os.chdir(APP)
-    os.execve(vite, [vite, "--port", str(port)], {**os.environ, "API_URL": api})
+    try:
+        os.execve(vite, [vite, "--port", str(port)], {**os.environ, "API_URL": api})
+    except OSError as error:
+        stop(f"{vite} does not run ({error.strerror}). Delete {APP / 'node_modules'}.")
 
 
 def stop(reason: str) -> NoReturn:
@@ -64,14 +67,16 @@ def frontend_port() -> int:
 def require_node() -> None:
     for program in ("npm", "node"):
         if shutil.which(program) is None:
-            stop(f"there is no {program}. Install Node {'.'.join(map(str, OLDEST_NODE))} or newer.")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
-    numbers = tuple(map(int, re.findall(r"\d+", version.stdout)[:2]))
-    if numbers < OLDEST_NODE:
-        stop(
-            f"it needs Node {'.'.join(map(str, OLDEST_NODE))} or newer, and this is "
-            f"{version.stdout.strip()}."
-        )
+            stop(f"there is no {program}. Install {NODE}.")
+    try:
+        done = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        stop(f"`node --version` fails. Install {NODE}.")
+    version = done.stdout.strip()
+    found = re.match(r"v(\d+)\.(\d+)", version)
+    major, minor = map(int, found.groups()) if found else (0, 0)
+    if (major, minor) < (22, 12) and not (major == 20 and minor >= 19):
+        stop(f"it needs {NODE}, and this is {version}.")
 
 
 def require_free(port: int) -> None:
@@ -93,7 +98,11 @@ def install() -> None:
     print("Installing the packages of examples/web ...", flush=True)
     quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     command = ["npm", "ci", "--ignore-scripts", *quiet]
-    if subprocess.run(command, cwd=APP, check=False).returncode:
+    try:
+        status = subprocess.run(command, cwd=APP, check=False).returncode
+    except OSError as error:
+        stop(f"npm does not run ({error.strerror}). Install {NODE}.")
+    if status:
         stop("npm could not install its packages, as it says above. Check the network.")
 
 
@@ -112,10 +121,14 @@ def is_installed() -> bool:
 
 def responds(api: str) -> bool:
     try:
-        return httpx.get(f"{api}/health/live", timeout=2).is_success
+        # Without the proxies of the environment: the API is on this machine, or reached by Vite.
+        return httpx.get(f"{api}/health/live", timeout=2, trust_env=False).is_success
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

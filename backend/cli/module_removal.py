@@ -111,10 +111,20 @@ def uses_elsewhere(name: str) -> Iterator[str]:
         for node in ast.walk(tree):
             if any(_is_below(each, name) for each in _imports(node)):
                 yield f"{place}:{getattr(node, 'lineno', 1)} imports it"
-    for file in sorted((ROOT / "examples").rglob("src/**/*.tsx")):
+    schemas = "|".join(sorted(_classes(name))) or "$^"
+    used = re.compile(rf"\bapi\.{name}(\.|\[)|Schemas\[[\"']({schemas})[\"']\]")
+    for file in sorted((ROOT / "examples").glob("*/src/**/*.ts*")):
         for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
-            if f"api.{name}." in line:
-                yield f"{file.relative_to(ROOT)}:{number} calls it"
+            if used.search(line):
+                yield f"{file.relative_to(ROOT)}:{number} uses it"
+
+
+def _classes(name: str) -> Iterator[str]:
+    """Yield the names of the module's classes, among them its schemas."""
+    for file in folders_of(name)[0].rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                yield node.name
 
 
 def _parsed(folders: Sequence[str], name: str) -> Iterator[tuple[Path, ast.Module | str]]:

@@ -15,7 +15,7 @@ export interface ClientOptions {
   credentials?: Credentials;
   /** The number of repetitions after failures that may pass. 2 by default. */
   retries?: number;
-  /** Called when a session has ended without `signOut`: show the form of signing in. */
+  /** Called when a session has ended without `signOut`: show the sign-in page. */
   onSignedOut?: () => void;
   /** A replacement of `fetch`. */
   fetch?: typeof fetch;

@@ -2,6 +2,7 @@
 import { type ErrorCode, isApiError } from "trellis-client";
 
 export interface Failure {
+  /** A complete message, for places that cannot mark fields. */
   message: string;
   fields: Record<string, string>;
 }
@@ -29,8 +30,10 @@ export function failureOf(error: unknown): Failure {
   }
   const { detail, error: code } = error.problem;
   const field = FIELD_OF[code];
-  const fields = field === undefined ? error.fields : { [field]: detail };
-  if (Object.keys(fields).length > 0) return { message: "Please correct the marked fields.", fields };
+  if (field !== undefined) return { message: detail, fields: { [field]: detail } };
+  const { fields } = error;
+  const messages = Object.entries(fields).map(([name, message]) => `${name}: ${message}`);
+  if (messages.length > 0) return { message: messages.join(" "), fields };
   if (code === "RATE_LIMITED") {
     return { message: `Too many requests. Try again in ${error.retryAfter} seconds.`, fields };
   }

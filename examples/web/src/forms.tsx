@@ -1,7 +1,8 @@
 // Forms whose errors appear beside the fields. The server is the only judge of the values.
 import { type ComponentProps, createContext, type ReactNode, type SubmitEvent, useContext } from "react";
-import { useEffect, useId, useRef, useState } from "react";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { type Failure, failureOf } from "./errors";
+import { useSession } from "./session";
 
 /** Returns the text of a field. */
 export type Text = (name: string) => string;
@@ -24,6 +25,14 @@ export function Form({ submit, onSubmit, failure: first, onCancel, label, classN
   const form = useRef<HTMLFormElement>(null);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState(first);
+  const { say } = useSession();
+
+  // A field that the form does not have cannot be marked: then the message says it all.
+  const [isMarked, setIsMarked] = useState(false);
+  useLayoutEffect(() => {
+    const names = Object.keys(failure?.fields ?? {});
+    setIsMarked(names.length > 0 && names.every((name) => form.current?.elements.namedItem(name)));
+  }, [failure]);
 
   // Without this, people who do not see the page would not learn what is wrong.
   useEffect(() => {
@@ -37,6 +46,8 @@ export function Form({ submit, onSubmit, failure: first, onCancel, label, classN
     const values = new FormData(event.currentTarget);
     setBusy(true);
     setFailure(undefined);
+    // What was said before is over, and is read aloud again when it is said again.
+    say("");
     try {
       await onSubmit((name) => String(values.get(name) ?? ""), event.currentTarget);
     } catch (error) {
@@ -50,7 +61,7 @@ export function Form({ submit, onSubmit, failure: first, onCancel, label, classN
     <form ref={form} noValidate aria-label={label} className={className} onSubmit={(event) => void send(event)}>
       {failure && (
         <p role="alert" tabIndex={-1} className="alert">
-          {failure.message}
+          {isMarked ? "Please correct the marked fields." : failure.message}
         </p>
       )}
       <Fields value={failure?.fields ?? {}}>{children}</Fields>

@@ -38,6 +38,7 @@ export function useList<Row extends { id: string }>(
       const page = await load(cursor, signal);
       setRows((before) => (cursor === undefined ? page.data : [...before, ...page.data]));
       setNext(page.next_cursor);
+      setError("");
       setState(page.next_cursor === null ? "complete" : "more");
     } catch (failure) {
       if (signal.aborted) return;
@@ -70,7 +71,21 @@ export function useList<Row extends { id: string }>(
 /** The end of a list: it loads more when it comes into view, and is a button for the keyboard. */
 export function ListEnd<Row>({ list, empty }: { list: List<Row>; empty: string }) {
   const button = useRef<HTMLButtonElement>(null);
+  const status = useRef<HTMLParagraphElement>(null);
+  const isPressed = useRef(false);
   const { rows, state } = list;
+
+  // The last page removes the button, which may have had the focus.
+  useEffect(() => {
+    if (state !== "complete") return;
+    if (isPressed.current && document.activeElement === document.body) status.current?.focus({ preventScroll: true });
+    isPressed.current = false;
+  }, [state]);
+
+  function press(): void {
+    isPressed.current = true;
+    if (state !== "loading") list.more();
+  }
 
   useEffect(() => {
     if (state !== "more" || button.current === null) return;
@@ -81,14 +96,14 @@ export function ListEnd<Row>({ list, empty }: { list: List<Row>; empty: string }
 
   return (
     <div className="list-end">
-      <p role="status" className={state === "failed" ? "alert" : "hint"}>
+      <p ref={status} role="status" tabIndex={-1} className={state === "failed" ? "alert" : "hint"}>
         {state === "loading" && "Loading …"}
         {state === "failed" && list.error}
         {state === "complete" && (rows.length === 0 ? empty : `${rows.length} in all.`)}
       </p>
-      {(state === "more" || state === "failed") && (
-        <button ref={button} onClick={list.more}>
-          {state === "failed" ? "Try again" : "Show more"}
+      {(state === "more" || list.error !== "" || (state === "loading" && rows.length > 0)) && (
+        <button ref={button} aria-disabled={state === "loading"} onClick={press}>
+          {list.error === "" ? "Show more" : "Try again"}
         </button>
       )}
     </div>

@@ -27,17 +27,25 @@ interface QuestionProps {
   label?: string;
   question: string;
   children?: ReactNode;
+  disabled?: boolean;
   onAgree(): Promise<void>;
 }
 
 /** A button that asks before it acts. An error stays in the dialog. */
-export function Question({ action, label, question, children, onAgree }: QuestionProps) {
+export function Question({ action, label, question, children, disabled = false, onAgree }: QuestionProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const close = (): void => dialog.current?.close();
 
+  function open(): void {
+    if (disabled) return;
+    dialog.current?.showModal();
+    // The harmless button: Enter, pressed once too often, deletes nothing.
+    dialog.current?.querySelector<HTMLElement>("button[type=button]")?.focus();
+  }
+
   return (
     <>
-      <button className="danger" aria-label={label} onClick={() => dialog.current?.showModal()}>
+      <button className="danger" aria-label={label} aria-disabled={disabled} onClick={open}>
         {action}
       </button>
       <dialog ref={dialog} aria-label={question}>

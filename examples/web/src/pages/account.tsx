@@ -1,4 +1,5 @@
 import { type ChangeEvent, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { messageOf } from "../errors";
 import { Field, Form, type Text } from "../forms";
 import { ListEnd, useList } from "../lists";
@@ -7,13 +8,15 @@ import { navigate } from "../router";
 import { api, useSession, useUser } from "../session";
 
 export function Account() {
+  const [passwords, setPasswords] = useState(0);
   return (
     <Page title="Account">
       <Unverified />
       <Profile />
       <Avatar />
-      <Password />
-      <Sessions />
+      <Password onChanged={() => setPasswords(passwords + 1)} />
+      {/* A new password ends sessions: the list begins anew. */}
+      <Sessions key={passwords} />
       <OwnData />
     </Page>
   );
@@ -50,7 +53,8 @@ function Profile() {
     const address = email === user.email ? {} : { email, current_password: text("current_password") };
     const changed = await api.users.updateMe({ body: { ...names, ...address } });
     setUser(changed);
-    say(changed.pending_email ? `A link was mailed to ${changed.pending_email}.` : "Your profile is saved.");
+    const isMailed = email !== user.email && changed.pending_email;
+    say(isMailed ? `A link was mailed to ${changed.pending_email}.` : "Your profile is saved.");
   }
 
   return (
@@ -79,6 +83,7 @@ function Avatar() {
   const [progress, setProgress] = useState<number | null>(null);
   const [error, setError] = useState("");
   const upload = useRef(new AbortController());
+  const input = useRef<HTMLInputElement>(null);
 
   async function send({ target }: ChangeEvent<HTMLInputElement>): Promise<void> {
     const [file] = target.files ?? [];
@@ -102,7 +107,9 @@ function Avatar() {
 
   async function remove(): Promise<void> {
     await api.users.deleteAvatar();
-    setUser({ ...user, avatar_url: null });
+    // The button that had the focus goes with the picture.
+    flushSync(() => setUser({ ...user, avatar_url: null }));
+    input.current?.focus();
     say("Your picture is removed.");
   }
 
@@ -117,7 +124,13 @@ function Avatar() {
       )}
       <div className="field">
         <label htmlFor="avatar">New picture</label>
-        <input id="avatar" type="file" accept="image/png,image/jpeg,image/webp" onChange={(event) => void send(event)} />
+        <input
+          ref={input}
+          id="avatar"
+          type="file"
+          accept="image/png,image/jpeg,image/webp"
+          onChange={(event) => void send(event)}
+        />
         <p className="hint">PNG, JPEG or WebP, up to 2 MiB.</p>
       </div>
       {progress !== null && (
@@ -131,13 +144,14 @@ function Avatar() {
   );
 }
 
-function Password() {
+function Password({ onChanged }: { onChanged: () => void }) {
   const { say } = useSession();
 
   async function save(text: Text, form: HTMLFormElement): Promise<void> {
     const body = { current_password: text("current_password"), new_password: text("new_password") };
     await api.auth.changePassword({ body });
     form.reset();
+    onChanged();
     say("Your password is changed, and all other sessions have ended.");
   }
 
@@ -154,11 +168,13 @@ function Password() {
 
 function Sessions() {
   const { setUser, say } = useSession();
+  const heading = useRef<HTMLHeadingElement>(null);
   const list = useList((cursor, signal) => api.auth.listSessions({ query: { cursor }, signal }), "");
 
   async function end(id: string): Promise<void> {
     await api.auth.endSession({ id });
-    list.remove(id);
+    flushSync(() => list.remove(id));
+    heading.current?.focus();
     say("The session has ended.");
   }
 
@@ -170,7 +186,9 @@ function Sessions() {
 
   return (
     <section className="card">
-      <h2>Sessions</h2>
+      <h2 ref={heading} tabIndex={-1}>
+        Sessions
+      </h2>
       <ul className="rows">
         {list.rows.map((session) => (
           <li key={session.id} className="row">
@@ -195,7 +213,7 @@ function Sessions() {
   );
 }
 
-/** Such as "Firefox on Linux". Browsers also name others, which they resemble: the order decides. */
+/** Such as "Firefox on Linux". Chrome names Safari, too, and Edge names both, so the order matters. */
 function programOf(userAgent: string | null): string {
   const first = (...names: string[]) => names.find((name) => userAgent?.includes(name));
   const browser = first("Firefox", "Edg", "OPR", "Chrome", "Safari");
@@ -210,13 +228,14 @@ function OwnData() {
     const response = await api.users.exportMe.raw();
     const url = URL.createObjectURL(await response.blob());
     Object.assign(document.createElement("a"), { href: url, download: "my-data.json" }).click();
-    URL.revokeObjectURL(url);
+    // Some browsers read the file after the click.
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 
   async function remove(): Promise<void> {
     await api.users.deleteMe();
-    // The session is gone with the account; this removes its cookies.
-    await api.signOut();
+    // The session is gone with the account; this removes its cookies. The account is deleted even if it fails.
+    await api.signOut().catch(messageOf);
     setUser(null);
     navigate("/");
     say("Your account is deleted.");

@@ -68,13 +68,28 @@ function ItemRow({ item, list }: { item: Item; list: List<Item> }) {
   const editButton = useRef<HTMLButtonElement>(null);
   const isEdited = draft !== null;
   const wasEdited = useRef(false);
+  const isPresent = useRef(true);
+  const isDeleted = shown === null;
 
   useEffect(() => {
     if (wasEdited.current && !isEdited) editButton.current?.focus();
     wasEdited.current = isEdited;
   }, [isEdited]);
 
+  useEffect(() => {
+    isPresent.current = true;
+    return () => {
+      isPresent.current = false;
+    };
+  }, []);
+
+  // The row is gone, and its dialog, which had the focus.
+  useEffect(() => {
+    if (isDeleted) focusHeading();
+  }, [isDeleted]);
+
   async function edit(): Promise<void> {
+    if (shown !== item) return;
     try {
       const { data, etag } = await read();
       setDraft({ values: data, etag });
@@ -101,7 +116,8 @@ function ItemRow({ item, list }: { item: Item; list: List<Item> }) {
       try {
         list.replace(await api.items.updateItem({ id: item.id, ifMatch: etag, body: values }));
       } catch (error) {
-        await reopen(values, etag, error);
+        if (isPresent.current) await reopen(values, etag, error);
+        else say(`“${values.title}” is not saved: ${messageOf(error)}`);
       }
     });
   }
@@ -123,16 +139,19 @@ function ItemRow({ item, list }: { item: Item; list: List<Item> }) {
   }
 
   async function remove(): Promise<void> {
-    focusHeading();
     startTransition(async () => {
       setShown(null);
       try {
         await api.items.deleteItem({ id: item.id });
-        list.remove(item.id);
-        say(`“${item.title}” is deleted.`);
       } catch (error) {
-        say(messageOf(error));
+        // After a lost response, the client repeats the request: the item may be deleted already.
+        if (!isApiError(error, "ITEM_NOT_FOUND")) {
+          say(messageOf(error));
+          return;
+        }
       }
+      list.remove(item.id);
+      say(`“${item.title}” is deleted.`);
     });
   }
 
@@ -160,13 +179,14 @@ function ItemRow({ item, list }: { item: Item; list: List<Item> }) {
         <p className="hint">{shown === item ? <Time at={shown.created_at} /> : "Saving …"}</p>
       </div>
       <div className="buttons">
-        <button ref={editButton} aria-label={`Edit ${shown.title}`} onClick={() => void edit()}>
+        <button ref={editButton} aria-label={`Edit ${shown.title}`} aria-disabled={shown !== item} onClick={() => void edit()}>
           Edit
         </button>
         <Question
           action="Delete"
           label={`Delete ${shown.title}`}
           question={`Delete “${shown.title}”?`}
+          disabled={shown !== item}
           onAgree={remove}
         />
       </div>
