@@ -139,6 +139,7 @@ def test_a_removed_module_takes_its_tables_along(own_database_url: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_drill_examines_an_application_without_the_module() -> None:
     # One module: `make removal-drill` takes minutes for all.
     assert NAME in removal_drill.removable()
