@@ -5,18 +5,24 @@ from time import perf_counter
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import exc as sa
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 
 from backend.db.connections import is_dead
+from backend.db.errors import LOST_STATEMENTS
 from backend.db.fair_semaphore import FairSemaphore
-from backend.db.transactions import BoundStatement
+from backend.db.transactions import BoundStatement, uninterrupted
 from backend.telemetry.database import DatabaseObserver
 
 # SQLAlchemy names a pool's logger after its class. Its own pools log warnings and errors only.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 _CURSOR = "cursor"
+# Errors of a row, which say nothing about the connection.
+_ROW_ERRORS = (psycopg.IntegrityError, psycopg.DataError)
+# A prepared statement is lost, or outdated by a change of a column. Other connections have it too.
+_STATEMENT_ERRORS = (*LOST_STATEMENTS, psycopg.errors.FeatureNotSupported)
 
 
 class TransactionPool(NullPool):
@@ -49,20 +55,41 @@ class TransactionPool(NullPool):
         return entry
 
     async def execute_alone(self, statement: BoundStatement, observer: DatabaseObserver) -> None:
-        """Execute a statement in a transaction of its own; raise SQLAlchemy's errors."""
+        """Execute a statement in a transaction of its own; raise SQLAlchemy's errors.
+
+        The time limit of the task applies to the waits for a place and a connection only.
+        """
         await self.gate.acquire()
         try:
             entry = await self._open_entry()
             try:
-                await _execute(entry, statement, observer)
-            finally:
-                self._idle.append(entry)
+                with uninterrupted():
+                    await _execute(entry, statement, observer)
+            except BaseException as error:
+                await greenlet_spawn(self._keep_or_close, entry, error)
+                raise
+            self._idle.append(entry)
         except psycopg.Error as error:
             raise sa.DBAPIError.instance(
                 statement.sql, None, error, psycopg.Error, hide_parameters=True
             ) from error
         finally:
             self.gate.release()
+
+    def _keep_or_close(self, entry: ConnectionPoolEntry, error: BaseException) -> None:
+        """Keep the connection of a failed statement only if the next one is sure to succeed.
+
+        Without a transaction there is no rollback, which would restore it.
+        """
+        driver = entry.driver_connection
+        is_idle = driver is not None and driver.info.transaction_status == TransactionStatus.IDLE
+        if is_idle and isinstance(error, _ROW_ERRORS):
+            self._idle.append(entry)
+            return
+        is_lost = driver is not None and driver.closed and isinstance(error, psycopg.Error)
+        entry.close()
+        if is_lost or isinstance(error, _STATEMENT_ERRORS):
+            self.dispose()
 
     async def _open_entry(self) -> ConnectionPoolEntry:
         """Return an idle entry whose connection is open, or a new one."""
@@ -77,6 +104,12 @@ class TransactionPool(NullPool):
         # SQLAlchemy calls this for every entry that `_do_get` has returned, also after a failure.
         self._idle.append(record)
         self.gate.release()
+
+    def _invalidate(self, *arguments: Any, **options: Any) -> None:
+        # SQLAlchemy has lost a connection, probably with its server or network. It would check the
+        # age of idle ones itself, but `execute_alone` does not.
+        super()._invalidate(*arguments, **options)
+        self.dispose()
 
     def recreate(self) -> "TransactionPool":
         pool = super().recreate()
@@ -109,6 +142,9 @@ async def _execute(
     except BaseException as error:
         observer.statement(statement.sql, perf_counter() - started, error)
         raise
+    finally:
+        # The cursor would hold the row, which may contain personal data, as long as it is idle.
+        cursor._query = None  # noqa: SLF001  # psycopg drops it only with the next statement
     observer.statement(statement.sql, perf_counter() - started)
 
 

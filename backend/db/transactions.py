@@ -1,7 +1,8 @@
 """Sessions of transactions, and their commit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -37,7 +38,10 @@ class TransactionSession(AsyncSession):
     is_open = False
 
     def __init__(self, engine: AsyncEngine, execute_alone: Execute | None) -> None:
-        """`execute_alone` executes a statement in a transaction of its own; None if it may not."""
+        """`execute_alone` executes a statement in a transaction of its own; None if it may not.
+
+        It is `uninterrupted` while it executes the statement.
+        """
         # The initializer of the base class opens the session.
         self._engine = engine
         self._execute_alone = execute_alone
@@ -69,6 +73,7 @@ class TransactionSession(AsyncSession):
             connection.exec_driver_sql(statement.sql, dict(statement.values))
 
     async def commit(self) -> None:
+        """Commit. The time limit applies to everything before the COMMIT, such as waits."""
         if self._postponed is not None:
             if self.is_open and self.in_transaction():
                 # Sends it, if the session began without a statement.
@@ -78,7 +83,10 @@ class TransactionSession(AsyncSession):
                 assert self._execute_alone is not None
                 await self._execute_alone(statement)
         if self.is_open:
-            await super().commit()
+            if self.new or self.dirty or self.deleted:
+                await self.flush()
+            with uninterrupted():
+                await super().commit()
 
     async def rollback(self) -> None:
         self._postponed = None
@@ -86,25 +94,32 @@ class TransactionSession(AsyncSession):
             await super().rollback()
 
 
-async def commit(session: AsyncSession) -> None:
-    """Commit without a time limit: the result of an interrupted COMMIT is unknown."""
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Suspend the task's time limit: the result of a COMMIT that it interrupts is unknown."""
     limit = deadline.get()
-    if limit is None or limit.task is not asyncio.current_task():
-        # Tasks that a request starts inherit its context, but not its limit.
-        await session.commit()
-        return
-    if limit.expired():
-        # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
-        # `finally` block comes after it.
-        await asyncio.sleep(0)
-        await session.commit()
+    # Tasks that a request starts inherit its context, but not its limit.
+    if limit is None or limit.expired() or limit.task is not asyncio.current_task():
+        yield
         return
     ends = limit.when
     limit.reschedule(None)
+    try:
+        yield
+    finally:
+        if ends is not None:
+            now = asyncio.get_running_loop().time()
+            limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
+
+
+async def commit(session: AsyncSession) -> None:
+    """Commit a `TransactionSession`, unless the time limit of the current task has just expired."""
+    limit = deadline.get()
+    if limit is not None and limit.expired() and limit.task is asyncio.current_task():
+        # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
+        # `finally` block comes after it.
+        await asyncio.sleep(0)
     await session.commit()
-    if ends is not None:
-        now = asyncio.get_running_loop().time()
-        limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
 
 
 async def discard(session: AsyncSession) -> None:

@@ -1,5 +1,6 @@
 """`insert_row`: a row alone is its own transaction; with others it belongs to theirs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import Column, Computed, Integer, MetaData, Numeric, func, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Field, SQLModel, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,11 +22,19 @@ from backend.db.errors import CommitAndRaise, is_unavailable, violated_constrain
 from backend.db.inserts import insert_row
 from backend.db.transactions import TransactionSession, discard
 from backend.telemetry.database import DatabaseObserver
+from tests.commands import PATIENCE
+from tests.databases import proxy
 
 TABLE = """
 CREATE TABLE pots (
     id uuid PRIMARY KEY, number integer CONSTRAINT uq_pots_number UNIQUE, size numeric,
     labels jsonb, doubled integer GENERATED ALWAYS AS (number * 2) STORED, serial serial
+)
+"""
+JARS = """
+CREATE TABLE jars (
+    id serial PRIMARY KEY, lid text, colour text DEFAULT 'grey', shape text, weight integer,
+    height integer, price integer
 )
 """
 # The row is inserted, and then its commit fails.
@@ -52,6 +61,19 @@ class Pot(_Base, table=True):
         default=None, sa_column=Column(Integer, Computed("number * 2", persisted=True))
     )
     serial: int | None = Field(default=None, sa_column_kwargs={"server_default": text("1")})
+
+
+class Jar(_Base, table=True):
+    __tablename__ = "jars"
+
+    # The statement returns it.
+    id: int | None = Field(default=None, primary_key=True)
+    lid: str | None = None
+    colour: str | None = Field(default=None, sa_column_kwargs={"server_default": "grey"})
+    shape: str = Field(default="round", sa_column_kwargs={"server_default": "square"})
+    weight: int | None = Field(default=None, sa_column_kwargs={"default": 3})
+    height: int | None = Field(default=None, sa_column_kwargs={"default": lambda: 4})
+    price: int | None = Field(default=None, sa_column_kwargs={"default": text("2 + 3")})
 
 
 class CountedRefusal(Exception, CommitAndRaise):
@@ -82,9 +104,9 @@ MakeDatabase = Callable[..., Database]
 async def make_database(database_url: str, db: psycopg.Connection) -> AsyncIterator[MakeDatabase]:
     made: list[Database] = []
 
-    def make(pooled: bool = False, **options: Any) -> Database:
+    def make(pooled: bool = False, url: str = database_url, **options: Any) -> Database:
         timeouts = Timeouts(pool=2, statement=5, lock=0.2, pooled=pooled)
-        made.append(Database(database_url, size=1, timeouts=timeouts, **options))
+        made.append(Database(url, **{"size": 1, "timeouts": timeouts, **options}))
         return made[-1]
 
     yield make
@@ -109,6 +131,28 @@ async def insert(session: AsyncSession, number: int) -> dict[str, Any]:
 async def insert_alone(database: Database, number: int) -> None:
     async with database.transaction() as session:
         await insert(session, number)
+
+
+async def insert_jar(database: Database) -> None:
+    async with database.transaction() as session:
+        await insert_row(session, Jar, {})
+
+
+async def prepare_jars(database: Database, size: int) -> None:
+    """Insert jars on `size` connections until each has a prepared statement."""
+    for _ in range(8):
+        await asyncio.gather(*(insert_jar(database) for _ in range(size)))
+
+
+async def failures(database: Database, number: int) -> list[BaseException]:
+    """Insert jars one by one, and return the errors."""
+    errors: list[BaseException] = []
+    for _ in range(number):
+        try:
+            await insert_jar(database)
+        except DBAPIError as error:
+            errors.append(error)
+    return errors
 
 
 async def count(session: AsyncSession) -> int:
@@ -150,6 +194,22 @@ async def test_values_and_defaults_are_stored_as_with_mapped_objects(
     query = "SELECT number, labels, size, doubled FROM pots ORDER BY number"
     assert db.execute(query).fetchall() == [(4, labels, Decimal("1.5"), 8), (5, labels, None, 10)]
     assert db.execute("SELECT id FROM pots WHERE number = 4").fetchone() == (row["id"],)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_defaults_are_those_of_mapped_objects(
+    db: psycopg.Connection, database: Database, alone: bool
+) -> None:
+    db.execute(JARS)
+    async with database.transaction() as session:
+        if not alone:
+            await session.connection()
+        row = await insert_row(session, Jar, {})
+    async with database.transaction() as session:
+        session.add(Jar())
+    assert row == {"lid": None, "shape": "round", "weight": 3, "height": 4}
+    query = "SELECT lid, colour, shape, weight, height, price FROM jars"
+    assert db.execute(query).fetchall() == [(None, "grey", "round", 3, 4, 5)] * 2
 
 
 async def test_other_statements_of_the_session_find_the_row(
@@ -345,6 +405,80 @@ async def test_dead_connections_are_replaced(db: psycopg.Connection, database: D
         await insert(session, 3)
         assert await count(session) == 4
     assert numbers(db) == [0, 1, 2, 3]
+
+
+async def test_a_changed_column_fails_one_row_at_most(
+    db: psycopg.Connection, make_database: MakeDatabase
+) -> None:
+    """Each connection has prepared a statement that returns the column."""
+    db.execute(JARS)
+    database = make_database(size=3)
+    await prepare_jars(database, 3)
+    db.execute("ALTER TABLE jars ALTER COLUMN id TYPE bigint")
+    errors = await failures(database, 4)
+    assert len(errors) <= 1
+    assert all(map(is_unavailable, errors))
+    await asyncio.gather(*(insert_jar(database) for _ in range(3)))
+
+
+# psycopg would notice a DEALLOCATE that it sends itself.
+LOSE = "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"
+TAKE = "PREPARE _pg3_0 AS SELECT 1"
+
+
+@pytest.mark.parametrize("statement", [LOSE, TAKE], ids=["lost", "taken"])
+async def test_a_lost_or_taken_prepared_statement_fails_one_row_at_most(
+    db: psycopg.Connection, database: Database, statement: str
+) -> None:
+    """As behind a pooler that switches server sessions."""
+    db.execute(JARS)
+    if statement == LOSE:
+        await prepare_jars(database, 1)
+    async with database.transaction() as session:
+        await (await session.connection()).exec_driver_sql(statement)
+    errors = await failures(database, 10)
+    assert len(errors) == 1
+    assert all(map(is_unavailable, errors))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_after_a_silent_loss_no_idle_connection_is_used(
+    database_url: str, db: psycopg.Connection, make_database: MakeDatabase, alone: bool
+) -> None:
+    """Otherwise each of them would let another caller wait for the response timeout."""
+    db.execute(JARS)
+    flows = asyncio.Event()
+    flows.set()
+    async with proxy(database_url, flows) as url:
+        timeouts = Timeouts(connect=0.2, statement=0.2)
+        database = make_database(url=url, size=3, timeouts=timeouts)
+        await prepare_jars(database, 3)
+        flows.clear()
+
+        async def insert_in_vain() -> None:
+            async with database.transaction() as session:
+                if not alone:
+                    await session.connection()
+                await insert_row(session, Jar, {})
+
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(DBAPIError) as raised:
+                await insert_in_vain()
+        assert is_unavailable(raised.value)
+        assert database._pool._idle == []
+        flows.set()
+        await insert_jar(database)
+        await database.close()
+
+
+async def test_an_idle_connection_keeps_no_values(
+    db: psycopg.Connection, database: Database
+) -> None:
+    await insert_alone(database, 1)
+    with pytest.raises(IntegrityError):
+        await insert_alone(database, 1)
+    (entry,) = database._pool._idle
+    assert entry.info["cursor"]._query is None
 
 
 async def test_with_a_callback_before_commits_the_row_belongs_to_a_transaction(

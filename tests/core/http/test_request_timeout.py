@@ -8,7 +8,8 @@ import httpx
 import psycopg
 import pytest
 from fastapi.responses import StreamingResponse
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
+from sqlmodel import Field, SQLModel
 from starlette.types import Message
 
 from backend.core.authorization import public
@@ -17,10 +18,19 @@ from backend.core.http.dependencies import CurrentContext
 from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.core.schemas import Schema
+from backend.db.inserts import insert_row
 from tests.applications import make_app, make_context
+from tests.commands import PATIENCE
 
 LIMIT = 0.4
 router = Router(prefix="/slow")
+
+
+class Slow(SQLModel, table=True):
+    __tablename__ = "slow"
+    metadata = MetaData()
+
+    number: int = Field(primary_key=True)
 
 
 class Note(Schema):
@@ -37,6 +47,27 @@ async def statement(context: CurrentContext) -> None:
 async def commit(context: CurrentContext) -> None:
     async with context.database.transaction() as session:
         await session.exec(text("INSERT INTO slow VALUES (1)"))  # type: ignore[call-overload]  # plain SQL
+
+
+@router.post("/row", dependencies=[public], status_code=201, idempotent=False)
+async def row(context: CurrentContext) -> None:
+    async with context.database.transaction() as session:
+        await insert_row(session, Slow, {"number": 1})
+
+
+@router.post("/begun", dependencies=[public], status_code=201, idempotent=False)
+async def begun(context: CurrentContext) -> None:
+    async with context.database.transaction() as session:
+        await insert_row(session, Slow, {"number": 1})
+        # Begins the session, without a statement.
+        session.add(other := Slow(number=2))
+        session.expunge(other)
+
+
+@router.post("/object", dependencies=[public], status_code=201, idempotent=False)
+async def mapped_object(context: CurrentContext) -> None:
+    async with context.database.transaction() as session:
+        session.add(Slow(number=1))
 
 
 @router.post("/late", dependencies=[public], status_code=201, idempotent=False)
@@ -81,7 +112,13 @@ async def context(own_database_url: str) -> AsyncIterator[Context]:
             "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON slow INITIALLY DEFERRED"
             " FOR EACH ROW EXECUTE FUNCTION wait()"
         )
-    made = make_context(own_database_url, (MODULE,), request_timeout=LIMIT)
+    made = make_context(
+        own_database_url,
+        (MODULE,),
+        request_timeout=LIMIT,
+        database_pool_size=2,  # one for transactions
+        database_pool_timeout=10 * PATIENCE,
+    )
     made.state.started = True
     yield made
     await made.database.close()
@@ -118,11 +155,25 @@ async def test_a_slow_statement_ends_and_is_503(
                 await asyncio.sleep(0.1)
 
 
+@pytest.mark.parametrize("path", ["/commit", "/row"])
 async def test_a_commit_is_not_interrupted(
-    client: httpx.AsyncClient, own_database_url: str
+    client: httpx.AsyncClient, own_database_url: str, path: str
 ) -> None:
-    assert (await client.post("/commit")).status_code == 201
+    assert (await client.post(path)).status_code == 201
     assert rows(own_database_url) == [(1,)]
+
+
+@pytest.mark.parametrize("path", ["/row", "/begun", "/object"])
+async def test_the_wait_of_a_commit_for_a_connection_ends(
+    client: httpx.AsyncClient, context: Context, own_database_url: str, path: str
+) -> None:
+    """These transactions take their connection when they commit."""
+    async with context.database.transaction() as session, asyncio.timeout(PATIENCE):
+        await session.connection()
+        answer = await client.post(path)
+    assert (answer.status_code, answer.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
+    assert rows(own_database_url) == []
+    assert context.database.pools["transactions"].in_use == 0
 
 
 async def test_nothing_is_stored_once_the_time_has_passed(
