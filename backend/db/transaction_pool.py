@@ -13,7 +13,7 @@ from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 from backend.db.connections import is_dead
 from backend.db.errors import LOST_STATEMENTS
 from backend.db.fair_semaphore import FairSemaphore
-from backend.db.transactions import BoundStatement, uninterrupted
+from backend.db.transactions import BoundStatement, Uninterrupted
 from backend.telemetry.database import DatabaseObserver
 
 # SQLAlchemy names a pool's logger after its class. Its own pools log warnings and errors only.
@@ -63,7 +63,7 @@ class TransactionPool(NullPool):
         try:
             entry = await self._open_entry()
             try:
-                with uninterrupted():
+                with Uninterrupted():
                     await _execute(entry, statement, observer)
             except BaseException as error:
                 await greenlet_spawn(self._keep_or_close, entry, error)

@@ -1,8 +1,7 @@
 """Sessions of transactions, and their commit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -40,7 +39,7 @@ class TransactionSession(AsyncSession):
     def __init__(self, engine: AsyncEngine, execute_alone: Execute | None) -> None:
         """`execute_alone` executes a statement in a transaction of its own; None if it may not.
 
-        It is `uninterrupted` while it executes the statement.
+        It is `Uninterrupted` while it executes the statement.
         """
         # The initializer of the base class opens the session.
         self._engine = engine
@@ -85,7 +84,7 @@ class TransactionSession(AsyncSession):
         if self.is_open:
             if self.new or self.dirty or self.deleted:
                 await self.flush()
-            with uninterrupted():
+            with Uninterrupted():
                 await super().commit()
 
     async def rollback(self) -> None:
@@ -94,22 +93,27 @@ class TransactionSession(AsyncSession):
             await super().rollback()
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Suspend the task's time limit: the result of a COMMIT that it interrupts is unknown."""
-    limit = deadline.get()
-    # Tasks that a request starts inherit its context, but not its limit.
-    if limit is None or limit.expired() or limit.task is not asyncio.current_task():
-        yield
-        return
-    ends = limit.when
-    limit.reschedule(None)
-    try:
-        yield
-    finally:
-        if ends is not None:
+class Uninterrupted:
+    """A block that suspends the task's time limit: the result of an interrupted COMMIT is unknown.
+
+    A generator with `contextmanager` would take four times as long.
+    """
+
+    __slots__ = ("_ends", "_limit")
+
+    def __enter__(self) -> None:
+        limit = deadline.get()
+        self._limit: TimeLimit | None = None
+        # Tasks that a request starts inherit its context, but not its limit.
+        if limit is None or limit.expired() or limit.task is not asyncio.current_task():
+            return
+        self._limit, self._ends = limit, limit.when
+        limit.reschedule(None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._limit is not None and self._ends is not None:
             now = asyncio.get_running_loop().time()
-            limit.reschedule(max(ends, now + SECONDS_AFTER_COMMIT))
+            self._limit.reschedule(max(self._ends, now + SECONDS_AFTER_COMMIT))
 
 
 async def commit(session: AsyncSession) -> None:
