@@ -142,6 +142,32 @@ def test_an_undescribed_route_is_named(folder: Path, body: str, sentence: str) -
     assert refusal.endswith(f" (notes/manifest.py:{line}): {sentence}")
 
 
+@pytest.mark.parametrize(
+    ("sorts", "fault"),
+    [
+        ("{}", "by 'created_at', which is not among its sorts (there are none)"),
+        ("{'name': column('name')}", "by 'created_at', which is not among its sorts (name)"),
+        ("{'name': column('name')}, default_sort='-name'", ""),
+    ],
+)
+def test_the_default_sort_of_a_list_exists(folder: Path, sorts: str, fault: str) -> None:
+    spec = (
+        "from sqlalchemy import column, select\n\n"
+        "from backend.core.lists import ResourceList\n\n"
+        "NOTES = ResourceList(name='notes', schema=NoteOut, statement=select(column('id')), "
+        f"key=column('id'), sorts={sorts})\n\n"
+    )
+    handler = 'GET "" (query: Annotated[ListQuery, list_parameters(NOTES)])'
+    write(folder, spec + route(handler, result="Page[NoteOut]"))
+    if fault:
+        (refusal,) = refusals(folder)
+        lines = (folder / "notes/manifest.py").read_text().splitlines()
+        line = next(number for number, text in enumerate(lines, 1) if handler[4:6] + "," in text)
+        assert f"(notes/manifest.py:{line}): its list 'notes' is sorted {fault}: " in refusal
+    else:
+        assert [module.name for module in discover(folder.name)] == ["notes"]
+
+
 def test_routes_of_a_later_version_are_described_too(folder: Path) -> None:
     later = """
 from backend.core.http.versions import LaterVersion

@@ -16,6 +16,7 @@ from backend.core.http.pagination import ListParameters
 from backend.core.http.routing import Route
 from backend.core.lists import Page
 from backend.core.schemas import Bulk, Schema
+from backend.db.lists.specs import ListSpec
 
 
 def declaration_problems(routes: Iterable[tuple[str, RouteContext]]) -> Iterator[str]:
@@ -66,6 +67,14 @@ def _problems(route: Route) -> Iterator[str]:
     if "{" in route.path and not {404, "404"} & route.responses.keys():
         yield "declare its 404: responses=error_responses(<the module's not-found error>)."
     yield from _result_problems(route)
+    for spec in _lists_of(route.dependant):
+        name = spec.default_sort.removeprefix("-")
+        if name not in spec.sorts:
+            yield (
+                f"its list '{spec.name}' is sorted by '{name}', which is not among its sorts "
+                f"({', '.join(spec.sorts) or 'there are none'}): name its column in `sorts`, or "
+                "another sort as `default_sort`."
+            )
     for name in _undescribed(route.dependant):
         yield f"describe the query parameter '{name}': Query(description=...), or Filter's third."
     if route.body_field is not None and not isinstance(route.body_field.field_info, params.Form):
@@ -86,7 +95,7 @@ def _result_problems(route: Route) -> Iterator[str]:
     elif kind in (list, set, tuple):
         yield "return a Page of the rows: collections have `data`, `next_cursor` and `total`."
     elif isinstance(kind, type) and issubclass(kind, Page):
-        if is_read and not _has_list_parameters(route.dependant):
+        if is_read and not any(_lists_of(route.dependant)):
             yield "take a parameter of the type Annotated[ListQuery, list_parameters(...)]."
     elif isinstance(kind, type) and issubclass(kind, BaseModel) and not issubclass(kind, Schema):
         yield f"derive {kind.__name__} from backend.core.schemas.Schema."
@@ -105,8 +114,10 @@ def _is_bulk(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Bulk)
 
 
-def _has_list_parameters(dependant: Dependant) -> bool:
-    return any(isinstance(each.call, ListParameters) for each in dependant.dependencies)
+def _lists_of(dependant: Dependant) -> Iterator[ListSpec]:
+    for each in dependant.dependencies:
+        if isinstance(each.call, ListParameters):
+            yield each.call.spec
 
 
 def _undescribed(dependant: Dependant) -> Iterator[str]:
