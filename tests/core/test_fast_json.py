@@ -15,9 +15,8 @@ from pydantic import BaseModel, Field, computed_field, field_serializer
 from backend.core.fast_json import _conversion_of, json_of
 from backend.core.lists import Page
 from backend.core.schemas import Bulk, Schema, Timestamp
-from backend.modules.articles.schemas import ArticleOut
-from backend.modules.items.schemas import ItemOut
 from backend.modules.users.schemas import AvatarPath, MeOut, UserOut
+from tests.samples import optional
 
 ID = UUID("0197a8c8-1111-7000-8000-000000000000")
 
@@ -75,7 +74,17 @@ def test_all_types_have_the_same_bytes(cup: Cup) -> None:
         assert json_of(body) == body.model_dump_json().encode()
 
 
-@pytest.mark.parametrize("kind", [ItemOut, MeOut, UserOut, ArticleOut, Page, Cup])
+USUAL = (
+    optional("items.schemas", "ItemOut"),
+    optional("articles.schemas", "ArticleOut"),
+    MeOut,
+    UserOut,
+    Page,
+    Cup,
+)
+
+
+@pytest.mark.parametrize("kind", [*filter(None, USUAL)])
 def test_the_usual_bodies_need_no_pydantic(kind: type[BaseModel]) -> None:
     assert _conversion_of(kind) is not None
 
