@@ -24,6 +24,7 @@ from tests import architecture, databases
 from tests.actors import ActorFactory, Client
 from tests.applications import MODULES, make_context
 from tests.dropped_modules import discovered_with
+from tests.samples import sample
 
 FILES = {
     "__init__": '"""Jots: texts that only their author sees."""\n',
@@ -390,13 +391,21 @@ async def test_its_rows_are_exported_counted_and_erased(
 async def test_its_rows_are_included_in_their_author(actor: ActorFactory, app: FastAPI) -> None:
     hugo, ines = await actor("hugo"), await actor("ines")
     await hugo.post(JOTS, json={"text": "Milk"})
-    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=items,jots")).json()
+    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=jots")).json()
     assert own["jots"] == (await hugo.get(JOTS)).json()
-    assert own["items"]["data"] == []
     assert (await ines.get(f"/api/v1/users/{hugo.id}?include=jots")).status_code == 403
     schema = app.openapi()["components"]["schemas"]["UserOutWithInclusions"]
     assert schema["properties"]["jots"]["$ref"].endswith("/Page_JotOut_")
     assert "jots" not in schema["required"]
+
+
+async def test_its_rows_are_included_beside_those_of_others(actor: ActorFactory) -> None:
+    sample("items.models")
+    jane = await actor("jane")
+    await jane.post(JOTS, json={"text": "Milk"})
+    own = (await jane.get(f"/api/v1/users/{jane.id}?include=items,jots")).json()
+    assert own["jots"] == (await jane.get(JOTS)).json()
+    assert own["items"]["data"] == []
 
 
 async def test_what_was_there_before_works_on(actor: ActorFactory) -> None:
