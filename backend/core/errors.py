@@ -205,6 +205,20 @@ class ServiceUnavailableError(AppError):
     default_headers: ClassVar = {"Retry-After": "1"}
 
 
+# Of RFC 9110. Python before 3.13 has the former ones.
+_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
+
+def phrase_of(status: int) -> str:
+    """Return the reason phrase of a status, the same with all versions of Python."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 def title_of(error: type[AppError]) -> str:
     return error.code.replace("_", " ").capitalize()
 
@@ -223,7 +237,7 @@ def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
         by_status.setdefault(error.status, []).append(error)
     return {
         status: {
-            "description": HTTPStatus(status).phrase + ": " + ", ".join(e.code for e in group),
+            "description": f"{phrase_of(status)}: " + ", ".join(e.code for e in group),
             "content": {
                 "application/problem+json": {
                     "schema": {"$ref": "#/components/schemas/Problem"},

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from backend.core import errors
 from backend.core.context import context_of
-from backend.core.errors import AppError, FieldError
+from backend.core.errors import AppError, FieldError, phrase_of
 from backend.core.limits import (
     CONCURRENT_READS,
     RateLimitedError,
@@ -157,7 +157,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 @cache
 def _unusual(status: int) -> type[AppError]:
     """Return an error class for a status that only a library raises."""
-    phrase = HTTPStatus(status).phrase
+    phrase = phrase_of(status)
     code = re.sub(r"[^A-Z]+", "_", phrase.upper().replace("'", ""))
     return type(code, (AppError,), {"status": status, "code": code, "detail": phrase})
 
