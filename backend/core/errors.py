@@ -1,17 +1,17 @@
 """Errors of the API; each is rendered as an RFC 9457 problem document.
 
-AppError                    base class; each subclass has a status and a code
+AppError                    base class; each subclass, also in modules, has a status and a code
 +- NotAuthenticatedError    401
 +- PermissionDeniedError    403
-+- (errors of the modules)
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
+
+from backend.core.status_phrases import phrase_of
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 MAX_FIELD_ERRORS = 100
@@ -203,20 +203,6 @@ class ServiceUnavailableError(AppError):
     code = "SERVICE_UNAVAILABLE"
     detail = "A required service is not available. Try again shortly."
     default_headers: ClassVar = {"Retry-After": "1"}
-
-
-# Of RFC 9110. Python before 3.13 has the former ones.
-_PHRASES = {
-    413: "Content Too Large",
-    414: "URI Too Long",
-    416: "Range Not Satisfiable",
-    422: "Unprocessable Content",
-}
-
-
-def phrase_of(status: int) -> str:
-    """Return the reason phrase of a status, the same with all versions of Python."""
-    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def title_of(error: type[AppError]) -> str:

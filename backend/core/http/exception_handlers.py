@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from backend.core import errors
 from backend.core.context import context_of
-from backend.core.errors import AppError, FieldError, phrase_of
+from backend.core.errors import AppError, FieldError
 from backend.core.limits import (
     CONCURRENT_READS,
     RateLimitedError,
@@ -27,6 +27,7 @@ from backend.core.limits import (
 )
 from backend.core.metrics import record_database_error
 from backend.core.problems import problem_response
+from backend.core.status_phrases import phrase_of
 from backend.db.errors import (
     DatabaseUnavailableError,
     InvalidCursorError,
