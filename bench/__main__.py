@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _measure(chosen: argparse.Namespace, against: list[Path]) -> Outcome:
         against=tuple(against),
     )
     findings = run(options, _say)
-    return [*report.table(findings)], report.as_json(findings), [*findings.failures()]
+    return [*report.table(findings)], asdict(findings), [*findings.failures()]
 
 
 def _compare(chosen: argparse.Namespace, against: list[Path]) -> Outcome:
@@ -68,8 +69,7 @@ def _compare(chosen: argparse.Namespace, against: list[Path]) -> Outcome:
         postgres=chosen.postgres and chosen.postgres.resolve(),
     )
     findings = comparison.run(options, _say)
-    lines, figures = comparison_report.table(findings), comparison_report.as_json(findings)
-    return [*lines], figures, [*findings.failures()]
+    return [*comparison_report.table(findings)], asdict(findings), [*findings.failures()]
 
 
 def _say(text: str) -> None:

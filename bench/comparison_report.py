@@ -1,9 +1,7 @@
 """The results of a comparison as a table and as JSON."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from statistics import median
-from typing import Any
 
 from bench.comparison import Comparison, Pair
 from bench.load import Result
@@ -39,11 +37,6 @@ def table(findings: Comparison) -> Iterator[str]:
         "Medians over the rounds. A ratio is the median of the ratios of each round, with the "
         "smallest and the largest in brackets; above 1 the application is faster."
     )
-
-
-def as_json(findings: Comparison) -> dict[str, Any]:
-    """Return all figures of every round."""
-    return asdict(findings)
 
 
 def _row(endpoint: str, pair: Pair) -> str:

@@ -1,9 +1,7 @@
 """The results of a run as a table and as JSON."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from statistics import median
-from typing import Any
 
 from bench import guessing
 from bench.endpoints import (
@@ -78,11 +76,6 @@ def table(findings: Findings) -> Iterator[str]:
         "Medians over the rounds; `of floor` is the median of the ratios of each round. "
         "A missed target is not a failure; an error is."
     )
-
-
-def as_json(findings: Findings) -> dict[str, Any]:
-    """Return all figures of every round."""
-    return asdict(findings)
 
 
 def _row(name: str, series: Series, share: str, target: str) -> str:

@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from bench.endpoints import BURST
 from bench.limits import REDIS_SERVER
 from bench.load import Job, Result, run
+from tests.bench_runs import bench_output
 
 ROOT = Path(__file__).resolve().parents[1]
 # Rows of `me`: three variants, two with sign-ins, two with a flood, and one per limit storage.
@@ -24,16 +22,8 @@ ROWS = {"health": 2, "me": 10 + (REDIS_SERVER is not None), "list": 3, "create":
 def test_a_run_measures_everything_without_an_error(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     options = ["--seconds", "1", "--rounds", "1", "--connections", "4", "--no-pin"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *options, "--json", str(report)],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
+    output = bench_output("bench", *options, "--json", report, folder=tmp_path)
+    rows = [line.split()[0] for line in output.splitlines() if line.strip()]
     assert {name: rows.count(name) for name in ROWS} == ROWS
     figures = json.loads(report.read_text())
     for variants in (*figures["endpoints"].values(), figures["limits"], figures["flood"]):

@@ -1,8 +1,6 @@
 """Comparison with another server, which a TOML file describes; speed is not tested."""
 
 import json
-import os
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +17,7 @@ from bench.postgres import postgres
 from bench.servers import BenchError
 from bench.target_file import load_target
 from bench.targets import Contender, start_target
+from tests.bench_runs import bench_output
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "bench" / "targets" / "full-stack-fastapi-template.toml"
@@ -199,16 +198,9 @@ def test_a_comparison_prints_both_servers_and_their_ratio(tmp_path: Path) -> Non
     report = tmp_path / "report.json"
     options = ["--seconds", "0.2", "--rounds", "2", "--connections", "2", "--no-pin"]
     options += ["--json", str(report)]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "--against", file, "--checkout", ROOT, *options],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+    against: list[str | Path] = ["--against", file, "--checkout", ROOT]
+    output = bench_output("bench", *against, *options, folder=tmp_path)
+    lines = [line.split() for line in output.splitlines()]
     rows = [line[:2] for line in lines if line[0] in ("me", "create", "against")]
     assert rows == [
         row

@@ -1,9 +1,6 @@
 """The measurement of growing cost runs, judges its goals and draws the plot."""
 
 import json
-import os
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from bench.growth.findings import Curve, Panel
 from bench.growth.plot import svg
 from bench.load import Result
 from bench.measure import Series
+from tests.bench_runs import bench_output
 
 ROOT = Path(__file__).resolve().parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,15 +68,7 @@ def test_a_short_run_prints_the_tables_and_draws_the_plot(tmp_path: Path) -> Non
     options = ["--items", "100,200", "--minutes", "0.03"]
     options += ["--rounds", "1", "--seconds", "0.3", "--json", str(report), "--plot", str(plot)]
     parts = ["--only", "items", "--only", "memory"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.growth", *parts, *options],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    output = bench_output("bench.growth", *parts, *options, folder=tmp_path)
     figures = {part["name"]: part for part in json.loads(report.read_text())}
     assert [len(part["goals"]) for part in figures.values()] == [4, 1]
     assert [row[:2] for row in figures["Items"]["rows"][1:3]] == [
@@ -87,7 +77,7 @@ def test_a_short_run_prints_the_tables_and_draws_the_plot(tmp_path: Path) -> Non
     ]
     for part in figures.values():
         for goal in part["goals"]:
-            assert f"| {goal['text']} | {goal['measured']} |" in done.stdout
+            assert f"| {goal['text']} | {goal['measured']} |" in output
     curves = list(ET.parse(plot).iter(f"{SVG}polyline"))  # noqa: S314  # our own document
     assert len(curves) == 4 + 1
     assert sorted(tmp_path.iterdir()) == [plot, report]

@@ -165,7 +165,7 @@ class Project:
     def release(self, version: str) -> None:
         self.commit(f"Prepare {version}")
         assert f"Released {version}:" in self.run(*RELEASE)
-        # What it has recorded is true of the commit that it has tagged.
+        # Its record is true of the commit that it has tagged.
         assert self.git("describe") == f"v{version}\n"
         assert self.git("status", "--porcelain") == ""
         assert "You have changed none of" in self.backend("upgrade-check")

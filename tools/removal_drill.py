@@ -2,8 +2,8 @@
 
 Every module that nothing depends on is removed in turn, with its tests: the application must be
 built, with its OpenAPI document, follow the architecture rules, and all tests must be collected,
-which imports their files. Without `--quick`, the checks
-and the quick tests run too, without `items` and without `articles`; each takes some minutes.
+which imports their files. Without `--quick`, the checks and the quick tests run too, without
+`items` and without `articles`; each takes some minutes.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-# What uvicorn writes before the response if the client waits with its body.
+# uvicorn writes this before the response if the client waits with its body.
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

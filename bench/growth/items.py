@@ -15,7 +15,7 @@ import psycopg
 
 from backend.db.base import uuid7
 from bench import data
-from bench.endpoints import CREATED_TITLE, ENDPOINTS, LIST_LIMIT, Endpoint
+from bench.endpoints import ENDPOINTS, LIST_LIMIT, Endpoint
 from bench.growth.findings import Curve, Goal, Panel, Part
 from bench.growth.site import Site, errors_of, total_us
 from bench.load import Job
@@ -62,7 +62,7 @@ def measure_items(site: Site, sizes: Sequence[int]) -> Part:
                     measure(
                         database.variant, load, job, database.series[name], site.postgres.process
                     )
-                _remove_created(database.url)
+                data.reset_tables(database.url)
     return _part(databases)
 
 
@@ -118,13 +118,6 @@ def _copy(connection: psycopg.Connection, rows: Iterator[tuple[Any, ...]], most:
             if written == most:
                 break
     return written
-
-
-def _remove_created(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DELETE FROM items WHERE title = %s", [CREATED_TITLE])
-        connection.execute("VACUUM items")
-        connection.execute("CHECKPOINT")
 
 
 def _part(databases: list[Database]) -> Part:
