@@ -5,7 +5,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from types import FrameType
 
 import structlog
@@ -19,6 +21,8 @@ log = structlog.get_logger()
 
 # A service manager signals every process of a service, and the parent signals its workers again.
 SAME_REQUEST_SECONDS = 1.0
+# Connections that are accepted in one iteration of the event loop, beside the first.
+MORE_CONNECTIONS = 32
 
 
 class Server(uvicorn.Server):
@@ -36,6 +40,7 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
         self.server_state = State()
         self._asked_at = 0.0
+        self._connecting: set[asyncio.Task[object]] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first SIGTERM, stop at the next signal."""
@@ -57,8 +62,16 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen on the sockets, which are required."""
+        assert sockets is not None
         try:
-            await super().startup(sockets)
+            await super().startup([])
+            for each in sockets:
+                self.servers.append(
+                    await asyncio.get_running_loop().create_server(
+                        partial(self._accept, each), sock=each, backlog=self.config.backlog
+                    )
+                )
         except OSError as error:
             # Another process may begin to listen between bind and listen.
             log.error("cannot_listen", reason=error.strerror)
@@ -85,7 +98,7 @@ class Server(uvicorn.Server):
         The kernel resets connections that wait in the queue of a closing socket, and a proxy then
         answers 502 for a write that it has sent.
         """
-        arrived = [each for listening in sockets for each in _accepted(listening)]
+        arrived = [each for listening in sockets for each in _arrived(listening)]
         for server in self.servers:
             server.close()
         for listening in sockets:
@@ -95,6 +108,23 @@ class Server(uvicorn.Server):
             await loop.connect_accepted_socket(self._make_protocol, each)
         # The event loop tells protocols of accepted connections in its next iterations.
         await asyncio.sleep(0.05)
+
+    def _accept(self, listening: socket.socket) -> asyncio.Protocol:
+        """Return the protocol of an accepted connection; accept some that wait behind it.
+
+        uvloop accepts one connection in each iteration of the event loop. An iteration of a busy
+        process serves many requests, so the last of 500 new clients would wait for seconds while
+        the others repeat their requests. A process without requests leaves connections to the other
+        processes that listen.
+        """
+        most = min(len(self.server_state.tasks), MORE_CONNECTIONS)
+        loop = asyncio.get_running_loop()
+        for each in islice(_arrived(listening), most):
+            task = loop.create_task(loop.connect_accepted_socket(self._make_protocol, each))
+            # The event loop keeps only weak references to tasks.
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        return self._make_protocol()
 
     def _make_protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's own
@@ -113,8 +143,8 @@ class Server(uvicorn.Server):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _accepted(listening: socket.socket) -> list[socket.socket]:
-    accepted: list[socket.socket] = []
+def _arrived(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept and yield the connections that have arrived."""
     while True:
         try:
             connection, _ = listening.accept()
@@ -122,6 +152,6 @@ def _accepted(listening: socket.socket) -> list[socket.socket]:
             # The peer has gone; others may wait behind it.
             continue
         except OSError:
-            return accepted
+            return
         connection.setblocking(False)
-        accepted.append(connection)
+        yield connection
