@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from backend.db.congestion import Congestion
 from backend.db.fair_semaphore import FairSemaphore, wait_in_turn
 
 Row = dict[str, Any]
@@ -24,8 +25,8 @@ STATEMENTS = 2
 # free connections: should they hang as well, few callers hang with them.
 SLOW_SECONDS = 1.0
 MAX_KEYS = 100
-# New callers are refused if more keys wait than this many statements read. With two at a time, each
-# within SLOW_SECONDS, these take 3 s.
+# Callers behind more statements than this wait for a limited time. Without a limit, fewer take 3 s:
+# two at a time, each within SLOW_SECONDS.
 MAX_STATEMENTS_AHEAD = 5
 
 
@@ -35,7 +36,9 @@ class KeyedReads:
     A row is read after its caller has asked for it. Callers that asked for the same key get the
     same dictionary. `gate` is the queue in which `read` waits for a connection: it decides for each
     caller whether the process is overloaded, so that no caller is refused because of another one.
-    While statements are slow, a caller waits for one as long as for a place in `gate`.
+    New callers are also refused while those that wait for a statement would wait too long, from the
+    times of the latest ones, as in `gate`. While statements are slow, or many are ahead, a caller
+    waits for one as long as for a place in `gate`.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class KeyedReads:
         self._key = key
         self._gate = gate
         self._max_keys = max_keys
-        self._max_waiting = MAX_STATEMENTS_AHEAD * max_keys
+        self._congestion = Congestion(STATEMENTS, gate.wait)
         self._waiting: _Callers = {}
         # The keys among them for which a caller goes before new requests.
         self._first: set[UUID] = set()
@@ -71,13 +74,15 @@ class KeyedReads:
         if not (self._is_shared or self._running or self._stalled_at):
             return await self._find_alone(key)
         goes_first = self._gate.refuse_if_overloaded(is_too_long=self._is_too_long())
-        future: _Caller = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: _Caller = loop.create_future()
         if not self._waiting:
             self._context = copy_context()
+            self._congestion.begin(loop.time())
         self._waiting.setdefault(key, []).append(future)
         if goes_first:
             self._first.add(key)
-        if self._stalled_at:
+        if self._stalled_at or len(self._waiting) > MAX_STATEMENTS_AHEAD * self._max_keys:
             self._limit_wait(key, future)
         self._start()
         try:
@@ -88,11 +93,12 @@ class KeyedReads:
 
     def _is_too_long(self) -> bool:
         """Return whether new callers would wait for too long."""
-        if len(self._waiting) > self._max_waiting:
-            return True
-        if not (self._stalled_at and self._waiting):
+        if not self._waiting:
             return False
-        return asyncio.get_running_loop().time() - self._stalled_at > self._gate.wait
+        now = asyncio.get_running_loop().time()
+        if self._stalled_at and now - self._stalled_at > self._gate.wait:
+            return True
+        return self._congestion.refuses(len(self._waiting) // self._max_keys, now)
 
     def _limit_wait(self, key: UUID, future: _Caller, context: Context | None = None) -> None:
         asyncio.get_running_loop().call_later(
@@ -151,6 +157,7 @@ class KeyedReads:
     def _take(self) -> _Callers:
         """Remove the callers of the next statement from those that wait; prepare its wait."""
         self._is_due = False
+        self._congestion.grant(asyncio.get_running_loop().time())
         # Without a free place, statements are slow because they wait for one, and hang nobody.
         has_place = self._gate.in_use < self._gate.size
         most = 1 if self._stalled_at and has_place else self._max_keys

@@ -255,15 +255,24 @@ async def test_few_callers_hang_with_the_database(monkeypatch: pytest.MonkeyPatc
     assert len(source.sent[-1]) == len(IDS) - 1
 
 
-async def test_a_full_queue_refuses_new_requests_only() -> None:
+async def test_a_burst_of_different_keys_is_served() -> None:
     source = Source()
+    source.open.set()
+    keys = [uuid4() for _ in range(20 * MAX_KEYS)]
+    assert None not in await source.statements_of(*keys)
+    assert source.outcomes == []
+
+
+async def test_a_slow_queue_refuses_new_requests_only() -> None:
+    source = Source(wait=10)
     running = source.ask(IDS[0])
     await let_run()
     running += source.ask(IDS[1])
     await let_run()
-    most = MAX_KEYS * keyed_reads.MAX_STATEMENTS_AHEAD
-    waiting = source.ask(*(uuid4() for _ in range(most + 1)))
+    waiting = source.ask(*(uuid4() for _ in range(2 * MAX_KEYS)))
     await let_run()
+    # As if no statement had ended for long.
+    source.reads._congestion._granted_at -= 11
     admitted.set(Counter({source.gate: 1}))
     waiting += source.ask(IDS[2])
     admitted.set(Counter())
@@ -272,6 +281,23 @@ async def test_a_full_queue_refuses_new_requests_only() -> None:
         await refused[0]
     source.open.set()
     assert {type(row) for row in await asyncio.gather(*running, *waiting)} == {dict}
+    assert source.outcomes == ["refused"]
+
+
+async def test_a_caller_behind_many_statements_waits_for_a_limited_time() -> None:
+    source = Source(wait=0.2)
+    running = source.ask(IDS[0])
+    await let_run()
+    running += source.ask(IDS[1])
+    await let_run()
+    few = source.ask(*(uuid4() for _ in range(MAX_KEYS * keyed_reads.MAX_STATEMENTS_AHEAD)))
+    late = source.ask(*IDS[2:5])
+    failed = await asyncio.gather(*late, return_exceptions=True)
+    assert [type(each) for each in failed] == [DatabaseUnavailableError] * 3
+    assert source.outcomes == ["timed_out"] * 3
+    source.open.set()
+    assert {type(row) for row in await asyncio.gather(*running, *few)} == {dict}
+    assert not {*IDS[2:5]} & {key for keys in source.sent for key in keys}
 
 
 @pytest.mark.parametrize(("waits", "first"), [(0, False), (1, True), (TURNS + 1, False)])
