@@ -6,7 +6,7 @@ server empties it. The table of guesses is durable.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
@@ -66,10 +66,10 @@ class PostgresCounts:
         """
         rows = await reader.all(
             self._hit,
-            keys=list(hits),
-            hits=list(hits.values()),
-            limits=limits,
-            seconds=seconds,
+            keys=_array(f'"\\\\x{key.hex()}"' for key in hits),
+            hits=_array(map(str, hits.values())),
+            limits=_array(map(str, limits)),
+            seconds=_array(map(str, seconds)),
             moment=moment,
         )
         self._counted += len(hits)
@@ -85,6 +85,11 @@ class PostgresCounts:
         """Remove expired rows from a part of the table, except for locked ones."""
         following = bytes([part + 1]) if part + 1 < PARTS else None
         await reader.all(self._sweep, low=bytes([part]), high=following)
+
+
+def _array(elements: Iterable[str]) -> str:
+    """Return an array in PostgreSQL's notation; the driver takes several times as long for one."""
+    return "{" + ",".join(elements) + "}"
 
 
 async def refund(reader: QueryRunner, key: bytes) -> None:

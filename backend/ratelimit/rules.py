@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from backend.ratelimit.postgres import Count
 
@@ -25,7 +26,7 @@ class Rule:
     window: int
     subject: str = ""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of the rule in response headers, such as `minute` or `5-minutes`."""
         unit = next(unit for unit in reversed(SECONDS) if self.window % SECONDS[unit] == 0)
@@ -33,8 +34,7 @@ class Rule:
         return unit if count == 1 else f"{count}-{unit}s"
 
 
-@dataclass(frozen=True)
-class LimitResult:
+class LimitResult(NamedTuple):
     """The result of an attempt, by the rule with the least remaining.
 
     remaining    number of attempts that would pass now
@@ -85,13 +85,11 @@ def limit_result(rules: Sequence[Rule], count: Count, position: int = 0) -> Limi
         ]
         wait, rule = max(full, key=lambda each: each[0])
         return refusal(rule, wait / 1_000_000, policy_of(rules))
-    nearest: LimitResult | None = None
-    for rule, used, wait in zip(rules, count.used, count.waits, strict=True):
-        remaining = rule.limit - used + later
-        if nearest is None or remaining < nearest.remaining:
-            nearest = LimitResult(True, remaining, wait / 1_000_000, 0, rule)
-    assert nearest is not None
-    return nearest
+    left = [rule.limit - used for rule, used in zip(rules, count.used, strict=True)]
+    least = min(left)
+    nearest = left.index(least)
+    reset = count.waits[nearest] / 1_000_000
+    return LimitResult(True, least + later, reset, 0, rules[nearest])
 
 
 def refusal(rule: Rule, wait: float, policy: str) -> LimitResult:
