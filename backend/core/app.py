@@ -216,6 +216,8 @@ def create_app(context: Context, modules: Sequence[Module]) -> FastAPI:
     install_error_handlers(app)
     _add_middleware(app, context)
 
+    # Layers that add nothing to a response return the awaitable of the next one. A coroutine of
+    # their own would resume at the end of each wait.
     def build() -> ASGIApp:
         layers: ASGIApp = RouteIndex(app, app.router, is_local=settings.is_local)
         for each, arguments, options in reversed(app.user_middleware):

@@ -4,7 +4,7 @@ FastAPI asks all routers, and each route of a router, in turn, and does so twice
 that takes a tenth of the time of a short request.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
@@ -99,10 +99,9 @@ class RouteIndex:
     def _candidates(self, path: str) -> list[_Route]:
         return sorted(self._root.find(path.split("/")))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self._others(scope, receive, send)
-            return
+            return self._others(scope, receive, send)
         path, method = get_route_path(scope), scope["method"]
         for route in self._known.get(path) or self._candidates(path):
             if method in route.methods and (match := route.match(path)):
@@ -114,14 +113,12 @@ class RouteIndex:
                 scope["path_template"] = route.template
                 scope["router"] = scope["app"].router
                 if route.planned and not self._app.dependency_overrides:
-                    await route.planned(scope, receive, send)
-                else:
-                    await route.app(scope, receive, send)
-                return
+                    return route.planned(scope, receive, send)
+                return route.app(scope, receive, send)
         # For the log line of a method that the path does not have.
         known = (each.template for each in self._candidates(path) if each.match(path))
         scope["path_template"] = next(known, None)
-        await self._others(scope, receive, send)
+        return self._others(scope, receive, send)
 
 
 def _route(order: int, route: RouteContext, original: APIRoute, handlers: ErrorHandlers) -> _Route:

@@ -1,6 +1,7 @@
 """Rejection of requests with ambiguous headers."""
 
 import re
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,11 +25,10 @@ class AmbiguousHeadersMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and (refused := _refusal(scope)) is not None:
-            await problem_response(scope, refused)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+            return problem_response(scope, refused)(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 def _refusal(scope: Scope) -> AppError | None:

@@ -1,14 +1,16 @@
 """Protection of all other requests from floods of requests that need no credentials."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
+from backend.core.context import Context
 from backend.core.http.admission_queue import AdmissionQueue
 from backend.core.limits import RateLimitedError, count_refusal
 from backend.core.problems import problem_response
+from backend.ratelimit.limiter import RateLimiter
 
 
 class AnonymousThrottleMiddleware:
@@ -23,15 +25,22 @@ class AnonymousThrottleMiddleware:
         self.paths = paths
         self.queue = AdmissionQueue()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["path"] not in self.paths:
-            await self.app(scope, receive, send)
-            return
-        context = scope["app"].state.context
-        limits = context.limits
-        if scope["method"] != "POST" or limits is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        context: Context = scope["app"].state.context
+        if scope["method"] != "POST" or context.limits is None:
+            return self.app(scope, receive, send)
+        return self._throttle(context, context.limits, scope, receive, send)
+
+    async def _throttle(
+        self,
+        context: Context,
+        limits: RateLimiter,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         await self.queue.admission()
         caller = scope["path"], address_key(client_address(scope))
         refused = limits.refused.find(caller)

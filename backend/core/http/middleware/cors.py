@@ -4,7 +4,7 @@ Starlette's own middleware responds to denied preflights in plain text, sends so
 denied origins, and none with errors of the outermost layer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -39,14 +39,12 @@ class CORSMiddleware:
         self.allows = allows
         self.readable = ", ".join([READABLE, *also_readable])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         if self.allows is None and scope["method"] != "OPTIONS":
             # Responses do not depend on the origin, so they need no Vary header.
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         allowed = origin is not None and self.allows is not None and self.allows(origin)
@@ -62,11 +60,9 @@ class CORSMiddleware:
                         "Access-Control-Max-Age": PREFLIGHT_SECONDS,
                     }
                 )
-            await response(scope, receive, send)
-            return
+            return response(scope, receive, send)
         if self.allows is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -78,4 +74,4 @@ class CORSMiddleware:
                     response_headers["Access-Control-Expose-Headers"] = self.readable
             await send(message)
 
-        await self.app(scope, receive, send_with_cors)
+        return self.app(scope, receive, send_with_cors)

@@ -1,5 +1,7 @@
 """Trailing slashes, and HEAD for every GET route."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.core.errors import NotFoundError
@@ -15,22 +17,21 @@ class NormalizePathMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         path: str = scope["path"]
         if path.endswith("/") and path != "/":
             scope["original_path"] = path
             scope["path"] = path.rstrip("/") or "/"
         if scope["path"].endswith("\n"):
             # The pattern of a route ends with `$`, which also matches before a newline.
-            await problem_response(scope, NotFoundError())(scope, receive, send)
-            return
-        if scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
+            return problem_response(scope, NotFoundError())(scope, receive, send)
+        if scope["method"] == "HEAD":
+            return self._respond_to_head(scope, receive, send)
+        return self.app(scope, receive, send)
 
+    async def _respond_to_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         ended = False
 
         async def send_head(message: Message) -> None:

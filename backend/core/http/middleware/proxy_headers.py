@@ -1,6 +1,6 @@
 """Client, scheme and prefix of requests that arrive through a proxy."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,7 +22,7 @@ class ProxyHeadersMiddleware:
         self.app = app
         self.trusted = [ip_network(network, strict=False) for network in trusted]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and scope.get("client"):
             peer = parsed(scope["client"][0])
             if peer is not None and self.trusts(peer):
@@ -35,7 +35,7 @@ class ProxyHeadersMiddleware:
                 # The nearest proxy wrote the last one; the client may have sent the others.
                 prefix = next(reversed(_listed(scope, b"x-forwarded-prefix")), "")
                 scope["prefix"] = parse_prefix(prefix) or ""
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def trusts(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)

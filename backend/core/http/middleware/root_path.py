@@ -1,6 +1,6 @@
 """The path prefix below which a proxy serves the application."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +20,7 @@ class RootPathMiddleware:
         self.root_path = root_path
         self.roots = frozenset(roots)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             prefix = self.root_path or scope.get("prefix", "")
             scope["prefix"] = prefix
@@ -29,7 +29,7 @@ class RootPathMiddleware:
                 rest = path[len(prefix) :] or "/"
                 if _root(path) not in self.roots or _root(rest) in self.roots:
                     scope["path"] = rest
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 def _root(path: str) -> str:

@@ -1,6 +1,6 @@
 """Rejection of requests for unknown host names."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,10 +19,9 @@ class TrustedHostMiddleware:
         self.admits = admits
         self.is_probe = is_probe
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and not self.is_probe(scope["path"]):
             host = next((value for name, value in scope["headers"] if name == b"host"), b"")
             if not self.admits(host_of(host.decode("latin-1"))):
-                await problem_response(scope, InvalidHostError())(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+                return problem_response(scope, InvalidHostError())(scope, receive, send)
+        return self.app(scope, receive, send)
