@@ -202,4 +202,6 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    return cast(Context, request.app.state.context)
+    # As an attribute, it would be found only after a failed lookup, several times a request.
+    context: Context = request.scope["app"].state["context"]
+    return context
