@@ -34,7 +34,7 @@ def configure_logging(settings: Settings) -> None:
     else:
         # Tracebacks as text: structlog's dictionaries contain local variables, such as passwords.
         shared += [_origin(settings), structlog.processors.format_exc_info]
-        render = structlog.processors.JSONRenderer(serializer=_json)
+        render = _json
         factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
     structlog.configure(
         processors=[*shared, render],
@@ -75,5 +75,5 @@ def _adopt_standard_logging(shared: list[Processor], render: Processor, level: i
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def _json(event: Any, **_: Any) -> bytes:
+def _json(_logger: Any, _name: str, event: EventDict) -> bytes:
     return orjson.dumps(event, default=str)

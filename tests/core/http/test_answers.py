@@ -523,6 +523,10 @@ def test_production_logs_json_without_local_variables() -> None:
     assert (crashed["event"], crashed["level"]) == ("unhandled_error", "error")
     assert "RuntimeError: broken at 10" in crashed["exception"]
     assert (line["event"], line["status"], line["request_id"]) == ("request", 500, "mine")
+    assert list(line) == [
+        *("method", "route", "status", "duration_ms", "client", "user_id", "event", "request_id"),
+        *("level", "timestamp", "instance", "pid"),
+    ]
     assert datetime.fromisoformat(line["timestamp"]).tzinfo
     assert (line["instance"], line["client"]) == (platform.node(), "127.0.0.1")
     assert line["pid"] == crashed["pid"] > 0

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from backend.core.http.proxy_watch import ProxyWatch
     from backend.telemetry.metrics import Metrics
 
-log = structlog.get_logger("requests")
-
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _HEADERS = [
@@ -68,6 +66,8 @@ class RequestContextMiddleware:
         self.metrics = metrics
         self.probes_logged_at = dict.fromkeys(probes, -math.inf)
         self.headers = standing_headers(hsts=hsts)
+        # Bound once; a logger of the module is looked up for each line.
+        self.log = structlog.get_logger("requests").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -119,7 +119,7 @@ class RequestContextMiddleware:
         if route in self.probes_logged_at and self._is_repeated(route, status):
             return
         principal = scope.get("principal")
-        log.info(
+        self.log.info(
             "request",
             method=scope["method"],
             route=route,
