@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from backend.cli.commands import app, audit, db, users
 from backend.cli.modules import module
-from backend.db.schema.migrations import newest_revision
+from backend.db.schema.migrations import newest_revision, next_revision
 from tests import databases
 from tests.commands import ROOT, backend, data_dir, environment, output_of, postmaster, refusal
 
@@ -286,13 +286,10 @@ def test_writes_a_migration_for_changed_tables(project: Path, empty_url: str) ->
         'Write the migration with: make migration m="what changes"'
     )
     said = output_of("db", "revision", "add colour", **here)
-    files = sorted((project / "migrations" / "versions").glob("0*.py"))
-    number = f"{len(files):04}"
-    assert said == (
-        f"Wrote migrations/versions/{number}_add_colour.py. "
-        "Read it, then apply it with: backend db upgrade\n"
-    )
-    text = files[-1].read_text()
+    number = next_revision()
+    path = f"migrations/versions/{number}_add_colour.py"
+    assert said == f"Wrote {path}. Read it, then apply it with: backend db upgrade\n"
+    text = (project / path).read_text()
     assert f'revision = "{number}"' in text
     assert 'op.add_column("items", sa.Column("colour", sa.String(20), nullable=True))' in text
     assert output_of("db", "upgrade", **here) == f"The schema is at {number}.\n"
