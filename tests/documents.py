@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pytest
+
 from tests.architecture import ROOT
 
 
@@ -27,6 +29,13 @@ def blocks(name: str) -> list[Block]:
 def code_blocks(name: str) -> list[str]:
     """Return the blocks of Python in `docs/{name}`."""
     return [block.text for block in blocks(name) if block.language == "python"]
+
+
+def adds(*modules: str) -> pytest.MarkDecorator:
+    """Skip a test that adds these modules of the pages, if the project has one of them."""
+    present = [name for name in modules if (ROOT / "backend" / "modules" / name).exists()]
+    reason = f"the project has a module {' and '.join(present)} of its own"
+    return pytest.mark.skipif(bool(present), reason=reason)
 
 
 def files_of_page(name: str) -> dict[str, str]:

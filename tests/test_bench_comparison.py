@@ -34,8 +34,8 @@ SECRET = "{secret}"
 
 [database]
 commands = [[PYTHON, "-c", "import os; os.environ['SECRET']"]]
-statements = ["CREATE TABLE things AS SELECT generate_series(1, {callers}) AS id"]
-reset = ["DELETE FROM things WHERE id > 1"]
+statements = ["CREATE TABLE made_things AS SELECT generate_series(1, {callers}) AS id"]
+reset = ["DELETE FROM made_things WHERE id > 1"]
 
 [[requests]]
 path = "/ready"
@@ -174,7 +174,7 @@ def test_a_described_server_is_prepared_and_measured(tmp_path: Path, own_databas
     with ExitStack() as stack:
         tiny = started(stack, file, own_database_url)
         with psycopg.connect(own_database_url) as connection:
-            assert connection.execute("SELECT id FROM things").fetchall() == [(1,)]
+            assert connection.execute("SELECT id FROM made_things").fetchall() == [(1,)]
         create, me = tiny.calls["create"], tiny.calls["me"]
         assert [request.count("Token caller0") for request in me.requests] == [1, 0]
         assert create.requests[1].endswith('{"title": "{braces}"}')

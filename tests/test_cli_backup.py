@@ -101,7 +101,7 @@ def test_a_database_with_contents_is_replaced_by_force_only(url: str, tmp_path: 
     assert "exists already" in refused_at(tmp_path, url, "db", "backup", str(backup))
     with psycopg.connect(url) as connection:
         connection.execute("DELETE FROM users")
-        connection.execute("CREATE TABLE left_over (id int)")
+        connection.execute("CREATE TABLE made_left_over (id int)")
     said = refused_at(tmp_path, url, "db", "restore", str(backup))
     assert said.endswith("replace its contents with --force. Nothing was changed.")
     assert count(url) == 0
@@ -197,8 +197,8 @@ def test_extensions_stay_where_they_are(url: str, empty_url: str, tmp_path: Path
             if connection.execute(available).rowcount == 0:
                 pytest.skip("this PostgreSQL has no extension to try")
             connection.execute("CREATE EXTENSION vector")
-            connection.execute("CREATE TABLE points (at vector(3))")
-            connection.execute("DROP TABLE points")
+            connection.execute("CREATE TABLE made_points (at vector(3))")
+            connection.execute("DROP TABLE made_points")
     output_at(tmp_path, url, "db", "backup", str(backup))
     output_at(tmp_path, empty_url, "db", "restore", str(backup))
     output_at(tmp_path, url, "db", "restore", "--force", str(backup))

@@ -173,9 +173,9 @@ def test_unusable_settings_are_told_once(tmp_path: Path) -> None:
 def test_broken_module_is_told_once(tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(ROOT / "backend", project / "backend")
-    (project / "backend" / "modules" / "invoices").mkdir()
-    (project / "backend" / "modules" / "invoices" / "__init__.py").touch()
+    (project / "backend" / "modules" / "made_invoices").mkdir()
+    (project / "backend" / "modules" / "made_invoices" / "__init__.py").touch()
     said = refusal("serve", "--workers", "2", folder=tmp_path, project=project)
     assert said == (
-        "Module 'invoices' has no manifest.py: add one that sets `module = Module(...)`."
+        "Module 'made_invoices' has no manifest.py: add one that sets `module = Module(...)`."
     )

@@ -18,7 +18,7 @@ from backend.core.registry import ordered
 from tests.applications import MODULES
 from tests.commands import ROOT
 from tests.core.http.test_openapi import DOCUMENT
-from tests.core.versions.tasks import manifest as tasks
+from tests.core.versions.made_tasks import manifest as tasks
 from tools import contract
 from tools.contract import breaches
 
@@ -398,18 +398,20 @@ def test_openapi_json_is_the_document_of_this_code() -> None:
 def test_a_new_module_leaves_the_gate_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    router = Router(prefix="/jots", tags=["jots"])
+    router = Router(prefix="/made-jots", tags=["made_jots"])
 
     @router.get("", dependencies=[public])
     async def read_jots() -> list[str]:
         """The jots."""
         return []
 
-    jots = Module(name="jots", router=router)
+    jots = Module(name="made_jots", router=router)
     monkeypatch.setattr(contract, "discover", lambda: (*MODULES, jots))
     monkeypatch.setattr(sys, "argv", ["contract"])
     contract.main()
-    assert re.search(r"does not have .*jots; make openapi client adds it", capsys.readouterr().out)
+    assert re.search(
+        r"does not have .*made_jots; make openapi client adds it", capsys.readouterr().out
+    )
     # A release has all modules.
     monkeypatch.setattr(contract, "RELEASED", tmp_path / "openapi.released.json")
     monkeypatch.setattr(sys, "argv", ["contract", "--release"])
@@ -471,13 +473,13 @@ def test_later_versions_have_documents_of_their_own(
     }
     contract.gate(texts, release=False)
     changed = json.loads(texts[2])
-    del schema(changed, "TaskOutV2")["properties"]["state"]
+    del schema(changed, "MadeTaskOutV2")["properties"]["state"]
     texts[2] = json.dumps(changed)
     (tmp_path / "openapi.v2.json").write_text(texts[2])
     capsys.readouterr()
     with pytest.raises(SystemExit, match="breaks clients of the last release"):
         contract.gate(texts, release=False)
-    path = "/api/v2/tasks/{id}"
+    path = "/api/v2/made-tasks/{id}"
     assert f"GET {path}, PATCH {path}: `state` of the response is gone" in capsys.readouterr().out
 
 

@@ -311,7 +311,7 @@ def test_a_replica_and_used_up_connections() -> None:
         assert lag(standby.url())[0] is True
         assert "no standby" in lag(primary.url())[1]
         standby.execute("SELECT pg_wal_replay_pause()")
-        primary.execute("CREATE TABLE late (id int)", "trellis")
+        primary.execute("CREATE TABLE made_late (id int)", "trellis")
         found, text = lag(standby.url())
         assert found is False
         assert "bytes of writes that are 1 s old" in text

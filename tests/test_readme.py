@@ -5,14 +5,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import backend.modules
 from tests.applications import MODULES
 from tests.commands import output_of
-from tests.documents import files_of_page
-from tools import layout, pages, removal_drill
+from tests.documents import adds, files_of_page
+from tools import contract, layout, pages, removal_drill
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,8 +59,24 @@ def test_the_files_it_names_exist() -> None:
         assert (ROOT / link).exists(), link
 
 
+@pytest.mark.parametrize("command", [pages, contract])
+def test_a_module_that_cannot_be_loaded_is_one_sentence(
+    command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_halves").mkdir()
+    (tmp_path / "made_halves" / "__init__.py").touch()
+    monkeypatch.setattr(backend.modules, "__path__", [*backend.modules.__path__, str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == (
+        "Module 'made_halves' has no manifest.py: add one that sets `module = Module(...)`."
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@adds("notes", "bookmarks")
 def test_modules_are_dropped_in_by_the_commands_the_pages_name(own_database_url: str) -> None:
     """The modules of the tutorial and of docs/modules.md, at once, without any other change."""
     with removal_drill.copied() as project:

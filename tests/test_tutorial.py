@@ -23,7 +23,7 @@ from tests.commands import (
     fetch,
     free_port,
 )
-from tests.documents import Block, blocks, content, files_of_page
+from tests.documents import Block, adds, blocks, content, files_of_page
 from tests.npm import require_packages
 
 PAGE = "tutorial.md"
@@ -162,6 +162,7 @@ def steps() -> Iterator[list[Block]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@adds("notes")
 def test_every_block_runs_in_the_order_of_the_page(tmp_path: Path) -> None:
     """As the reader has it: without settings, so with the embedded server in `data`."""
     require_packages(ROOT / CLIENT)

@@ -30,9 +30,9 @@ from backend.worker.supervisor import work
 from tests.applications import make_context
 from tests.commands import Running, environment, eventually
 
-_TABLE = "CREATE TABLE runs (id serial, word text, what text, pid integer)"
-_WRITE = text("INSERT INTO runs (word, what, pid) VALUES (:word, :what, :pid)")
-_MAY_END = text("SELECT 1 FROM runs WHERE word = :word AND what = 'may end'")
+_TABLE = "CREATE TABLE made_runs (id serial, word text, what text, pid integer)"
+_WRITE = text("INSERT INTO made_runs (word, what, pid) VALUES (:word, :what, :pid)")
+_MAY_END = text("SELECT 1 FROM made_runs WHERE word = :word AND what = 'may end'")
 
 
 async def _write(context: Context, word: str, what: str) -> None:
@@ -70,15 +70,15 @@ async def _listen(context: Context, event: Told, event_id: UUID) -> None:
     await _wait(context, word=event.word)
 
 
-NOTE = Job("runs.note", _note)
-WAIT = Job("runs.wait", _wait, attempts=1)
-LISTEN = durable(Told, _listen, name="runs.listen", ordered_by="listener")
-RUNS = Module(name="runs", jobs=(NOTE, WAIT), subscribers=(LISTEN,))
+NOTE = Job("made_runs.note", _note)
+WAIT = Job("made_runs.wait", _wait, attempts=1)
+LISTEN = durable(Told, _listen, name="made_runs.listen", ordered_by="listener")
+RUNS = Module(name="made_runs", jobs=(NOTE, WAIT), subscribers=(LISTEN,))
 
 
 @dataclass(frozen=True)
 class RunsTable:
-    """A database with the table `runs`, into which the jobs write their begin and end."""
+    """A database with the table `made_runs`, into which the jobs write their begin and end."""
 
     url: str
 
@@ -112,15 +112,15 @@ class RunsTable:
 
     def deliveries(self, word: str) -> list[str]:
         """Return a text with the event's id for each delivery of this word that began."""
-        query = "SELECT what FROM runs WHERE word = %s AND what LIKE 'delivered %%'"
+        query = "SELECT what FROM made_runs WHERE word = %s AND what LIKE 'delivered %%'"
         return [row[0] for row in self._run(query, word)]
 
     def release(self, word: str) -> None:
-        self._run("INSERT INTO runs (word, what) VALUES (%s, 'may end')", word)
+        self._run("INSERT INTO made_runs (word, what) VALUES (%s, 'may end')", word)
 
     def pids(self, word: str, what: str) -> list[int]:
         """Return the pids of the workers that wrote `what` for this word, in order."""
-        query = "SELECT pid FROM runs WHERE word = %s AND what = %s ORDER BY id"
+        query = "SELECT pid FROM made_runs WHERE word = %s AND what = %s ORDER BY id"
         return [row[0] for row in self._run(query, word, what)]
 
     def jobs(self) -> list[tuple[str, int]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from backend.cli.listing import openapi_file, openapi_texts
 from backend.core.module import Module
-from backend.core.registry import discover, prefix_of, routes_of
+from backend.core.registry import RegistryError, discover, prefix_of, routes_of
 from tools.schema_changes import Change, Document, changes, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -288,7 +288,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make contract", description=__doc__.split("\n\n")[0])
     parser.add_argument("--release", action="store_true", help="record openapi.json as released")
     release = parser.parse_args().release
-    modules = discover()
+    try:
+        modules = discover()
+    except RegistryError as error:
+        sys.exit(str(error))
     # A release records all modules.
     new = [] if release else unrecorded(read(PRESENT), modules)
     gate(openapi_texts([each for each in modules if each not in new]), release=release)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from backend.core.module import Module
-from backend.core.registry import discover, setting_kinds
+from backend.core.registry import RegistryError, discover, setting_kinds
 from backend.core.settings import Settings, SettingsBase
 from tools import layout, permissions
 
@@ -62,7 +62,10 @@ def write(modules: Sequence[Module]) -> None:
 
 
 def main() -> None:
-    modules = discover()
+    try:
+        modules = discover()
+    except RegistryError as error:
+        sys.exit(str(error))
     if sys.argv[1:] != ["--check"]:
         write(modules)
         print(f"Wrote {PAGES}.")

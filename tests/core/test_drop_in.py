@@ -1,6 +1,7 @@
 """A module is added by adding its folder, without any other change."""
 
 import gc
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -33,27 +34,27 @@ from backend.core.context import Inclusion
 from backend.core.module import Module
 from backend.core.features import Feature
 from backend.core.personal_data import by_cascade, counts, owned
-from backend.modules.jots import queries, service
-from backend.modules.jots.router import router
-from backend.modules.jots.schemas import JotOut
-from backend.modules.jots.settings import JotSettings
+from backend.modules.made_jots import queries, service
+from backend.modules.made_jots.router import router
+from backend.modules.made_jots.schemas import MadeJotOut
+from backend.modules.made_jots.settings import MadeJotSettings
 
 module = Module(
     router=router,
     depends_on=("users",),
     features=(
         Feature(
-            "jots",
+            "made_jots",
             "Texts that only their author sees.",
             {"read": "See jots.", "write": "Write jots."},
             granted_to={"member": ("read", "write"), "viewer": ("read",)},
         ),
     ),
-    settings=JotSettings,
-    export={"jots": owned(queries.JOTS, "author")},
+    settings=MadeJotSettings,
+    export={"made_jots": owned(queries.JOTS, "author")},
     erase=by_cascade,
-    statistics=counts(queries.JOTS, "author", jots=None),
-    inclusions=(Inclusion("users", "jots", JotOut, service.jots_of),),
+    statistics=counts(queries.JOTS, "author", made_jots=None),
+    inclusions=(Inclusion("users", "made_jots", MadeJotOut, service.jots_of),),
 )
 """,
     "settings": """
@@ -62,8 +63,8 @@ from pydantic import Field
 from backend.core.settings import SettingsBase
 
 
-class JotSettings(SettingsBase):
-    jots_per_user: int = Field(100, ge=1, description="How many jots a user may have.")
+class MadeJotSettings(SettingsBase):
+    made_jots_per_user: int = Field(100, ge=1, description="How many jots a user may have.")
 """,
     "models": """
 from uuid import UUID
@@ -73,8 +74,8 @@ from sqlmodel import Field
 from backend.db.base import Base, Identified, Timestamped
 
 
-class Jot(Base, Identified, Timestamped, table=True):
-    __tablename__ = "jots"
+class MadeJot(Base, Identified, Timestamped, table=True):
+    __tablename__ = "made_jots"
 
     text: str = Field(max_length=1000)
     author_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
@@ -86,11 +87,11 @@ from uuid import UUID
 from backend.core.schemas import Schema, Trimmed
 
 
-class JotCreate(Schema):
+class MadeJotCreate(Schema):
     text: Annotated[str, Trimmed(1000)]
 
 
-class JotOut(Schema):
+class MadeJotOut(Schema):
     id: UUID
     text: str
     author_id: UUID
@@ -99,19 +100,21 @@ class JotOut(Schema):
 from backend.core.errors import AppError
 
 
-class TooManyJotsError(AppError):
+class TooManyMadeJotsError(AppError):
     status = 409
-    code = "TOO_MANY_JOTS"
+    code = "TOO_MANY_MADE_JOTS"
     detail = "You have as many jots as you may have; delete one first."
 """,
     "queries": """
 from sqlmodel import col
 
 from backend.core.lists import list_spec
-from backend.modules.jots.models import Jot
-from backend.modules.jots.schemas import JotOut
+from backend.modules.made_jots.models import MadeJot
+from backend.modules.made_jots.schemas import MadeJotOut
 
-JOTS = list_spec(Jot, JotOut, scopes={"author": lambda author: col(Jot.author_id) == author})
+JOTS = list_spec(
+    MadeJot, MadeJotOut, scopes={"author": lambda author: col(MadeJot.author_id) == author}
+)
 """,
     "service": """
 from uuid import UUID
@@ -123,36 +126,36 @@ from backend.core.errors import PermissionDeniedError
 from backend.core.lists import ListQuery, Page, read_page
 from backend.core.principal import Principal
 from backend.db.query_runner import QueryRunner
-from backend.modules.jots import queries
-from backend.modules.jots.exceptions import TooManyJotsError
-from backend.modules.jots.models import Jot
-from backend.modules.jots.schemas import JotCreate, JotOut
+from backend.modules.made_jots import queries
+from backend.modules.made_jots.exceptions import TooManyMadeJotsError
+from backend.modules.made_jots.models import MadeJot
+from backend.modules.made_jots.schemas import MadeJotCreate, MadeJotOut
 
 
-async def list_jots(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[JotOut]:
-    by.must("jots:read")
+async def list_jots(reader: QueryRunner, by: Principal, query: ListQuery) -> Page[MadeJotOut]:
+    by.must("made_jots:read")
     return await read_page(reader, queries.JOTS, query, author=by.user_id)
 
 
 async def jots_of(
     reader: QueryRunner, by: Principal, user_id: UUID, query: ListQuery
-) -> Page[JotOut]:
+) -> Page[MadeJotOut]:
     if user_id != by.user_id:
         raise PermissionDeniedError
     return await list_jots(reader, by, query)
 
 
 async def create_jot(
-    session: AsyncSession, by: Principal, new: JotCreate, *, limit: int
-) -> JotOut:
-    by.must("jots:write")
-    count = select(func.count()).where(col(Jot.author_id) == by.user_id)
+    session: AsyncSession, by: Principal, new: MadeJotCreate, *, limit: int
+) -> MadeJotOut:
+    by.must("made_jots:write")
+    count = select(func.count()).where(col(MadeJot.author_id) == by.user_id)
     if (await session.exec(count)).one() >= limit:
-        raise TooManyJotsError(f"You have {limit} jots already; delete one first.")
-    jot = Jot(text=new.text, author_id=by.user_id)
+        raise TooManyMadeJotsError(f"You have {limit} jots already; delete one first.")
+    jot = MadeJot(text=new.text, author_id=by.user_id)
     session.add(jot)
     await session.flush()
-    return JotOut.from_row(jot.model_dump())
+    return MadeJotOut.from_row(jot.model_dump())
 """,
     "router": '''
 from typing import Annotated
@@ -164,40 +167,40 @@ from backend.core.http.routing import Router
 from backend.core.authorization import require
 from backend.core.lists import ListQuery, Page
 from backend.core.principal import Principal
-from backend.modules.jots import queries, service
-from backend.modules.jots.exceptions import TooManyJotsError
-from backend.modules.jots.schemas import JotCreate, JotOut
-from backend.modules.jots.settings import JotSettings
+from backend.modules.made_jots import queries, service
+from backend.modules.made_jots.exceptions import TooManyMadeJotsError
+from backend.modules.made_jots.schemas import MadeJotCreate, MadeJotOut
+from backend.modules.made_jots.settings import MadeJotSettings
 
-router = Router(prefix="/jots", tags=["jots"])
-MayRead = Annotated[Principal, require("jots:read")]
-MayWrite = Annotated[Principal, require("jots:write")]
+router = Router(prefix="/made-jots", tags=["made_jots"])
+MayRead = Annotated[Principal, require("made_jots:read")]
+MayWrite = Annotated[Principal, require("made_jots:write")]
 NoteQuery = Annotated[ListQuery, list_parameters(queries.JOTS)]
 
 
 @router.get("")
-async def list_jots(by: MayRead, reader: Reader, query: NoteQuery) -> Page[JotOut]:
+async def list_jots(by: MayRead, reader: Reader, query: NoteQuery) -> Page[MadeJotOut]:
     """The caller's jots."""
     return await service.list_jots(reader, by, query)
 
 
 @router.post(
-    "", status_code=201, location="/jots/{id}", responses=error_responses(TooManyJotsError)
+    "", status_code=201, location="/made-jots/{id}", responses=error_responses(TooManyMadeJotsError)
 )
 async def create_jot(
-    by: MayWrite, session: Session, context: CurrentContext, new: JotCreate
-) -> JotOut:
+    by: MayWrite, session: Session, context: CurrentContext, new: MadeJotCreate
+) -> MadeJotOut:
     """Write a jot."""
-    limit = context.settings_of(JotSettings).jots_per_user
+    limit = context.settings_of(MadeJotSettings).made_jots_per_user
     return await service.create_jot(session, by, new, limit=limit)
 ''',
 }
-JOTS = "/api/v1/jots"
+JOTS = "/api/v1/made-jots"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("dropped") / "jots"
+    made = tmp_path_factory.mktemp("dropped") / "made_jots"
     made.mkdir()
     for name, text in FILES.items():
         (made / f"{name}.py").write_text(text)
@@ -208,7 +211,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def modules(folder: Path) -> Iterator[tuple[Module, ...]]:
     """The modules discovered with the new folder; afterwards it is removed."""
     with discovered_with(folder) as found:
-        jot = sys.modules["backend.modules.jots.models"].Jot
+        jot = sys.modules["backend.modules.made_jots.models"].MadeJot
         yield found
     Base.metadata.remove(jot.__table__)
     Base._sa_registry._dispose_cls(jot)
@@ -223,7 +226,7 @@ def url(request: pytest.FixtureRequest, modules: tuple[Module, ...], folder: Pat
     versions = folder.parent / "versions"
     with databases.cloned_database(databases.server_url(request.config)) as made:
         with migrating(made, versions) as config:
-            command.revision(config, "add jots", autogenerate=True, version_path=str(versions))
+            command.revision(config, "add made jots", autogenerate=True, version_path=str(versions))
         with migrating(made, versions) as config:
             command.upgrade(config, "head")
         yield made
@@ -241,7 +244,7 @@ def migrating(url: str, versions: Path) -> Iterator[Config]:
 @pytest.fixture(scope="module")
 async def grown(url: str, modules: tuple[Module, ...]) -> AsyncIterator[Context]:
     """The context of the application after its first start with the new module."""
-    context = make_context(url, modules, jots_per_user=2)
+    context = make_context(url, modules, made_jots_per_user=2)
     for module in modules:
         if module.startup:
             await module.startup(context)
@@ -264,14 +267,35 @@ async def actor(app: FastAPI, grown: Context) -> AsyncIterator[ActorFactory]:
 
 def test_the_folder_is_found(modules: tuple[Module, ...]) -> None:
     names = {module.name for module in modules}
-    assert names == {module.name for module in MODULES} | {"jots"}
+    assert names == {module.name for module in MODULES} | {"made_jots"}
+
+
+def test_names_of_tests_leave_those_of_new_modules_free() -> None:
+    """Tables and routes that tests add to the application begin with `made_` and `/made-`.
+
+    Otherwise a new module of the same name would fail them. Files in tests/modules may be those of
+    new modules, so they are left out.
+    """
+    tables = re.compile(r'(?:CREATE TABLE|__tablename__ =) "?(?!made_)([a-z]\w*)')
+    routes = re.compile(r'\bRouter\((?:prefix=)?"/(?!made-)([a-z]\w*)')
+    # Those of the project that no model has, and one of docs/events.md.
+    own = re.compile(r"procrastinate_\w+|alembic_version|rate_limits|pristine|profile_changes")
+    found = {
+        (path.relative_to(architecture.ROOT).as_posix(), name)
+        for path in (architecture.ROOT / "tests").rglob("*.py")
+        if not path.is_relative_to(architecture.ROOT / "tests" / "modules")
+        for pattern in (tables, routes)
+        for name in pattern.findall(path.read_text("utf-8"))
+        if name not in Base.metadata.tables and not own.fullmatch(name)
+    }
+    assert found == set()
 
 
 def test_it_follows_the_rules_of_the_house() -> None:
-    sources = [architecture.Source(f"backend.modules.jots.{k}", v) for k, v in FILES.items()]
+    sources = [architecture.Source(f"backend.modules.made_jots.{k}", v) for k, v in FILES.items()]
     for violations in (
         architecture.layer_violations(sources),
-        architecture.module_violations(sources, {"jots": ["users"]}),
+        architecture.module_violations(sources, {"made_jots": ["users"]}),
         architecture.vocabulary_violations(sources),
         architecture.direction_violations(sources),
         architecture.http_violations(sources),
@@ -284,20 +308,22 @@ def test_it_follows_the_rules_of_the_house() -> None:
 
 @pytest.mark.usefixtures("url")
 def test_its_table_is_found_by_autogenerate_and_nothing_else_is(folder: Path) -> None:
-    (migration,) = (folder.parent / "versions").glob("*_add_jots.py")
+    (migration,) = (folder.parent / "versions").glob("*_add_made_jots.py")
     text = migration.read_text()
     assert text.count("op.create_table(") == 1
-    assert 'op.create_table(\n        "jots",' in text or "op.create_table('jots'," in text
-    assert "fk_jots_author_id_users" in text
-    assert "ix_jots_author_id" in text
+    assert (
+        'op.create_table(\n        "made_jots",' in text or "op.create_table('made_jots'," in text
+    )
+    assert "fk_made_jots_author_id_users" in text
+    assert "ix_made_jots_author_id" in text
     assert "sqlmodel" not in text
     assert "down_revision = None" not in text
 
 
 @pytest.mark.usefixtures("app", "url")
 def test_nothing_was_written_into_the_house() -> None:
-    assert not (architecture.ROOT / "backend/modules/jots").exists()
-    assert not list((FOLDER / "versions").glob("*jots*"))
+    assert not (architecture.ROOT / "backend/modules/made_jots").exists()
+    assert not list((FOLDER / "versions").glob("*made_jots*"))
 
 
 async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
@@ -305,21 +331,21 @@ async def test_its_permissions_reach_the_built_in_roles(grown: Context) -> None:
     async with grown.database.transaction() as session:
         for role in ("admin", "editor", "member", "viewer"):
             held = await roles.permissions_of(session, SYSTEM, [role])
-            granted[role] = {each for each in held if each.startswith("jots:")}
-    both = {"jots:read", "jots:write"}
-    assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"jots:read"}}
+            granted[role] = {each for each in held if each.startswith("made_jots:")}
+    both = {"made_jots:read", "made_jots:write"}
+    assert granted == {"admin": both, "editor": set(), "member": both, "viewer": {"made_jots:read"}}
 
 
 async def test_an_administrator_needs_nothing_to_use_it(actor: ActorFactory) -> None:
     admin = await actor("root", roles=("admin",))
     assert (await admin.post(JOTS, json={"text": "Milk"})).status_code == 201
     listed = (await admin.get("/api/v1/permissions", params={"limit": 100})).json()["data"]
-    (jots,) = [each for each in listed if each["feature"] == "jots"]
+    (jots,) = [each for each in listed if each["feature"] == "made_jots"]
     assert [each["permission"] for each in jots["actions"]] == [
-        "jots:read",
-        "jots:write",
+        "made_jots:read",
+        "made_jots:write",
     ]
-    role = {"name": "jot-taker", "permissions": ["jots:read", "jots:write"]}
+    role = {"name": "jot-taker", "permissions": ["made_jots:read", "made_jots:write"]}
     assert (await admin.post("/api/v1/roles", json=role)).status_code == 201
     taker = await actor("tara", roles=("jot-taker",))
     assert (await taker.get(JOTS)).status_code == 200
@@ -328,14 +354,14 @@ async def test_an_administrator_needs_nothing_to_use_it(actor: ActorFactory) -> 
 def test_its_routes_and_errors_are_in_openapi(app: FastAPI) -> None:
     operations: dict[str, Any] = app.openapi()["paths"][JOTS]
     assert operations.keys() == {"get", "post"}
-    assert "`jots:write`" in operations["post"]["description"]
+    assert "`made_jots:write`" in operations["post"]["description"]
     examples = operations["post"]["responses"]["409"]["content"]["application/problem+json"]
-    assert examples["examples"].keys() == {"TOO_MANY_JOTS", "IDEMPOTENCY_IN_PROGRESS"}
+    assert examples["examples"].keys() == {"TOO_MANY_MADE_JOTS", "IDEMPOTENCY_IN_PROGRESS"}
 
 
 async def test_its_errors_are_explained(app: FastAPI) -> None:
     async with Client(app) as client:
-        explained = await client.get("/errors/TOO_MANY_JOTS")
+        explained = await client.get("/errors/TOO_MANY_MADE_JOTS")
     assert explained.status_code == 200
     assert explained.json()["status"] == 409
 
@@ -356,7 +382,7 @@ async def test_its_setting_counts(actor: ActorFactory) -> None:
     carl = await actor("carl")
     answers = [await carl.post(JOTS, json={"text": "Milk"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 409]
-    assert answers[-1].json()["error"] == "TOO_MANY_JOTS"
+    assert answers[-1].json()["error"] == "TOO_MANY_MADE_JOTS"
     assert answers[-1].json()["detail"] == "You have 2 jots already; delete one first."
 
 
@@ -376,14 +402,16 @@ async def test_its_rows_are_exported_counted_and_erased(
     fred, gina = await actor("fred"), await actor("gina")
     jots = [(await each.post(JOTS, json={"text": "Milk"})).json() for each in (fred, gina)]
     exported = (await fred.get("/api/v1/users/me/export")).json()
-    assert exported["jots"] == jots[:1]
-    assert (await fred.get("/api/v1/users/me/statistics")).json()["jots"] == 1
+    assert exported["made_jots"] == jots[:1]
+    assert (await fred.get("/api/v1/users/me/statistics")).json()["made_jots"] == 1
     schemas = app.openapi()["components"]["schemas"]
-    assert schemas["AccountExport"]["properties"]["jots"]["items"]["$ref"].endswith("/JotOut")
-    assert "jots" in schemas["AccountStatistics"]["required"]
+    assert schemas["AccountExport"]["properties"]["made_jots"]["items"]["$ref"].endswith(
+        "/MadeJotOut"
+    )
+    assert "made_jots" in schemas["AccountStatistics"]["required"]
     assert (await fred.delete("/api/v1/users/me")).status_code == 204
     with psycopg.connect(url) as connection:
-        left = connection.execute("SELECT author_id FROM jots WHERE text = 'Milk'").fetchall()
+        left = connection.execute("SELECT author_id FROM made_jots WHERE text = 'Milk'").fetchall()
     assert (gina.id,) in left
     assert (fred.id,) not in left
 
@@ -391,20 +419,20 @@ async def test_its_rows_are_exported_counted_and_erased(
 async def test_its_rows_are_included_in_their_author(actor: ActorFactory, app: FastAPI) -> None:
     hugo, ines = await actor("hugo"), await actor("ines")
     await hugo.post(JOTS, json={"text": "Milk"})
-    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=jots")).json()
-    assert own["jots"] == (await hugo.get(JOTS)).json()
-    assert (await ines.get(f"/api/v1/users/{hugo.id}?include=jots")).status_code == 403
+    own = (await hugo.get(f"/api/v1/users/{hugo.id}?include=made_jots")).json()
+    assert own["made_jots"] == (await hugo.get(JOTS)).json()
+    assert (await ines.get(f"/api/v1/users/{hugo.id}?include=made_jots")).status_code == 403
     schema = app.openapi()["components"]["schemas"]["UserOutWithInclusions"]
-    assert schema["properties"]["jots"]["$ref"].endswith("/Page_JotOut_")
-    assert "jots" not in schema["required"]
+    assert schema["properties"]["made_jots"]["$ref"].endswith("/Page_MadeJotOut_")
+    assert "made_jots" not in schema["required"]
 
 
 async def test_its_rows_are_included_beside_those_of_others(actor: ActorFactory) -> None:
     sample("items.models")
     jane = await actor("jane")
     await jane.post(JOTS, json={"text": "Milk"})
-    own = (await jane.get(f"/api/v1/users/{jane.id}?include=items,jots")).json()
-    assert own["jots"] == (await jane.get(JOTS)).json()
+    own = (await jane.get(f"/api/v1/users/{jane.id}?include=items,made_jots")).json()
+    assert own["made_jots"] == (await jane.get(JOTS)).json()
     assert own["items"]["data"] == []
 
 

@@ -20,7 +20,7 @@ from backend.db.read_limits import PerCallerLimiter
 from tests.actors import ActorFactory
 from tests.applications import MODULES, make_app
 
-router = Router(prefix="/shelves", tags=["shelves"])
+router = Router(prefix="/made-shelves", tags=["made_shelves"])
 
 
 class Shelf(Schema):
@@ -44,23 +44,23 @@ async def read_shelf(
     id: UUID,
     by: CurrentPrincipal,
     reader: Reader,
-    include: Annotated[Included, include_parameter("shelves")],
+    include: Annotated[Included, include_parameter("made_shelves")],
 ) -> Shelf:
     if include:
         await include.load(reader, by, id)
     return Shelf(id=id, name="Top")
 
 
-SHELVES = Module("shelves", router)
-CUPS, BOWLS = (Inclusion("shelves", name, Cup, load) for name in ("cups", "bowls"))
+SHELVES = Module("made_shelves", router)
+CUPS, BOWLS = (Inclusion("made_shelves", name, Cup, load) for name in ("cups", "bowls"))
 
 
-def dishes(*inclusions: Inclusion, name: str = "dishes") -> Module:
-    return Module(name, depends_on=("shelves",), inclusions=inclusions)
+def dishes(*inclusions: Inclusion, name: str = "made_dishes") -> Module:
+    return Module(name, depends_on=("made_shelves",), inclusions=inclusions)
 
 
 WALLS = replace(CUPS, of="walls")
-TAKEN = "of 'shelves', but module '{}' has a member of that name already: choose another one."
+TAKEN = "of 'made_shelves', but module '{}' has a member of that name already: choose another one."
 MISSING = ", which has no route with the parameter `include`: add one; see "
 MISSING += "backend.core.http.inclusions."
 
@@ -70,22 +70,22 @@ MISSING += "backend.core.http.inclusions."
     [
         ([dishes(WALLS)], "'cups' of 'walls', which does not exist."),
         (
-            [Module("dishes", inclusions=(CUPS,))],
-            "'cups' of 'shelves': add 'shelves' to its depends_on.",
+            [Module("made_dishes", inclusions=(CUPS,))],
+            "'cups' of 'made_shelves': add 'made_shelves' to its depends_on.",
         ),
         (
-            [Module("walls"), Module("dishes", depends_on=("walls",), inclusions=(WALLS,))],
+            [Module("walls"), Module("made_dishes", depends_on=("walls",), inclusions=(WALLS,))],
             f"'cups' of 'walls'{MISSING}",
         ),
         ([dishes(CUPS, name="china"), dishes(CUPS)], f"'cups' {TAKEN.format('china')}"),
-        ([dishes(CUPS, CUPS)], f"'cups' {TAKEN.format('dishes')}"),
-        ([dishes(replace(CUPS, name="name"))], f"'name' {TAKEN.format('shelves')}"),
+        ([dishes(CUPS, CUPS)], f"'cups' {TAKEN.format('made_dishes')}"),
+        ([dishes(replace(CUPS, name="name"))], f"'name' {TAKEN.format('made_shelves')}"),
     ],
 )
 def test_a_wrong_inclusion_stops_the_start(modules: list[Module], sentence: str) -> None:
     with pytest.raises(RegistryError) as caught:
         ordered([SHELVES, *modules])
-    assert str(caught.value) == f"Module 'dishes' has the inclusion {sentence}"
+    assert str(caught.value) == f"Module 'made_dishes' has the inclusion {sentence}"
 
 
 @pytest.fixture
@@ -108,21 +108,25 @@ async def test_several_inclusions_at_once(cast: ActorFactory) -> None:
         ("bowls", {**shelf, "bowls": page}),
         ("bowls,cups", {**shelf, "cups": page, "bowls": page}),
     ):
-        answer = await ada.get(f"/api/v1/shelves/{id}", params={"include": include})
+        answer = await ada.get(f"/api/v1/made-shelves/{id}", params={"include": include})
         assert answer.json() == expected
-    assert (await ada.get(f"/api/v1/shelves/{id}")).json() == shelf
+    assert (await ada.get(f"/api/v1/made-shelves/{id}")).json() == shelf
 
 
 async def test_each_resource_has_inclusions_of_its_own(cast: ActorFactory) -> None:
     ada = await cast()
-    for path, include in (("users", "cups"), ("shelves", "items"), ("shelves", "cups,items")):
+    for path, include in (
+        ("users", "cups"),
+        ("made-shelves", "items"),
+        ("made-shelves", "cups,items"),
+    ):
         answer = await ada.get(f"/api/v1/{path}/{ada.id}", params={"include": include})
         assert answer.status_code == 422
 
 
 def test_without_inclusions_there_is_no_parameter(context: Context) -> None:
     document = make_app(context, ordered([*MODULES, SHELVES])).openapi()
-    operation = document["paths"]["/api/v1/shelves/{id}"]["get"]
+    operation = document["paths"]["/api/v1/made-shelves/{id}"]["get"]
     assert [each["name"] for each in operation["parameters"]] == ["id", "fields", "If-None-Match"]
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     assert schema["$ref"].endswith("/Shelf")

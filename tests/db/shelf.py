@@ -40,7 +40,7 @@ from tests.examples import examples
 
 KEY = b"a key of thirty-two bytes, no less"
 THINGS = Table(
-    "things",
+    "made_things",
     MetaData(),
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
@@ -48,11 +48,11 @@ THINGS = Table(
     Column("weight", Double, nullable=False),
     Column("made_at", DateTime(timezone=True), nullable=False),
     Column("remark", Text),
-    Index("ix_things_made_at_id", "made_at", "id"),
+    Index("ix_made_things_made_at_id", "made_at", "id"),
 )
 C = THINGS.c
 LISTING = ListSpec(
-    name="things",
+    name="made_things",
     statement=select(C.id, C.name, C.size, C.made_at, C.remark),
     key=C.id,
     sorts={
@@ -126,14 +126,14 @@ class Shelf:
     connection: psycopg.Connection
 
     def fill(self, rows: Sequence[dict[str, Any]]) -> None:
-        self.connection.execute("TRUNCATE things")
+        self.connection.execute("TRUNCATE made_things")
         self.insert(rows)
 
     def insert(self, rows: Sequence[dict[str, Any]]) -> None:
         with self.connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO things VALUES (%(id)s, %(name)s, %(size)s, %(weight)s, %(made_at)s, "
-                "%(remark)s)",
+                "INSERT INTO made_things VALUES (%(id)s, %(name)s, %(size)s, %(weight)s, "
+                "%(made_at)s, %(remark)s)",
                 rows,
             )
 
@@ -160,11 +160,13 @@ def shelf_url(request: pytest.FixtureRequest) -> Iterator[str]:
     with databases.cloned_database(databases.server_url(request.config)) as url:
         with psycopg.connect(url) as connection:
             connection.execute(
-                "CREATE TABLE things (id uuid PRIMARY KEY, name text NOT NULL, "
+                "CREATE TABLE made_things (id uuid PRIMARY KEY, name text NOT NULL, "
                 "size integer NOT NULL, weight double precision NOT NULL, "
                 "made_at timestamptz NOT NULL, remark text)"
             )
-            connection.execute("CREATE INDEX ix_things_made_at_id ON things (made_at, id)")
+            connection.execute(
+                "CREATE INDEX ix_made_things_made_at_id ON made_things (made_at, id)"
+            )
         yield url
 
 

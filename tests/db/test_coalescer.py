@@ -12,7 +12,7 @@ from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.query_runner import Query
 
-NOTES = table("jots", column("name"))
+NOTES = table("made_jots", column("name"))
 ASK = Query(
     select(func.count().label("n")).select_from(NOTES).where(NOTES.c.name == bindparam("name"))
 )
@@ -86,7 +86,7 @@ async def test_equal_reads_share_an_answer_and_others_do_not(
 ) -> None:
     shared = database.primary.shared
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        await connection.execute("CREATE TABLE jots (name text)")
+        await connection.execute("CREATE TABLE made_jots (name text)")
         await connection.commit()
         found = await asyncio.gather(
             *(shared(ASK, name="a") for _ in range(20)), shared(ASK, name="b")
@@ -95,10 +95,10 @@ async def test_equal_reads_share_an_answer_and_others_do_not(
         assert all(each is found[1] for each in found[2:20])
         assert found[20] is not found[1]
         # A load after a commit sees the commit, also while earlier loads are running.
-        await connection.execute("LOCK TABLE jots")
+        await connection.execute("LOCK TABLE made_jots")
         held = asyncio.ensure_future(shared(ASK, name="a"))
         await asyncio.sleep(0)
-        await connection.execute("INSERT INTO jots VALUES ('a')")
+        await connection.execute("INSERT INTO made_jots VALUES ('a')")
         await connection.commit()
         assert await shared(ASK, name="a") == [{"n": 1}]
         await held

@@ -26,13 +26,13 @@ from tests.commands import PATIENCE
 from tests.databases import proxy
 
 TABLE = """
-CREATE TABLE pots (
+CREATE TABLE made_pots (
     id uuid PRIMARY KEY, number integer CONSTRAINT uq_pots_number UNIQUE, size numeric,
     labels jsonb, doubled integer GENERATED ALWAYS AS (number * 2) STORED, serial serial
 )
 """
 JARS = """
-CREATE TABLE jars (
+CREATE TABLE made_jars (
     id serial PRIMARY KEY, lid text, colour text DEFAULT 'grey', shape text, weight integer,
     height integer, price integer
 )
@@ -41,7 +41,7 @@ CREATE TABLE jars (
 REFUSE_AT_COMMIT = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'refused at commit' USING ERRCODE = '23514'; END $$;
-CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON pots
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON made_pots
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
 """
 
@@ -51,7 +51,7 @@ class _Base(SQLModel):
 
 
 class Pot(_Base, table=True):
-    __tablename__ = "pots"
+    __tablename__ = "made_pots"
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     number: int
@@ -64,7 +64,7 @@ class Pot(_Base, table=True):
 
 
 class Jar(_Base, table=True):
-    __tablename__ = "jars"
+    __tablename__ = "made_jars"
 
     # The statement returns it.
     id: int | None = Field(default=None, primary_key=True)
@@ -121,7 +121,7 @@ def database(make_database: MakeDatabase) -> Database:
 
 
 def numbers(db: psycopg.Connection) -> list[int]:
-    return [number for (number,) in db.execute("SELECT number FROM pots ORDER BY number")]
+    return [number for (number,) in db.execute("SELECT number FROM made_pots ORDER BY number")]
 
 
 async def insert(session: AsyncSession, number: int) -> dict[str, Any]:
@@ -171,7 +171,7 @@ async def test_a_row_alone_opens_no_session_and_is_stored_by_the_commit(
     assert not session.is_open
     assert numbers(db) == [1]
     ((sql, error),) = observer.statements
-    assert sql.startswith("INSERT INTO pots")
+    assert sql.startswith("INSERT INTO made_pots")
     assert error is None
 
 
@@ -191,9 +191,9 @@ async def test_values_and_defaults_are_stored_as_with_mapped_objects(
         "size": Decimal("1.5"),
     }
     assert not row.keys() & {"doubled", "serial"}
-    query = "SELECT number, labels, size, doubled FROM pots ORDER BY number"
+    query = "SELECT number, labels, size, doubled FROM made_pots ORDER BY number"
     assert db.execute(query).fetchall() == [(4, labels, Decimal("1.5"), 8), (5, labels, None, 10)]
-    assert db.execute("SELECT id FROM pots WHERE number = 4").fetchone() == (row["id"],)
+    assert db.execute("SELECT id FROM made_pots WHERE number = 4").fetchone() == (row["id"],)
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -208,7 +208,7 @@ async def test_defaults_are_those_of_mapped_objects(
     async with database.transaction() as session:
         session.add(Jar())
     assert row == {"lid": None, "shape": "round", "weight": 3, "height": 4}
-    query = "SELECT lid, colour, shape, weight, height, price FROM jars"
+    query = "SELECT lid, colour, shape, weight, height, price FROM made_jars"
     assert db.execute(query).fetchall() == [(None, "grey", "round", 3, 4, 5)] * 2
 
 
@@ -249,7 +249,7 @@ async def test_objects_added_before_are_sent_first(
     async with database.transaction() as session:
         session.add(Pot(number=1))
         await insert(session, 2)
-    assert db.execute("SELECT number FROM pots ORDER BY serial").fetchall() == [(1,), (2,)]
+    assert db.execute("SELECT number FROM made_pots ORDER BY serial").fetchall() == [(1,), (2,)]
 
 
 async def test_a_session_that_has_begun_without_a_statement(
@@ -376,7 +376,7 @@ async def test_a_row_alone_whose_commit_fails_is_not_stored(
     db.execute(REFUSE_AT_COMMIT)
     with pytest.raises(IntegrityError, match="refused at commit"):
         await insert_alone(database, 1)
-    db.execute("DROP TRIGGER refuse ON pots")
+    db.execute("DROP TRIGGER refuse ON made_pots")
     await insert_alone(database, 2)
     assert numbers(db) == [2]
 
@@ -385,7 +385,7 @@ async def test_a_row_alone_waits_no_longer_than_a_transaction(
     db: psycopg.Connection, database: Database
 ) -> None:
     with db.transaction():
-        db.execute("LOCK TABLE pots")
+        db.execute("LOCK TABLE made_pots")
         with pytest.raises(Exception, match="lock timeout") as raised:
             await insert_alone(database, 1)
     assert is_unavailable(raised.value)
@@ -414,7 +414,7 @@ async def test_a_changed_column_fails_one_row_at_most(
     db.execute(JARS)
     database = make_database(size=3)
     await prepare_jars(database, 3)
-    db.execute("ALTER TABLE jars ALTER COLUMN id TYPE bigint")
+    db.execute("ALTER TABLE made_jars ALTER COLUMN id TYPE bigint")
     errors = await failures(database, 4)
     assert len(errors) <= 1
     assert all(map(is_unavailable, errors))
@@ -496,7 +496,7 @@ async def test_behind_a_transaction_pooler_the_row_has_time_limits(
     """Each transaction sets them when it begins."""
     database = make_database(pooled=True)
     with db.transaction():
-        db.execute("LOCK TABLE pots")
+        db.execute("LOCK TABLE made_pots")
         with pytest.raises(Exception, match="lock timeout"):
             await insert_alone(database, 1)
     await insert_alone(database, 2)

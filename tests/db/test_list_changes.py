@@ -31,7 +31,7 @@ async def walk_during(
             return seen, present
         deleted, inserted = next(steps, ([], []))
         gone = {known[at % len(known)]["id"] for at in deleted}
-        shelf.connection.execute("DELETE FROM things WHERE id = ANY(%s)", [list(gone)])
+        shelf.connection.execute("DELETE FROM made_things WHERE id = ANY(%s)", [list(gone)])
         present -= gone
         new = [row for row in inserted if row["id"] not in {each["id"] for each in known}]
         shelf.insert(new)

@@ -107,11 +107,12 @@ async def test_rows_that_come_and_go_disturb_no_walk(shelf: Shelf) -> None:
     rows = [thing(number) for number in range(0, 40, 2)]
     shelf.fill(rows)
     first = await shelf.page(sort=("size",), limit=5)
-    shelf.connection.execute("DELETE FROM things WHERE size IN (0, 8, 12)")  # 8 ends that page
+    shelf.connection.execute("DELETE FROM made_things WHERE size IN (0, 8, 12)")  # 8 ends that page
     early, late = thing(1), thing(21)
     for row in (early, late):
         shelf.connection.execute(
-            "INSERT INTO things VALUES (%(id)s, %(name)s, %(size)s, %(weight)s, %(made_at)s, NULL)",
+            "INSERT INTO made_things VALUES (%(id)s, %(name)s, %(size)s, "
+            "%(weight)s, %(made_at)s, NULL)",
             row,
         )
     rest = []
@@ -133,7 +134,7 @@ async def test_another_limit_goes_on_where_the_page_ended(shelf: Shelf) -> None:
 
 async def test_filters_scopes_and_search_narrow_rows_and_total(shelf: Shelf) -> None:
     shelf.fill([thing(number, name="even" if number % 2 == 0 else "odd") for number in range(20)])
-    shelf.connection.execute("UPDATE things SET remark = '100%_' WHERE size > 15")
+    shelf.connection.execute("UPDATE made_things SET remark = '100%_' WHERE size > 15")
     for query, expected in (
         ({"filters": {"size": 3}}, [3]),
         ({"filters": {"larger_than": 16}}, [17, 18, 19]),
@@ -317,11 +318,11 @@ async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, gene
     """Custom and generic plans of the prepared statement both use the index."""
     shelf.fill([])
     shelf.connection.execute(
-        "INSERT INTO things SELECT gen_random_uuid(), 'thing', i, i, now() + i * interval '1 s', "
-        "NULL FROM generate_series(1, 20000) i"
+        "INSERT INTO made_things SELECT gen_random_uuid(), 'thing', i, i, "
+        "now() + i * interval '1 s', NULL FROM generate_series(1, 20000) i"
     )
-    shelf.connection.execute("ANALYZE things")
-    middle = shelf.connection.execute("SELECT made_at, id FROM things WHERE size = 10000")
+    shelf.connection.execute("ANALYZE made_things")
+    middle = shelf.connection.execute("SELECT made_at, id FROM made_things WHERE size = 10000")
     made_at, key = middle.fetchone() or (None, None)
     shape = page_statement(LISTING, (), (sort,), (False, False), None, bounded=False)
     values = {"after_0": made_at, "after_1": key, "page_limit": 21, "page_offset": 0}
@@ -334,6 +335,6 @@ async def test_page_at_depth_is_read_from_an_index(shelf: Shelf, sort: str, gene
         )
         plan = "\n".join(line for (line,) in found)
     assert "Index Scan" in plan, plan
-    assert "ix_things_made_at_id" in plan
+    assert "ix_made_things_made_at_id" in plan
     for word in ("Sort", "Seq Scan", "Filter"):
         assert word not in plan, plan

@@ -156,7 +156,7 @@ def test_history_makes_the_tables_of_the_modules(database_url: str) -> None:
         "ALTER TABLE users DROP COLUMN full_name",
         "ALTER TABLE user_roles DROP CONSTRAINT fk_user_roles_user_id_users",
         "DROP INDEX ix_users_is_active_created_at_id",
-        "CREATE TABLE strays (id integer)",
+        "CREATE TABLE made_strays (id integer)",
     ],
 )
 def test_drift_is_noticed(database_url: str, change: str) -> None:
@@ -187,7 +187,7 @@ def gadgets() -> Iterator[Table]:
     """The table of a new module."""
 
     class Gadget(Base, Identified, Timestamped, table=True):
-        __tablename__ = "gadgets"
+        __tablename__ = "made_gadgets"
         __table_args__ = (CheckConstraint("price > 0", name="price"),)
 
         name: str = Field(max_length=50, unique=True)
@@ -196,7 +196,7 @@ def gadgets() -> Iterator[Table]:
         sold_at: datetime | None = None
         owner_id: UUID = Field(foreign_key="users.id", index=True, ondelete="CASCADE")
 
-    table: Table = Base.metadata.tables["gadgets"]
+    table: Table = Base.metadata.tables["made_gadgets"]
     yield table
     Base.metadata.remove(table)
 
@@ -224,12 +224,12 @@ def test_new_table_is_found_and_its_migration_runs(
         command.upgrade(config, "head")
         command.check(config)
     with connected(database_url) as connection:
-        names = {row[1] for row in connection.execute(CONSTRAINTS) if row[0] == "gadgets"}
+        names = {row[1] for row in connection.execute(CONSTRAINTS) if row[0] == "made_gadgets"}
         assert names == {
-            "pk_gadgets",
-            "uq_gadgets_name",
-            "ck_gadgets_price",
-            "fk_gadgets_owner_id_users",
+            "pk_made_gadgets",
+            "uq_made_gadgets_name",
+            "ck_made_gadgets_price",
+            "fk_made_gadgets_owner_id_users",
         }
     with alembic_config(database_url) as config:
         command.downgrade(config, "-1")

@@ -119,15 +119,15 @@ async def test_transactions_commit_and_roll_back_as_without(
 ) -> None:
     class Refusal(CommitAndRaise, Exception): ...
 
-    db.execute("CREATE TABLE marks (name text UNIQUE)")
+    db.execute("CREATE TABLE made_marks (name text UNIQUE)")
 
     async def mark(name: str, error: Exception | None = None) -> None:
         async with database.transaction() as session:
             connection = await session.connection()
-            await connection.execute(text("INSERT INTO marks VALUES (:name)"), {"name": name})
+            await connection.execute(text("INSERT INTO made_marks VALUES (:name)"), {"name": name})
             async with session.begin_nested() as savepoint:
                 connection = await session.connection()
-                await connection.execute(text("INSERT INTO marks VALUES ('never')"))
+                await connection.execute(text("INSERT INTO made_marks VALUES ('never')"))
                 await savepoint.rollback()
             if error:
                 raise error
@@ -135,7 +135,7 @@ async def test_transactions_commit_and_roll_back_as_without(
     async def go_on() -> None:
         async with database.transaction() as session:
             connection = await session.connection()
-            await connection.execute(text("INSERT INTO marks VALUES ('gone, too')"))
+            await connection.execute(text("INSERT INTO made_marks VALUES ('gone, too')"))
             with pytest.raises(DBAPIError):
                 await connection.execute(text("SELECT 1 / 0"))
 
@@ -146,7 +146,7 @@ async def test_transactions_commit_and_roll_back_as_without(
         await mark("gone", ValueError("no"))
     with pytest.raises(PendingRollbackError):
         await go_on()
-    assert db.execute("SELECT name FROM marks ORDER BY name").fetchall() == [
+    assert db.execute("SELECT name FROM made_marks ORDER BY name").fetchall() == [
         ("kept",),
         ("kept by refusal",),
     ]

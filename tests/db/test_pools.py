@@ -433,8 +433,8 @@ async def test_database_that_is_not_there_is_unavailable() -> None:
 
 
 # A module whose routes leave all checks to PostgreSQL.
-raw = Router(prefix="/raw", tags=["raw"], dependencies=[public])
-WITH_RAW = (*MODULES, Module(name="raw", router=raw))
+raw = Router(prefix="/made-raw", tags=["made_raw"], dependencies=[public])
+WITH_RAW = (*MODULES, Module(name="made_raw", router=raw))
 both_began = asyncio.Barrier(2)
 
 
@@ -476,19 +476,19 @@ async def probe(context: Context) -> AsyncIterator[Client]:
 
 
 async def test_what_postgresql_refuses_is_told_without_its_words(probe: Client) -> None:
-    assert (await probe.post("/api/v1/raw/users/grace")).status_code == 204
+    assert (await probe.post("/api/v1/made-raw/users/grace")).status_code == 204
     for path, status, code in (
         ("users/grace", 409, "CONFLICT"),
         ("users/GRACE", 409, "CONFLICT"),
         ("roles/member", 409, "CONFLICT"),  # the user does not exist
         ("items/too-long", 422, "VALIDATION_ERROR"),
     ):
-        answer = await probe.post(f"/api/v1/raw/{path}")
+        answer = await probe.post(f"/api/v1/made-raw/{path}")
         assert (answer.status_code, answer.json()["error"]) == (status, code), path
         for word in ("psycopg", "INSERT", "constraint", "grace@", "ix_", "varying"):
             assert word not in answer.text
-    assert (await probe.get("/api/v1/raw/quotients/1")).json() == 1
-    answer = await probe.get("/api/v1/raw/quotients/0")
+    assert (await probe.get("/api/v1/made-raw/quotients/1")).json() == 1
+    answer = await probe.get("/api/v1/made-raw/quotients/0")
     assert (answer.status_code, answer.json()["error"]) == (422, "VALIDATION_ERROR")
     assert "division" not in answer.text
 
@@ -496,7 +496,7 @@ async def test_what_postgresql_refuses_is_told_without_its_words(probe: Client) 
 async def test_of_racing_equals_exactly_one_is_stored(
     probe: Client, db: psycopg.Connection
 ) -> None:
-    answers = await asyncio.gather(*(probe.post("/api/v1/raw/users/grace") for _ in range(10)))
+    answers = await asyncio.gather(*(probe.post("/api/v1/made-raw/users/grace") for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [204] + [409] * 9
     assert db.execute("SELECT count(*) FROM users").fetchone() == (1,)
 
@@ -524,7 +524,7 @@ async def test_of_two_who_lock_each_other_out_one_is_told_to_come_again(
     probe: Client, ada: Actor, bob: Actor
 ) -> None:
     answers = await asyncio.gather(
-        probe.post(f"/api/v1/raw/locks/{ada.id}/{bob.id}"),
-        probe.post(f"/api/v1/raw/locks/{bob.id}/{ada.id}"),
+        probe.post(f"/api/v1/made-raw/locks/{ada.id}/{bob.id}"),
+        probe.post(f"/api/v1/made-raw/locks/{bob.id}/{ada.id}"),
     )
     assert sorted(answer.status_code for answer in answers) == [204, 503]

@@ -104,7 +104,7 @@ async def test_a_standby_that_lags_is_not_read(
     await eventually_on_standby(database, wanted=True)
     standby.execute("SELECT pg_wal_replay_pause()")
     try:
-        primary.execute("CREATE TABLE lag (id int)", "trellis")
+        primary.execute("CREATE TABLE made_lag (id int)", "trellis")
         await eventually_on_standby(database, wanted=False)
         assert "seconds behind" in (database.replica_problem() or "")
     finally:
@@ -117,7 +117,7 @@ async def test_a_standby_that_lags_from_the_start_is_not_read(
 ) -> None:
     primary, standby = pair
     standby.execute("SELECT pg_wal_replay_pause()")
-    primary.execute("CREATE TABLE more_lag (id int)", "trellis")
+    primary.execute("CREATE TABLE made_more_lag (id int)", "trellis")
     made = Database(primary.url(), replica_url=standby.url(), size=4, timeouts=Timeouts())
     try:
         async with made.maintained():
@@ -152,7 +152,7 @@ async def test_a_changed_column_does_not_suspend_the_replica(
 ) -> None:
     primary, _ = pair
     await eventually_on_standby(database, wanted=True)
-    primary.execute("CREATE TABLE changing (number int)", "trellis")
+    primary.execute("CREATE TABLE made_changing (number int)", "trellis")
     numbers = Query(select(column("number")).select_from(table("changing")))
     async with asyncio.timeout(10):
         while not database.replica_problem():  # until replayed
@@ -163,7 +163,7 @@ async def test_a_changed_column_does_not_suspend_the_replica(
                 await asyncio.sleep(0.05)
     for _ in range(8):
         await database.replica.all(numbers)
-    primary.execute("ALTER TABLE changing ALTER number TYPE text", "trellis")
+    primary.execute("ALTER TABLE made_changing ALTER number TYPE text", "trellis")
     for _ in range(30):
         await database.replica.all(numbers)
         assert database.replica_problem() is None

@@ -27,7 +27,7 @@ from backend.db.errors import CommitAndRaise
 from tests.actors import Actor, Client
 from tests.applications import MODULES, make_app
 
-NOTES = Table("jots", MetaData(), Column("number", Integer))
+NOTES = Table("made_jots", MetaData(), Column("number", Integer))
 # Each write succeeds, and then the COMMIT of its transaction fails.
 REFUSE_AT_COMMIT = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -58,7 +58,7 @@ class PlainRefusal(AppError):
 def db(database_url: str) -> Iterator[psycopg.Connection]:
     """A connection outside the application; it creates a table for jots."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE jots (number integer UNIQUE)")
+        connection.execute("CREATE TABLE made_jots (number integer UNIQUE)")
         yield connection
 
 
@@ -71,7 +71,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 def numbers(db: psycopg.Connection) -> list[int]:
-    return [number for (number,) in db.execute("SELECT number FROM jots ORDER BY number")]
+    return [number for (number,) in db.execute("SELECT number FROM made_jots ORDER BY number")]
 
 
 def refuse_at_commit(db: psycopg.Connection, table: str, sqlstate: str = "23514") -> None:
@@ -181,7 +181,7 @@ async def test_refusal_that_keeps_changes_commits_and_is_raised(
 async def test_refusal_whose_changes_cannot_be_kept_is_not_told(
     db: psycopg.Connection, database: Database
 ) -> None:
-    refuse_at_commit(db, "jots")
+    refuse_at_commit(db, "made_jots")
     with pytest.raises(IntegrityError, match="refused at commit"):
         await write(database, 1, error=CountedRefusal)
     assert numbers(db) == []
@@ -244,11 +244,11 @@ async def test_failure_that_is_swallowed_is_no_success(
 
 async def test_commit_that_fails_raises(db: psycopg.Connection, database: Database) -> None:
     done: list[str] = []
-    refuse_at_commit(db, "jots")
+    refuse_at_commit(db, "made_jots")
     with pytest.raises(IntegrityError, match="refused at commit"):
         await write(database, 1, then=recorder(done))
     assert numbers(db) == []
-    db.execute("DROP TRIGGER refuse ON jots")
+    db.execute("DROP TRIGGER refuse ON made_jots")
     await write(database, 2)
     assert numbers(db) == [2]
     assert done == []
@@ -341,8 +341,8 @@ async def test_write_whose_commit_fails_is_not_acknowledged(
 
 # A module whose routes write jots, and a record of what they have sent.
 sent: list[str] = []
-jots = Router(prefix="/jots", tags=["jots"], dependencies=[public])
-WITH_NOTES = (*MODULES, Module(name="jots", router=jots))
+jots = Router(prefix="/made-jots", tags=["made_jots"], dependencies=[public])
+WITH_NOTES = (*MODULES, Module(name="made_jots", router=jots))
 
 
 async def write_note(session: AsyncSession, number: int) -> None:
@@ -385,10 +385,10 @@ async def probe(context: Context) -> AsyncIterator[Client]:
 @pytest.mark.parametrize(
     ("path", "status", "kept"),
     [
-        ("/api/v1/jots/1", 204, True),
-        ("/api/v1/jots/1/refused", 403, False),
-        ("/api/v1/jots/1/counted", 403, True),
-        ("/api/v1/jots/1/unserialisable", 500, False),
+        ("/api/v1/made-jots/1", 204, True),
+        ("/api/v1/made-jots/1/refused", 403, False),
+        ("/api/v1/made-jots/1/counted", 403, True),
+        ("/api/v1/made-jots/1/unserialisable", 500, False),
     ],
 )
 @pytest.mark.usefixtures("log")
@@ -413,7 +413,7 @@ async def test_route_stores_and_sends_as_it_answers(
         ("P0001", 500, "INTERNAL_ERROR"),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/v1/jots/1", "/api/v1/jots/1/counted"])
+@pytest.mark.parametrize("path", ["/api/v1/made-jots/1", "/api/v1/made-jots/1/counted"])
 @pytest.mark.usefixtures("log")  # printing a traceback with all its values takes seconds
 async def test_failing_commit_is_told_by_its_reason_and_sends_nothing(
     db: psycopg.Connection,
@@ -423,7 +423,7 @@ async def test_failing_commit_is_told_by_its_reason_and_sends_nothing(
     status: int,
     code: str,
 ) -> None:
-    refuse_at_commit(db, "jots", sqlstate)
+    refuse_at_commit(db, "made_jots", sqlstate)
     answer = await probe.post(path)
     assert (answer.status_code, answer.json()["error"]) == (status, code)
     assert "refused at commit" not in answer.text

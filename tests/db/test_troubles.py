@@ -30,13 +30,13 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 # Statements that fail, the SQLSTATE and the kind.
 STATEMENTS = {
     "too long": ("SET LOCAL statement_timeout = 5; SELECT pg_sleep(9)", "57014", "timeout"),
-    "locked": ("SET LOCAL lock_timeout = 5; LOCK TABLE held", "55P03", "lock_timeout"),
+    "locked": ("SET LOCAL lock_timeout = 5; LOCK TABLE made_held", "55P03", "lock_timeout"),
     "deadlock": ("raise 40P01", "40P01", "conflict"),
     "disk full": ("raise 53100", "53100", "out_of_resources"),
-    "read-only": ("SET TRANSACTION READ ONLY; DELETE FROM held", "25006", "read_only"),
+    "read-only": ("SET TRANSACTION READ ONLY; DELETE FROM made_held", "25006", "read_only"),
     "terminated": ("SELECT pg_terminate_backend(pg_backend_pid())", "57P01", "down"),
     "not migrated": ("SELECT 1 FROM missing", "42P01", "wrong_schema"),
-    "no right": ("SET LOCAL ROLE pg_monitor; DELETE FROM held", "42501", "misconfigured"),
+    "no right": ("SET LOCAL ROLE pg_monitor; DELETE FROM made_held", "42501", "misconfigured"),
     "value": ("SELECT 1 / 0", "22012", "refused_value"),
     "syntax": ("SELECT FROM WHERE", "42601", "other"),
 }
@@ -48,7 +48,7 @@ SLEEP = Statement("SELECT pg_sleep(5)")
 @pytest.fixture
 def admin(own_database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(own_database_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE held ()")
+        connection.execute("CREATE TABLE made_held ()")
         yield connection
 
 
@@ -67,7 +67,7 @@ async def test_kinds_of_failed_statements(
     if statement.startswith("raise "):
         statement = RAISE.format(statement.removeprefix("raise "))
     with admin.transaction():
-        admin.execute("LOCK TABLE held IN ROW EXCLUSIVE MODE")
+        admin.execute("LOCK TABLE made_held IN ROW EXCLUSIVE MODE")
         with pytest.raises(DBAPIError) as raised:
             async with database.transaction() as session:
                 await (await session.connection()).exec_driver_sql(statement)

@@ -157,12 +157,12 @@ def eventually(condition: Callable[[], bool]) -> None:
 def test_second_start_keeps_the_data(empty_folder: Path) -> None:
     empty_folder.parent.chmod(0o700)
     with embedded_server(empty_folder, fast=True) as server:
-        ask(server.url, "CREATE TABLE kept AS SELECT 7 AS number")
+        ask(server.url, "CREATE TABLE made_kept AS SELECT 7 AS number")
         assert server.ensure() is False
         assert server.folder == data_folder(empty_folder)
     assert stopped(empty_folder)
     with embedded_server(empty_folder, fast=True) as server:
-        assert ask(server.url, "SELECT number FROM kept") == 7
+        assert ask(server.url, "SELECT number FROM made_kept") == 7
     assert stopped(empty_folder)
     assert stat.S_IMODE(empty_folder.parent.stat().st_mode) == 0o700
 
@@ -243,12 +243,12 @@ def test_killed_command_leaves_a_server_that_the_next_one_joins_and_stops(folder
 def test_killed_server_is_restarted_with_what_was_committed(folder: Path) -> None:
     with embedded_server(folder) as server:
         assert ask(server.url, "SHOW fsync") == "on"
-        ask(server.url, "CREATE TABLE committed AS SELECT 7 AS number")
+        ask(server.url, "CREATE TABLE made_committed AS SELECT 7 AS number")
         with psycopg.connect(server.url, autocommit=True) as busy:
             busy.execute("SELECT 1")
             os.kill(server_pid(folder), signal.SIGKILL)
             eventually(server.ensure)
-        assert ask(server.url, "SELECT number FROM committed") == 7
+        assert ask(server.url, "SELECT number FROM made_committed") == 7
         assert server.ensure() is False
     assert stopped(folder)
 

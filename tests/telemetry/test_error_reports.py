@@ -24,7 +24,7 @@ from tests.receivers import Receiver, receiver
 from tests.worker_harness import WorkerHarness, was_logged
 
 CANARY = "canary-4711"
-odd = Router(prefix="/odd", tags=["odd"])
+odd = Router(prefix="/made-odd", tags=["made_odd"])
 
 
 @odd.post("/crash/{thing}", dependencies=[public])
@@ -51,7 +51,7 @@ async def logged() -> None:
     structlog.get_logger().error("odd", secret=CANARY)
 
 
-WITH_ODD = (*MODULES, Module("odd", router=odd, versioned=False))
+WITH_ODD = (*MODULES, Module("made_odd", router=odd, versioned=False))
 
 
 @pytest.fixture
@@ -85,11 +85,11 @@ async def test_an_unhandled_error_is_reported_without_personal_data(
     client: httpx.AsyncClient, sentry: Receiver
 ) -> None:
     headers = {"x-request-id": "r1", "cookie": f"a={CANARY}", "user-agent": CANARY}
-    crashed = await client.post(f"/odd/crash/{CANARY}", headers=headers, json={"a": CANARY})
+    crashed = await client.post(f"/made-odd/crash/{CANARY}", headers=headers, json={"a": CANARY})
     assert crashed.status_code == 500
     (event,) = await events(sentry, 1)
-    assert event["transaction"] == "POST /odd/crash/{thing}"
-    assert event["fingerprint"] == ["KeyError", "POST /odd/crash/{thing}"]
+    assert event["transaction"] == "POST /made-odd/crash/{thing}"
+    assert event["fingerprint"] == ["KeyError", "POST /made-odd/crash/{thing}"]
     assert event["tags"] == {"request_id": "r1"}
     assert (event["level"], event["environment"]) == ("error", "test")
     assert (event["release"], event["server_name"]) == ("trellis@1", "one")
@@ -110,10 +110,10 @@ async def test_equal_errors_are_reported_once_a_minute(
     client: httpx.AsyncClient, sentry: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
-        await client.post("/odd/crash/1")
+        await client.post("/made-odd/crash/1")
     assert len(await events(sentry, 1)) == 1
     monkeypatch.setattr(reports_file, "SECONDS_BETWEEN_EQUALS", 0)
-    await client.post("/odd/crash/1")
+    await client.post("/made-odd/crash/1")
     assert len(await events(sentry, 2)) == 2
 
 
@@ -121,16 +121,18 @@ async def test_expected_responses_and_log_lines_are_no_reports(
     client: httpx.AsyncClient, sentry: Receiver
 ) -> None:
     for path, status in (
-        ("/odd/conflict", 409),
-        ("/odd/down", 503),
-        ("/odd/logged", 200),
+        ("/made-odd/conflict", 409),
+        ("/made-odd/down", 503),
+        ("/made-odd/logged", 200),
         ("/nowhere", 404),
         ("/api/v1/users/me", 401),
-        ("/odd/logged?x=1", 422),
+        ("/made-odd/logged?x=1", 422),
     ):
         assert (await client.get(path)).status_code == status
-    await client.post("/odd/crash/1")
-    assert [each["transaction"] for each in await events(sentry, 1)] == ["POST /odd/crash/{thing}"]
+    await client.post("/made-odd/crash/1")
+    assert [each["transaction"] for each in await events(sentry, 1)] == [
+        "POST /made-odd/crash/{thing}"
+    ]
 
 
 async def test_the_first_and_the_last_failure_of_a_job_are_reported(
@@ -174,7 +176,7 @@ async def test_lost_reports_are_logged_once(
     monkeypatch.setattr(reports_file, "SECONDS_BETWEEN_EQUALS", 0)
     sentry.status = 500
     for _ in range(3):
-        await client.post("/odd/crash/1")
+        await client.post("/made-odd/crash/1")
     await events(sentry, 3)
     lost = reporting_to("http://127.0.0.1:1")
     lost.report(ValueError(), "command")
@@ -199,5 +201,5 @@ async def test_a_dead_receiver_delays_neither_requests_nor_the_end(
         httpx.AsyncClient(transport=transport, base_url="http://testserver") as made,
     ):
         for _ in range(5):
-            assert (await made.post("/odd/crash/1")).status_code == 500
+            assert (await made.post("/made-odd/crash/1")).status_code == 500
         await context.close()

@@ -51,8 +51,8 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 SERVER, CLIENT, CONSUMER = 2, 3, 5  # the kinds, in OTLP
 CANARY = "canary-4711"
-odd = Router(prefix="/odd", tags=["odd"])
-MADE = Job("odd.made", attempts=1, run=lambda *_, **__: asyncio.sleep(0))
+odd = Router(prefix="/made-odd", tags=["made_odd"])
+MADE = Job("made_odd.made", attempts=1, run=lambda *_, **__: asyncio.sleep(0))
 
 
 @odd.post("/jobs", status_code=204, dependencies=[public])
@@ -84,8 +84,8 @@ async def ring(context: CurrentContext, session: Session) -> None:
     await publish(context, session, Rung(2))
 
 
-HEARD = durable(Rung, hear, name="odd.hear")
-ODD = Module("odd", router=odd, versioned=False, jobs=(MADE,), subscribers=(HEARD,))
+HEARD = durable(Rung, hear, name="made_odd.hear")
+ODD = Module("made_odd", router=odd, versioned=False, jobs=(MADE,), subscribers=(HEARD,))
 WITH_ODD = (*MODULES, ODD)
 
 
@@ -180,16 +180,16 @@ async def test_failures_are_marked_by_their_kind_alone(
     traced_app: FastAPI, collector: Receiver
 ) -> None:
     async with calling(traced_app) as client:
-        assert (await client.get(f"/odd/crash/{CANARY}")).status_code == 500
-        assert (await client.get("/odd/slow")).status_code == 500
+        assert (await client.get(f"/made-odd/crash/{CANARY}")).status_code == 500
+        assert (await client.get("/made-odd/slow")).status_code == 500
         assert (await client.get(f"/{CANARY}")).status_code == 404
-    crashed = await received(collector, "GET /odd/crash/{thing}")
+    crashed = await received(collector, "GET /made-odd/crash/{thing}")
     assert (crashed.failed, crashed.attributes["error.type"]) == (True, "500")
     assert crashed.attributes["exception.type"] == "RuntimeError"
     statement = await received(collector, "SELECT missing")
     assert (statement.failed, statement.attributes["error.type"]) == (True, "UndefinedTable")
     assert statement.attributes["db.response.status_code"] == "42P01"
-    refused = await received(collector, "GET /odd/slow")
+    refused = await received(collector, "GET /made-odd/slow")
     assert (refused.attributes["error.type"], refused.attributes["exception.type"]) == (
         *("500", "UndefinedTable"),
     )
@@ -208,14 +208,14 @@ async def test_a_wait_for_a_connection_is_a_span_of_its_request(
     gate = context.database.primary.gate
     async with calling(make_app(context, WITH_ODD)) as client:
         async with gate.place():
-            assert (await client.get("/odd/slow")).status_code == 503
+            assert (await client.get("/made-odd/slow")).status_code == 503
         async with gate.place():
-            second_call = asyncio.create_task(client.get("/odd/slow"))
+            second_call = asyncio.create_task(client.get("/made-odd/slow"))
             while not gate.waiting:  # noqa: ASYNC110  # the gate sets no event
                 await asyncio.sleep(0)
         assert (await second_call).status_code == 500
     await context.close()
-    first, second = [each for each in collector.spans() if each.name == "GET /odd/slow"]
+    first, second = [each for each in collector.spans() if each.name == "GET /made-odd/slow"]
     assert trouble_of(first) == ("pool_exhausted", None)
     waits = [each for each in collector.spans() if each.name == "wait for connection"]
     assert [each.parent for each in waits] == [first.id, second.id]
@@ -267,8 +267,8 @@ async def test_a_job_belongs_to_the_trace_of_its_request(
     context = make_context(own_database_url, WITH_ODD, tracing=exported_to(collector.url))
     context.state.started = True
     async with calling(make_app(context, WITH_ODD)) as client:
-        assert (await client.post("/odd/jobs", headers=SAMPLED)).status_code == 204
-    request = await received(collector, "POST /odd/jobs")
+        assert (await client.post("/made-odd/jobs", headers=SAMPLED)).status_code == 204
+    request = await received(collector, "POST /made-odd/jobs")
     harness = WorkerHarness(own_database_url)
     (stored,) = await harness.jobs()
     assert stored["args"]["_origin"]["traceparent"] == f"00-{TRACE}-{request.id}-01"
@@ -294,8 +294,8 @@ async def test_a_delivery_belongs_to_the_trace_of_the_request_that_published(
     context = make_context(own_database_url, WITH_ODD, tracing=exported_to(collector.url))
     context.state.started = True
     async with calling(make_app(context, WITH_ODD)) as client:
-        assert (await client.post("/odd/bell", headers=SAMPLED)).status_code == 204
-    request = await received(collector, "POST /odd/bell")
+        assert (await client.post("/made-odd/bell", headers=SAMPLED)).status_code == 204
+    request = await received(collector, "POST /made-odd/bell")
     harness = WorkerHarness(own_database_url)
     async with harness.worker(subscribers=(HEARD,), tracing=exported_to(collector.url)):
         await harness.wait_until_empty()
@@ -329,7 +329,7 @@ async def test_the_decision_of_the_parent_is_passed_on(
     parent = {"traceparent": f"00-{TRACE}-{PARENT}-{flag}"}
     async with calling(make_app(context, WITH_ODD)) as client:
         assert (await client.get("/errors/NOT_FOUND")).status_code == 200
-        assert (await client.post("/odd/jobs", headers=parent)).status_code == 204
+        assert (await client.post("/made-odd/jobs", headers=parent)).status_code == 204
     await context.close()
     traces = {each.trace for each in collector.spans()}
     assert traces == ({TRACE} if flag == "01" else set())
@@ -369,7 +369,7 @@ async def test_the_text_of_a_tracestate_is_not_logged_stored_or_forwarded(
         # Should it arrive nevertheless, the library writes it into no log line.
         traced.tracing.start("request", SpanKind.SERVER, headers, {}).finish()
         async with calling(traced_app) as client:
-            assert (await client.post("/odd/jobs", headers=headers)).status_code == 204
+            assert (await client.post("/made-odd/jobs", headers=headers)).status_code == 204
     jobs = await traced.database.primary.all(Statement("SELECT args FROM procrastinate_jobs"))
     assert len(jobs) == 5
     assert all(each["args"]["_origin"].keys() == {"traceparent", "request_id"} for each in jobs)

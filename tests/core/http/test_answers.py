@@ -40,7 +40,7 @@ ACCEPTED = (
 )
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
-odd = Router(prefix="/odd", tags=["odd"], dependencies=[public])
+odd = Router(prefix="/made-odd", tags=["made_odd"], dependencies=[public])
 
 
 @odd.get("/crash")
@@ -73,7 +73,7 @@ async def stream() -> StreamingResponse:
     return StreamingResponse(parts())
 
 
-ODD = Module("odd", router=odd, versioned=False)
+ODD = Module("made_odd", router=odd, versioned=False)
 
 
 def app_of(**settings: Any) -> FastAPI:
@@ -127,10 +127,10 @@ LAYERS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", f"{API}/auth/register", {"json": {"email": 1}}, 422, "VALIDATION_ERROR"),
     ("GET", "/errors/NO_SUCH_CODE", {}, 404, "NOT_FOUND"),
     ("GET", f"{API}/articles", {}, 503, "SERVICE_UNAVAILABLE"),
-    ("GET", "/odd/unavailable", {}, 503, "SERVICE_UNAVAILABLE"),
-    ("GET", "/odd/crash", {}, 500, "INTERNAL_ERROR"),
-    ("GET", "/odd/driver", {}, 500, "INTERNAL_ERROR"),
-    ("GET", "/odd/teapot", {}, 418, "IM_A_TEAPOT"),
+    ("GET", "/made-odd/unavailable", {}, 503, "SERVICE_UNAVAILABLE"),
+    ("GET", "/made-odd/crash", {}, 500, "INTERNAL_ERROR"),
+    ("GET", "/made-odd/driver", {}, 500, "INTERNAL_ERROR"),
+    ("GET", "/made-odd/teapot", {}, 418, "IM_A_TEAPOT"),
 ]
 
 
@@ -168,18 +168,20 @@ async def test_a_crash_says_more_in_development_only(
     production: FastAPI, development: FastAPI
 ) -> None:
     async with calling(production, host=HOST) as client:
-        detail = (await client.get("/odd/crash")).json()["detail"]
+        detail = (await client.get("/made-odd/crash")).json()["detail"]
         assert (
             detail == "The server failed to process the request. The log has details by request id."
         )
     async with calling(development) as client:
-        assert (await client.get("/odd/crash")).json()["detail"] == "RuntimeError: broken at 10"
+        assert (await client.get("/made-odd/crash")).json()[
+            "detail"
+        ] == "RuntimeError: broken at 10"
 
 
 async def test_an_answer_that_breaks_midway_breaks_the_connection(production: FastAPI) -> None:
     async with calling(production, host=HOST) as client:
         with pytest.raises(RuntimeError, match="midway"):
-            await client.get("/odd/stream")
+            await client.get("/made-odd/stream")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +310,7 @@ async def test_head_is_get_without_a_body(served: Served) -> None:
     assert (await served.member.head(f"{API}/auth/logout")).status_code == 405
 
 
-@pytest.mark.parametrize("path", ["/health", "/nowhere", "/odd/crash", f"{API}/users/me"])
+@pytest.mark.parametrize("path", ["/health", "/nowhere", "/made-odd/crash", f"{API}/users/me"])
 async def test_security_headers(production: FastAPI, development: FastAPI, path: str) -> None:
     async with calling(production, host=HOST) as client:
         outside = (await client.get(path)).headers
@@ -379,7 +381,7 @@ async def test_a_denied_origin_gets_no_cors_header_at_all(production: FastAPI, o
         ("OPTIONS", f"{API}/items", PREFLIGHT),
         ("GET", "/health", {}),
         ("GET", "/nowhere", {}),
-        ("GET", "/odd/crash", {}),
+        ("GET", "/made-odd/crash", {}),
     ):
         headers = [(b"host", HOST.encode()), (b"origin", origin.encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in sent.items()]
@@ -390,7 +392,13 @@ async def test_a_denied_origin_gets_no_cors_header_at_all(production: FastAPI, o
 
 async def test_cors_headers_of_answers(production: FastAPI) -> None:
     async with calling(production, host=HOST, origin=ORIGIN) as client:
-        for path in ("/health", "/nowhere", "/odd/crash", "/odd/teapot", f"{API}/articles"):
+        for path in (
+            "/health",
+            "/nowhere",
+            "/made-odd/crash",
+            "/made-odd/teapot",
+            f"{API}/articles",
+        ):
             answer = await client.get(path)
             assert answer.headers["access-control-allow-origin"] == ORIGIN
             assert answer.headers["access-control-allow-credentials"] == "true"
@@ -468,13 +476,13 @@ async def test_a_crash_is_logged_once_under_its_request_id(
     production: FastAPI, events: list[structlog.typing.EventDict]
 ) -> None:
     async with calling(production, host=HOST) as client:
-        answer = await client.get("/odd/crash")
+        answer = await client.get("/made-odd/crash")
     (crashed,) = [event for event in events if event["event"] == "unhandled_error"]
     assert crashed["log_level"] == "error"
     assert crashed["exc_info"]
     assert crashed["request_id"] == answer.headers["x-request-id"]
     (line,) = [event for event in events if event["event"] == "request"]
-    assert (line["route"], line["status"]) == ("/odd/crash", 500)
+    assert (line["route"], line["status"]) == ("/made-odd/crash", 500)
 
 
 async def test_nothing_secret_is_logged(
@@ -506,7 +514,7 @@ async def main() -> None:
     app = here.app_of(environment="production", allowed_hosts=(here.HOST,))
     configure_logging(app.state.context.settings)
     async with here.calling(app, host=here.HOST) as client:
-        await client.get("/odd/crash", headers={"X-Request-ID": "mine"})
+        await client.get("/made-odd/crash", headers={"X-Request-ID": "mine"})
 
 asyncio.run(main())
 """

@@ -39,8 +39,8 @@ START: dict[str, Callable[[bytes], bytes]] = {
 TEXT = "All work and no play makes Jack a dull boy. " * 200
 LONG = {"text": "".join(f"line {number}, " for number in range(100_000))}
 
-made = Router(prefix="/made", tags=["made"], dependencies=[public])
-secret = Router(prefix="/secret", dependencies=[public], carries_secrets=True)
+made = Router(prefix="/made-bodies", tags=["made_bodies"], dependencies=[public])
+secret = Router(prefix="/made-secret", dependencies=[public], carries_secrets=True)
 
 
 @made.get("/long")
@@ -97,8 +97,8 @@ async def token() -> Response:
 
 
 secret.include_router(made)
-secret_module = Module("secret", router=secret, versioned=False)
-made_module = Module("made", router=made, versioned=False)
+secret_module = Module("made_secret", router=secret, versioned=False)
+made_module = Module("made_bodies", router=made, versioned=False)
 
 
 def raw_client(app: FastAPI, **headers: str) -> httpx.AsyncClient:
@@ -174,7 +174,7 @@ async def test_a_list_is_compressed_as_the_client_accepts(
 
 @pytest.mark.parametrize("sent", ["", "identity", "gzip;q=0, br;q=0", "deflate", "*;q=0"])
 async def test_a_client_that_accepts_none_gets_none(sent: str, client: httpx.AsyncClient) -> None:
-    headers, body = await fetched(client, "/made/long", sent)
+    headers, body = await fetched(client, "/made-bodies/long", sent)
     assert "content-encoding" not in headers
     assert json.loads(body) == LONG
 
@@ -212,7 +212,11 @@ async def test_head_has_the_headers_of_get(
     ada: Actor, raw: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     path = await new_item(ada)
-    for caller, address in ((raw, path), (client, "/made/long"), (client, "/made/stream")):
+    for caller, address in (
+        (raw, path),
+        (client, "/made-bodies/long"),
+        (client, "/made-bodies/stream"),
+    ):
         of_get, _ = await fetched(caller, address, "br")
         of_head, body = await fetched(caller, address, "br", method="HEAD")
         differing = {"x-request-id"}
@@ -225,7 +229,14 @@ async def test_head_has_the_headers_of_get(
 
 @pytest.mark.parametrize(
     "path",
-    ["/secret", "/made/cookie", "/made/csrf", "/made/file", "/made/part", "/made/image"],
+    [
+        "/made-secret",
+        "/made-bodies/cookie",
+        "/made-bodies/csrf",
+        "/made-bodies/file",
+        "/made-bodies/part",
+        "/made-bodies/image",
+    ],
 )
 async def test_secrets_ranges_and_images_stay_as_they_are(
     path: str, client: httpx.AsyncClient
@@ -236,7 +247,7 @@ async def test_secrets_ranges_and_images_stay_as_they_are(
 
 
 async def test_what_is_compressed_already_stays_as_it_is(client: httpx.AsyncClient) -> None:
-    headers, body = await fetched(client, "/made/compressed", "gzip, br, zstd")
+    headers, body = await fetched(client, "/made-bodies/compressed", "gzip, br, zstd")
     assert headers["content-encoding"] == "gzip"
     assert gzip.decompress(body) == TEXT.encode() * 10
 
@@ -244,10 +255,10 @@ async def test_what_is_compressed_already_stays_as_it_is(client: httpx.AsyncClie
 @pytest.mark.parametrize("coding", DECODE)
 async def test_long_bodies_and_streams_arrive_whole(coding: str, client: httpx.AsyncClient) -> None:
     assert len(json.dumps(LONG)) > 10 * PART_BYTES
-    headers, body = await fetched(client, "/made/long", coding)
+    headers, body = await fetched(client, "/made-bodies/long", coding)
     assert headers["content-encoding"] == coding
     assert json.loads(DECODE[coding](body)) == LONG
-    headers, body = await fetched(client, "/made/stream", coding)
+    headers, body = await fetched(client, "/made-bodies/stream", coding)
     assert headers["content-encoding"] == coding
     assert DECODE[coding](body) == TEXT.encode() * 10
 

@@ -370,7 +370,7 @@ class Cup(Schema):
     title: str
 
 
-forgetful = Router(prefix="/cups", tags=["cups"], dependencies=[public])
+forgetful = Router(prefix="/made-cups", tags=["made_cups"], dependencies=[public])
 
 
 @forgetful.get("/{title}")
@@ -384,7 +384,7 @@ async def change_cup(title: str, session: Session) -> Cup:
     return Cup(title=title)
 
 
-@forgetful.post("/{title}/parts", status_code=201, location="/cups/{title}", idempotent=False)
+@forgetful.post("/{title}/parts", status_code=201, location="/made-cups/{title}", idempotent=False)
 async def add_part(title: str) -> Cup:
     return Cup(title=title)
 
@@ -392,14 +392,14 @@ async def add_part(title: str) -> Cup:
 async def test_a_route_that_forgets_the_check_changes_nothing(
     context: Context, admin: Actor
 ) -> None:
-    modules = [*MODULES, Module("cups", forgetful)]
+    modules = [*MODULES, Module("made_cups", forgetful)]
     async with Client(development_app(context, modules)) as client:
-        answer = await client.patch(f"{API}/cups/blue", headers={"If-Match": "*"})
+        answer = await client.patch(f"{API}/made-cups/blue", headers={"If-Match": "*"})
         assert answer.status_code == 500
         assert "change_cup ignores If-Match: its service must await" in answer.json()["detail"]
         assert (await admin.get(f"{API}/roles/blue")).status_code == 404
-        assert (await client.patch(f"{API}/cups/blue")).status_code == 200
-        made = await client.post(f"{API}/cups/blue/parts", headers={"If-Match": STALE})
+        assert (await client.patch(f"{API}/made-cups/blue")).status_code == 200
+        made = await client.post(f"{API}/made-cups/blue/parts", headers={"If-Match": STALE})
         assert made.status_code == 201
 
 

@@ -31,7 +31,7 @@ ITEMS = sample("items.queries", "ITEMS")
 ItemOut = sample("items.schemas", "ItemOut")
 
 LIMIT = 0.3
-router = Router(prefix="/files")
+router = Router(prefix="/made-files")
 started: list[str] = []
 EMPTY: list[list[Schema]] = []
 
@@ -92,7 +92,7 @@ async def items(
     return await export.respond(batches())
 
 
-MODULE = Module(name="files", router=router)
+MODULE = Module(name="made_files", router=router)
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def files(database_url: str, **settings: Any) -> AsyncIterator[str]:
     made = make_context(database_url, (MODULE,), **settings)
     made.state.started = True
     async with serving(make_app(made, (MODULE,))) as served:
-        yield f"{served}/api/v1/files"
+        yield f"{served}/api/v1/made-files"
     await made.database.close()
 
 

@@ -24,10 +24,10 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 INVALID = (422, "VALIDATION_ERROR")
 UNKNOWN, TWICE, NUL = "extra_forbidden", "repeated", "text_nul"
 MODEL, FIELDS, FILES, BIG = (
-    "/api/v1/forms/model",
-    "/api/v1/forms/fields",
-    "/api/v1/forms/files",
-    "/api/v1/forms/big",
+    "/api/v1/made-forms/model",
+    "/api/v1/made-forms/fields",
+    "/api/v1/made-forms/files",
+    "/api/v1/made-forms/big",
 )
 
 
@@ -37,7 +37,7 @@ class Entry(Schema):
     tags: list[str] = Field(default_factory=list)
 
 
-router = Router(prefix="/forms", tags=["forms"], dependencies=[public])
+router = Router(prefix="/made-forms", tags=["made_forms"], dependencies=[public])
 
 
 async def _titled(refused: InvalidBody) -> list[FieldError]:
@@ -80,7 +80,7 @@ async def of_a_size_of_its_own(file: UploadFile) -> int:
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    modules = ordered([*MODULES, Module(name="forms", router=router)])
+    modules = ordered([*MODULES, Module(name="made_forms", router=router)])
     return make_app(make_context("postgresql://nowhere", modules), modules)
 
 

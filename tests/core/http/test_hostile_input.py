@@ -246,7 +246,7 @@ class Probe(Schema):
     inner: "Probe | None" = None
 
 
-probe_router = Router(prefix="/probe", tags=["probe"], dependencies=[public])
+probe_router = Router(prefix="/made-probe", tags=["made_probe"], dependencies=[public])
 
 
 @probe_router.post("", responses=error_responses())
@@ -257,7 +257,7 @@ async def take(probe: Probe) -> Probe:
 @pytest.fixture(scope="module")
 async def probe(served: Served) -> AsyncIterator[Client]:
     """A route whose body has members of every type."""
-    modules = [*MODULES, Module("probe", router=probe_router)]
+    modules = [*MODULES, Module("made_probe", router=probe_router)]
     async with Client(make_app(served.context, modules)) as made:
         yield made
 
@@ -278,17 +278,17 @@ REFUSED: dict[str, list[object]] = {
     ("member", "value"), [(member, each) for member, values in REFUSED.items() for each in values]
 )
 async def test_json_types_are_read_as_they_are(probe: Client, member: str, value: object) -> None:
-    assert (await probe.post("/api/v1/probe", json={})).status_code == 200
+    assert (await probe.post("/api/v1/made-probe", json={})).status_code == 200
     for body, field in (
         ({member: value}, f"body.{member}"),
         ({"inner": {"inner": {member: value}}}, f"body.inner.inner.{member}"),
     ):
-        problem = assert_refused(await probe.post("/api/v1/probe", json=body), 422)
+        problem = assert_refused(await probe.post("/api/v1/made-probe", json=body), 422)
         assert problem["errors"][0]["field"].startswith(field)
 
 
 async def test_each_row_is_named_by_its_index(probe: Client) -> None:
-    answer = await probe.post("/api/v1/probe", json={"each": [1, CANARY, 3, "4"]})
+    answer = await probe.post("/api/v1/made-probe", json={"each": [1, CANARY, 3, "4"]})
     fields = [error["field"] for error in assert_refused(answer, 422)["errors"]]
     assert fields == ["body.each.1", "body.each.3"]
 

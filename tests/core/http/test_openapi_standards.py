@@ -213,7 +213,7 @@ RESPONSES: list[dict[int | str, dict[str, Any]]] = [
 
 
 def grown(router: Router) -> FastAPI:
-    modules = ordered([Module(name="odd", router=router)])
+    modules = ordered([Module(name="made_odd", router=router)])
     return make_app(make_context("postgresql://nowhere", modules), modules)
 
 
@@ -223,7 +223,7 @@ def declared_status(status: int | str) -> str:
 
 
 def test_any_responses() -> None:
-    router = Router(prefix="/odd", tags=["odd"])
+    router = Router(prefix="/made-odd", tags=["made_odd"])
     for number, responses in enumerate(RESPONSES):
 
         @router.get(f"/{number}", name=f"read_{number}", responses=responses)
@@ -238,7 +238,7 @@ def test_any_responses() -> None:
     OpenAPIV31SpecValidator(document).validate()
     check(document)
     for number, responses in enumerate(RESPONSES):
-        for operation in document["paths"][f"/api/v1/odd/{number}"].values():
+        for operation in document["paths"][f"/api/v1/made-odd/{number}"].values():
             for status in ("401", "422", "500"):
                 content = operation["responses"][status]["content"]
                 assert content[MEDIA]["schema"] == PROBLEM["schema"], responses
@@ -261,7 +261,7 @@ Limited = Annotated[int, BeforeValidator(_same), Field(ge=1, lt=9, multiple_of=2
 
 
 def test_limits_behind_validators() -> None:
-    router = Router(prefix="/odd", tags=["odd"], dependencies=[public])
+    router = Router(prefix="/made-odd", tags=["made_odd"], dependencies=[public])
 
     class Body(BaseModel):
         ge: Limited
@@ -281,7 +281,7 @@ def test_limits_behind_validators() -> None:
     document = grown(router).openapi()
     OpenAPIV31SpecValidator(document).validate()
     check(document)
-    operation = document["paths"]["/api/v1/odd/{id}"]["post"]
+    operation = document["paths"]["/api/v1/made-odd/{id}"]["post"]
     limits = {"minimum": 1, "exclusiveMaximum": 9, "multipleOf": 2}
     assert limits.items() <= operation["parameters"][0]["schema"].items()
     # Its name depends on the other classes in the process.

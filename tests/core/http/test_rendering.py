@@ -21,7 +21,7 @@ from tests.samples import sample
 Item = sample("items.models", "Item")
 ItemOut = sample("items.schemas", "ItemOut")
 
-router = Router(prefix="/cups", tags=["cups"], dependencies=[public])
+router = Router(prefix="/made-cups", tags=["made_cups"], dependencies=[public])
 
 
 class Cup(Schema):
@@ -81,7 +81,7 @@ async def chosen_page(request: Request) -> Title:
     return Title(title=f"{query.limit} {query.sort} {len(query.cursor_key)} {query.caller}")
 
 
-hidden = Router(prefix="/hidden", dependencies=[public], development_only=True)
+hidden = Router(prefix="/made-hidden", dependencies=[public], development_only=True)
 
 
 @hidden.get("")
@@ -89,7 +89,7 @@ async def hidden_cup() -> Cup:
     return CUP
 
 
-MADE = (Module("cups", router), Module("hidden", hidden))
+MADE = (Module("made_cups", router), Module("made_hidden", hidden))
 
 
 @pytest.fixture(params=["development", "staging"])
@@ -105,13 +105,13 @@ async def called(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncCli
 async def test_a_page_has_selected_fields_a_link_and_the_handlers_headers(
     called: httpx.AsyncClient,
 ) -> None:
-    answer = await called.get("/api/v1/cups?limit=2&fields=title")
+    answer = await called.get("/api/v1/made-cups?limit=2&fields=title")
     assert answer.json() == {
         "data": [{"title": "one"}, {"title": "two"}],
         "next_cursor": "c",
         "total": None,
     }
-    link = '</api/v1/cups?limit=2&fields=title&cursor=c>; rel="next"'
+    link = '</api/v1/made-cups?limit=2&fields=title&cursor=c>; rel="next"'
     assert (answer.headers["link"], answer.headers["x-limit"]) == (link, "2")
     assert answer.headers["content-type"] == "application/json"
 
@@ -119,23 +119,23 @@ async def test_a_page_has_selected_fields_a_link_and_the_handlers_headers(
 async def test_a_resource_has_selected_fields_and_what_the_handler_sets(
     called: httpx.AsyncClient,
 ) -> None:
-    answer = await called.get("/api/v1/cups/tall/3?fields=name,size")
+    answer = await called.get("/api/v1/made-cups/tall/3?fields=name,size")
     assert answer.status_code == 203
     assert answer.json() == {"name": "tall", "size": 3}
     assert answer.headers["x-name"] == "tall"
-    unknown = await called.get("/api/v1/cups/tall/3?fields=colour")
+    unknown = await called.get("/api/v1/made-cups/tall/3?fields=colour")
     assert unknown.status_code == 422
 
 
 async def test_what_is_created_is_at_the_path_of_its_handler(called: httpx.AsyncClient) -> None:
-    answer = await called.post("/api/v1/cups/", json={"name": "blue & white", "size": 3})
+    answer = await called.post("/api/v1/made-cups/", json={"name": "blue & white", "size": 3})
     assert answer.status_code == 201
-    assert answer.headers["location"] == "/api/v1/cups/blue%20%26%20white/3"
+    assert answer.headers["location"] == "/api/v1/made-cups/blue%20%26%20white/3"
     assert answer.json() == {"name": "blue & white", "size": 3, "parts": []}
 
 
 async def test_a_location_may_be_a_path_of_another_module(called: httpx.AsyncClient) -> None:
-    answer = await called.post("/api/v1/cups/saucers")
+    answer = await called.post("/api/v1/made-cups/saucers")
     assert (answer.status_code, answer.headers["location"]) == (
         201,
         "/api/v1/saucers/blue%20%26%20white",
@@ -144,25 +144,25 @@ async def test_a_location_may_be_a_path_of_another_module(called: httpx.AsyncCli
 
 
 async def test_a_response_class_makes_a_route_accept_its_type(called: httpx.AsyncClient) -> None:
-    page = await called.get("/api/v1/cups/page", headers={"Accept": "text/html"})
+    page = await called.get("/api/v1/made-cups/page", headers={"Accept": "text/html"})
     assert (page.status_code, page.text) == (200, "<p>Cup</p>")
-    refused = await called.get("/api/v1/cups/page", headers={"Accept": "image/png"})
+    refused = await called.get("/api/v1/made-cups/page", headers={"Accept": "image/png"})
     assert refused.status_code == 406
-    other = await called.get("/api/v1/cups/chosen", headers={"Accept": "text/html"})
+    other = await called.get("/api/v1/made-cups/chosen", headers={"Accept": "text/html"})
     assert other.status_code == 406
 
 
 async def test_a_handler_makes_a_query_of_its_own(called: httpx.AsyncClient) -> None:
-    answer = await called.get("/api/v1/cups/chosen")
+    answer = await called.get("/api/v1/made-cups/chosen")
     assert answer.json() == {"title": "7 ('title',) 32 127.0.0.1"}
 
 
 async def test_routes_for_development_do_not_exist_elsewhere(called: httpx.AsyncClient) -> None:
-    status = (await called.get("/api/v1/hidden")).status_code
+    status = (await called.get("/api/v1/made-hidden")).status_code
     local = called._transport.app.state.context.settings.is_local  # type: ignore[attr-defined]
     assert status == (200 if local else 404)
     if not local:
-        assert (await called.delete("/api/v1/hidden")).status_code == 404
+        assert (await called.delete("/api/v1/made-hidden")).status_code == 404
 
 
 async def returns_text() -> str:
@@ -176,14 +176,22 @@ async def returns_a_title() -> Title:
 @pytest.mark.parametrize(
     ("handler", "location", "sentence"),
     [
-        (returns_text, "/cups/{name}", "returns_text has the location /cups/{name}, but does not"),
-        (returns_a_title, "/cups/{name}", "but Title has no name"),
+        (
+            returns_text,
+            "/made-cups/{name}",
+            "returns_text has the location /made-cups/{name}, but does not",
+        ),
+        (returns_a_title, "/made-cups/{name}", "but Title has no name"),
         (
             returns_a_title,
             list_cups,
             "list_cups is not a handler of this router, or is defined below.",
         ),
-        (returns_a_title, "/cups/{title}", "returns_a_title has no parameter of the type Session"),
+        (
+            returns_a_title,
+            "/made-cups/{title}",
+            "returns_a_title has no parameter of the type Session",
+        ),
     ],
 )
 def test_a_location_that_cannot_be_is_refused_at_definition(

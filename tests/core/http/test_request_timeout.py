@@ -23,11 +23,11 @@ from tests.applications import make_app, make_context
 from tests.commands import PATIENCE
 
 LIMIT = 0.4
-router = Router(prefix="/slow")
+router = Router(prefix="/made-slow")
 
 
 class Slow(SQLModel, table=True):
-    __tablename__ = "slow"
+    __tablename__ = "made_slow"
     metadata = MetaData()
 
     number: int = Field(primary_key=True)
@@ -46,7 +46,7 @@ async def statement(context: CurrentContext) -> None:
 @router.post("/commit", dependencies=[public], status_code=201, idempotent=False)
 async def commit(context: CurrentContext) -> None:
     async with context.database.transaction() as session:
-        await session.exec(text("INSERT INTO slow VALUES (1)"))  # type: ignore[call-overload]  # plain SQL
+        await session.exec(text("INSERT INTO made_slow VALUES (1)"))  # type: ignore[call-overload]  # plain SQL
 
 
 @router.post("/row", dependencies=[public], status_code=201, idempotent=False)
@@ -73,7 +73,7 @@ async def mapped_object(context: CurrentContext) -> None:
 @router.post("/late", dependencies=[public], status_code=201, idempotent=False)
 async def late(context: CurrentContext) -> None:
     async with context.database.transaction() as session:
-        await session.exec(text("INSERT INTO slow VALUES (2)"))  # type: ignore[call-overload]  # plain SQL
+        await session.exec(text("INSERT INTO made_slow VALUES (2)"))  # type: ignore[call-overload]  # plain SQL
         try:
             await asyncio.sleep(2)
         except asyncio.CancelledError:
@@ -97,19 +97,19 @@ async def stream() -> StreamingResponse:
     return StreamingResponse(parts(), media_type="text/plain")
 
 
-MODULE = Module(name="slow", router=router)
+MODULE = Module(name="made_slow", router=router)
 
 
 @pytest.fixture
 async def context(own_database_url: str) -> AsyncIterator[Context]:
     with psycopg.connect(own_database_url) as connection:
-        connection.execute("CREATE TABLE slow (number int)")
+        connection.execute("CREATE TABLE made_slow (number int)")
         connection.execute(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
             " 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'"
         )
         connection.execute(
-            "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON slow INITIALLY DEFERRED"
+            "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON made_slow INITIALLY DEFERRED"
             " FOR EACH ROW EXECUTE FUNCTION wait()"
         )
     made = make_context(
@@ -128,14 +128,14 @@ async def context(own_database_url: str) -> AsyncIterator[Context]:
 async def client(context: Context) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(make_app(context, (MODULE,)))
     async with httpx.AsyncClient(
-        transport=transport, base_url="http://localhost/api/v1/slow"
+        transport=transport, base_url="http://localhost/api/v1/made-slow"
     ) as made:
         yield made
 
 
 def rows(url: str) -> list[Any]:
     with psycopg.connect(url) as connection:
-        return connection.execute("SELECT number FROM slow").fetchall()
+        return connection.execute("SELECT number FROM made_slow").fetchall()
 
 
 async def test_a_slow_statement_ends_and_is_503(
@@ -201,7 +201,7 @@ async def test_the_time_of_a_body_does_not_count(context: Context) -> None:
     answer = await raw(
         slowly,
         "POST",
-        "/api/v1/slow/body",
+        "/api/v1/made-slow/body",
         headers=[(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")],
         chunks=pieces,
     )

@@ -51,7 +51,7 @@ async def from_header(x_mug: Annotated[str, Header()]) -> str:
 
 Counted = Annotated[str, Depends(counted)]
 Again = Annotated[str, Depends(counted, use_cache=False)]
-router = Router(prefix="/mugs", tags=["mugs"], dependencies=[public])
+router = Router(prefix="/made-mugs", tags=["made_mugs"], dependencies=[public])
 
 
 @router.get("/planned/{id}")
@@ -60,7 +60,7 @@ async def read_planned(id: Id, one: Counted, two: Counted, again: Again, respons
     return Mug(name="planned", seen=(one, two, again))
 
 
-@router.post("/planned", status_code=201, location="/mugs/{name}", idempotent=False)
+@router.post("/planned", status_code=201, location="/made-mugs/{name}", idempotent=False)
 async def create_planned(new: Mug, one: Counted) -> Mug:
     return Mug(name=new.name, seen=(one,))
 
@@ -95,7 +95,7 @@ def add_other(kind: str) -> None:
 
 for each in OTHERS:
     add_other(each)
-MUGS = Module("mugs", router=router)
+MUGS = Module("made_mugs", router=router)
 
 
 @pytest.fixture
@@ -128,23 +128,23 @@ async def test_frequent_requests_have_plans(ada: Actor) -> None:
 
 @pytest.mark.usefixtures("without_fastapi")
 async def test_a_plan_calls_each_dependency_once(mugs: httpx.AsyncClient) -> None:
-    answer = await mugs.get(f"/api/v1/mugs/planned/{ID}")
+    answer = await mugs.get(f"/api/v1/made-mugs/planned/{ID}")
     assert answer.json() == {"name": "planned", "seen": ["call 1", "call 1", "call 2"]}
     assert answer.headers["x-mug"] == ID
-    created = await mugs.post("/api/v1/mugs/planned", json={"name": "red"})
+    created = await mugs.post("/api/v1/made-mugs/planned", json={"name": "red"})
     assert created.json() == {"name": "red", "seen": ["call 3"]}
 
 
 @pytest.mark.usefixtures("without_fastapi")
 async def test_a_plan_validates_the_path_and_the_body(mugs: httpx.AsyncClient) -> None:
-    assert (await mugs.get("/api/v1/mugs/planned/one")).status_code == 404
+    assert (await mugs.get("/api/v1/made-mugs/planned/one")).status_code == 404
     for body, status in ((b'{"name": 1}', 422), (b"{", 400), (b"", 422)):
         headers = {"Content-Type": "application/json"}
-        answer = await mugs.post("/api/v1/mugs/planned", content=body, headers=headers)
+        answer = await mugs.post("/api/v1/made-mugs/planned", content=body, headers=headers)
         assert answer.status_code == status
     # As with FastAPI, the dependencies are called before the values are validated, but after the
     # body has been parsed.
-    assert calls == ["/api/v1/mugs/planned/one"] * 2 + ["/api/v1/mugs/planned"] * 2
+    assert calls == ["/api/v1/made-mugs/planned/one"] * 2 + ["/api/v1/made-mugs/planned"] * 2
 
 
 @pytest.mark.parametrize("kind", ERRORS)
@@ -152,7 +152,7 @@ async def test_errors_are_answered_as_with_fastapi(
     mugs_app: FastAPI, mugs: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     async def answer() -> tuple[int, dict[str, Any], dict[str, str]]:
-        response = await mugs.get(f"/api/v1/mugs/failing/{kind}")
+        response = await mugs.get(f"/api/v1/made-mugs/failing/{kind}")
         body = response.json()
         del body["request_id"], body["timestamp"], response.headers["x-request-id"]
         return response.status_code, body, dict(response.headers)
@@ -168,7 +168,7 @@ async def test_errors_are_answered_as_with_fastapi(
 
 @pytest.mark.parametrize("kind", OTHERS)
 async def test_other_dependencies_work(mugs: httpx.AsyncClient, kind: str) -> None:
-    answer = await mugs.get(f"/api/v1/mugs/{kind}", headers={"X-Mug": "blue"})
+    answer = await mugs.get(f"/api/v1/made-mugs/{kind}", headers={"X-Mug": "blue"})
     assert answer.json() == {"name": kind, "seen": [OTHERS[kind][1]]}
     assert calls == ["closed"] * (kind == "closing")
 
@@ -178,5 +178,5 @@ async def test_dependencies_can_be_overridden(
 ) -> None:
     # The applications of these tests share their overrides.
     monkeypatch.setitem(mugs_app.dependency_overrides, counted, in_a_thread)
-    answer = await mugs.get(f"/api/v1/mugs/planned/{ID}")
+    answer = await mugs.get(f"/api/v1/made-mugs/planned/{ID}")
     assert answer.json()["seen"] == ["thread"] * 3

@@ -9,8 +9,8 @@ from sqlalchemy.schema import CreateTable
 from backend.core.context import Context
 from backend.core.registry import ordered
 from tests.applications import MODULES, make_app, make_context
-from tests.core.versions.tasks.manifest import module
-from tests.core.versions.tasks.models import Task
+from tests.core.versions.made_tasks.manifest import module
+from tests.core.versions.made_tasks.models import MadeTask
 
 WITH_TASKS = ordered((*MODULES, module))
 ORIGIN = "https://app.example.com"
@@ -20,7 +20,7 @@ ORIGIN = "https://app.example.com"
 async def context(own_database_url: str) -> AsyncIterator[Context]:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no types here
     with psycopg.connect(own_database_url) as connection:
-        table = str(CreateTable(Task.__table__).compile(dialect=dialect))  # type: ignore[attr-defined]
+        table = str(CreateTable(MadeTask.__table__).compile(dialect=dialect))  # type: ignore[attr-defined]
         connection.execute(table.encode())
     made = make_context(own_database_url, WITH_TASKS, cors_origins=(ORIGIN,))
     yield made

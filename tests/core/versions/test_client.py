@@ -22,18 +22,18 @@ import { bearer, createClient, type Schemas } from "../src/index.js";
 const [baseUrl, email, password] = process.argv.slice(2) as [string, string, string];
 const api = createClient({ baseUrl, credentials: bearer() });
 await api.signIn({ email, password });
-const made = await api.tasks.createTask({ body: { text: "Tea", colour: "green" } });
+const made = await api.madeTasks.createTask({ body: { text: "Tea", colour: "green" } });
 const body = { state: "done" } as const;
-const done: Schemas["TaskOutV2"] = await api.tasksV2.updateTask({ id: made.id, body });
+const done: Schemas["MadeTaskOutV2"] = await api.madeTasksV2.updateTask({ id: made.id, body });
 // @ts-expect-error  version 2 has a state instead
 void done.is_done;
 // @ts-expect-error  version 2 has no such operation
-void api.tasksV2.listColours;
+void api.madeTasksV2.listColours;
 const states: ("open" | "done")[] = [];
-for await (const { state } of api.tasksV2.listTasks.iterate()) states.push(state);
+for await (const { state } of api.madeTasksV2.listTasks.iterate()) states.push(state);
 // Operations that are the same in both versions are there once.
-await api.tasks.deleteTask({ id: made.id });
-console.log(JSON.stringify({ made, done, states, path: api.tasksV2.readTask.operation.path }));
+await api.madeTasks.deleteTask({ id: made.id });
+console.log(JSON.stringify({ made, done, states, path: api.madeTasksV2.readTask.operation.path }));
 """
 
 
@@ -59,4 +59,4 @@ async def test_it_calls_both_versions(ada: Actor, app: FastAPI, tmp_path: Path) 
     found = json.loads(printed)
     assert found["made"]["is_done"] is False
     assert found["done"].keys() == {"id", "text", "state", "created_at"}
-    assert (found["states"], found["path"]) == (["done"], "/api/v2/tasks/{id}")
+    assert (found["states"], found["path"]) == (["done"], "/api/v2/made-tasks/{id}")

@@ -1,4 +1,4 @@
-"""Two versions of the API side by side, shown by the example module `tasks`."""
+"""Two versions of the API side by side, shown by the example module `made_tasks`."""
 
 from dataclasses import replace
 from datetime import date
@@ -16,9 +16,9 @@ from backend.core.schemas import Schema
 from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context
 from tests.core.versions.conftest import ORIGIN, WITH_TASKS
-from tests.core.versions.tasks import router, router_v2
-from tests.core.versions.tasks.manifest import module
-from tests.core.versions.tasks.schemas import TaskOut
+from tests.core.versions.made_tasks import router, router_v2
+from tests.core.versions.made_tasks.manifest import module
+from tests.core.versions.made_tasks.schemas import MadeTaskOut
 
 V1, V2 = "/api/v1", "/api/v2"
 COLOURS, FINISH = ("https://example.com/changes#colours", "https://example.com/changes#finish")
@@ -27,7 +27,7 @@ EARLY = {"deprecation": "@1788220800", "sunset": "Mon, 01 Mar 2027 00:00:00 GMT"
 
 async def task(ada: Actor, version: str = V1) -> str:
     """Create a task; return its path in this version."""
-    made = await ada.post(f"{version}/tasks", json={"text": "Tea"})
+    made = await ada.post(f"{version}/made-tasks", json={"text": "Tea"})
     assert made.status_code == 201, made.text
     path: str = made.headers["location"]
     return path
@@ -58,31 +58,31 @@ class TestRoutes:
 
     async def test_a_removed_route_exists_in_the_first_version_only(self, ada: Actor) -> None:
         path = await task(ada)
-        assert (await ada.get(f"{V1}/tasks/colours")).json() == ["green", "red"]
-        assert (await ada.get(f"{V2}/tasks/colours")).status_code == 404
+        assert (await ada.get(f"{V1}/made-tasks/colours")).json() == ["green", "red"]
+        assert (await ada.get(f"{V2}/made-tasks/colours")).status_code == 404
         assert (await ada.post(f"{path}/finish")).json()["is_done"] is True
         assert (await ada.post(f"{path}/finish".replace(V1, V2))).status_code == 404
 
     async def test_addresses_in_headers_are_those_of_the_version_in_use(self, ada: Actor) -> None:
         for version in (V1, V2):
-            assert (await task(ada, version)).startswith(f"{version}/tasks/")
+            assert (await task(ada, version)).startswith(f"{version}/made-tasks/")
             await task(ada, version)
-            page = await ada.get(f"{version}/tasks?limit=1")
+            page = await ada.get(f"{version}/made-tasks?limit=1")
             following = next(link for link in links(page) if 'rel="next"' in link)
-            assert following.startswith(f"<{version}/tasks?limit=1&cursor=")
-            problem = (await ada.get(f"{version}/tasks/none")).json()
-            assert problem["instance"] == f"{version}/tasks/none"
+            assert following.startswith(f"<{version}/made-tasks?limit=1&cursor=")
+            problem = (await ada.get(f"{version}/made-tasks/none")).json()
+            assert problem["instance"] == f"{version}/made-tasks/none"
 
     async def test_lists_and_fields_have_the_members_of_the_version(self, ada: Actor) -> None:
         await task(ada)
-        found = await ada.get(f"{V2}/tasks?fields=text,state&total=true")
+        found = await ada.get(f"{V2}/made-tasks?fields=text,state&total=true")
         assert found.json() == {
             "data": [{"text": "Tea", "state": "open"}],
             "next_cursor": None,
             "total": 1,
         }
-        assert (await ada.get(f"{V2}/tasks?fields=is_done")).status_code == 422
-        assert (await ada.get(f"{V1}/tasks?fields=state")).status_code == 422
+        assert (await ada.get(f"{V2}/made-tasks?fields=is_done")).status_code == 422
+        assert (await ada.get(f"{V1}/made-tasks?fields=state")).status_code == 422
 
     async def test_a_stale_tag_of_either_version_is_refused(self, ada: Actor) -> None:
         path = await task(ada)
@@ -107,7 +107,7 @@ class TestRoutes:
     async def test_a_repeated_request_is_one_of_its_version(self, ada: Actor) -> None:
         headers = {"Idempotency-Key": "one"}
         made = [
-            await ada.post(f"{version}/tasks", json={"text": "Tea"}, headers=headers)
+            await ada.post(f"{version}/made-tasks", json={"text": "Tea"}, headers=headers)
             for version in (V1, V1, V2)
         ]
         assert ["idempotency-replayed" in each.headers for each in made] == [False, True, False]
@@ -159,7 +159,7 @@ class TestDeprecation:
             "patch": await ada.patch(path, json={"colour": "red"}),
             "refused": await ada.patch(path, json={"colour": 1}),
             "unchanged": await ada.get(path, headers={"If-None-Match": "*"}),
-            "absent": await ada.get(f"{V1}/tasks/none"),
+            "absent": await ada.get(f"{V1}/made-tasks/none"),
         }
         for name, answer in by_method.items():
             assert EARLY.items() <= answer.headers.items(), name
@@ -168,16 +168,16 @@ class TestDeprecation:
                 f'<{COLOURS}>; rel="deprecation"; type="text/html"',
                 f'<{COLOURS}>; rel="sunset"; type="text/html"',
             ]
-        listed = await ada.get(f"{V1}/tasks?limit=1")
+        listed = await ada.get(f"{V1}/made-tasks?limit=1")
         assert EARLY.items() <= listed.headers.items()
 
     async def test_others_announce_nothing(self, admin: Actor) -> None:
-        for path in (f"{V2}/tasks", f"{V1}/tasks/colours", f"{V1}/roles", f"{V2}/roles"):
+        for path in (f"{V2}/made-tasks", f"{V1}/made-tasks/colours", f"{V1}/roles", f"{V2}/roles"):
             answer = await admin.get(path)
             assert not {"deprecation", "sunset", "link"} & answer.headers.keys(), path
 
     async def test_scripts_of_other_origins_may_read_it(self, ada: Actor) -> None:
-        answer = await ada.get(f"{V1}/tasks", headers={"Origin": ORIGIN})
+        answer = await ada.get(f"{V1}/made-tasks", headers={"Origin": ORIGIN})
         assert answer.headers["access-control-expose-headers"].endswith(", Deprecation, Sunset")
 
     async def test_a_prefix_of_a_proxy_is_in_the_link(
@@ -189,8 +189,8 @@ class TestDeprecation:
         factory = ActorFactory(app, context)
         async with factory.stack:
             ada = await factory("ada")
-            found = await ada.get("/backend/api/v1/tasks")
-            assert '</backend/api/v2/tasks>; rel="successor-version"' in links(found)
+            found = await ada.get("/backend/api/v1/made-tasks")
+            assert '</backend/api/v2/made-tasks>; rel="successor-version"' in links(found)
         await below.database.close()
 
 
@@ -202,14 +202,14 @@ class TestDocuments:
         assert (await client.get("/openapi/v3.json")).status_code == 404
         assert not [path for path in first["paths"] if path.startswith(V2)]
         assert not [path for path in second["paths"] if path.startswith(V1)]
-        removed = {f"{V1}/tasks/colours", f"{V1}/tasks/{{id}}/finish"}
+        removed = {f"{V1}/made-tasks/colours", f"{V1}/made-tasks/{{id}}/finish"}
         assert {path.replace(V2, V1) for path in second["paths"]} == first["paths"].keys() - removed
         schemes = second["components"]["securitySchemes"]
         assert schemes["SignIn"]["flows"]["password"]["tokenUrl"] == f"{V2}/auth/login"
-        assert "TaskUpdate" not in second["components"]["schemas"]
+        assert "MadeTaskUpdate" not in second["components"]["schemas"]
         # Clients that are generated from either document have the same names.
-        operation = second["paths"][f"{V2}/tasks/{{id}}"]["get"]
-        assert operation["operationId"] == "tasks-read_task"
+        operation = second["paths"][f"{V2}/made-tasks/{{id}}"]["get"]
+        assert operation["operationId"] == "made_tasks-read_task"
 
     async def test_pages_show_each_of_them(self, client: Client) -> None:
         assert "'/openapi.json'" in (await client.get("/docs/v1")).text
@@ -219,22 +219,22 @@ class TestDocuments:
 
     def test_deprecations_are_marked(self, app: FastAPI) -> None:
         document = app.openapi()
-        finish = document["paths"][f"{V1}/tasks/{{id}}/finish"]["post"]
+        finish = document["paths"][f"{V1}/made-tasks/{{id}}/finish"]["post"]
         assert finish["deprecated"] is True
         assert f"Deprecated since 2026-10-01; see <{FINISH}>." in finish["description"]
         assert finish["responses"]["404"]["headers"].keys() == {"Deprecation", "Link"}
-        read = document["paths"][f"{V1}/tasks/{{id}}"]["get"]
+        read = document["paths"][f"{V1}/made-tasks/{{id}}"]["get"]
         assert "deprecated" not in read
         for status in ("200", "304", "404"):
             headers = read["responses"][status]["headers"]
             assert {"Deprecation", "Sunset", "Link"} <= headers.keys(), status
-        for schema in ("TaskOut", "TaskCreate", "TaskUpdate"):
+        for schema in ("MadeTaskOut", "MadeTaskCreate", "MadeTaskUpdate"):
             colour = document["components"]["schemas"][schema]["properties"]["colour"]
             assert colour["deprecated"] is True, schema
             assert "It may be removed from 2027-03-01 on." in colour["description"]
 
     def test_a_list_keeps_the_description_of_its_next_page(self, app: FastAPI) -> None:
-        listed = app.openapi()["paths"][f"{V1}/tasks"]["get"]["responses"]["200"]
+        listed = app.openapi()["paths"][f"{V1}/made-tasks"]["get"]["responses"]["200"]
         assert 'rel="next"' in listed["headers"]["Link"]["description"]
         assert "successor-version" in listed["headers"]["Link"]["description"]
 
@@ -251,7 +251,7 @@ def refusal(*versions: Any, **changes: Any) -> str:
     made = replace(module, versions=versions, **changes)
     with pytest.raises(RegistryError) as caught:
         ordered((*MODULES, made))
-    return str(caught.value).removeprefix("Module 'tasks': ")
+    return str(caught.value).removeprefix("Module 'made_tasks': ")
 
 
 class TestMistakes:
@@ -277,14 +277,17 @@ class TestMistakes:
         later = LaterVersion(router.router, 2)
         later.get("/{id}")(read_other)
         assert refusal(later) == (
-            "version 2 represents TaskOut differently: give LaterVersion `represents={TaskOut: "
-            "function that converts one}`, with which entity tags of changes are compared."
+            "version 2 represents MadeTaskOut differently: give LaterVersion "
+            "`represents={MadeTaskOut: function that converts one}`, with which entity tags of "
+            "changes are compared."
         )
 
     def test_a_route_that_keeps_the_former_representation(self) -> None:
-        later = LaterVersion(router.router, 2, represents={TaskOut: router_v2.TaskOutV2.of})
+        later = LaterVersion(router.router, 2, represents={MadeTaskOut: router_v2.MadeTaskOutV2.of})
         later.get("/{id}")(read_other)
-        assert refusal(later).startswith("GET /tasks in version 2 still returns TaskOut: replace")
+        assert refusal(later).startswith(
+            "GET /made-tasks in version 2 still returns MadeTaskOut: replace"
+        )
 
 
 async def test_a_third_version_begins_with_the_second(own_database_url: str) -> None:
@@ -294,7 +297,9 @@ async def test_a_third_version_begins_with_the_second(own_database_url: str) -> 
     made = make_context(own_database_url, modules)
     app: Any = make_app(made, modules)
     second, newest = (app.openapi(number)["paths"] for number in (2, 3))
-    assert newest["/api/v3/tasks/{id}"].keys() == second["/api/v2/tasks/{id}"].keys() - {"delete"}
+    assert newest["/api/v3/made-tasks/{id}"].keys() == second["/api/v2/made-tasks/{id}"].keys() - {
+        "delete"
+    }
     assert "/api/v3/users/{id}" in newest
     await made.database.close()
 
@@ -310,6 +315,7 @@ def test_doctor_names_what_is_served_after_its_sunset() -> None:
     found = [text for passed, text in sunsets.due(WITH_TASKS, date(2027, 3, 1)) if passed is None]
     assert len(found) == 4
     assert found[0] == (
-        "GET /api/v1/tasks: it, or a member of its bodies, was to be removed from "
-        "2027-03-01 on, and is still served. Module 'tasks' can remove it, or announce a later day."
+        "GET /api/v1/made-tasks: it, or a member of its bodies, was to be removed from "
+        "2027-03-01 on, and is still served. Module 'made_tasks' can remove it, or announce a "
+        "later day."
     )

@@ -190,7 +190,7 @@ async def test_the_documented_webhook_route(context: Context) -> None:
         "unlimited": unlimited,
     }
     exec(route, names)  # noqa: S102  # our own document
-    orders = Module("orders", router=names["router"], depends_on=("payments",))
+    orders = Module("made_orders", router=names["router"], depends_on=("payments",))
     ordered((*MODULES, orders))  # raises an error for each route without exactly one policy
     context.state.started = True
     path = "/api/v1/orders/payment-events"

@@ -358,7 +358,7 @@ class Cup(Schema):
     name: str
 
 
-made = Router(prefix="/cups", tags=["cups"], dependencies=[public])
+made = Router(prefix="/made-cups", tags=["made_cups"], dependencies=[public])
 
 
 @made.post("/wash", idempotent=True)
@@ -377,15 +377,16 @@ async def paint(session: Session, response: Response) -> Cup:
 
 
 async def test_any_post_may_take_a_key(context: Context) -> None:
-    app = make_app(context, [*MODULES, Module("cups", made)])
+    app = make_app(context, [*MODULES, Module("made_cups", made)])
     async with Client(app) as client:
         for path, body in (("wash", {"name": "x"}), ("break", None), ("paint", None)):
             first, second = [
-                await client.post(f"{API}/cups/{path}", json=body, headers=KEY) for _ in range(2)
+                await client.post(f"{API}/made-cups/{path}", json=body, headers=KEY)
+                for _ in range(2)
             ]
             assert (first.status_code, first.content) == (second.status_code, second.content)
             assert is_replay(second)
             assert first.headers.get("x-colour") == ("blue" if path == "paint" else None)
         # The query is part of the request.
-        other = await client.post(f"{API}/cups/wash?a=1", json={"name": "x"}, headers=KEY)
+        other = await client.post(f"{API}/made-cups/wash?a=1", json={"name": "x"}, headers=KEY)
         assert other.status_code == 422

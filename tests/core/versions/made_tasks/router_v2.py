@@ -15,70 +15,74 @@ from backend.core.http.pagination import list_parameters
 from backend.core.http.versions import LaterVersion
 from backend.core.lists import ListQuery, Page
 from backend.core.schemas import Id, Schema, Timestamp
-from tests.core.versions.tasks import queries, service
-from tests.core.versions.tasks.router import NOT_FOUND
-from tests.core.versions.tasks.router import router as v1
-from tests.core.versions.tasks.schemas import TaskCreate, TaskOut, TaskUpdate, Text
+from tests.core.versions.made_tasks import queries, service
+from tests.core.versions.made_tasks.router import NOT_FOUND
+from tests.core.versions.made_tasks.router import router as v1
+from tests.core.versions.made_tasks.schemas import MadeTaskCreate, MadeTaskOut, MadeTaskUpdate, Text
 
 State = Literal["open", "done"]
 
 
-class TaskOutV2(Schema):
+class MadeTaskOutV2(Schema):
     id: UUID
     text: str
     state: State
     created_at: Timestamp
 
     @classmethod
-    def of(cls, task: TaskOut) -> "TaskOutV2":
+    def of(cls, task: MadeTaskOut) -> "MadeTaskOutV2":
         state: State = "done" if task.is_done else "open"
         return cls(id=task.id, text=task.text, state=state, created_at=task.created_at)
 
 
-class TaskCreateV2(Schema):
+class MadeTaskCreateV2(Schema):
     text: Text
 
 
-class TaskUpdateV2(Schema):
+class MadeTaskUpdateV2(Schema):
     text: Text | MISSING = MISSING
     state: State | MISSING = MISSING
 
 
-router = LaterVersion(v1, 2, represents={TaskOut: TaskOutV2.of})
+router = LaterVersion(v1, 2, represents={MadeTaskOut: MadeTaskOutV2.of})
 router.remove("GET", "/colours")
 router.remove("POST", "/{id}/finish")
 
 
 @router.get("/{id}", responses=NOT_FOUND)
-async def read_task(id: Id, by: CurrentPrincipal, reader: Reader) -> TaskOutV2:
+async def read_task(id: Id, by: CurrentPrincipal, reader: Reader) -> MadeTaskOutV2:
     """One task."""
-    return TaskOutV2.of(await service.get_task(reader, by, id))
+    return MadeTaskOutV2.of(await service.get_task(reader, by, id))
 
 
 @router.post("", status_code=201, location=read_task)
-async def create_task(by: CurrentPrincipal, session: Session, new: TaskCreateV2) -> TaskOutV2:
+async def create_task(
+    by: CurrentPrincipal, session: Session, new: MadeTaskCreateV2
+) -> MadeTaskOutV2:
     """Make a task."""
-    return TaskOutV2.of(await service.create_task(session, by, TaskCreate(text=new.text)))
+    return MadeTaskOutV2.of(await service.create_task(session, by, MadeTaskCreate(text=new.text)))
 
 
 @router.patch("/{id}", responses=NOT_FOUND)
 async def update_task(
-    id: Id, by: CurrentPrincipal, session: Session, changes: TaskUpdateV2
-) -> TaskOutV2:
+    id: Id, by: CurrentPrincipal, session: Session, changes: MadeTaskUpdateV2
+) -> MadeTaskOutV2:
     """Change what is sent."""
     sent = changes.model_dump()
     if "state" in sent:
         sent["is_done"] = sent.pop("state") == "done"
-    return TaskOutV2.of(await service.update_task(session, by, id, TaskUpdate(**sent)))
+    return MadeTaskOutV2.of(await service.update_task(session, by, id, MadeTaskUpdate(**sent)))
 
 
 # The same list; `fields` takes the members of version 2.
-TaskQueryV2 = Annotated[ListQuery, list_parameters(replace(queries.TASKS, schema=TaskOutV2))]
+TaskQueryV2 = Annotated[ListQuery, list_parameters(replace(queries.TASKS, schema=MadeTaskOutV2))]
 
 
 @router.get("")
-async def list_tasks(by: CurrentPrincipal, reader: Reader, query: TaskQueryV2) -> Page[TaskOutV2]:
+async def list_tasks(
+    by: CurrentPrincipal, reader: Reader, query: TaskQueryV2
+) -> Page[MadeTaskOutV2]:
     """One's own tasks."""
     page = await service.list_tasks(reader, by, replace(query, fields=None))
-    tasks = [TaskOutV2.of(task) for task in page.data]
+    tasks = [MadeTaskOutV2.of(task) for task in page.data]
     return Page(data=tasks, next_cursor=page.next_cursor, total=page.total)

@@ -14,7 +14,7 @@ Text = Annotated[str, Trimmed(200)]
 Colour = Annotated[Annotated[str, Trimmed(20)] | None, COLOURS]
 
 
-class TaskOut(Schema):
+class MadeTaskOut(Schema):
     id: UUID
     text: str
     colour: Annotated[str | None, COLOURS]
@@ -22,12 +22,12 @@ class TaskOut(Schema):
     created_at: Timestamp
 
 
-class TaskCreate(Schema):
+class MadeTaskCreate(Schema):
     text: Text
     colour: Colour = None
 
 
-class TaskUpdate(Schema):
+class MadeTaskUpdate(Schema):
     text: Text | MISSING = MISSING
     colour: Colour | MISSING = MISSING
     is_done: bool | MISSING = MISSING
