@@ -45,6 +45,14 @@ def current_principal() -> Principal | None:
     return None if scope is None else scope.get("principal")
 
 
+def header_lines(scope: Scope, name: bytes) -> list[bytes]:
+    """Return the values of all lines of this header; `name` is in lower case.
+
+    Starlette's `Headers` take several times as long, which counts for what each request is asked.
+    """
+    return [value for key, value in scope["headers"] if key == name]
+
+
 def client_address(scope: Scope) -> str | None:
     """Return the client's IP address, or None, such as on a Unix socket."""
     client = scope.get("client")

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from backend.core.client_info import current_scope
+from backend.core.client_info import current_scope, header_lines
 from backend.core.errors import PreconditionFailedError
 from backend.core.fast_json import json_of
 from backend.core.schemas import Schema
@@ -62,7 +62,7 @@ async def check_preconditions(current: Callable[[], Schema | Awaitable[Schema]])
     while represent := represents.get(type(resource)):
         resource = represent(resource)
     tag = tag_of(json_of(resource))
-    match, none_match = _lines(scope, IF_MATCH), _lines(scope, IF_NONE_MATCH)
+    match, none_match = header_lines(scope, IF_MATCH), header_lines(scope, IF_NONE_MATCH)
     if match and not _matches(match, tag, weak=False):
         raise PreconditionFailedError
     # Malformed ones are refused: the client does not want this change unconditionally.
@@ -79,18 +79,12 @@ def are_unchecked() -> bool:
 def is_not_modified(tag: bytes) -> bool:
     """Return whether the client of this GET request has the resource with this tag already."""
     scope = current_scope.get()
-    if scope is None or not _has_preconditions(scope):
-        return False
-    lines = _lines(scope, IF_NONE_MATCH)
+    lines = [] if scope is None else header_lines(scope, IF_NONE_MATCH)
     return bool(lines) and _matches(lines, tag, weak=True) is True
 
 
 def _has_preconditions(scope: Scope) -> bool:
     return any(name in (IF_MATCH, IF_NONE_MATCH) for name, _ in scope["headers"])
-
-
-def _lines(scope: Scope, name: bytes) -> list[bytes]:
-    return [value for key, value in scope["headers"] if key == name]
 
 
 def _matches(lines: Sequence[bytes], tag: bytes, *, weak: bool) -> bool | None:

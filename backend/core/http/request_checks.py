@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from fastapi.dependencies.models import Dependant
 from starlette.requests import Request
 
+from backend.core.client_info import header_lines
 from backend.core.errors import (
     MAX_FIELD_ERRORS,
     SAFE_NAME,
@@ -77,8 +78,9 @@ def check_content_type(request: Request, accepted: frozenset[str]) -> None:
 
 def check_content_coding(request: Request) -> None:
     """Raise `UnsupportedMediaTypeError` if the body has a Content-Encoding."""
-    for line in request.headers.getlist("content-encoding"):
-        if any(coding.strip().lower() not in ("", "identity") for coding in line.split(",")):
+    for line in header_lines(request.scope, b"content-encoding"):
+        codings = line.decode("latin-1").split(",")
+        if any(coding.strip().lower() not in ("", "identity") for coding in codings):
             raise UnsupportedMediaTypeError(headers={"Accept-Encoding": "identity"})
 
 

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from backend.core.authorization import Policy, policies
+from backend.core.client_info import header_lines
 from backend.core.context import context_of
 from backend.core.deprecation import Deprecation
 from backend.core.errors import NotAcceptableError
@@ -121,9 +122,11 @@ class Route(APIRoute):
             if has_path_parameters and request.scope["path"] in context_of(request).literal_paths:
                 raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
             await policy.authorize(request)
-            accept = ",".join(request.headers.getlist("accept"))
-            if accept and accept != "*/*" and not (returns_any_type or accepts(accept, offered)):
-                raise NotAcceptableError
+            accept = b",".join(header_lines(request.scope, b"accept"))
+            if accept and accept != b"*/*":
+                text = accept.decode("latin-1")
+                if not (returns_any_type or accepts(text, offered)):
+                    raise NotAcceptableError
             if request.scope["query_string"]:
                 check_query(request, parameters)
             if may_have_content:

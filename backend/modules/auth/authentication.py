@@ -1,7 +1,6 @@
 """The authenticator of requests, which the manifest registers."""
 
 from datetime import timedelta
-from uuid import UUID
 
 from sqlalchemy import func, or_, update
 from sqlmodel import col
@@ -9,7 +8,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
 from backend.core.authorization import SAFE_METHODS
-from backend.core.context import Context, context_of
+from backend.core.client_info import header_lines
+from backend.core.context import context_of
 from backend.core.errors import (
     AppError,
     InvalidTokenError,
@@ -17,6 +17,7 @@ from backend.core.errors import (
     TokenExpiredError,
 )
 from backend.core.principal import Principal
+from backend.core.settings import Settings
 from backend.db.connections import Timeouts
 from backend.db.query_runner import Row
 from backend.db.replica import CHECK_SECONDS
@@ -52,7 +53,9 @@ async def authenticate(request: Request) -> Principal | None:
             # A page on another host needs the CSRF token to refresh, and cannot read the cookie.
             error.headers[HEADER] = csrf_token_for(request, issuer.read(token).session_id)
         raise
-    row, wrote_recently = await _identity(context, claims.session_id)
+    has_replica = context.settings.database_replica_url is not None
+    query = queries.IDENTITY_AND_WRITES if has_replica else queries.IDENTITY
+    row = await context.database.primary.find(query, claims.session_id)
     if row is None or row["user_id"] != claims.user_id:
         ended = InvalidTokenError()
         if cookie:
@@ -69,25 +72,22 @@ async def authenticate(request: Request) -> Principal | None:
         claims.session_id,
         permission_set(row["permissions"]),
         csrf,
-        wrote_recently,
+        has_replica and _wrote_recently(context.settings, row),
     )
 
 
-async def _identity(context: Context, session_id: UUID) -> tuple[Row | None, bool]:
-    """Return the row of a live session, and whether the replica may lack its writes."""
-    settings, primary = context.settings, context.database.primary
-    if settings.database_replica_url is None:
-        return await primary.find(queries.IDENTITY, session_id), False
-    row = await primary.find(queries.IDENTITY_AND_WRITES, session_id)
-    if row is None or row["seconds_since_write"] is None:
-        return row, False
+def _wrote_recently(settings: Settings, identity: Row) -> bool:
+    """Return whether the replica may lack writes of this session."""
+    seconds: float | None = identity["seconds_since_write"]
+    if seconds is None:
+        return False
     # A write is committed at most REQUEST_TIMEOUT after `wrote_at`. A used replica has replayed it
     # REPLICA_MAX_LAG later; the check of the replica may be two intervals behind.
     commits_within = max(
         settings.request_timeout, settings.database_statement_timeout + Timeouts.connect
     )
     window = commits_within + settings.replica_max_lag + 2 * CHECK_SECONDS
-    return row, row["seconds_since_write"] < window
+    return seconds < window
 
 
 async def mark_write(session: AsyncSession, principal: Principal) -> None:
@@ -134,10 +134,10 @@ async def presented_credential(request: Request, sent: str | None) -> Principal 
 
 def bearer_token(request: Request) -> str | None:
     """Return the bearer token of the request; raise `InvalidTokenError` for another scheme."""
-    header = request.headers.get("authorization")
-    if header is None:
+    lines = header_lines(request.scope, b"authorization")
+    if not lines:
         return None
-    scheme, _, token = header.partition(" ")
+    scheme, _, token = lines[0].decode("latin-1").partition(" ")
     if scheme.lower() != "bearer":
         raise InvalidTokenError
     return token.strip()

@@ -13,6 +13,7 @@ from uuid import UUID
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
+from backend.core.client_info import header_lines
 from backend.core.context import Context, context_of
 from backend.core.errors import AppError, CSRFError
 from backend.core.http.public_paths import public_path
@@ -50,7 +51,7 @@ def access_cookie(request: Request) -> str | None:
     Other applications on the same host may use the same cookie name. The last token issued here is
     used: browsers send cookies of longer paths first, and the path of this cookie is `/`.
     """
-    if "cookie" not in request.headers:
+    if not header_lines(request.scope, b"cookie"):
         return None
     context = context_of(request)
     tokens = _cookies(request, names_of(context.settings).access)
@@ -60,7 +61,7 @@ def access_cookie(request: Request) -> str | None:
 
 def refresh_cookie(request: Request) -> RefreshToken | None:
     """Return the refresh token of the cookies, valid or not; None without one issued here."""
-    if "cookie" not in request.headers:
+    if not header_lines(request.scope, b"cookie"):
         return None
     context = context_of(request)
     for each in reversed(_cookies(request, names_of(context.settings).refresh)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.core.client_info import client_address, current_scope
+from backend.core.client_info import client_address, current_scope, header_lines
 
 if TYPE_CHECKING:
     from backend.core.http.proxy_watch import ProxyWatch
@@ -26,7 +26,7 @@ _HEADERS = [
 ]
 # Responses without caching headers of their own are private or current.
 NO_STORE = (b"cache-control", b"no-store")
-_CACHEABLE = {b"cache-control", b"etag"}
+_CACHEABLE = frozenset({b"cache-control", b"etag"})
 # The slash at the beginning of a path; two slashes begin a host.
 _REFERENCES = {b"location": re.compile(rb"^/(?!/)"), b"link": re.compile(rb"(?<=<)/(?!/)")}
 # Health checks arrive each second or so: of those with equal results, one in this time is logged.
@@ -76,8 +76,8 @@ class RequestContextMiddleware:
         started = time.perf_counter()
         if self.watch is not None and started >= self.watch.due:
             self.watch.examine(scope, started)
-        sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = sent_id.decode() if _SAFE_ID.fullmatch(sent_id) else token_hex(16)
+        sent = header_lines(scope, b"x-request-id")
+        request_id = sent[0].decode() if sent and _SAFE_ID.fullmatch(sent[0]) else token_hex(16)
         scope["request_id"] = request_id
         # Headers that inner layers add to any response; copies of the scope share this list.
         added: list[tuple[bytes, bytes]] = []
@@ -98,10 +98,10 @@ class RequestContextMiddleware:
                     headers = [_below(scope["prefix"], header) for header in headers]
                 headers += self.headers
                 headers.append((b"x-request-id", request_id.encode()))
-                present = {name for name, _ in headers}
+                present = dict(headers)
                 if b"content-security-policy" not in present:
                     headers.append(CSP)
-                if not present & _CACHEABLE:
+                if _CACHEABLE.isdisjoint(present):
                     headers.append(NO_STORE)
                 message["headers"] = headers
             await send(message)
