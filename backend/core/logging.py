@@ -3,11 +3,13 @@
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 from platform import node
 from typing import Any
 
 import orjson
 import structlog
+from structlog.processors import add_log_level
 from structlog.typing import EventDict, Processor
 
 from backend.core.settings import Settings
@@ -20,12 +22,7 @@ def configure_logging(settings: Settings) -> None:
     console = settings.log_format == "console" or (
         settings.log_format is None and settings.environment == "development"
     )
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        add_trace_id,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    shared: list[Processor] = [structlog.contextvars.merge_contextvars, _describe]
     if console:
         render: Processor = structlog.dev.ConsoleRenderer(
             colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -43,6 +40,13 @@ def configure_logging(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(shared, render, level)
+
+
+def _describe(logger: Any, name: str, event: EventDict) -> EventDict:
+    """Add the active trace, the level and the time."""
+    event = add_log_level(logger, name, add_trace_id(logger, name, event))
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
 
 
 def _origin(settings: Settings) -> Processor:
