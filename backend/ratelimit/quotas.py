@@ -1,7 +1,8 @@
 """Quotas: the number of requests of each caller, counted before each response."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Coroutine, Hashable, Sequence
+from typing import Any
 
 from backend.db.coalescer import Coalescer, Send
 from backend.ratelimit.memory import Memory
@@ -77,9 +78,10 @@ class Quotas:
         self._memory = store if isinstance(store, Memory) else None
         self._shared = None if isinstance(store, Memory) else CachedCounter(rules, store)
 
-    async def hit(self, key: bytes) -> LimitResult:
+    def hit(self, key: bytes) -> Coroutine[Any, Any, LimitResult]:
         """Count one request unless it exceeds a limit."""
-        if self._shared is not None:
-            return await self._shared.hit(key)
+        return self._hit_in_memory(key) if self._shared is None else self._shared.hit(key)
+
+    async def _hit_in_memory(self, key: bytes) -> LimitResult:
         assert self._memory is not None
         return limit_result(self.rules, self._memory.hit(key))
