@@ -1,6 +1,5 @@
 """Dependencies of handlers: transaction, query runner and context."""
 
-from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import Depends
@@ -8,15 +7,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
 from backend.core.context import Context, context_of
+from backend.core.http.route_plan import exit_stack_of
 from backend.core.principal import Principal
 from backend.db.query_runner import QueryRunner
 
 
 async def _session(request: Request) -> AsyncSession:
-    # FastAPI closes this stack before it sends the response. A dependency with `yield` would
-    # commit afterwards, so a failed COMMIT would already be acknowledged.
-    stack: AsyncExitStack = request.scope["fastapi_function_astack"]
-    return await stack.enter_async_context(context_of(request).database.transaction())
+    transaction = context_of(request).database.transaction()
+    return await exit_stack_of(request.scope).enter_async_context(transaction)
 
 
 async def _reader(request: Request) -> QueryRunner:

@@ -1,7 +1,6 @@
 """Query parameters of lists and resources, and their responses with `fields` and `Link`."""
 
 from collections.abc import Collection, Hashable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from backend.core.client_info import client_address
 from backend.core.context import context_of
 from backend.core.fast_json import json_of
 from backend.core.http.json_schemas import list_of_names
+from backend.core.http.route_plan import exit_stack_of
 from backend.core.lists import Boolean, Integer, Page, ResourceList
 from backend.core.principal import Principal
 from backend.core.schemas import Id, Schema, Trimmed
@@ -166,8 +166,8 @@ async def _acquire_place(request: Request) -> None:
     """
     if request.scope.get("has_large_page"):
         return
-    # FastAPI closes this stack before it sends the response, whose bytes the connection limits.
-    stack: AsyncExitStack = request.scope["fastapi_function_astack"]
+    # Until the response is sent, whose bytes the connection limits.
+    stack = exit_stack_of(request.scope)
     await stack.enter_async_context(context_of(request).large_pages.place(_caller_of(request)))
     request.scope["has_large_page"] = True
 

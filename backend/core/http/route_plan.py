@@ -40,6 +40,22 @@ _OF_ROUTE = _COMMON | {
 }
 
 
+# FastAPI's name of the stack that it closes before it sends the response.
+_STACK = "fastapi_function_astack"
+
+
+def exit_stack_of(scope: Scope) -> AsyncExitStack:
+    """Return the stack that is closed before the response is sent.
+
+    A dependency with `yield` would commit afterwards, so a failed COMMIT would already be
+    acknowledged. Most requests that a plan handles need no stack.
+    """
+    if _STACK not in scope:
+        scope[_STACK] = AsyncExitStack()
+    stack: AsyncExitStack = scope[_STACK]
+    return stack
+
+
 class _Step(NamedTuple):
     """A call of a dependency, whose result is passed to the endpoint by these names."""
 
@@ -99,10 +115,14 @@ def responding(handle: Handle, handlers: ErrorHandlers) -> ASGIApp:
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         try:
-            # Closed before the response is sent; see `backend.core.http.dependencies`.
-            async with AsyncExitStack() as stack:
-                scope["fastapi_function_astack"] = stack
+            try:
                 response = await handle(request)
+            except BaseException as error:
+                if stack := scope.get(_STACK):
+                    await stack.__aexit__(type(error), error, error.__traceback__)
+                raise
+            if stack := scope.get(_STACK):
+                await stack.aclose()
         except Exception as error:
             # As with Starlette, that of the nearest base class.
             known = (handlers[kind] for kind in type(error).__mro__ if kind in handlers)
@@ -156,7 +176,7 @@ async def _body(request: Request) -> Any:
 
 def _own_response() -> Response:
     """Return a response on which a handler may set headers and a status for its own."""
-    response = Response()
-    del response.headers["content-length"]
+    # Created with a status that has no body, and therefore no header of its length.
+    response = Response(status_code=204)
     response.status_code = None  # type: ignore[assignment]  # as FastAPI's
     return response
