@@ -116,7 +116,7 @@ bench: ## Measure the server; against=FILE compares it with another one, args="-
 	@$(READY) && exec $(BIN)/python -m bench $(if $(against),--against "$(against)") \
 		$(if $(checkout),--checkout "$(checkout)") $(args)
 
-bench-growth: ## Measure how cost grows with items, connections, workers and time; an hour or less
+bench-growth: ## Measure how cost grows with items, connections, workers and time; 25 minutes
 	@$(READY) && exec $(BIN)/python -m bench.growth $(args)
 
 drills: ## Cause operational faults under load; args="rolling" selects one, args="--help" lists them

@@ -9,6 +9,7 @@ import pytest
 from bench.growth.connections import goals
 from bench.growth.findings import Curve, Panel
 from bench.growth.plot import svg
+from bench.growth.workers import goal
 from bench.load import Result
 from bench.measure import Series
 from tests.bench_runs import bench_output
@@ -35,6 +36,13 @@ def test_a_rate_that_falls_and_a_p99_beyond_the_waiting_time_miss_them() -> None
     rate, p99 = goals("me", missed)
     assert (rate.met, rate.measured) == (False, "peak with 10 connections; 88% of it with 100")
     assert (p99.met, p99.measured) == (False, "at most 2.2 times, with 100 connections")
+
+
+def test_the_cost_of_workers_names_the_part_of_fewer_connections() -> None:
+    met = goal("me", {1: 1, 2: 1.1, 4: 1.2}, {2: 1.05, 4: 1.15})
+    assert met.met
+    assert met.measured == "1.20 times with 4 workers; 1.15 times with 1 and 16 connections"
+    assert not goal("me", {1: 1, 2: 1.3}, {2: 1.2}).met
 
 
 def test_the_plot_places_values_on_its_axes() -> None:
@@ -65,19 +73,20 @@ def test_the_plot_places_values_on_its_axes() -> None:
 @pytest.mark.timeout(600)
 def test_a_short_run_prints_the_tables_and_draws_the_plot(tmp_path: Path) -> None:
     report, plot = tmp_path / "report.json", tmp_path / "plot.svg"
-    options = ["--items", "100,200", "--minutes", "0.03"]
-    options += ["--rounds", "1", "--seconds", "0.3", "--json", str(report), "--plot", str(plot)]
-    parts = ["--only", "items", "--only", "memory"]
-    output = bench_output("bench.growth", *parts, *options, folder=tmp_path)
+    options = ["--items", "100,200", "--connections", "1,40", "--workers", "1,2"]
+    options += ["--minutes", "0.03", "--seconds", "0.3", "--rounds", "1"]
+    options += ["--json", str(report), "--plot", str(plot)]
+    output = bench_output("bench.growth", *options, folder=tmp_path)
     figures = {part["name"]: part for part in json.loads(report.read_text())}
-    assert [len(part["goals"]) for part in figures.values()] == [4, 1]
+    assert [len(part["goals"]) for part in figures.values()] == [4, 6, 2, 1]
+    assert not any(part["errors"] for part in figures.values())
     assert [row[:2] for row in figures["Items"]["rows"][1:3]] == [
         ["first page", "100"],
         ["first page", "200"],
     ]
     for part in figures.values():
-        for goal in part["goals"]:
-            assert f"| {goal['text']} | {goal['measured']} |" in output
+        for each in part["goals"]:
+            assert f"| {each['text']} | {each['measured']} |" in output
     curves = list(ET.parse(plot).iter(f"{SVG}polyline"))  # noqa: S314  # our own document
-    assert len(curves) == 4 + 1
+    assert len(curves) == 4 + (3 + 6) + 2 + 1
     assert sorted(tmp_path.iterdir()) == [plot, report]

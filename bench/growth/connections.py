@@ -1,15 +1,21 @@
 """1 to 512 connections to one process."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from bench.endpoints import ENDPOINTS
 from bench.growth.findings import Curve, Goal, Panel, Part
-from bench.growth.site import CALLERS, Site, errors_of
+from bench.growth.site import CALLERS, Site, errors_of, items_of, total_us
 from bench.load import Job
 from bench.measure import Series, Variant, measure
 from bench.servers import ROOT
 
 NAMES = ("me", "list")
+ITEM = "item"
+HEADS = [
+    *("request", "connections", "requests/s", "p50 ms", "p99 ms", "p99 / mean time"),
+    "processor time, µs",
+]
 KEPT = 0.9
 # p99 at most this many times the mean time of a request, connections / rate.
 LINEAR = 2.0
@@ -20,31 +26,39 @@ Measured = dict[int, Series]
 def measure_connections(site: Site, counts: Sequence[int]) -> Part:
     chosen = [endpoint for endpoint in ENDPOINTS if endpoint.name in NAMES]
     found: dict[str, Measured] = {
-        endpoint.name: {count: Series(str(count)) for count in counts} for endpoint in chosen
+        name: {count: Series(str(count)) for count in counts} for name in (*NAMES, ITEM)
     }
     url = site.copy_of_base("connections")
     with site.launcher(url) as launcher, site.generator() as load:
         server = launcher.application("connections", ROOT)
         variant = Variant("application", server)
+        requests = {
+            endpoint.name: [endpoint.request(server.port, token) for token in site.tokens]
+            for endpoint in chosen
+        }
+        # Each of another item.
+        requests[ITEM] = [
+            item.request(server.port, token)
+            for token in site.tokens
+            for item in items_of(server, token)
+        ]
         for number in range(site.rounds):
-            for endpoint in chosen:
-                requests = [endpoint.request(server.port, token) for token in site.tokens]
+            for name, measured in found.items():
                 for count in counts[:: -1 if number % 2 else 1]:
                     site.say(
-                        f"Round {number + 1} of {site.rounds}: {endpoint.name}, "
-                        f"{count} connections ..."
+                        f"Round {number + 1} of {site.rounds}: {name}, {count} connections ..."
                     )
-                    job = Job(server.port, requests, count, site.seconds)
-                    series = found[endpoint.name][count]
-                    measure(variant, load, job, series, site.postgres.process)
+                    job = Job(server.port, requests[name], count, site.seconds)
+                    measure(variant, load, job, measured[count], site.postgres.process)
     return _part(found)
 
 
 def _part(found: dict[str, Measured]) -> Part:
     part = Part(
         "Connections",
-        f"One process; the connections belong to {CALLERS} callers.",
-        [["request", "connections", "requests/s", "p50 ms", "p99 ms", "p99 / mean time"]],
+        f"One process; the connections belong to {CALLERS} callers, and read different items. "
+        "Processor time of server and PostgreSQL.",
+        [HEADS],
     )
     for name, measured in found.items():
         for count, series in measured.items():
@@ -56,6 +70,7 @@ def _part(found: dict[str, Measured]) -> Part:
                     f"{series.median(lambda each: each.p50):.1f}",
                     f"{_p99(series):.1f}",
                     f"{_times_mean(count, series):.1f}",
+                    f"{median(total_us(series) or [0]):.0f}",
                 ]
             )
             part.errors += errors_of(f"{name}, {count} connections", series)

@@ -5,15 +5,14 @@ import time
 
 from bench.endpoints import CREATED_TITLE, Endpoint
 from bench.growth.findings import Curve, Goal, Panel, Part
-from bench.growth.site import CALLERS, Site
+from bench.growth.site import CALLERS, ITEMS, Site, items_of
 from bench.load import Job
-from bench.servers import ROOT, BenchError, Server, call
+from bench.servers import ROOT, BenchError, Server
 
 WORKERS = 2
 CONNECTIONS = 32
 SLICE_SECONDS = 10.0
 KEPT = 1.1
-ITEMS = "/api/v1/items"
 CREATED = json.dumps({"title": CREATED_TITLE, "description": "Of no further use."})
 NAME = json.dumps({"full_name": "Ada Lovelace"})
 MIXED = (
@@ -70,17 +69,9 @@ def _requests(server: Server, tokens: list[str]) -> list[str]:
     for shift in range(len(MIXED) + 1):
         for number, token in enumerate(tokens):
             kind = (number + shift) % (len(MIXED) + 1)
-            endpoint = MIXED[kind] if kind < len(MIXED) else _own_item(server, token)
+            endpoint = MIXED[kind] if kind < len(MIXED) else items_of(server, token, 1)[0]
             requests.append(endpoint.request(server.port, token))
     return requests
-
-
-def _own_item(server: Server, token: str) -> Endpoint:
-    headers = {"Authorization": f"Bearer {token}"}
-    status, body = call(server.port, "GET", f"{ITEMS}?limit=1&fields=id", headers)
-    if status != 200:
-        raise BenchError(f"The list responded with {status}: {body.decode()}")
-    return Endpoint("item", "GET", f"{ITEMS}/{json.loads(body)['data'][0]['id']}")
 
 
 def _part(samples: list[tuple[float, float]], responses: int, errors: list[str]) -> Part:

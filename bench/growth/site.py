@@ -1,5 +1,6 @@
 """The database and the servers of a run."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,13 +10,15 @@ from alembic import command
 
 from backend.db.schema.migrations import alembic_config
 from bench import data
+from bench.endpoints import Endpoint
 from bench.launcher import Launcher
 from bench.measure import Generator, Series, generator
 from bench.postgres import Postgres
-from bench.servers import ROOT
+from bench.servers import ROOT, BenchError, Server, call
 
 CALLERS = 32
 BASE = "base"
+ITEMS = "/api/v1/items"
 
 
 @dataclass
@@ -58,6 +61,15 @@ class Site:
     def generator(self, *, pinned: bool = True) -> Iterator[Generator]:
         with generator(self.load_core if pinned else None) as load:
             yield load
+
+
+def items_of(server: Server, token: str, most: int = 100) -> list[Endpoint]:
+    """Return the requests for single items of a caller, for at most 100."""
+    headers = {"Authorization": f"Bearer {token}"}
+    status, body = call(server.port, "GET", f"{ITEMS}?limit={most}&fields=id", headers)
+    if status != 200:
+        raise BenchError(f"The list responded with {status}: {body.decode()}")
+    return [Endpoint("item", "GET", f"{ITEMS}/{row['id']}") for row in json.loads(body)["data"]]
 
 
 def total_us(series: Series) -> list[float]:
