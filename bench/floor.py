@@ -28,7 +28,8 @@ from backend.db.connections import Timeouts
 from backend.db.lists.cursors import encode_cursor
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
-from backend.db.query_runner import Query, QueryRunner, Row
+from backend.db.queries import Query
+from backend.db.query_runner import QueryRunner, Row
 from backend.modules.auth.queries import IDENTITY
 from backend.modules.auth.settings import AuthSettings
 from backend.modules.auth.tokens import ALGORITHM, REQUIRED

@@ -22,7 +22,8 @@ from backend.core.settings import Settings, SettingsBase
 from backend.core.stored_events import DurableSubscriber
 from backend.core.stored_responses import ResponseStore
 from backend.db.database import Database
-from backend.db.query_runner import Query, QueryRunner
+from backend.db.queries import Query
+from backend.db.query_runner import QueryRunner
 from backend.db.read_limits import PerCallerLimiter
 from backend.integrations.values import TemporaryStore
 from backend.ratelimit.limiter import RateLimiter

@@ -5,7 +5,7 @@ pydantic's time are calls of the function that writes a time with six digits. Wh
 has is read once from pydantic's schema of it, and whatever is not known here is left to pydantic.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, KeysView, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from backend.core.schemas import zulu
 Json = Any
 # Returns what orjson writes for a member as pydantic does.
 Convert = Callable[[Any], Json]
+Members = Sequence[tuple[str, Convert]]
 # Values of these types are written alike. Numbers with fractions are not among them.
 _PLAIN = {"str", "int", "bool", "uuid", "none"}
 # Validation that leaves the type of the value to the inner schema.
@@ -28,6 +29,27 @@ _CHANGES = ("serialization_alias", "serialization_exclude", "serialization_exclu
 
 class _OtherwiseError(Exception):
     """Only pydantic can write this value, or values of this schema."""
+
+
+def json_of_rows(
+    kind: type[BaseModel], rows: Sequence[Mapping[str, Any]], others: Mapping[str, Json]
+) -> bytes | None:
+    """Return the JSON of `data`, which are rows of one statement, and of other members.
+
+    The bytes are those of schemas made of the rows. Return None if that takes such schemas.
+    """
+    checks = _checks_of(kind)
+    if checks is None or (rows and [*rows[0]] != [*kind.__pydantic_fields__]):
+        return None
+    try:
+        for name, check in checks:
+            for row in rows:
+                value = row[name]
+                if check(value) is not value:
+                    return None
+        return orjson.dumps({"data": rows, **others}, option=orjson.OPT_UTC_Z)
+    except (_OtherwiseError, orjson.JSONEncodeError):
+        return None
 
 
 def json_of(body: BaseModel) -> bytes:
@@ -43,15 +65,34 @@ def json_of(body: BaseModel) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _conversion_of(kind: type[BaseModel]) -> Convert | None:
+    try:
+        return _conversion(*_schema_of(kind))
+    except (_OtherwiseError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _checks_of(kind: type[BaseModel]) -> Members | None:
+    """Return the members of a schema that are not always written as they are."""
+    schema, definitions = _schema_of(kind)
+    if schema["type"] != "model" or "serialization" in schema:
+        return None
+    try:
+        return _conversions(schema, definitions)[1]
+    except (_OtherwiseError, RecursionError):
+        return None
+
+
+def _schema_of(kind: type[BaseModel]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return pydantic's schema, and the definitions to which it refers."""
     schema: Any = kind.__pydantic_core_schema__
     definitions: dict[str, Any] = {}
     if schema["type"] == "definitions":
         definitions = {each["ref"]: each for each in schema["definitions"]}
         schema = schema["schema"]
-    try:
-        return _conversion(schema, definitions)
-    except (_OtherwiseError, RecursionError):
-        return None
+    if schema["type"] == "definition-ref":
+        schema = definitions[schema["schema_ref"]]
+    return schema, definitions
 
 
 def _conversion(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Convert | None:
@@ -119,7 +160,10 @@ def _refuse(_: Any) -> Json:
     raise _OtherwiseError
 
 
-def _members(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Convert:
+def _conversions(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> tuple[KeysView[str], Members]:
+    """Return the names of a model's members, and the conversions of those that have one."""
     inner = schema["schema"]
     if schema.get("root_model") or inner["type"] != "model-fields" or inner.get("computed_fields"):
         raise _OtherwiseError
@@ -127,8 +171,13 @@ def _members(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Conve
     if any(change in field for field in fields.values() for change in _CHANGES):
         raise _OtherwiseError
     found = {name: _conversion(field["schema"], definitions) for name, field in fields.items()}
-    declared, names = schema["cls"], fields.keys()
     conversions = [(name, convert) for name, convert in found.items() if convert is not None]
+    return fields.keys(), conversions
+
+
+def _members(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Convert:
+    names, conversions = _conversions(schema, definitions)
+    declared = schema["cls"]
 
     def convert(body: BaseModel) -> Json:
         # pydantic writes a subclass as the declared class, which leaves out further members.

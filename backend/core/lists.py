@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import SQLColumnExpression
 from sqlmodel import SQLModel
 
+from backend.core.fast_json import json_of, json_of_rows
 from backend.core.schemas import Schema
 from backend.core.value_types import ZonedTime
 from backend.db.lists.pages import RowPage, fetch_page
@@ -23,6 +25,7 @@ __all__ = [
     "Integer",
     "ListQuery",
     "Page",
+    "PageBody",
     "ResourceList",
     "ZonedTime",
     "created_filters",
@@ -38,18 +41,68 @@ T = TypeVar("T", bound=BaseModel)
 S = TypeVar("S", bound=Schema)
 
 
-class Page(Schema, Generic[T]):
+class PageBody(Schema, Generic[T]):
     """A page of a collection."""
+
+    # Its name in OpenAPI is that of the class with which handlers are annotated.
+    __qualname__ = "Page"
 
     data: list[T]
     next_cursor: str | None = Field(None, description="Pass as `cursor` for the next page.")
     total: int | None = Field(None, description="Number of all matches; only with `total=true`.")
 
     @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        return f"Page[{params[0].__name__}]"
+
+
+class Page(Generic[T]):
+    """A page of a collection, as services return it; `PageBody` describes its JSON.
+
+    The JSON of `of_rows` is written from the rows, which takes less than half the time; `data`
+    makes schemas of them once it is read.
+    """
+
+    def __init__(
+        self, data: list[T], next_cursor: str | None = None, total: int | None = None
+    ) -> None:
+        self.data = data
+        self.next_cursor = next_cursor
+        self.total = total
+        self._rows: tuple[type[Schema], list[Row]] | None = None
+
+    @classmethod
     def from_rows(cls, page: RowPage, to_schema: Callable[[Row], T]) -> "Page[T]":
-        """Return a page of these rows. `to_schema` is usually a schema's `from_row`."""
-        data = [to_schema(row) for row in page.rows]
-        return cls.from_row({"data": data, "next_cursor": page.next_cursor, "total": page.total})
+        """Return a page of the schemas that `to_schema` makes of the rows."""
+        return cls([to_schema(row) for row in page.rows], page.next_cursor, page.total)
+
+    @classmethod
+    def of_rows(cls, page: RowPage, schema: type[S]) -> "Page[S]":
+        """Return a page of rows whose columns are the members of the schema."""
+        made: Page[S] = Page.__new__(Page)
+        made.next_cursor, made.total = page.next_cursor, page.total
+        made._rows = schema, page.rows  # of this class
+        return made
+
+    @cached_property
+    def data(self) -> list[T]:
+        assert self._rows is not None
+        schema, rows = self._rows
+        return cast("list[T]", [schema.from_row(row) for row in rows])
+
+    def body(self) -> PageBody[T]:
+        members = {"data": self.data, "next_cursor": self.next_cursor, "total": self.total}
+        return PageBody.from_row(members)
+
+    def to_json(self) -> bytes:
+        """Return the JSON of `body`."""
+        if self._rows is not None:
+            schema, rows = self._rows
+            others = {"next_cursor": self.next_cursor, "total": self.total}
+            written = json_of_rows(schema, rows, others)
+            if written is not None:
+                return written
+        return json_of(self.body())
 
 
 def _integer(value: Any) -> Any:
@@ -158,7 +211,7 @@ async def read_page(
 ) -> Page[S]:
     """Read a page with the rows in the list's schema; see `fetch_page`."""
     page = await fetch_page(reader, spec, query, **scopes)
-    return Page.from_rows(page, spec.schema.from_row)
+    return Page.of_rows(page, spec.schema)
 
 
 async def read_all(

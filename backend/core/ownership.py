@@ -23,7 +23,8 @@ from backend.core.principal import Caller, Principal
 from backend.core.schemas import Schema
 from backend.db.base import utc_now, uuid7
 from backend.db.lists.page_bytes import rows_within
-from backend.db.query_runner import KeyedQuery, QueryRunner, Row
+from backend.db.queries import KeyedQuery
+from backend.db.query_runner import QueryRunner, Row
 from backend.db.session_reader import RowReader
 
 

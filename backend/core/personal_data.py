@@ -31,7 +31,8 @@ from backend.core.principal import Principal
 from backend.core.schemas import Schema
 from backend.db.base import Base
 from backend.db.lists.specs import ListSpec
-from backend.db.query_runner import Query, QueryRunner
+from backend.db.queries import Query
+from backend.db.query_runner import QueryRunner
 
 # Columns of these names refer to users, even without a foreign key.
 REFERENCES = {"user_id", "owner_id", "author_id", "actor_id"}

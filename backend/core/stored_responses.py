@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 
 KEPT_HOURS = 24
 _SUBJECTS = "response_subjects"

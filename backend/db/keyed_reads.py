@@ -1,23 +1,21 @@
-"""Reads of single rows by key: concurrent callers share statements.
+"""Reads by key: concurrent callers share statements.
 
-A statement that reads ten rows costs the process hardly more than one that reads a single row.
+A statement that reads for ten callers costs the process hardly more than one for a single caller.
 Nobody waits for others to ask: a statement is sent as soon as the event loop has run what was due
 already, and contains the keys that were asked for until then.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextvars import Context, copy_context
 from itertools import islice
-from typing import Any
-from uuid import UUID
+from typing import Any, Generic, TypeVar
 
 from backend.db.congestion import Congestion
 from backend.db.fair_semaphore import FairSemaphore, wait_in_turn
 
-Row = dict[str, Any]
-_Caller = asyncio.Future[Row | None]
-_Callers = dict[UUID, list[_Caller]]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 # Statements of one query that run at the same time; callers that ask meanwhile share the next one.
 STATEMENTS = 2
 # A shared statement that takes longer no longer counts, so that a connection that hangs does not
@@ -30,11 +28,11 @@ MAX_KEYS = 100
 MAX_STATEMENTS_AHEAD = 5
 
 
-class KeyedReads:
-    """The reads of one query. `read` returns the rows with the given ids, which are in `key`.
+class KeyedReads(Generic[K, V]):
+    """The reads of one query. `read` returns the results of the given keys that have one.
 
-    A row is read after its caller has asked for it. Callers that asked for the same key get the
-    same dictionary. `gate` is the queue in which `read` waits for a connection: it decides for each
+    A result is read after its caller has asked for it. Callers that asked for the same key get the
+    same object. `gate` is the queue in which `read` waits for a connection: it decides for each
     caller whether the process is overloaded, so that no caller is refused because of another one.
     New callers are also refused while those that wait for a statement would wait too long, from the
     times of the latest ones, as in `gate`. While statements are slow, or many are ahead, a caller
@@ -43,20 +41,18 @@ class KeyedReads:
 
     def __init__(
         self,
-        read: Callable[[list[UUID]], Awaitable[Sequence[Row]]],
-        key: str,
+        read: Callable[[list[K]], Awaitable[Mapping[K, V]]],
         gate: FairSemaphore,
         max_keys: int = MAX_KEYS,
     ) -> None:
         """`max_keys` limits the keys of one statement."""
         self._read = read
-        self._key = key
         self._gate = gate
         self._max_keys = max_keys
         self._congestion = Congestion(STATEMENTS, gate.wait)
-        self._waiting: _Callers = {}
+        self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         # The keys among them for which a caller goes before new requests.
-        self._first: set[UUID] = set()
+        self._first: set[K] = set()
         # Since when statements have been slow, without one that succeeded.
         self._stalled_at: float | None = None
         # Of the first caller that waits: its trace contains the statement.
@@ -65,17 +61,15 @@ class KeyedReads:
         # Whether the latest statement was for several callers.
         self._is_shared = False
         # A statement is known by its task, or by the key if its caller sends it.
-        self._running: set[asyncio.Task[None] | UUID] = set()
+        self._running: set[asyncio.Task[None] | K] = set()
 
-    async def find(self, key: UUID) -> Row | None:
-        """Return the row with this key, or None. Other types of keys could fail for all callers."""
-        if type(key) is not UUID:
-            raise TypeError("keys are UUIDs")
+    async def find(self, key: K) -> V | None:
+        """Return the result of this key, or None. A key that is invalid fails for all callers."""
         if not (self._is_shared or self._running or self._stalled_at):
             return await self._find_alone(key)
         goes_first = self._gate.refuse_if_overloaded(is_too_long=self._is_too_long())
         loop = asyncio.get_running_loop()
-        future: _Caller = loop.create_future()
+        future: asyncio.Future[V | None] = loop.create_future()
         if not self._waiting:
             self._context = copy_context()
             self._congestion.begin(loop.time())
@@ -100,16 +94,18 @@ class KeyedReads:
             return True
         return self._congestion.refuses(len(self._waiting) // self._max_keys, now)
 
-    def _limit_wait(self, key: UUID, future: _Caller, context: Context | None = None) -> None:
+    def _limit_wait(
+        self, key: K, future: asyncio.Future[V | None], context: Context | None = None
+    ) -> None:
         asyncio.get_running_loop().call_later(
             self._gate.wait, self._time_out, key, future, context=context
         )
 
-    def _time_out(self, key: UUID, future: _Caller) -> None:
+    def _time_out(self, key: K, future: asyncio.Future[V | None]) -> None:
         if self._forget(key, future) and not future.done():
             self._gate.time_out(future)
 
-    def _forget(self, key: UUID, future: _Caller) -> bool:
+    def _forget(self, key: K, future: asyncio.Future[V | None]) -> bool:
         """Remove a caller from those that wait; return False if its statement was sent."""
         futures = self._waiting.get(key, [])
         if future not in futures:
@@ -120,15 +116,15 @@ class KeyedReads:
             self._first.discard(key)
         return True
 
-    async def _find_alone(self, key: UUID) -> Row | None:
+    async def _find_alone(self, key: K) -> V | None:
         """Send a statement for this caller alone, which saves a task."""
         self._running.add(key)
         try:
-            rows = await self._read([key])
+            found = await self._read([key])
             self._stalled_at = None
         finally:
             self._end(key)
-        return rows[0] if rows else None
+        return found.get(key)
 
     def _start(self) -> None:
         """Start a statement for the callers that wait, unless enough of them run."""
@@ -140,7 +136,7 @@ class KeyedReads:
             asyncio.get_running_loop().create_task(self._send(), context=self._context)
         )
 
-    def _end(self, statement: "asyncio.Task[None] | UUID") -> None:
+    def _end(self, statement: "asyncio.Task[None] | K") -> None:
         self._running.discard(statement)
         self._start()
 
@@ -154,7 +150,7 @@ class KeyedReads:
                     self._limit_wait(key, future, Context())
         self._end(statement)
 
-    def _take(self) -> _Callers:
+    def _take(self) -> dict[K, list[asyncio.Future[V | None]]]:
         """Remove the callers of the next statement from those that wait; prepare its wait."""
         self._is_due = False
         self._congestion.grant(asyncio.get_running_loop().time())
@@ -183,8 +179,7 @@ class KeyedReads:
             return
         slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._stall, task)
         try:
-            rows = await self._read(list(callers))
-            found = {row[self._key]: row for row in rows}
+            found = await self._read(list(callers))
             self._stalled_at = None
             for key, futures in callers.items():
                 for future in futures:
@@ -200,5 +195,5 @@ class KeyedReads:
                 future.cancel()
 
 
-def _pending(callers: _Callers) -> Iterator[_Caller]:
+def _pending(callers: Mapping[Any, list[asyncio.Future[V]]]) -> Iterator[asyncio.Future[V]]:
     return (future for futures in callers.values() for future in futures if not future.done())

@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.connections import Connection, Timeouts
 from backend.db.errors import DatabaseUnavailableError
-from backend.db.query_runner import QueryRunner, Statement
+from backend.db.queries import Statement
+from backend.db.query_runner import QueryRunner
 
 # Interval of the checks of the connection, and the time that a reply may take.
 CHECK_SECONDS, REPLY_SECONDS = 3.0, 1.0

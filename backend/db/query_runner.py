@@ -1,92 +1,33 @@
 """Reads outside of transactions: a connection is held only while its statement runs."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
-from sqlalchemy import Column, Select, SQLColumnExpression, bindparam, func
-from sqlalchemy.dialects.postgresql.psycopg import dialect
 
-from backend.db.coalescer import Coalescer
 from backend.db.connections import REMEDY, Timeouts, is_dead
 from backend.db.errors import LOST_STATEMENTS, PoolerError
 from backend.db.fair_semaphore import FairSemaphore
 from backend.db.keyed_reads import MAX_KEYS, KeyedReads
+from backend.db.queries import CALLER, KeyedQuery, Query, SharedQuery
 from backend.db.read_limits import PART, PerCallerLimiter
 from backend.telemetry.database import SILENT, DatabaseObserver
 
 Row = dict[str, Any]
 Rows = Coroutine[Any, Any, list[Row]]
 RunQuery = Callable[..., Rows]
-_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+Values = tuple[Any, ...]
+# Statements of lists, for example, with the number of their rows.
+RECENT = 64
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-
-
-class Query:
-    """A SELECT compiled to SQL once, so that execution skips SQLAlchemy.
-
-    Parameters are `bindparam("name")` without a value. Build queries at import time, or once per
-    combination of clauses; never per request.
-    """
-
-    __slots__ = ("_defaults", "sql")
-
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
-        self.sql = compiled.string
-        self._defaults = {
-            compiled.bind_names[bind]: bind.effective_value for bind in compiled.bind_names
-        }
-
-    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._defaults, **values}
-
-
-class Statement(Query):
-    """A statement in SQL that returns rows, such as `INSERT ... RETURNING`."""
-
-    __slots__ = ()
-
-    def __init__(self, sql: str) -> None:
-        self.sql = sql
-        self._defaults = {}
-
-
-class KeyedQuery(Query):
-    """A SELECT of rows by a unique id, of which `QueryRunner.find` reads one.
-
-    `key` is a column that the statement selects by its name. There are no parameters and no LIMIT:
-    the statement reads several rows for concurrent callers, at most `max_keys`. With 1, each caller
-    has a statement of its own. Raise `TypeError` for other statements.
-    """
-
-    __slots__ = ("key", "max_keys")
-
-    def __init__(
-        self,
-        statement: Select[*tuple[Any, ...]],
-        key: SQLColumnExpression[UUID],
-        max_keys: int = MAX_KEYS,
-    ) -> None:
-        column = cast("Column[UUID]", key)
-        self.key: str = column.key
-        self.max_keys = min(max_keys, MAX_KEYS)
-        selected = statement.selected_columns.get(self.key)
-        if selected is None or not selected.shares_lineage(column.expression):
-            raise TypeError(f"The statement must select its key, {column}, as {self.key}.")
-        compiled = statement.compile(dialect=_DIALECT)
-        unlimited = statement.limit(None).offset(None).compile(dialect=_DIALECT)
-        has_parameters = any(bind.required for bind in compiled.bind_names)
-        if has_parameters or unlimited.string != compiled.string:
-            raise TypeError("The statement of a keyed query has no parameters and no LIMIT.")
-        super().__init__(statement.where(key == func.any(bindparam("keys"))))
 
 
 class QueryRunner:
@@ -120,10 +61,12 @@ class QueryRunner:
         self._idle: list[psycopg.AsyncCursor[Row]] = []
         # Connections that were idle all the time since `close_unused`.
         self._unused = 0
-        self._keyed: dict[KeyedQuery, KeyedReads] = {}
-        self._shared: WeakValueDictionary[Hashable, Coalescer[Hashable, list[Row]]] = (
+        self._keyed: dict[KeyedQuery, KeyedReads[UUID, Row]] = {}
+        self._shared: WeakValueDictionary[Hashable, KeyedReads[Values, list[Row]]] = (
             WeakValueDictionary()
         )
+        # Between two callers, these keep whether statements were shared.
+        self._recent: deque[object] = deque(maxlen=RECENT)
 
     def all(self, query: Query, /, **values: Any) -> Rows:
         """Return all rows, each a dictionary by column name."""
@@ -171,29 +114,48 @@ class QueryRunner:
 
         Concurrent calls share statements, unless a row is so large that each has its own.
         """
+        if type(key) is not UUID:
+            # An invalid key would fail for all callers of the statement.
+            raise TypeError("keys are UUIDs")
         if query.max_keys == 1:
             return await self.first(query, keys=[key])
         reads = self._keyed.get(query)
         if reads is None:
 
-            async def read(keys: list[UUID]) -> list[Row]:
-                return await self.execute(query, {"keys": keys})
+            async def read(keys: list[UUID]) -> dict[UUID, Row]:
+                rows = await self.execute(query, {"keys": keys})
+                return {row[query.key]: row for row in rows}
 
-            reads = self._keyed[query] = KeyedReads(read, query.key, self.gate, query.max_keys)
+            reads = self._keyed[query] = KeyedReads(read, self.gate, query.max_keys)
         return await reads.find(key)
 
-    async def shared(self, query: Query, /, **values: Any) -> list[Row]:
-        """Run `all` once for concurrent calls with equal arguments, which share its rows."""
-        key = (query, *values.values())
-        coalescer = self._shared.get(key)
-        if coalescer is None:
+    async def shared(
+        self, query: SharedQuery, values: Mapping[str, Any], max_callers: int = MAX_KEYS
+    ) -> list[Row]:
+        """Return all rows; do not change them.
 
-            async def send(_: Mapping[Hashable, int]) -> dict[Hashable, list[Row]]:
-                return {key: await self.all(query, **values)}
+        Concurrent calls share statements, at most `max_callers` each, and with equal values rows.
+        """
+        common = {name: values[name] for name in query.common}
+        group = (query, max_callers, *common.values())
+        reads = self._shared.get(group)
+        if reads is None:
 
-            coalescer = self._shared[key] = Coalescer(send)
-        rows, _ = await coalescer.load(key)
-        return rows
+            async def read(keys: list[Values]) -> dict[Values, list[Row]]:
+                if len(keys) == 1:
+                    own = zip(query.own, keys[0], strict=True)
+                    return {keys[0]: await self.execute(query, {**common, **dict(own)})}
+                columns = zip(query.own, map(list, zip(*keys, strict=True)), strict=True)
+                rows = await self.execute(query.together, {**common, **dict(columns)})
+                found: dict[Values, list[Row]] = {key: [] for key in keys}
+                lists = list(found.values())
+                for row in rows:
+                    lists[row.pop(CALLER) - 1].append(row)
+                return found
+
+            reads = self._shared[group] = KeyedReads(read, self.gate, max_callers)
+            self._recent.append(reads)
+        return await reads.find(tuple([values[name] for name in query.own])) or []
 
     async def close_unused(self) -> None:
         """Close the connections that no read has needed since the last call."""

@@ -22,7 +22,8 @@ from backend.db.errors import (
     is_unavailable,
 )
 from backend.db.fair_semaphore import urgent
-from backend.db.query_runner import Query, QueryRunner, Row
+from backend.db.queries import Query
+from backend.db.query_runner import QueryRunner, Row
 from backend.db.troubles import database_trouble
 from backend.telemetry.database import SILENT, DatabaseObserver
 from backend.telemetry.tracing import SUSPENDED, annotate

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.query_runner import KeyedQuery, Query, Row, Rows
+from backend.db.queries import KeyedQuery, Query
+from backend.db.query_runner import Row, Rows
 
 
 class RowReader(Protocol):

@@ -4,7 +4,8 @@ The table is unlogged: its writes do not wait for the disk, and a crash or failo
 empties it, as a restart empties Redis.
 """
 
-from backend.db.query_runner import QueryRunner, Statement
+from backend.db.queries import Statement
+from backend.db.query_runner import QueryRunner
 
 
 class PostgresTemporary:

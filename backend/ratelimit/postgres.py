@@ -15,7 +15,8 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.db.errors import DatabaseUnavailableError
-from backend.db.query_runner import QueryRunner, Statement
+from backend.db.queries import Statement
+from backend.db.query_runner import QueryRunner
 
 Table = Literal["quotas", "guesses"]
 # Expired rows are removed while counting, from one of 256 parts of the table after each 50 keys. At

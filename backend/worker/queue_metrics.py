@@ -11,7 +11,7 @@ import structlog
 from backend.core.background import in_background
 from backend.core.context import Context
 from backend.db.fair_semaphore import urgent
-from backend.db.query_runner import Statement
+from backend.db.queries import Statement
 
 if TYPE_CHECKING:
     from backend.telemetry.metrics import Metrics

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field, field_serializer
 
-from backend.core.fast_json import _conversion_of, json_of
-from backend.core.lists import Page
+from backend.core.fast_json import _conversion_of, json_of, json_of_rows
+from backend.core.lists import Page, PageBody
 from backend.core.schemas import Bulk, Schema, Timestamp
+from backend.db.lists.pages import RowPage
 from backend.modules.users.schemas import AvatarPath, MeOut, UserOut
 from tests.samples import optional
 
@@ -69,9 +70,34 @@ cups = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(cup=cups)
 def test_all_types_have_the_same_bytes(cup: Cup) -> None:
-    page = Page.model_construct(data=[cup, cup], next_cursor=None, total=3)
+    page = PageBody.model_construct(data=[cup, cup], next_cursor=None, total=3)
     for body in (cup, page, Bulk[Cup].model_construct(data=[cup])):
         assert json_of(body) == body.model_dump_json().encode()
+
+
+@settings(max_examples=150, deadline=None)
+@given(cup=cups)
+def test_rows_have_the_bytes_of_schemas(cup: Cup) -> None:
+    rows = [{**vars(cup), "maker": None, "makers": []}] * 2
+    page = Page.of_rows(RowPage(rows, "c", None), Cup)
+    assert page.to_json() == page.body().model_dump_json().encode()
+
+
+def test_rows_need_no_schemas_unless_a_member_is_converted() -> None:
+    row = {"id": ID, "name": "Ada"}
+    rows, others = [row, row], {"next_cursor": None, "total": 2}
+    body = PageBody(data=[Maker.from_row(row)] * 2, total=2)
+    assert json_of_rows(Maker, rows, others) == body.model_dump_json().encode()
+    assert json_of_rows(Maker, [], {"next_cursor": None}) == b'{"data":[],"next_cursor":null}'
+    assert json_of_rows(Doubled, [{"size": 2}], others) is None
+    assert json_of_rows(Renamed, [{"size": 2}], others) is None
+
+
+@pytest.mark.parametrize(
+    "row", [{"name": "Ada", "id": ID}, {"id": ID, "name": None, "secret": "s"}, {"id": ID}]
+)
+def test_other_columns_are_not_written(row: dict[str, Any]) -> None:
+    assert json_of_rows(Maker, [row], {}) is None
 
 
 USUAL = (
@@ -79,7 +105,7 @@ USUAL = (
     optional("articles.schemas", "ArticleOut"),
     MeOut,
     UserOut,
-    Page,
+    PageBody,
     Cup,
 )
 
@@ -178,7 +204,7 @@ def test_other_schemas_are_left_to_pydantic(kind: str) -> None:
     body = OTHERS[kind]
     assert "secret" not in body.model_dump_json()
     assert json_of(body) == body.model_dump_json().encode()
-    page = Page.model_construct(data=[body], next_cursor="a", total=None)
+    page = PageBody.model_construct(data=[body], next_cursor="a", total=None)
     assert json_of(page) == page.model_dump_json().encode()
 
 

@@ -1,28 +1,11 @@
 """Concurrent loads share a round trip, and no load returns a value from before it began."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-import psycopg
 import pytest
-from sqlalchemy import bindparam, column, func, select, table
 
 from backend.db.coalescer import Coalescer
-from backend.db.connections import Timeouts
-from backend.db.database import Database
-from backend.db.query_runner import Query
-
-NOTES = table("made_jots", column("name"))
-ASK = Query(
-    select(func.count().label("n")).select_from(NOTES).where(NOTES.c.name == bindparam("name"))
-)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    made = Database(database_url, size=2, timeouts=Timeouts())
-    yield made
-    await made.close()
 
 
 class Place:
@@ -79,26 +62,3 @@ async def test_who_gives_up_takes_nobody_along() -> None:
     assert await third == ("a 2", 1)
     with pytest.raises(asyncio.CancelledError):
         await first
-
-
-async def test_equal_reads_share_an_answer_and_others_do_not(
-    database: Database, database_url: str
-) -> None:
-    shared = database.primary.shared
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        await connection.execute("CREATE TABLE made_jots (name text)")
-        await connection.commit()
-        found = await asyncio.gather(
-            *(shared(ASK, name="a") for _ in range(20)), shared(ASK, name="b")
-        )
-        assert found[0] == [{"n": 0}]
-        assert all(each is found[1] for each in found[2:20])
-        assert found[20] is not found[1]
-        # A load after a commit sees the commit, also while earlier loads are running.
-        await connection.execute("LOCK TABLE made_jots")
-        held = asyncio.ensure_future(shared(ASK, name="a"))
-        await asyncio.sleep(0)
-        await connection.execute("INSERT INTO made_jots VALUES ('a')")
-        await connection.commit()
-        assert await shared(ASK, name="a") == [{"n": 1}]
-        await held

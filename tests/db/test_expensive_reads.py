@@ -19,7 +19,8 @@ from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError, TooManyReadsError
 from backend.db.fair_semaphore import FairSemaphore
 from backend.db.lists.specs import ListQuery, ListSpec
-from backend.db.query_runner import Query, QueryRunner
+from backend.db.queries import Query
+from backend.db.query_runner import QueryRunner
 from backend.db.read_limits import PER_CALLER, PerCallerLimiter
 from backend.modules.audit.queries import EVENTS
 from backend.modules.roles.queries import ROLES

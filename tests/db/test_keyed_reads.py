@@ -17,7 +17,7 @@ from backend.db.errors import DatabaseUnavailableError, OverloadedError
 from backend.db.fair_semaphore import TURNS, FairSemaphore, admitted
 from backend.db.keyed_reads import MAX_KEYS, KeyedReads
 from backend.db.lists.page_bytes import rows_within
-from backend.db.query_runner import KeyedQuery
+from backend.db.queries import KeyedQuery
 from tests.samples import sample
 from tests.statements import Statements
 
@@ -46,25 +46,25 @@ async def database(database_url: str, notes: object) -> AsyncIterator[Database]:
 class Source:
     """A `read` that returns once `open` is set; the rows contain the number of the statement."""
 
-    def __init__(self, *, wait: float = 1, key: str = "id") -> None:
+    def __init__(self, *, wait: float = 1) -> None:
         self.sent: list[list[UUID]] = []
         self.open = asyncio.Event()
         self.broken: set[UUID] = set()
         self.outcomes: list[str] = []
         self.gate = FairSemaphore(4, wait, on_wait=lambda _, outcome, __: self.note(outcome))
-        self.reads = KeyedReads(self.read, key, self.gate)
+        self.reads = KeyedReads(self.read, self.gate)
 
     def note(self, outcome: str) -> None:
         self.outcomes.append(outcome)
 
-    async def read(self, keys: list[UUID]) -> list[dict[str, Any]]:
+    async def read(self, keys: list[UUID]) -> dict[UUID, dict[str, Any]]:
         self.sent.append(keys)
         number = len(self.sent)
         await asyncio.sleep(0)
         await self.open.wait()
         if self.broken.intersection(keys):
             raise OSError(number)
-        return [{"id": key, "statement": number} for key in keys]
+        return {key: {"id": key, "statement": number} for key in keys}
 
     def ask(self, *keys: UUID) -> list["asyncio.Task[dict[str, Any] | None]"]:
         return [asyncio.ensure_future(self.reads.find(key)) for key in keys]
@@ -172,12 +172,11 @@ async def test_a_failure_is_that_of_one_statement() -> None:
     assert len(await source.statements_of(IDS[2])) == 1
 
 
-async def test_a_key_that_would_fail_for_all_is_refused_alone() -> None:
-    source = Source()
-    source.open.set()
-    keys: Any = ("\0", IDS[0])
-    found = await asyncio.gather(*source.ask(*keys), return_exceptions=True)
-    assert [type(each) for each in found] == [TypeError, dict]
+async def test_a_key_that_would_fail_for_all_is_refused_alone(database: Database) -> None:
+    keys: Any = ("\0", IDS[0], IDS[1])
+    asked = (database.primary.find(NOTE, key) for key in keys)
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in found] == [TypeError, dict, dict]
 
 
 async def test_statements_that_hang_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,16 +304,16 @@ async def test_a_statement_goes_first_if_one_of_its_callers_does(waits: int, fir
     source = Source()
     gate, order = source.gate, []
 
-    async def read(keys: list[UUID]) -> list[dict[str, Any]]:
+    async def read(keys: list[UUID]) -> dict[UUID, object]:
         async with gate.place():
             order.append("read")
-        return []
+        return {}
 
     async def visit() -> None:
         async with gate.place():
             order.append("new")
 
-    reads = KeyedReads(read, "id", gate)
+    reads = KeyedReads(read, gate)
     reads._is_shared = True
     for _ in range(4):
         await gate.acquire()
@@ -343,14 +342,6 @@ async def test_keys_of_callers_that_gave_up_are_not_read() -> None:
     await asyncio.gather(*running)
     await let_run()
     assert source.sent == [[IDS[0]], [IDS[1]]]
-
-
-async def test_rows_without_the_key_fail_all_callers() -> None:
-    source = Source(key="other")
-    source.open.set()
-    first = source.ask(IDS[0], IDS[1])
-    found = await asyncio.gather(*first, return_exceptions=True)
-    assert [type(each) for each in found] == [dict, KeyError]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from backend.core.context import Context
 from backend.db.connections import REMEDY, Connection, Timeouts
 from backend.db.database import Database
 from backend.db.errors import CommitAndRaise, PoolerError, is_unavailable
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.db.session_features import SessionFeatures, probe_session
 from tests.actors import Client
 from tests.applications import make_context

@@ -25,7 +25,7 @@ from backend.core.module import Module
 from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import is_unavailable
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.modules.users.models import User, UserRole
 from tests.actors import Actor, Client
 from tests.applications import MODULES, make_app

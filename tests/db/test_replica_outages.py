@@ -12,7 +12,7 @@ from sqlalchemy import column, func, select, table
 
 from backend.db.connections import Timeouts
 from backend.db.database import Database
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from tests.postgres_servers import PostgresServer, primary_and_standby
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from sqlmodel import col
 
 from backend.core.context import Context
 from backend.core.principal import SYSTEM
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.db.session_reader import SessionReader
 from backend.modules.users.models import User
 from tests.actors import Actor

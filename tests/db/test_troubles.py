@@ -18,7 +18,8 @@ from backend.core.jobs import Job
 from backend.db.connections import Timeouts
 from backend.db.database import Database
 from backend.db.errors import DatabaseUnavailableError
-from backend.db.query_runner import QueryRunner, Statement
+from backend.db.queries import Statement
+from backend.db.query_runner import QueryRunner
 from backend.db.troubles import TROUBLES, database_trouble, trouble_sentence
 from tests.actors import Client
 from tests.applications import MODULES, make_app, make_context

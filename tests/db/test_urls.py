@@ -6,7 +6,7 @@ from sqlmodel import select
 
 from backend.db.connections import Timeouts
 from backend.db.database import Database
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.db.schema.migrations import alembic_config
 from backend.modules.users.models import User
 

@@ -19,7 +19,7 @@ from backend.core.http.proxy_watch import proxies_watched, proxy_watch
 from backend.core.jobs import Job, enqueue
 from backend.core.metrics import sample, sampled, set_replica_lag
 from backend.core.principal import SYSTEM
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.db.transactions import discard
 from backend.integrations.email import Message
 from backend.modules.mail import service as mail_service

@@ -27,7 +27,7 @@ from backend.core.jobs import Job, enqueue
 from backend.core.module import Module
 from backend.core.telemetry_settings import TelemetrySettings, export_otel_variables
 from backend.db.coalescer import Coalescer
-from backend.db.query_runner import Statement
+from backend.db.queries import Statement
 from backend.integrations.email import MailError, Message
 from backend.integrations.email.resend import ResendProvider
 from backend.telemetry import tracing as tracing_file

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from backend.core.http.openapi import operation_id
 from backend.core.http.pagination import ListParameters
 from backend.core.http.routing import Route
-from backend.core.lists import Page
+from backend.core.lists import PageBody
 from backend.core.schemas import Bulk, Schema
 from backend.db.lists.specs import ListSpec
 
@@ -94,7 +94,7 @@ def _result_problems(route: Route) -> Iterator[str]:
         yield "annotate the schema that the handler returns."
     elif kind in (list, set, tuple):
         yield "return a Page of the rows: collections have `data`, `next_cursor` and `total`."
-    elif isinstance(kind, type) and issubclass(kind, Page):
+    elif isinstance(kind, type) and issubclass(kind, PageBody):
         if is_read and not any(_lists_of(route.dependant)):
             yield "take a parameter of the type Annotated[ListQuery, list_parameters(...)]."
     elif isinstance(kind, type) and issubclass(kind, BaseModel) and not issubclass(kind, Schema):

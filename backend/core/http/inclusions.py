@@ -27,7 +27,7 @@ from backend.core.context import Inclusion, context_of
 from backend.core.http.json_schemas import REFERENCE, list_of_names
 from backend.core.http.pagination import list_query, query_error
 from backend.core.http.resources import resource_of
-from backend.core.lists import Page
+from backend.core.lists import PageBody
 from backend.core.module import Module
 from backend.core.principal import Principal
 from backend.db.query_runner import QueryRunner
@@ -59,7 +59,7 @@ class Included:
         """
         for each in self._wanted:
             page = await each.load(reader, by, id, list_query(self._request))
-            self.members += f',"{each.name}":{page.model_dump_json()}'.encode()
+            self.members += b',"%s":%s' % (each.name.encode(), page.to_json())
 
 
 class IncludeParameter:
@@ -103,7 +103,7 @@ def describe_inclusions(
     if not known:
         return
     members: dict[str, Any] = {
-        name: (Page[each.schema], Field(description=f"Only with `include={name}`."))  # type: ignore[name-defined]  # a class at run time
+        name: (PageBody[each.schema], Field(description=f"Only with `include={name}`."))  # type: ignore[name-defined]  # a class at run time
         for name, each in known.items()
     }
     model = create_model("Inclusions", **members)

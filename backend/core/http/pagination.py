@@ -38,10 +38,11 @@ class PageRequest(ListQuery):
 
     def render(self, page: Page[Any]) -> Response:
         """Return a response with the selected fields, and `Link` to the next page."""
-        included: dict[str, Any] | None = None
         if self.fields:
             included = {"data": {"__all__": self.fields}, "next_cursor": True, "total": True}
-        response = json_response(page, included)
+            response = json_response(page.body(), included)
+        else:
+            response = Response(page.to_json(), media_type="application/json")
         if page.next_cursor:
             response.headers["Link"] = f'<{self._next_url(page.next_cursor)}>; rel="next"'
         return response
@@ -219,7 +220,7 @@ def _sort_parameter(spec: ListSpec) -> Any:
 def validated_query(model: type[BaseModel], request: Request) -> dict[str, Any]:
     """Return the query parameters by name; raise `RequestValidationError` if one is invalid."""
     try:
-        return dict(model.model_validate(dict(request.query_params)))
+        return vars(model.model_validate(dict(request.query_params.multi_items())))
     except ValidationError as error:
         errors = [{**item, "loc": ("query", *item["loc"])} for item in error.errors()]
         raise RequestValidationError(errors) from None

@@ -25,7 +25,7 @@ from backend.core.http.idempotency import has_key, respond_once
 from backend.core.http.inclusions import Included
 from backend.core.http.pagination import ListParameters, ResourceParameters
 from backend.core.http.route_plan import ALWAYS_RESPONDS
-from backend.core.lists import Page
+from backend.core.lists import Page, PageBody
 from backend.core.preconditions import are_unchecked, is_not_modified, tag_of
 from backend.core.schemas import Schema
 
@@ -74,6 +74,8 @@ def rendered(
     signature = inspect.signature(endpoint, eval_str=True)
     result, parameters = signature.return_annotation, signature.parameters
     response = _parameter_of_type(Response, parameters.values())
+    if get_origin(result) is Page:
+        return _paged(endpoint, signature, response)
     if "GET" not in methods:
         if location is not None:
             _check_location(endpoint, location, result)
@@ -86,19 +88,23 @@ def rendered(
         return _responding(respond) if created else respond
     if not (isinstance(result, type) and issubclass(result, Schema)):
         return endpoint
-    if issubclass(result, Page):
-        query = next((item.name for item in parameters.values() if _is_list_query(item)), None)
-        return endpoint if query is None else _paged(endpoint, query, response)
     return _selected(endpoint, signature, response, result) if selects_fields else endpoint
 
 
-def _paged(endpoint: Endpoint, query: str, response: str | None) -> Endpoint:
+def _paged(endpoint: Endpoint, signature: inspect.Signature, response: str | None) -> Endpoint:
+    parameters = signature.parameters.values()
+    query = next((item.name for item in parameters if _is_list_query(item)), None)
+
     @wraps(endpoint)
-    async def respond(**values: Any) -> Response:
-        page = await endpoint(**values)
+    async def respond(**values: Any) -> Any:
+        page: Page[Any] = await endpoint(**values)
+        if query is None:
+            return page.body()
         return _finished(values[query].render(page), values, response)
 
-    return _responding(respond)
+    (item,) = get_args(signature.return_annotation)
+    _sign(respond, signature.replace(return_annotation=PageBody.__class_getitem__(item)))
+    return respond if query is None else _responding(respond)
 
 
 def _selected(
@@ -237,10 +243,13 @@ def _with_parameter(
     respond: Endpoint, signature: inspect.Signature, name: str, annotation: Any
 ) -> Endpoint:
     added = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-    # FastAPI reads this signature.
-    respond.__signature__ = signature.replace(  # type: ignore[attr-defined]  # not in typeshed
-        parameters=[*signature.parameters.values(), added]
-    )
+    parameters = [*signature.parameters.values(), added]
+    return _sign(respond, signature.replace(parameters=parameters))
+
+
+def _sign(respond: Endpoint, signature: inspect.Signature) -> Endpoint:
+    """Set the signature that FastAPI reads."""
+    respond.__signature__ = signature  # type: ignore[attr-defined]  # not in typeshed
     return respond
 
 

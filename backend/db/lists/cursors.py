@@ -5,11 +5,13 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from backend.db.errors import InvalidCursorError
 
@@ -25,9 +27,18 @@ _READERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
+def cursor_scope(name: str, sort: Sequence[str], values: Mapping[str, Any]) -> bytes:
+    """Return the scope of cursors: a list, its sort, and the values of its filters and scopes."""
+    return _json([name, sort, values])
+
+
 def encode_cursor(values: Sequence[Any], *, scope: bytes, key: bytes) -> str:
-    """Return a cursor: the sort values of a row, signed together with the `scope` of the list."""
-    payload = json.dumps(values, default=_written, separators=(",", ":")).encode()
+    """Return a cursor: the sort values of a row, signed together with the `scope` of the list.
+
+    `key` has at most 64 bytes.
+    """
+    # JSON has no infinity.
+    payload = _json([repr(value) if type(value) is float else value for value in values])
     signed = _signature(payload, scope, key) + payload
     return _text(signed)
 
@@ -60,8 +71,14 @@ def _text(signed: bytes) -> str:
 
 
 def _signature(payload: bytes, scope: bytes, key: bytes) -> bytes:
-    return hmac.digest(key, scope + b"\0" + payload, hashlib.sha256)[:_SIGNATURE_BYTES]
+    # Keyed BLAKE2 is an authentication code by itself, and takes a third of the time of an HMAC.
+    signed = scope + b"\0" + payload
+    return hashlib.blake2b(signed, digest_size=_SIGNATURE_BYTES, key=key).digest()
 
 
-def _written(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # An integer has more than 64 bits.
+        return json.dumps(value, default=str, sort_keys=True).encode()

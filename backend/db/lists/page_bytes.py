@@ -17,6 +17,9 @@ PAGE_BYTES = 2 * 1024 * 1024
 ROW_BYTES = 1024
 # The longest form of a character in JSON, \u0001; also the most bytes that one byte becomes.
 CHARACTER_BYTES = 6
+# Of the pages, and rows, that concurrent callers read by one statement.
+SHARED_BYTES = 16 * PAGE_BYTES
+SHARED_ROWS = 700
 
 
 def rows_within(large: Collection[int]) -> int:
@@ -27,6 +30,12 @@ def rows_within(large: Collection[int]) -> int:
 def may_exceed(large: Collection[int], limit: int) -> bool:
     """Return whether `limit` rows with texts of these maximal lengths may have too many bytes."""
     return bool(large) and limit > rows_within(large)
+
+
+def pages_within(large: Collection[int], rows: int) -> int:
+    """Return how many pages of so many rows concurrent callers may read by one statement."""
+    size = rows * (ROW_BYTES + CHARACTER_BYTES * sum(large))
+    return min(SHARED_BYTES // size, SHARED_ROWS // rows)
 
 
 def bounded(

@@ -4,13 +4,11 @@ A module declares a `ListSpec`. `fetch_page` runs one statement for a `ListQuery
 only on which parameters are present, and on the selected members.
 """
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backend.db.lists import page_bytes, ranking
-from backend.db.lists.cursors import decode_cursor, encode_cursor
+from backend.db.lists.cursors import cursor_scope, decode_cursor, encode_cursor
 from backend.db.lists.keyset import bind_name
 from backend.db.lists.specs import ListQuery, ListSpec, first_words
 from backend.db.lists.statements import (
@@ -22,6 +20,7 @@ from backend.db.lists.statements import (
     newest,
     page_statement,
 )
+from backend.db.queries import SharedQuery
 from backend.db.query_runner import QueryRunner, Row, RunQuery
 
 
@@ -46,15 +45,22 @@ async def fetch_page(
     if query.q is not None and spec.search:
         values["q"] = spec.search.prepare(first_words(query.q))
     if not spec.is_expensive(query):
-        return await _page(reader.all, spec, query, values)
+        return await _page(reader.all, spec, query, values, reader)
     async with reader.expensive(query.caller) as run:
         return await _page(run, spec, query, values)
 
 
-async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[str, Any]) -> RowPage:
+async def _page(
+    run: RunQuery,
+    spec: ListSpec,
+    query: ListQuery,
+    values: dict[str, Any],
+    sharing: QueryRunner | None = None,
+) -> RowPage:
+    """Return the page. `sharing` reads pages that concurrent callers may read together."""
     names = tuple(sorted(values))
     sort = _effective_sort(spec, query)
-    scope = _cursor_scope(spec.name, sort, values)
+    scope = cursor_scope(spec.name, sort, values)
     total = None
     if query.total:
         total = (await run(count_statement(spec, names), **values))[0]["count"]
@@ -79,21 +85,25 @@ async def _page(run: RunQuery, spec: ListSpec, query: ListQuery, values: dict[st
     if bounded and query.acquire_place:
         await query.acquire_place()
     values |= {"page_limit": query.limit + 1, "page_offset": query.offset}
-    rows = await run(statement.query, **values)
+    most = page_bytes.pages_within(loaded, query.limit + 1)
+    if sharing and most > 1 and isinstance(statement.query, SharedQuery):
+        rows = await sharing.shared(statement.query, values, most)
+    else:
+        rows = await run(statement.query, **values)
     more = bounded and page_bytes.cut(rows, statement.large)
     if len(rows) > query.limit:
         more = True
-        rows.pop()
+        # Other callers may have the same rows.
+        rows = rows[:-1]
     next_cursor = None
     if more:
         last = [rows[-1][column] for column in statement.sort_keys]
         last += [values[name] for name in edges]
         next_cursor = encode_cursor(last, scope=scope, key=query.cursor_key)
     if statement.extra_columns or statement.absent:
-        for row in rows:
-            for column in statement.extra_columns:
-                del row[column]
-            row.update(dict.fromkeys(statement.absent))
+        absent = dict.fromkeys(statement.absent)
+        extra = statement.extra_columns
+        rows = [{k: v for k, v in row.items() if k not in extra} | absent for row in rows]
     return RowPage(rows, next_cursor, total)
 
 
@@ -102,7 +112,3 @@ def _effective_sort(spec: ListSpec, query: ListQuery) -> tuple[str, ...]:
         return query.sort
     ranked = query.q is not None and spec.search and spec.search.rank
     return (f"-{RANK}", spec.default_sort) if ranked else (spec.default_sort,)
-
-
-def _cursor_scope(name: str, sort: Sequence[str], values: Mapping[str, Any]) -> bytes:
-    return json.dumps([name, sort, values], default=str, sort_keys=True).encode()

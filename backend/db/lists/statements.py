@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
-    TypeDecorator,
     bindparam,
     func,
     select,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 from backend.db.lists import page_bytes, ranking
 from backend.db.lists.keyset import Term, behind, is_nullable
 from backend.db.lists.specs import ListSpec
-from backend.db.query_runner import Query
+from backend.db.queries import Query, SharedQuery, python_type
 
 RANK = "rank"
 _LIMIT = bindparam("page_limit", type_=Integer())
@@ -139,8 +138,24 @@ def _compiled(
     page = _page([statement.where(*branch) for branch in branches], terms, order)
     large = tuple(name for name in spec.large if name not in absent)
     if bounded:
-        page = page_bytes.bounded(page, order, large)
-    return PageStatement(Query(page), tuple(keys), tuple(extra), large, absent)
+        query = Query(page_bytes.bounded(page, order, large))
+    elif any(name == "q" or name in spec.filters for name in names):
+        query = Query(page)
+    else:
+        query = _shared(page, order)
+    return PageStatement(query, tuple(keys), tuple(extra), large, absent)
+
+
+def _shared(page: Select[*tuple[Any, ...]], order: Sequence[tuple[str, bool]]) -> Query:
+    """Return a query that callers can share; the plan for several does not depend on their values.
+
+    The values of filters may decide on the best plan.
+    """
+    try:
+        return SharedQuery(page, common=(_LIMIT.key, _OFFSET.key), order=order)
+    except TypeError:
+        # The value of a scope is not a scalar.
+        return Query(page)
 
 
 def _selected(
@@ -186,12 +201,7 @@ def key_types(spec: ListSpec, sort: Names) -> tuple[type, ...]:
     keys = [expression for expression, _ in _terms(spec, sort)]
     if is_ranked(sort):
         keys += 2 * newest(spec)
-    return tuple(map(_python_type, keys))
-
-
-def _python_type(expression: ColumnElement[Any]) -> type:
-    kind = expression.type
-    return (kind.impl_instance if isinstance(kind, TypeDecorator) else kind).python_type
+    return tuple(python_type(key.type) for key in keys)
 
 
 def _term(spec: ListSpec, part: str) -> Term:

@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, NullPool, column, create_engine, event, select, table, text
 
 from backend.db.errors import DatabaseUnavailableError
-from backend.db.query_runner import Query, QueryRunner
+from backend.db.queries import Query
+from backend.db.query_runner import QueryRunner
 from backend.db.schema.history import OWN_NUMBERS, read_history
 from backend.product import NAME
 

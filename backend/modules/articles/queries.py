@@ -21,7 +21,7 @@ from backend.core.lists import list_spec, select_fields
 from backend.core.personal_data import counts
 from backend.db.lists.page_bytes import rows_within
 from backend.db.lists.specs import Filter, Search, equals
-from backend.db.query_runner import KeyedQuery, Query
+from backend.db.queries import KeyedQuery, Query
 from backend.modules.articles.models import NEVER, Article
 from backend.modules.articles.schemas import MAX_CONTENT, ArticleOut, Status
 

@@ -6,7 +6,7 @@ from sqlmodel import col
 
 from backend.core.lists import ResourceList
 from backend.core.personal_data import counts
-from backend.db.query_runner import KeyedQuery, Query
+from backend.db.queries import KeyedQuery, Query
 from backend.modules.auth.models import UserSession
 from backend.modules.auth.schemas import SessionOut
 from backend.modules.users.service import access

@@ -2,7 +2,7 @@ from sqlalchemy import bindparam, func, select
 from sqlmodel import col
 
 from backend.core.lists import list_spec
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.modules.files.models import StoredFile
 from backend.modules.files.schemas import FileOut
 

@@ -14,7 +14,7 @@ from backend.db.coalescer import Coalescer
 from backend.db.connections import MARK, REMEDY
 from backend.db.errors import DatabaseUnavailableError, PoolerError
 from backend.db.fair_semaphore import urgent
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.db.schema.history import HistoryError
 from backend.db.schema.migrations import current_revision, revisions
 from backend.db.troubles import database_trouble

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from backend.core.jobs import ERROR, ORIGIN
 from backend.core.lists import ResourceList
 from backend.db.lists.specs import Filter
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.modules.jobs.schemas import JobOut, Status
 
 STORED = table(

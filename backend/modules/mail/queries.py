@@ -4,7 +4,7 @@ from sqlalchemy import String, bindparam, func
 from sqlmodel import col
 
 from backend.core.lists import select_fields
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.modules.mail.models import Mail
 from backend.modules.mail.schemas import MailOut
 

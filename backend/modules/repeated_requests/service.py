@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.core.context import Context
 from backend.core.principal import SYSTEM
 from backend.core.stored_responses import KEPT_HOURS, ResponseStore, StoredResponse
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.modules.repeated_requests.models import StoredResponseRow
 from backend.modules.storage_quotas import service as quotas
 

@@ -6,7 +6,7 @@ from sqlmodel import col
 
 from backend.core.lists import Boolean, ResourceList, list_spec, select_fields
 from backend.db.lists.specs import Filter, Search, containing
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from backend.modules.roles.models import Role
 from backend.modules.roles.schemas import FeatureOut, RoleOut
 

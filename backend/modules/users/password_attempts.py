@@ -49,7 +49,7 @@ async def find_account(reader: QueryRunner, by: System, name: str) -> Account | 
     """
     by.must_be_system()
     # Concurrent requests for one name, such as guesses, share a read.
-    rows = await reader.shared(queries.ACCOUNT_BY_NAME, key=name_key(name))
+    rows = await reader.shared(queries.ACCOUNT_BY_NAME, {"key": name_key(name)})
     return Account(**rows[0]) if rows else None
 
 

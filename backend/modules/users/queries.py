@@ -26,7 +26,7 @@ from backend.addresses.account_names import name_key
 from backend.core.lists import Boolean, ResourceList, created_filters
 from backend.core.schemas import Trimmed
 from backend.db.lists.specs import Filter, Search, containing
-from backend.db.query_runner import KeyedQuery, Query
+from backend.db.queries import KeyedQuery, Query, SharedQuery
 from backend.modules.files import service as files
 from backend.modules.roles.service import grants
 from backend.modules.users.models import User, UserRole
@@ -99,7 +99,7 @@ _ACCOUNT: Select[*tuple[Any, ...]] = select(
     col(User.is_verified),
     col(User.pending_email),
 )
-ACCOUNT_BY_NAME = Query(
+ACCOUNT_BY_NAME = SharedQuery(
     _ACCOUNT.where(
         or_(
             col(User.email_key) == bindparam("key"),

@@ -2,7 +2,7 @@ from sqlalchemy import bindparam
 from sqlmodel import col
 
 from backend.core.lists import list_spec, select_fields
-from backend.db.query_runner import Query
+from backend.db.queries import Query
 from tests.core.versions.made_tasks.models import MadeTask
 from tests.core.versions.made_tasks.schemas import MadeTaskOut
 
