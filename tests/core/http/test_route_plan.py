@@ -1,6 +1,7 @@
 """Routes of the usual form are called by a plan; all others work as with FastAPI alone."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import fastapi.routing
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 
 from backend.core.authorization import public
 from backend.core.errors import NotFoundError
+from backend.core.http.route_plan import exit_stack_of
 from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.core.schemas import Id, Schema
@@ -63,6 +65,26 @@ async def read_planned(id: Id, one: Counted, two: Counted, again: Again, respons
 @router.post("/planned", status_code=201, location="/made-mugs/{name}", idempotent=False)
 async def create_planned(new: Mug, one: Counted) -> Mug:
     return Mug(name=new.name, seen=(one,))
+
+
+@asynccontextmanager
+async def resource() -> AsyncIterator[None]:
+    try:
+        yield
+    except NotFoundError:
+        calls.append("failed")
+        raise
+    calls.append("closed")
+
+
+@router.get("/using/{kind}")
+async def read_using(kind: str, request: Request) -> Mug:
+    if kind != "nothing":
+        await exit_stack_of(request.scope).enter_async_context(resource())
+    if kind == "failing":
+        raise NotFoundError
+    calls.append("has a stack" if "fastapi_function_astack" in request.scope else "has none")
+    return Mug(name=kind)
 
 
 ERRORS: dict[str, Exception] = {
@@ -180,3 +202,19 @@ async def test_dependencies_can_be_overridden(
     monkeypatch.setitem(mugs_app.dependency_overrides, counted, in_a_thread)
     answer = await mugs.get(f"/api/v1/made-mugs/planned/{ID}")
     assert answer.json()["seen"] == ["thread"] * 3
+
+
+@pytest.mark.usefixtures("without_fastapi")
+@pytest.mark.parametrize(
+    ("kind", "status", "expected"),
+    [
+        ("nothing", 200, ["has none"]),
+        ("something", 200, ["has a stack", "closed"]),
+        ("failing", 404, ["failed"]),
+    ],
+)
+async def test_a_plan_closes_what_a_handler_enters(
+    mugs: httpx.AsyncClient, kind: str, status: int, expected: list[str]
+) -> None:
+    assert (await mugs.get(f"/api/v1/made-mugs/using/{kind}")).status_code == status
+    assert calls == expected
