@@ -294,7 +294,7 @@ def test_a_breaking_change_is_named(change: Callable[[Document], Any], sentence:
 
 ADDITIONS: dict[str, Callable[[Document], Any]] = {
     "nothing": lambda _: None,
-    "path": lambda it: it["paths"].update({"/api/v1/notes": it["paths"][ITEMS]}),
+    "path": lambda it: it["paths"].update({"/api/v1/made-notes": it["paths"][ITEMS]}),
     "optional member of the request": lambda it: add_member(it, "ItemCreate", required=False),
     "member of the response": lambda it: add_member(it, "ItemOut", required=True),
     "optional parameter": lambda it: operation(it)["parameters"].append(
@@ -446,13 +446,14 @@ def test_the_gate_says_what_to_do(
     contract.gate({1: TEXT}, release=True)
     assert released.read_text() == present.read_text()
     changed = deepcopy(DOCUMENT)
-    changed["paths"]["/api/v1/notes"] = {"get": operation(changed, path=HEALTH)}
+    changed["paths"]["/api/v1/made-notes"] = {"get": operation(changed, path=HEALTH)}
     released.write_text(json.dumps(changed))
     capsys.readouterr()
     with pytest.raises(SystemExit, match='record them: make contract args="--release"'):
         contract.gate({1: TEXT}, release=False)
     assert capsys.readouterr().out == (
-        "GET /api/v1/notes is gone; keep it, and announce the removal first (docs/versions.md).\n"
+        "GET /api/v1/made-notes is gone; keep it, and announce the removal first "
+        "(docs/versions.md).\n"
     )
 
 

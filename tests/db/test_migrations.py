@@ -206,8 +206,8 @@ def test_new_table_is_found_and_its_migration_runs(
 ) -> None:
     before = newest_revision()
     with alembic_config(database_url) as config:
-        command.revision(config, "add gadgets", autogenerate=True)
-        (file,) = (history / "versions").glob("*_add_gadgets.py")
+        command.revision(config, "add made gadgets", autogenerate=True)
+        (file,) = (history / "versions").glob("*_add_made_gadgets.py")
         script = file.read_text()
         assert "sqlmodel" not in script.lower()
         assert "AutoString" not in script

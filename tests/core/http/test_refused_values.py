@@ -18,7 +18,7 @@ TABLES = """
 CREATE DOMAIN even AS integer CONSTRAINT even_check CHECK (VALUE % 2 = 0);
 CREATE TABLE made_parents (id integer CONSTRAINT pk_made_parents PRIMARY KEY);
 CREATE TABLE made_gauges (
-    id integer CONSTRAINT pk_gauges PRIMARY KEY,
+    id integer CONSTRAINT pk_made_gauges PRIMARY KEY,
     size integer CONSTRAINT ck_made_gauges_size CHECK (size > 0),
     label varchar(5) NOT NULL,
     price numeric(4, 2),
@@ -52,7 +52,7 @@ REFUSED: dict[str, tuple[str, int, str, dict[str, str]]] = {
         "INSERT INTO made_gauges (id, label) VALUES (1, 'b')",
         409,
         "23505",
-        {"constraint": "pk_gauges"},
+        {"constraint": "pk_made_gauges"},
     ),
     "exclusion": (
         "INSERT INTO made_gauges (id, label, span) VALUES (2, 'b', '[2,4)')",
