@@ -18,6 +18,7 @@ from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_context
 from tests.mails import token_of
 from tests.pages import walk
+from tests.samples import sample
 from tests.worker_harness import FAST_CONFIG
 
 API = "/api/v1"
@@ -54,6 +55,7 @@ async def page(caller: Actor, path: str, **parameters: Any) -> dict[str, Any]:
 async def test_an_account_from_registration_to_its_end(
     client: Client, context: Context, database_url: str
 ) -> None:
+    sample("accounts.manifest")  # which has the routes of registration and recovery
     async with worker(database_url):
         registered = await client.post(f"{API}/auth/register", json=PERSON)
         assert registered.status_code == 201, registered.text

@@ -30,7 +30,7 @@ from backend.telemetry.metrics import MAX_STATEMENTS, Metrics
 from backend.worker import queue_metrics as queue_file
 from backend.worker.queue_metrics import DEAD, queue_sampled, sample_dead, sample_queue
 from backend.worker.supervisor import work
-from tests.actors import PASSWORD, Client
+from tests.actors import PASSWORD, Actor, Client
 from tests.applications import make_app, make_context
 from tests.commands import ROOT
 from tests.samples import sample as sample_module
@@ -106,6 +106,7 @@ async def test_two_applications_do_not_meet(client: Client, observed: Context) -
 async def test_statements_by_name_in_transactions_and_outside(
     client: Client, observed: Context
 ) -> None:
+    sample_module("accounts.manifest")  # which has the route of registration
     await client.post(f"{API}/auth/register", json={"email": "a@b.example", "password": PASSWORD})
     assert value(observed, STATEMENTS, statement="INSERT users") == 1
     assert value(observed, STATEMENTS, statement="SELECT procrastinate_defer_jobs_v1") == 1
@@ -132,9 +133,10 @@ async def test_slow_and_failed_statements_are_logged_by_name_without_values(
     assert "hidden" not in str(log)
 
 
-async def test_sign_ins_by_outcome_and_limits_by_name(client: Client, observed: Context) -> None:
-    body = {"email": "a@b.example", "password": PASSWORD}
-    await client.post(f"{API}/auth/register", json=body)
+async def test_sign_ins_by_outcome_and_limits_by_name(
+    client: Client, observed: Context, ada: Actor
+) -> None:
+    body = {"email": ada.email, "password": PASSWORD}
     assert (await client.post(f"{API}/auth/login", json=body)).status_code == 200
     for _ in range(7):
         await client.post(f"{API}/auth/login", json={**body, "password": "wrong"})
