@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from backend.core.schemas import zulu
+from backend.core.schemas import Schema, zulu
 
 Json = Any
 # Returns what orjson writes for a member as pydantic does.
@@ -23,6 +23,7 @@ Members = Sequence[tuple[str, Convert]]
 _PLAIN = {"str", "int", "bool", "uuid", "none"}
 # Validation that leaves the type of the value to the inner schema.
 _WRAPPERS = {"default", "function-after", "function-before"}
+_FROM_ROW = vars(Schema)["from_row"].__func__
 # A member with one of these is renamed or left out.
 _CHANGES = ("serialization_alias", "serialization_exclude", "serialization_exclude_if")
 
@@ -76,6 +77,9 @@ def _checks_of(kind: type[BaseModel]) -> Members | None:
     """Return the members of a schema that are not always written as they are."""
     schema, definitions = _schema_of(kind)
     if schema["type"] != "model" or "serialization" in schema:
+        return None
+    # One of its own may change members.
+    if getattr(getattr(kind, "from_row", None), "__func__", None) is not _FROM_ROW:
         return None
     try:
         return _conversions(schema, definitions)[1]

@@ -96,7 +96,8 @@ class Page(Generic[T]):
 
     def to_json(self) -> bytes:
         """Return the JSON of `body`."""
-        if self._rows is not None:
+        # Once somebody has read `data`, they may have changed it.
+        if self._rows is not None and "data" not in vars(self):
             schema, rows = self._rows
             others = {"next_cursor": self.next_cursor, "total": self.total}
             written = json_of_rows(schema, rows, others)

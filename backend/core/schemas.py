@@ -82,7 +82,7 @@ class Schema(BaseModel):
         # `model_fields` is a descriptor that takes as long as the rest of this function.
         instance, fields = cls.__new__(cls), cls.__pydantic_fields__
         _set_members(instance, {name: row[name] for name in fields})
-        _set_fields_set(instance, fields.keys())
+        _set_fields_set(instance, set(fields))
         _set_extra(instance, None)
         _set_private(instance, None)
         return instance

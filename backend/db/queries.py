@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Column, Select, SQLColumnExpression, bindparam, func
+from sqlalchemy import ARRAY, Column, Select, SQLColumnExpression, String, bindparam, func
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -16,8 +16,11 @@ from backend.db.keyed_reads import MAX_KEYS
 _DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
-# The column of `SharedQuery.together` with the number of the caller, from 1.
-CALLER = "caller_number"
+# The column of `SharedQuery.together` with the number of the caller, from 1. A statement of its own
+# contains no such names, because identifiers of modules have no spaces.
+CALLER = "caller number"
+_CALLERS = '"all callers"'
+_ROWS = '"rows of a caller"'
 _SCALARS = {bool, date, datetime, Decimal, float, int, str, UUID}
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
@@ -82,13 +85,17 @@ class KeyedQuery(Query):
         super().__init__(statement.where(key == func.any(bindparam("keys"))))
 
 
+class NotSharedError(TypeError):
+    """Callers cannot share a statement, because a parameter is not a scalar."""
+
+
 class SharedQuery(Query):
     """A SELECT that concurrent callers of `QueryRunner.shared` run as one statement.
 
     Each caller has values of its own for the parameters in `own`; those in `common` are equal for
     all callers of a statement. `order` contains the selected columns by which the rows are sorted,
     and whether each is descending. `together` is the statement for several callers: its parameters
-    in `own` are arrays, and its rows have the further column `CALLER`. Raise `TypeError` if a
+    in `own` are arrays, and its rows have the further column `CALLER`. Raise `NotSharedError` if a
     parameter in `own` is not a scalar.
     """
 
@@ -109,25 +116,33 @@ class SharedQuery(Query):
             if bind.required and name not in common
         }
         if others := [name for name, kind in types.items() if python_type(kind) not in _SCALARS]:
-            raise TypeError(f"Parameters of shared queries are scalars: {', '.join(others)}.")
+            raise NotSharedError(f"Parameters of shared queries are scalars: {', '.join(others)}.")
         self.common = tuple(common)
         self.own = tuple(types)
         arrays = [
-            str(bindparam(name, type_=ARRAY(kind)).compile(dialect=_DIALECT))
+            str(bindparam(name, type_=ARRAY(_unlimited(kind))).compile(dialect=_DIALECT))
             for name, kind in types.items()
         ]
         alone = _PARAMETER.sub(
-            lambda found: f'callers."{found[1]}"' if found[1] in types else found[0], self.sql
+            lambda found: f'{_CALLERS}."{found[1]}"' if found[1] in types else found[0], self.sql
         )
         names = ", ".join(f'"{name}"' for name in (*types, CALLER))
-        sorting = [f'rows."{name}" DESC' if down else f'rows."{name}"' for name, down in order]
+        number = f'{_CALLERS}."{CALLER}"'
+        sorting = [
+            f'{_ROWS}."{name}" DESC' if down else f'{_ROWS}."{name}"' for name, down in order
+        ]
         together = (
-            f"SELECT rows.*, callers.{CALLER}",
-            f"FROM unnest({', '.join(arrays)}) WITH ORDINALITY AS callers({names})",
-            f"CROSS JOIN LATERAL ({alone}) AS rows",
-            f"ORDER BY {', '.join([f'callers.{CALLER}', *sorting])}",
+            f"SELECT {_ROWS}.*, {number}",
+            f"FROM unnest({', '.join(arrays)}) WITH ORDINALITY AS {_CALLERS}({names})",
+            f"CROSS JOIN LATERAL ({alone}) AS {_ROWS}",
+            f"ORDER BY {', '.join([number, *sorting])}",
         )
         self.together = Statement("\n".join(together), self._defaults)
+
+
+def _unlimited(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the type without a length, to which a cast of an array would cut its texts."""
+    return String(collation=kind.collation) if isinstance(kind, String) else kind
 
 
 def python_type(kind: TypeEngine[Any]) -> type:

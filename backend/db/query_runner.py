@@ -25,8 +25,9 @@ Row = dict[str, Any]
 Rows = Coroutine[Any, Any, list[Row]]
 RunQuery = Callable[..., Rows]
 Values = tuple[Any, ...]
-# Statements of lists, for example, with the number of their rows.
-RECENT = 64
+# Groups of shared reads that are kept while nobody reads. Without them, a group would forget
+# between two callers that its statements were shared.
+RECENT_GROUPS = 64
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -65,8 +66,7 @@ class QueryRunner:
         self._shared: WeakValueDictionary[Hashable, KeyedReads[Values, list[Row]]] = (
             WeakValueDictionary()
         )
-        # Between two callers, these keep whether statements were shared.
-        self._recent: deque[object] = deque(maxlen=RECENT)
+        self._recent: deque[object] = deque(maxlen=RECENT_GROUPS)
 
     def all(self, query: Query, /, **values: Any) -> Rows:
         """Return all rows, each a dictionary by column name."""

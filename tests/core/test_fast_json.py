@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from uuid import UUID
 
 import pytest
@@ -25,6 +25,10 @@ ID = UUID("0197a8c8-1111-7000-8000-000000000000")
 class Maker(Schema):
     id: UUID
     name: str | None
+
+
+class Named(Schema):
+    name: str
 
 
 class Cup(Schema):
@@ -91,6 +95,24 @@ def test_rows_need_no_schemas_unless_a_member_is_converted() -> None:
     assert json_of_rows(Maker, [], {"next_cursor": None}) == b'{"data":[],"next_cursor":null}'
     assert json_of_rows(Doubled, [{"size": 2}], others) is None
     assert json_of_rows(Renamed, [{"size": 2}], others) is None
+
+
+class Masked(Schema):
+    name: str
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        return cls(name=row["name"][0])
+
+
+def test_rows_that_a_schema_or_a_service_changes_are_written_as_changed() -> None:
+    rows = RowPage([{"name": "Ada"}, {"name": "Bob"}], None, None)
+    assert b'[{"name":"A"},{"name":"B"}]' in Page.of_rows(rows, Masked).to_json()
+    filtered, edited = (Page.of_rows(rows, Named) for _ in range(2))
+    filtered.data = filtered.data[1:]
+    edited.data[0].name = "Eve"
+    assert b'[{"name":"Bob"}]' in filtered.to_json()
+    assert b'[{"name":"Eve"},{"name":"Bob"}]' in edited.to_json()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from backend.core.http.pagination import ListParameters
 from backend.core.lists import ResourceList
 from backend.core.registry import prefix_of, routes_of
 from backend.db.base import Base
+from backend.db.keyed_reads import MAX_KEYS
 from backend.db.queries import SharedQuery
 from backend.db.query_runner import QueryRunner
 from tests.actors import Actor, Client
@@ -164,7 +165,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
     shared = QueryRunner.shared
 
     async def recording_shared(
-        self: QueryRunner, query: SharedQuery, values: Mapping[str, Any], most: int
+        self: QueryRunner, query: SharedQuery, values: Mapping[str, Any], most: int = MAX_KEYS
     ) -> Any:
         if query.own:
             together = {**values, **{name: [values[name]] * CALLERS for name in query.own}}

@@ -75,7 +75,13 @@ def rendered(
     result, parameters = signature.return_annotation, signature.parameters
     response = _parameter_of_type(Response, parameters.values())
     if get_origin(result) is Page:
-        return _paged(endpoint, signature, response)
+        query = next((item.name for item in parameters.values() if _is_list_query(item)), None)
+        (item,) = get_args(result)
+        result = PageBody.__class_getitem__(item)
+        signature = signature.replace(return_annotation=result)
+        if query is not None and "GET" in methods:
+            return _paged(endpoint, signature, query, response)
+        endpoint = _with_body(endpoint, signature)
     if "GET" not in methods:
         if location is not None:
             _check_location(endpoint, location, result)
@@ -91,20 +97,25 @@ def rendered(
     return _selected(endpoint, signature, response, result) if selects_fields else endpoint
 
 
-def _paged(endpoint: Endpoint, signature: inspect.Signature, response: str | None) -> Endpoint:
-    parameters = signature.parameters.values()
-    query = next((item.name for item in parameters if _is_list_query(item)), None)
+def _paged(
+    endpoint: Endpoint, signature: inspect.Signature, query: str, response: str | None
+) -> Endpoint:
+    @wraps(endpoint)
+    async def respond(**values: Any) -> Response:
+        return _finished(values[query].render(await endpoint(**values)), values, response)
+
+    return _sign(_responding(respond), signature)
+
+
+def _with_body(endpoint: Endpoint, signature: inspect.Signature) -> Endpoint:
+    """Return the endpoint with the body of its page as its result."""
 
     @wraps(endpoint)
-    async def respond(**values: Any) -> Any:
+    async def respond(**values: Any) -> PageBody[Any]:
         page: Page[Any] = await endpoint(**values)
-        if query is None:
-            return page.body()
-        return _finished(values[query].render(page), values, response)
+        return page.body()
 
-    (item,) = get_args(signature.return_annotation)
-    _sign(respond, signature.replace(return_annotation=PageBody.__class_getitem__(item)))
-    return respond if query is None else _responding(respond)
+    return _sign(respond, signature)
 
 
 def _selected(

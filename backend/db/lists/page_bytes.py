@@ -33,7 +33,12 @@ def may_exceed(large: Collection[int], limit: int) -> bool:
 
 
 def pages_within(large: Collection[int], rows: int) -> int:
-    """Return how many pages of so many rows concurrent callers may read by one statement."""
+    """Return how many pages of so many rows concurrent callers may read by one statement.
+
+    Rows that may fill a page alone are never read for several callers.
+    """
+    if rows_within(large) == 1:
+        return 1
     size = rows * (ROW_BYTES + CHARACTER_BYTES * sum(large))
     return min(SHARED_BYTES // size, SHARED_ROWS // rows)
 

@@ -26,7 +26,10 @@ from backend.db.query_runner import QueryRunner, Row, RunQuery
 
 @dataclass(frozen=True)
 class RowPage:
-    """The rows of a page: fewer than `limit` at the end, or if more had too many bytes."""
+    """The rows of a page: fewer than `limit` at the end, or if more had too many bytes.
+
+    Other requests may have the same rows, so services copy a row before they change it.
+    """
 
     rows: list[Row]
     next_cursor: str | None
@@ -36,7 +39,7 @@ class RowPage:
 async def fetch_page(
     reader: QueryRunner, spec: ListSpec, query: ListQuery, **scopes: Any
 ) -> RowPage:
-    """Return the requested page.
+    """Return the requested page. Concurrent callers may get the same rows: do not change them.
 
     Raise `InvalidCursorError` for a cursor of another list, sort, filter or scope, and
     `TooManyReadsError` if the caller has too many expensive reads at once.

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from backend.db.lists import page_bytes, ranking
 from backend.db.lists.keyset import Term, behind, is_nullable
 from backend.db.lists.specs import ListSpec
-from backend.db.queries import Query, SharedQuery, python_type
+from backend.db.queries import NotSharedError, Query, SharedQuery, python_type
 
 RANK = "rank"
 _LIMIT = bindparam("page_limit", type_=Integer())
@@ -153,7 +153,7 @@ def _shared(page: Select[*tuple[Any, ...]], order: Sequence[tuple[str, bool]]) -
     """
     try:
         return SharedQuery(page, common=(_LIMIT.key, _OFFSET.key), order=order)
-    except TypeError:
+    except NotSharedError:
         # The value of a scope is not a scalar.
         return Query(page)
 

@@ -70,6 +70,11 @@ async def create_saucer(request: Request, response: Response) -> Cup | Response:
     return CUP if request.url.query == "" else Response(status_code=202)
 
 
+@router.post("/pages", status_code=201, idempotent=False)
+async def create_page(new: Title) -> Page[Title]:
+    return Page(data=[new, new])
+
+
 @router.get("/page", response_class=HTMLResponse)
 async def cup_page() -> str:
     return "<p>Cup</p>"
@@ -114,6 +119,19 @@ async def test_a_page_has_selected_fields_a_link_and_the_handlers_headers(
     link = '</api/v1/made-cups?limit=2&fields=title&cursor=c>; rel="next"'
     assert (answer.headers["link"], answer.headers["x-limit"]) == (link, "2")
     assert answer.headers["content-type"] == "application/json"
+
+
+async def test_another_method_may_return_a_page(called: httpx.AsyncClient) -> None:
+    response = await called.post("/api/v1/made-cups/pages", json={"title": "one"})
+    assert response.status_code == 201
+    two = [{"title": "one"}, {"title": "one"}]
+    assert response.json() == {"data": two, "next_cursor": None, "total": None}
+
+
+def test_a_created_page_is_stored_for_repeated_requests() -> None:
+    """As any other response; so the handler needs a session."""
+    with pytest.raises(TypeError, match="no parameter of the type Session"):
+        Router(prefix="/made-more").post("", status_code=201)(create_page)
 
 
 async def test_a_resource_has_selected_fields_and_what_the_handler_sets(
