@@ -30,7 +30,7 @@ branch_labels = None
 depends_on = None
 """
 BLOCK = "with op.get_context().autocommit_block():\n        "
-NOTE = """op.create_table("jots", sa.Column("id", sa.Integer(), primary_key=True),
+NOTE = """op.create_table("made_jots", sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("x", sa.Text()))"""
 NOT_NULL = """op.create_check_constraint("x", "items", "description IS NOT NULL",
         postgresql_not_valid=True)
@@ -257,16 +257,16 @@ ALLOWED = {
         "postgresql_concurrently=True)"
     ),
     "everything on a new table": f"""{NOTE}
-    op.create_index("ix_jots_x", "jots", ["x"])
-    op.execute(sa.update(sa.table("jots", sa.column("x"))).values(x="1"))
-    op.create_check_constraint("x", "jots", "id > 0")
-    op.create_unique_constraint("uq_jots_x", "jots", ["x"])
-    op.create_foreign_key("fk_jots_x", "jots", "roles", ["x"], ["name"])
-    op.drop_constraint("fk_jots_x", "jots")
-    op.alter_column("jots", "x", nullable=False)
-    op.alter_column("jots", "x", type_=sa.Integer(), postgresql_using="1")
-    op.drop_index("ix_jots_x", "jots")
-    op.rename_table("jots", "remarks")
+    op.create_index("ix_made_jots_x", "made_jots", ["x"])
+    op.execute(sa.update(sa.table("made_jots", sa.column("x"))).values(x="1"))
+    op.create_check_constraint("x", "made_jots", "id > 0")
+    op.create_unique_constraint("uq_made_jots_x", "made_jots", ["x"])
+    op.create_foreign_key("fk_made_jots_x", "made_jots", "roles", ["x"], ["name"])
+    op.drop_constraint("fk_made_jots_x", "made_jots")
+    op.alter_column("made_jots", "x", nullable=False)
+    op.alter_column("made_jots", "x", type_=sa.Integer(), postgresql_using="1")
+    op.drop_index("ix_made_jots_x", "made_jots")
+    op.rename_table("made_jots", "made_remarks")
     op.drop_column("remarks", "x")""",
     "longer text": 'op.alter_column("items", "title", type_=sa.String(300))',
     "nullable column": 'op.add_column("items", sa.Column("x", sa.Text()))',

@@ -153,7 +153,7 @@ async def test_a_changed_column_does_not_suspend_the_replica(
     primary, _ = pair
     await eventually_on_standby(database, wanted=True)
     primary.execute("CREATE TABLE made_changing (number int)", "trellis")
-    numbers = Query(select(column("number")).select_from(table("changing")))
+    numbers = Query(select(column("number")).select_from(table("made_changing")))
     async with asyncio.timeout(10):
         while not database.replica_problem():  # until replayed
             try:
