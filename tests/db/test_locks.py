@@ -267,7 +267,7 @@ ALLOWED = {
     op.alter_column("made_jots", "x", type_=sa.Integer(), postgresql_using="1")
     op.drop_index("ix_made_jots_x", "made_jots")
     op.rename_table("made_jots", "made_remarks")
-    op.drop_column("remarks", "x")""",
+    op.drop_column("made_remarks", "x")""",
     "longer text": 'op.alter_column("items", "title", type_=sa.String(300))',
     "nullable column": 'op.add_column("items", sa.Column("x", sa.Text()))',
     "column with a constant": (

@@ -118,7 +118,7 @@ def test_parameters_that_are_no_scalars_are_refused() -> None:
         SharedQuery(select(JOTS.c.name).where(JOTS.c.name == func.any(bindparam("names"))))
 
 
-PHONES = table("callers", column("user_id", Uuid), column("caller_number", Text))
+PHONES = table("made_callers", column("user_id", Uuid), column("caller_number", Text))
 OWN_CALLS = SharedQuery(
     select(PHONES.c.caller_number).where(PHONES.c.user_id == bindparam("user_id"))
 )
@@ -128,8 +128,10 @@ async def test_names_of_tables_and_columns_are_free(
     database: Database, jots: psycopg.AsyncConnection
 ) -> None:
     users = [UUID(int=number) for number in range(8)]
-    await jots.execute("CREATE TABLE callers (user_id uuid, caller_number text)")
-    await jots.execute("INSERT INTO callers SELECT id, id::text FROM unnest(%s) AS id", [users])
+    await jots.execute("CREATE TABLE made_callers (user_id uuid, caller_number text)")
+    await jots.execute(
+        "INSERT INTO made_callers SELECT id, id::text FROM unnest(%s) AS id", [users]
+    )
     asked = (database.primary.shared(OWN_CALLS, {"user_id": user}) for user in users)
     found = await asyncio.gather(*asked)
     assert found == [[{"caller_number": str(user)}] for user in users]
