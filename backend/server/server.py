@@ -40,6 +40,8 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
         self.server_state = State()
         self._asked_at = 0.0
+        # Responses when the last connection was accepted.
+        self._responded = 0
         self._connecting: set[asyncio.Task[object]] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -114,17 +116,27 @@ class Server(uvicorn.Server):
 
         uvloop accepts one connection in each iteration of the event loop. An iteration of a busy
         process serves many requests, so the last of 500 new clients would wait for seconds while
-        the others repeat their requests. A process without requests leaves connections to the other
-        processes that listen.
+        the others repeat their requests. Requests that only wait, such as exports to slow readers,
+        are no such work: this process leaves connections to the other processes that listen.
         """
-        most = min(len(self.server_state.tasks), MORE_CONNECTIONS)
+        state = self.server_state
+        done, self._responded = state.total_requests - self._responded, state.total_requests
+        most = min(done, len(state.tasks), MORE_CONNECTIONS)
         loop = asyncio.get_running_loop()
         for each in islice(_arrived(listening), most):
             task = loop.create_task(loop.connect_accepted_socket(self._make_protocol, each))
             # The event loop keeps only weak references to tasks.
             self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            task.add_done_callback(partial(self._connected, each))
         return self._make_protocol()
+
+    def _connected(self, accepted: socket.socket, task: asyncio.Task[object]) -> None:
+        self._connecting.discard(task)
+        # The event loop prints a traceback for an error that nobody has read.
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        accepted.close()
+        log.warning("connection_not_accepted", reason=type(error).__name__)
 
     def _make_protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's own
