@@ -167,7 +167,7 @@ async def _acquire_place(request: Request) -> None:
     """
     if request.scope.get("has_large_page"):
         return
-    # Until the response is sent, whose bytes the connection limits.
+    # Closed before the response is sent; the connection limits its unsent bytes.
     stack = exit_stack_of(request.scope)
     await stack.enter_async_context(context_of(request).large_pages.place(_caller_of(request)))
     request.scope["has_large_page"] = True

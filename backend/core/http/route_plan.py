@@ -42,18 +42,24 @@ _OF_ROUTE = _COMMON | {
 
 # FastAPI's name of the stack that it closes before it sends the response.
 _STACK = "fastapi_function_astack"
+# The stack of a planned request, if it has one. Copies of its scope share the list.
+_PLANNED = "planned_stacks"
 
 
 def exit_stack_of(scope: Scope) -> AsyncExitStack:
     """Return the stack that is closed before the response is sent.
 
     A dependency with `yield` would commit afterwards, so a failed COMMIT would already be
-    acknowledged. Most requests that a plan handles need no stack.
+    acknowledged. Most requests that a plan handles need no stack. Outside of a request, `KeyError`
+    is raised, because nothing would close the stack.
     """
-    if _STACK not in scope:
-        scope[_STACK] = AsyncExitStack()
-    stack: AsyncExitStack = scope[_STACK]
-    return stack
+    if _STACK in scope:
+        stack: AsyncExitStack = scope[_STACK]
+        return stack
+    stacks: list[AsyncExitStack] = scope[_PLANNED]
+    if not stacks:
+        stacks.append(AsyncExitStack())
+    return stacks[0]
 
 
 class _Step(NamedTuple):
@@ -113,16 +119,18 @@ def responding(handle: Handle, handlers: ErrorHandlers) -> ASGIApp:
     """
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        stacks: list[AsyncExitStack] = []
+        scope[_PLANNED] = stacks
         request = Request(scope, receive, send)
         try:
             try:
                 response = await handle(request)
             except BaseException as error:
-                if stack := scope.get(_STACK):
-                    await stack.__aexit__(type(error), error, error.__traceback__)
+                if stacks:
+                    await stacks[0].__aexit__(type(error), error, error.__traceback__)
                 raise
-            if stack := scope.get(_STACK):
-                await stack.aclose()
+            if stacks:
+                await stacks[0].aclose()
         except Exception as error:
             # As with Starlette, that of the nearest base class.
             known = (handlers[kind] for kind in type(error).__mro__ if kind in handlers)

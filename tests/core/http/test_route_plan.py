@@ -79,11 +79,14 @@ async def resource() -> AsyncIterator[None]:
 
 @router.get("/using/{kind}")
 async def read_using(kind: str, request: Request) -> Mug:
+    if kind == "copied":
+        # Starlette copies the scope where it passes a request on.
+        request = Request({**request.scope})
     if kind != "nothing":
         await exit_stack_of(request.scope).enter_async_context(resource())
     if kind == "failing":
         raise NotFoundError
-    calls.append("has a stack" if "fastapi_function_astack" in request.scope else "has none")
+    calls.append("has a stack" if request.scope.get("planned_stacks") else "has none")
     return Mug(name=kind)
 
 
@@ -210,6 +213,7 @@ async def test_dependencies_can_be_overridden(
     [
         ("nothing", 200, ["has none"]),
         ("something", 200, ["has a stack", "closed"]),
+        ("copied", 200, ["has a stack", "closed"]),
         ("failing", 404, ["failed"]),
     ],
 )
@@ -218,3 +222,17 @@ async def test_a_plan_closes_what_a_handler_enters(
 ) -> None:
     assert (await mugs.get(f"/api/v1/made-mugs/using/{kind}")).status_code == status
     assert calls == expected
+
+
+async def test_fastapi_closes_what_a_handler_enters(
+    mugs_app: FastAPI, mugs: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any override makes FastAPI solve the dependencies.
+    monkeypatch.setitem(mugs_app.dependency_overrides, counted, in_a_thread)
+    assert (await mugs.get("/api/v1/made-mugs/using/copied")).status_code == 200
+    assert calls == ["has none", "closed"]
+
+
+def test_a_stack_that_nothing_closes_is_refused() -> None:
+    with pytest.raises(KeyError, match="planned_stacks"):
+        exit_stack_of({"type": "http"})
