@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.growth.connections import goals
+from bench.growth.connections import goals, in_turn
 from bench.growth.findings import Curve, Panel
 from bench.growth.plot import svg
 from bench.growth.workers import goal
@@ -36,6 +36,10 @@ def test_a_rate_that_falls_and_a_p99_beyond_the_waiting_time_miss_them() -> None
     rate, p99 = goals("me", missed)
     assert (rate.met, rate.measured) == (False, "peak with 10 connections; 88% of it with 100")
     assert (p99.met, p99.measured) == (False, "at most 2.2 times, with 100 connections")
+
+
+def test_the_first_connections_belong_to_different_callers() -> None:
+    assert in_turn([["a1", "a2"], ["b1", "b2"]]) == ["a1", "b1", "a2", "b2"]
 
 
 def test_the_cost_of_workers_names_the_part_of_fewer_connections() -> None:

@@ -1,6 +1,6 @@
 """1 to 512 connections to one process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 from bench.endpoints import ENDPOINTS
@@ -37,11 +37,10 @@ def measure_connections(site: Site, counts: Sequence[int]) -> Part:
             for endpoint in chosen
         }
         # Each of another item.
-        requests[ITEM] = [
-            item.request(server.port, token)
+        requests[ITEM] = in_turn(
+            [item.request(server.port, token) for item in items_of(server, token)]
             for token in site.tokens
-            for item in items_of(server, token)
-        ]
+        )
         for number in range(site.rounds):
             for name, measured in found.items():
                 for count in counts[:: -1 if number % 2 else 1]:
@@ -51,6 +50,11 @@ def measure_connections(site: Site, counts: Sequence[int]) -> Part:
                     job = Job(server.port, requests[name], count, site.seconds)
                     measure(variant, load, job, measured[count], site.postgres.process)
     return _part(found)
+
+
+def in_turn(callers: Iterable[list[str]]) -> list[str]:
+    """Return the requests of the callers in turn, because connection n repeats request n."""
+    return [request for each in zip(*callers, strict=True) for request in each]
 
 
 def _part(found: dict[str, Measured]) -> Part:
