@@ -208,6 +208,7 @@ class Crowd:
         await self.use(f"read {waits + 1}")
 
 
+@pytest.mark.usefixtures("idle_thread")
 async def test_new_requests_are_refused_at_once_and_others_go_first() -> None:
     crowd = Crowd()
     waiting = await crowd.gather()

@@ -194,6 +194,7 @@ async def test_statements_that_hang_stop_nobody(monkeypatch: pytest.MonkeyPatch)
         each.cancel()
 
 
+@pytest.mark.usefixtures("idle_thread")
 async def test_callers_are_refused_one_by_one_under_overload() -> None:
     """A request that has waited before is not refused, and none because of another one."""
     source = Source()
@@ -222,6 +223,7 @@ async def test_callers_are_refused_one_by_one_under_overload() -> None:
         each.cancel()
 
 
+@pytest.mark.usefixtures("idle_thread")
 async def test_few_callers_hang_with_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others fail after the wait for a connection, and new ones at once, until it is back."""
     monkeypatch.setattr(keyed_reads, "SLOW_SECONDS", 0.02)
@@ -262,6 +264,7 @@ async def test_a_burst_of_different_keys_is_served() -> None:
     assert source.outcomes == []
 
 
+@pytest.mark.usefixtures("idle_thread")
 async def test_a_slow_queue_refuses_new_requests_only() -> None:
     source = Source(wait=10)
     running = source.ask(IDS[0])
@@ -284,7 +287,7 @@ async def test_a_slow_queue_refuses_new_requests_only() -> None:
 
 
 async def test_a_caller_behind_many_statements_waits_for_a_limited_time() -> None:
-    source = Source(wait=0.2)
+    source = Source(wait=0.8)
     running = source.ask(IDS[0])
     await let_run()
     running += source.ask(IDS[1])
