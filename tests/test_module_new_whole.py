@@ -105,12 +105,12 @@ def signed_in(project: Path, folder: Path, database_url: str) -> Iterator[httpx.
 
 @pytest.mark.slow
 def test_a_dry_run_lists_the_files_and_writes_none(tmp_path: Path) -> None:
-    shown = output_of("module", "new", "purchase_orders", "--dry-run", folder=tmp_path)
+    shown = output_of("module", "new", "made_purchase_orders", "--dry-run", folder=tmp_path)
     paths = [line.split()[0] for line in shown.splitlines()[1:]]
     assert shown.startswith("It would write:\n")
-    assert "backend/modules/purchase_orders/service.py" in paths
-    assert "tests/modules/purchase_orders/test_purchase_orders.py" in paths
-    assert re.fullmatch(r"migrations/versions/\d{4}_add_purchase_orders.py", paths[-1])
+    assert "backend/modules/made_purchase_orders/service.py" in paths
+    assert "tests/modules/made_purchase_orders/test_made_purchase_orders.py" in paths
+    assert re.fullmatch(r"migrations/versions/\d{4}_add_made_purchase_orders.py", paths[-1])
     assert [path for path in paths if (ROOT / path).exists()] == []
 
 

@@ -99,8 +99,8 @@ async def test_handlers_run_one_after_the_other_in_the_session_of_the_publisher(
     async def second(_: Context, session: AsyncSession, event: Rung) -> None:
         heard.append(("second", session, event))
 
-    hall = Module(name="hall", subscribers=(on(Rung, first),))
-    attic = Module(name="attic", subscribers=(on(Rung, second),))
+    hall = Module(name="made_hall", subscribers=(on(Rung, first),))
+    attic = Module(name="made_attic", subscribers=(on(Rung, second),))
     context = make_context(database_url, (*MODULES, hall, attic))
     event = Rung("Ada")
     async with context.database.transaction() as session:
@@ -115,10 +115,10 @@ FILES = {
 from backend.core.events import on
 from backend.core.module import Module
 from backend.modules.users.events import PasswordChanged, UserDeleted
-from backend.modules.watch import subscribers
+from backend.modules.made_watch import subscribers
 
 module = Module(
-    name="watch",
+    name="made_watch",
     depends_on=("audit", "users"),
     subscribers=(
         on(PasswordChanged, subscribers.remember),
@@ -149,7 +149,7 @@ async def keep(_: Context, session: AsyncSession, event: UserDeleted) -> None:
 @pytest.fixture
 def modules(tmp_path: Path) -> Iterator[tuple[Module, ...]]:
     """The discovered modules, including one additional folder."""
-    folder = tmp_path / "watch"
+    folder = tmp_path / "made_watch"
     folder.mkdir()
     for name, text in FILES.items():
         (folder / f"{name}.py").write_text(text)

@@ -59,7 +59,7 @@ def dishes(*inclusions: Inclusion, name: str = "made_dishes") -> Module:
     return Module(name, depends_on=("made_shelves",), inclusions=inclusions)
 
 
-WALLS = replace(CUPS, of="walls")
+WALLS = replace(CUPS, of="made_walls")
 TAKEN = "of 'made_shelves', but module '{}' has a member of that name already: choose another one."
 MISSING = ", which has no route with the parameter `include`: add one; see "
 MISSING += "backend.core.http.inclusions."
@@ -68,14 +68,17 @@ MISSING += "backend.core.http.inclusions."
 @pytest.mark.parametrize(
     ("modules", "sentence"),
     [
-        ([dishes(WALLS)], "'cups' of 'walls', which does not exist."),
+        ([dishes(WALLS)], "'cups' of 'made_walls', which does not exist."),
         (
             [Module("made_dishes", inclusions=(CUPS,))],
             "'cups' of 'made_shelves': add 'made_shelves' to its depends_on.",
         ),
         (
-            [Module("walls"), Module("made_dishes", depends_on=("walls",), inclusions=(WALLS,))],
-            f"'cups' of 'walls'{MISSING}",
+            [
+                Module("made_walls"),
+                Module("made_dishes", depends_on=("made_walls",), inclusions=(WALLS,)),
+            ],
+            f"'cups' of 'made_walls'{MISSING}",
         ),
         ([dishes(CUPS, name="china"), dishes(CUPS)], f"'cups' {TAKEN.format('china')}"),
         ([dishes(CUPS, CUPS)], f"'cups' {TAKEN.format('made_dishes')}"),

@@ -296,7 +296,7 @@ async def test_a_repeated_delivery_has_no_second_effect(own_database_url: str) -
     (code,) = [block for block in code_blocks("events.md") if "count_change" in block]
     names: dict[str, Any] = {"text": text, "Context": Context, "ProfileChanged": ProfileChanged}
     names["UUID"] = UUID
-    exec(code, names)  # noqa: S102  # the code of the page
+    exec(code.replace("profile_changes", "made_profile_changes"), names)  # noqa: S102  # the code of the page
     calls: list[UUID] = []
 
     async def count(context: Context, event: ProfileChanged, event_id: UUID) -> None:
@@ -306,7 +306,7 @@ async def test_a_repeated_delivery_has_no_second_effect(own_database_url: str) -
             raise OSError
 
     harness = WorkerHarness(own_database_url)
-    await harness.execute("CREATE TABLE profile_changes (event_id uuid UNIQUE, user_id uuid)")
+    await harness.execute("CREATE TABLE made_profile_changes (event_id uuid UNIQUE, user_id uuid)")
     subscribers = (durable(ProfileChanged, count, name="made.count"),)
     context = make_context(harness.url, (Module(name="made", subscribers=subscribers),))
     event = ProfileChanged(uuid4())
@@ -316,7 +316,7 @@ async def test_a_repeated_delivery_has_no_second_effect(own_database_url: str) -
         await harness.wait_until_empty()
     await context.database.close()
     assert calls == [calls[0]] * 2
-    assert await harness.execute("SELECT * FROM profile_changes") == [
+    assert await harness.execute("SELECT * FROM made_profile_changes") == [
         {"event_id": calls[0], "user_id": event.user_id}
     ]
 

@@ -147,7 +147,7 @@ async def test_a_change_while_a_new_module_starts_loses_nothing(
     admin: Actor, context: Context, other: Other, all_wait: AllWait
 ) -> None:
     before = (await admin.get(f"{ROLES}/viewer")).json()["permissions"]
-    jots = Feature("jots", "Jots.", {"read": "See."}, granted_to={"viewer": ("read",)})
+    jots = Feature("made_jots", "Jots.", {"read": "See."}, granted_to={"viewer": ("read",)})
 
     async def start() -> None:
         async with context.database.transaction() as session:
@@ -163,8 +163,8 @@ async def test_a_change_while_a_new_module_starts_loses_nothing(
     assert (await described).status_code == 200
     viewer = (await admin.get(f"{ROLES}/viewer")).json()
     assert viewer["description"] == "Looks."
-    assert viewer["permissions"] == sorted([*before, "jots:read"])
-    assert "jots:read" in (await admin.get(f"{ROLES}/admin")).json()["permissions"]
+    assert viewer["permissions"] == sorted([*before, "made_jots:read"])
+    assert "made_jots:read" in (await admin.get(f"{ROLES}/admin")).json()["permissions"]
 
 
 async def test_rights_that_are_being_taken_away_are_not_given_back(

@@ -18,7 +18,7 @@ from tests.test_permissions import granted_to
 # The permissions of built-in roles, as the tests of the modules list them; `admin` has all.
 TABLE = {role: granted_to(role) for role in ("editor", "member", "viewer")}
 NOTES = Feature(
-    "jots",
+    "made_jots",
     "A feature of a later version.",
     {"read": "See jots.", "write": "Change jots."},
     granted_to={"member": ("read", "write"), "viewer": ("read",)},
@@ -99,25 +99,25 @@ async def test_a_new_feature_reaches_admin_and_the_roles_it_names(
     await set_permissions(database_url, "member", {"roles:read"})
     await synced(context, [*context.features, NOTES])
     roles = await roles_in(database_url)
-    assert roles["admin"] == before["admin"] | {"jots:read", "jots:write"}
-    assert roles["member"] == {"roles:read", "jots:read", "jots:write"}
-    assert roles["viewer"] == before["viewer"] | {"jots:read"}
+    assert roles["admin"] == before["admin"] | {"made_jots:read", "made_jots:write"}
+    assert roles["member"] == {"roles:read", "made_jots:read", "made_jots:write"}
+    assert roles["viewer"] == before["viewer"] | {"made_jots:read"}
     assert roles["editor"] == before["editor"]
 
 
 async def test_a_new_action_of_an_old_feature_is_new(context: Context, database_url: str) -> None:
     await synced(context, [*context.features, NOTES])
-    await set_permissions(database_url, "member", {"jots:read"})
+    await set_permissions(database_url, "member", {"made_jots:read"})
     grown = Feature(
-        "jots",
+        "made_jots",
         NOTES.description,
         {**NOTES.actions, "share": "Share jots."},
         granted_to={"member": ("read", "write", "share")},
     )
     await synced(context, [*context.features, grown])
     roles = await roles_in(database_url)
-    assert roles["member"] == {"jots:read", "jots:share"}
-    assert "jots:share" in roles["admin"]
+    assert roles["member"] == {"made_jots:read", "made_jots:share"}
+    assert "made_jots:share" in roles["admin"]
 
 
 async def test_an_older_version_that_starts_again_removes_nothing(
