@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
         self.server_state = State()
         self._asked_at = 0.0
-        # Responses when the last connection was accepted.
+        # Responses for which connections have been accepted.
         self._responded = 0
         self._connecting: set[asyncio.Task[object]] = set()
 
@@ -120,8 +120,9 @@ class Server(uvicorn.Server):
         are no such work: this process leaves connections to the other processes that listen.
         """
         state = self.server_state
-        done, self._responded = state.total_requests - self._responded, state.total_requests
-        most = min(done, len(state.tasks), MORE_CONNECTIONS)
+        done = min(state.total_requests - self._responded, len(state.tasks))
+        most = min(done, MORE_CONNECTIONS)
+        self._responded = state.total_requests - (done - most)
         loop = asyncio.get_running_loop()
         for each in islice(_arrived(listening), most):
             task = loop.create_task(loop.connect_accepted_socket(self._make_protocol, each))
