@@ -9,4 +9,5 @@ from backend.server.config import make_config
 from backend.server.server import Server
 
 if __name__ == "__main__":
-    Server(make_config(sys.argv[1], patience=5, port=int(sys.argv[2]))).run()
+    config = make_config(sys.argv[1], patience=5, port=int(sys.argv[2]))
+    Server(config).run([config.bind_socket()])

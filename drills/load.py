@@ -17,6 +17,8 @@ import httpx
 # Requests alternate: three reads, then one write.
 READS_PER_WRITE = 3
 TIMEOUT = 40.0
+# With a filter, so that each request has a statement of its own.
+ITEMS = "/items?limit=20&created_after=2020-01-01T00:00:00Z"
 
 
 class Outcome(NamedTuple):
@@ -155,7 +157,7 @@ class Load:
         return "" if refused or status == _EXPECTED[method] else f"{method} {status}"
 
     async def _read(self, number: int) -> httpx.Response:
-        path = ("/users/me", "/items?limit=20", "/articles?limit=5")[number % 3]
+        path = ("/users/me", ITEMS, "/articles?limit=5")[number % 3]
         return await self._client(number).get(path)
 
     async def _write(self, number: int) -> httpx.Response:

@@ -71,7 +71,10 @@ class Server(uvicorn.Server):
             for each in sockets:
                 self.servers.append(
                     await asyncio.get_running_loop().create_server(
-                        partial(self._accept, each), sock=each, backlog=self.config.backlog
+                        partial(self._accept, each),
+                        sock=each,
+                        ssl=self.config.ssl,
+                        backlog=self.config.backlog,
                     )
                 )
         except OSError as error:
@@ -105,9 +108,8 @@ class Server(uvicorn.Server):
             server.close()
         for listening in sockets:
             listening.close()
-        loop = asyncio.get_running_loop()
         for each in arrived:
-            await loop.connect_accepted_socket(self._make_protocol, each)
+            await self._connect(each)
         # The event loop tells protocols of accepted connections in its next iterations.
         await asyncio.sleep(0.05)
 
@@ -125,11 +127,15 @@ class Server(uvicorn.Server):
         self._responded = state.total_requests - (done - most)
         loop = asyncio.get_running_loop()
         for each in islice(_arrived(listening), most):
-            task = loop.create_task(loop.connect_accepted_socket(self._make_protocol, each))
+            task = loop.create_task(self._connect(each))
             # The event loop keeps only weak references to tasks.
             self._connecting.add(task)
             task.add_done_callback(partial(self._connected, each))
         return self._make_protocol()
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(self._make_protocol, accepted, ssl=self.config.ssl)
 
     def _connected(self, accepted: socket.socket, task: asyncio.Task[object]) -> None:
         self._connecting.discard(task)
