@@ -7,7 +7,7 @@ caches verified tokens, as the application does.
 
 import gc
 from asyncio import LifoQueue
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from importlib import import_module
 from typing import Any
@@ -28,7 +28,7 @@ from backend.db.connections import Timeouts
 from backend.db.lists.cursors import encode_cursor
 from backend.db.lists.pages import fetch_page
 from backend.db.lists.specs import ListQuery
-from backend.db.queries import Query
+from backend.db.queries import SharedQuery
 from backend.db.query_runner import QueryRunner, Row
 from backend.modules.auth.queries import IDENTITY
 from backend.modules.auth.settings import AuthSettings
@@ -53,7 +53,9 @@ class Recorder(QueryRunner):
     def __init__(self) -> None:
         self.statement: tuple[str, dict[str, Any]] = ("", {})
 
-    async def all(self, query: Query, /, **values: Any) -> list[Row]:
+    async def shared(
+        self, query: SharedQuery, values: Mapping[str, Any], max_callers: int = 1
+    ) -> list[Row]:
         self.statement = (query.sql, query.parameters(values))
         return []
 
@@ -188,7 +190,7 @@ class Floor:
         header = next_cursor = None
         if len(rows) > limit:
             rows.pop()
-            binding = f'["items", ["-created_at"], {{"owner": "{user_id}"}}]'.encode()
+            binding = f'["items",["-created_at"],{{"owner":"{user_id}"}}]'.encode()
             last = (rows[-1]["created_at"], rows[-1]["id"])
             next_cursor = encode_cursor(last, scope=binding, key=self.context.cursor_key)
             link = f'<{scope["path"]}?limit={limit}&cursor={next_cursor}>; rel="next"'
