@@ -17,7 +17,6 @@ from starlette.responses import Response
 from backend.addresses.ip_addresses import address_key
 from backend.core.client_info import client_address
 from backend.core.context import context_of
-from backend.core.fast_json import json_of
 from backend.core.http.json_schemas import list_of_names
 from backend.core.http.route_plan import exit_stack_of
 from backend.core.lists import Boolean, Integer, Page, ResourceList
@@ -39,10 +38,15 @@ class PageRequest(ListQuery):
     def render(self, page: Page[Any]) -> Response:
         """Return a response with the selected fields, and `Link` to the next page."""
         if self.fields:
-            included = {"data": {"__all__": self.fields}, "next_cursor": True, "total": True}
-            response = json_response(page.body(), included)
+            included: dict[str, Any] = {
+                "data": {"__all__": self.fields},
+                "next_cursor": True,
+                "total": True,
+            }
+            body: str | bytes = page.body().model_dump_json(include=included)
         else:
-            response = Response(page.to_json(), media_type="application/json")
+            body = page.to_json()
+        response = Response(body, media_type="application/json")
         if page.next_cursor:
             response.headers["Link"] = f'<{self._next_url(page.next_cursor)}>; rel="next"'
         return response
@@ -54,12 +58,6 @@ class PageRequest(ListQuery):
             if name not in ("cursor", "offset")
         ]
         return f"{self.request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"
-
-
-def json_response(model: BaseModel, included: Any = None) -> Response:
-    """Return the model as JSON without validation; `included` is pydantic's `include`."""
-    body = json_of(model) if included is None else model.model_dump_json(include=included)
-    return Response(body, media_type="application/json")
 
 
 def list_query(
