@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from backend.core.registry import discover, setting_kinds
 from backend.core.settings import SettingsError, load_settings
-from backend.modules.accounts.settings import AccountSettings
 
 APP = Path(__file__).resolve().parents[1] / "examples" / "web"
 LOCK = APP / "package-lock.json"
@@ -50,15 +50,17 @@ def stop(reason: str) -> NoReturn:
 
 def frontend_port() -> int:
     """Return the port of FRONTEND_URL, whose pages have to be on this machine."""
+    kinds = [each for each in setting_kinds(discover()) if "frontend_url" in each.model_fields]
+    if not kinds:
+        stop("it needs the module accounts, which has the setting FRONTEND_URL.")
     try:
-        settings = load_settings([AccountSettings])[AccountSettings]
+        address: str = load_settings(kinds)[kinds[0]].model_dump()["frontend_url"]
     except SettingsError as error:
         stop(str(error))
-    assert isinstance(settings, AccountSettings)
-    url = urlsplit(settings.frontend_url)
+    url = urlsplit(address)
     if (url.scheme, url.hostname, url.path) != ("http", "localhost", ""):
         stop(
-            f"FRONTEND_URL is {settings.frontend_url}, where mails link to. Set it to "
+            f"FRONTEND_URL is {address}, where mails link to. Set it to "
             "http://localhost:3000, or unset it."
         )
     return url.port or 80
