@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from backend.core.registry import discover, setting_kinds
+from backend.core.registry import RegistryError, discover, setting_kinds
 from backend.core.settings import SettingsError, load_settings
 
 APP = Path(__file__).resolve().parents[1] / "examples" / "web"
@@ -50,12 +50,12 @@ def stop(reason: str) -> NoReturn:
 
 def frontend_port() -> int:
     """Return the port of FRONTEND_URL, whose pages have to be on this machine."""
-    kinds = [each for each in setting_kinds(discover()) if "frontend_url" in each.model_fields]
-    if not kinds:
-        stop("it needs the module accounts, which has the setting FRONTEND_URL.")
     try:
+        kinds = [each for each in setting_kinds(discover()) if "frontend_url" in each.model_fields]
+        if not kinds:
+            stop("it needs the module accounts, which has the setting FRONTEND_URL.")
         address: str = load_settings(kinds)[kinds[0]].model_dump()["frontend_url"]
-    except SettingsError as error:
+    except (RegistryError, SettingsError) as error:
         stop(str(error))
     url = urlsplit(address)
     if (url.scheme, url.hostname, url.path) != ("http", "localhost", ""):
