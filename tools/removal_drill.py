@@ -113,6 +113,7 @@ def copied() -> Iterator[Path]:
         shutil.copytree(
             ROOT, project, symlinks=True, ignore=lambda *place: {*IGNORED(*place), ".git"}
         )
+        (project / ".venv").symlink_to(sys.prefix)
         for command in (["init", "-q"], ["add", "."], ["commit", "-q", "--message", "Begin"]):
             subprocess.run([*GIT, *command], cwd=project, check=True)
         yield project
