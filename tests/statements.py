@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -51,7 +50,7 @@ _WAITING = """
 
 
 async def waits_for_a_lock(
-    connection: psycopg.AsyncConnection, task: "asyncio.Future[httpx.Response]"
+    connection: psycopg.AsyncConnection, task: "asyncio.Future[Any]"
 ) -> None:
     """Wait until a transaction in this database waits for a lock; fail if `task` ends before."""
     while not task.done():
@@ -59,4 +58,4 @@ async def waits_for_a_lock(
         if found.rowcount:
             return
         await asyncio.sleep(0.01)
-    raise AssertionError(task.result().text)
+    raise AssertionError(getattr(task.result(), "text", task.result()))

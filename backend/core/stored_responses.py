@@ -12,7 +12,8 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.queries import Query
+from backend.db.queries import KeyedQuery, Query
+from backend.db.transactions import BoundStatement
 
 KEPT_HOURS = 24
 _SUBJECTS = "response_subjects"
@@ -47,15 +48,26 @@ class StoredResponse:
     body: bytes = field(repr=False)
 
 
+def key_lock(response_id: UUID) -> int:
+    """Return the number of the advisory lock that the first request with a key holds."""
+    return int.from_bytes(response_id.bytes[:8], signed=True)
+
+
 @dataclass(frozen=True)
 class ResponseStore:
     """Where responses are kept for `KEPT_HOURS`.
 
-    find   query for the response with the parameter `id` that has not expired; its columns are the
-           fields of `StoredResponse`
-    keep   stores a response in the transaction of its request, in place of an expired one; its
-           first argument is the context
+    contains  query for the ids of responses that have not expired
+    find      query for such a response with the parameter `id`; its columns are the fields of
+              `StoredResponse`
+    guard     returns a statement with RETURNING, bound to values, that stores a response in place
+              of an expired one, if it gets the advisory lock `key_lock` of its id; None for a
+              response that only `keep` can store
+    keep      stores a response in the transaction of its request, in place of an expired one; its
+              first argument is the context
     """
 
+    contains: KeyedQuery
     find: Query
+    guard: Callable[[StoredResponse], BoundStatement | None]
     keep: Callable[[Any, AsyncSession, StoredResponse], Awaitable[None]]

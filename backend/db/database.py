@@ -127,8 +127,8 @@ class Database:
         if isinstance(refusal, Exception):
             raise refusal
 
-    async def _execute_alone(self, statement: BoundStatement) -> None:
-        await self._pool.execute_alone(statement, self._observer)
+    async def _execute_alone(self, statement: BoundStatement) -> int:
+        return await self._pool.execute_alone(statement, self._observer)
 
     @asynccontextmanager
     async def without_timeouts(self) -> AsyncIterator[AsyncSession]:

@@ -3,18 +3,22 @@
 row = await insert_row(session, Note, {"text": new.text, "author_id": by.user_id})
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Column, Table, insert
+from sqlalchemy import Column, Table, bindparam, insert, select, text
 from sqlalchemy.dialects.postgresql.psycopg import dialect
+from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.db.transactions import BoundStatement, TransactionSession
+from backend.db.transactions import GUARD, BoundStatement, TransactionSession
 
 _DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 async def insert_row(
@@ -52,18 +56,46 @@ class _Insert:
         for column in compiled.insert_prefetch:
             self.defaults[column.key] = _column_default(column)
             columns.append(column.key)
-        # Types whose values the driver does not know, such as JSON.
-        processors = (
-            (name, table.c[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT))
-            for name in columns
-        )
-        self._processors = {name: process for name, process in processors if process is not None}
+        parameters = [bindparam(name, type_=table.c[name].type) for name in columns]
+        values = select(*parameters).where(text(f"EXISTS (SELECT FROM {GUARD})"))
+        self._guarded = str(insert(table).from_select(columns, values).compile(dialect=_DIALECT))
+        self._processors = _processors_of({each.key: each.type for each in parameters})
 
     def bound(self, row: dict[str, Any]) -> BoundStatement:
-        if not self._processors:
-            return BoundStatement(self._sql, row)
-        changed = {name: process(row[name]) for name, process in self._processors.items()}
-        return BoundStatement(self._sql, {**row, **changed})
+        return BoundStatement(self._sql, _processed(row, self._processors), self._guarded)
+
+
+class Guard:
+    """A statement with RETURNING that decides whether a postponed row is inserted."""
+
+    def __init__(self, statement: ReturningInsert[Any]) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        # Other names than those of the row's parameters, which are names of columns.
+        self._sql = _PARAMETER.sub(rf"%({GUARD} \1)s", compiled.string)
+        self._defaults = {name: bind.effective_value for bind, name in compiled.bind_names.items()}
+        kinds = {name: bind.type for bind, name in compiled.bind_names.items()}
+        self._processors = _processors_of(kinds)
+
+    def bound(self, values: Mapping[str, Any]) -> BoundStatement:
+        """Return the statement for `commit_with`, with the values of its parameters."""
+        whole = _processed({**self._defaults, **values}, self._processors)
+        return BoundStatement(self._sql, {f"{GUARD} {name}": whole[name] for name in whole})
+
+
+def _processors_of(kinds: Mapping[str, TypeEngine[Any]]) -> dict[str, Callable[[Any], Any]]:
+    """Return what converts the values that the driver does not know, such as JSON."""
+    found = {
+        name: kind.dialect_impl(_DIALECT).bind_processor(_DIALECT) for name, kind in kinds.items()
+    }
+    return {name: process for name, process in found.items() if process is not None}
+
+
+def _processed(
+    row: Mapping[str, Any], processors: Mapping[str, Callable[[Any], Any]]
+) -> Mapping[str, Any]:
+    if not processors:
+        return row
+    return {**row, **{name: process(row[name]) for name, process in processors.items()}}
 
 
 _insert_of = cache(_Insert)

@@ -54,9 +54,10 @@ class TransactionPool(NullPool):
         self._unused = min(self._unused, len(self._idle))
         return entry
 
-    async def execute_alone(self, statement: BoundStatement, observer: DatabaseObserver) -> None:
-        """Execute a statement in a transaction of its own; raise SQLAlchemy's errors.
+    async def execute_alone(self, statement: BoundStatement, observer: DatabaseObserver) -> int:
+        """Execute an INSERT in a transaction of its own; raise SQLAlchemy's errors.
 
+        Return the number of rows that it inserts.
         The time limit of the task applies to the waits for a place and a connection only.
         """
         await self.gate.acquire()
@@ -64,11 +65,12 @@ class TransactionPool(NullPool):
             entry = await self._open_entry()
             try:
                 with Uninterrupted():
-                    await _execute(entry, statement, observer)
+                    inserted = await _execute(entry, statement, observer)
             except BaseException as error:
                 await greenlet_spawn(self._keep_or_close, entry, error)
                 raise
             self._idle.append(entry)
+            return inserted
         except psycopg.Error as error:
             raise sa.DBAPIError.instance(
                 statement.sql, None, error, psycopg.Error, hide_parameters=True
@@ -131,7 +133,7 @@ class TransactionPool(NullPool):
 
 async def _execute(
     entry: ConnectionPoolEntry, statement: BoundStatement, observer: DatabaseObserver
-) -> None:
+) -> int:
     cursor = _cursor_of(entry)
     if not cursor.connection.autocommit:
         # SQLAlchemy's transactions turn it off.
@@ -146,6 +148,7 @@ async def _execute(
         # The cursor would hold the row, which may contain personal data, as long as it is idle.
         cursor._query = None  # noqa: SLF001  # psycopg drops it only with the next statement
     observer.statement(statement.sql, perf_counter() - started)
+    return cursor.rowcount
 
 
 def _cursor_of(entry: ConnectionPoolEntry) -> psycopg.AsyncCursor[Any]:

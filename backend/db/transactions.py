@@ -17,14 +17,24 @@ deadline: ContextVar[TimeLimit | None] = ContextVar("deadline", default=None)
 SECONDS_AFTER_COMMIT = 5.0
 
 
+# The name of a guard in the statement that it guards.
+GUARD = "guard"
+
+
 class BoundStatement(NamedTuple):
-    """A statement for the driver, with its parameters by name."""
+    """A statement for the driver, with its parameters by name.
+
+    `guarded` is the SQL of the same statement, which does nothing unless `GUARD` has a row.
+    """
 
     sql: str
     values: Mapping[str, Any]
+    guarded: str | None = None
 
 
-Execute = Callable[[BoundStatement], Awaitable[None]]
+# Returns the number of rows that the statement inserts.
+Execute = Callable[[BoundStatement], Awaitable[int]]
+BeginHandler = Callable[[object, object, Connection], None]
 
 
 class TransactionSession(AsyncSession):
@@ -45,6 +55,7 @@ class TransactionSession(AsyncSession):
         self._engine = engine
         self._execute_alone = execute_alone
         self._postponed: BoundStatement | None = None
+        self._begin_handlers: list[BeginHandler] = []
 
     def __getattr__(self, name: str) -> Any:
         # Only for attributes that are missing, such as those of an open session.
@@ -52,9 +63,17 @@ class TransactionSession(AsyncSession):
             raise AttributeError(name)
         self.is_open = True
         super().__init__(self._engine, expire_on_commit=False)
+        for handler in self._begin_handlers:
+            event.listen(self.sync_session, "after_begin", handler)
         if self._postponed is not None:
             event.listen(self.sync_session, "after_begin", self._send_postponed)
         return getattr(self, name)
+
+    def before_first_statement(self, handler: BeginHandler) -> None:
+        if self.is_open:
+            event.listen(self.sync_session, "after_begin", handler)
+        else:
+            self._begin_handlers.append(handler)
 
     def postpone(self, statement: BoundStatement) -> bool:
         """Postpone the statement, unless another one is or may have been executed before it."""
@@ -87,6 +106,21 @@ class TransactionSession(AsyncSession):
             with Uninterrupted():
                 await super().commit()
 
+    async def commit_with(self, guard: BoundStatement) -> bool | None:
+        """Execute a guard and, if it returns a row, commit the postponed row: one statement.
+
+        Return whether the row is stored; None, having sent nothing, if the transaction has more
+        than a postponed row.
+        """
+        postponed = self._postponed
+        if self.is_open or postponed is None or postponed.guarded is None:
+            return None
+        assert self._execute_alone is not None
+        self._postponed = None
+        sql = f"WITH {GUARD} AS ({guard.sql})\n{postponed.guarded}"
+        values = {**postponed.values, **guard.values}
+        return await self._execute_alone(BoundStatement(sql, values)) > 0
+
     async def rollback(self) -> None:
         self._postponed = None
         if self.is_open:
@@ -116,14 +150,37 @@ class Uninterrupted:
             self._limit.reschedule(max(self._ends, now + SECONDS_AFTER_COMMIT))
 
 
+def before_first_statement(session: AsyncSession, handler: BeginHandler) -> None:
+    """Call `handler` for SQLAlchemy's event `after_begin`, which savepoints cause as well.
+
+    A transaction of one postponed row has no such event.
+    """
+    if isinstance(session, TransactionSession):
+        session.before_first_statement(handler)
+    else:
+        event.listen(session.sync_session, "after_begin", handler)
+
+
 async def commit(session: AsyncSession) -> None:
     """Commit a `TransactionSession`, unless the time limit of the current task has just expired."""
+    await _end_at_limit()
+    await session.commit()
+
+
+async def commit_with(session: AsyncSession, guard: BoundStatement) -> bool | None:
+    """Do the same by `TransactionSession.commit_with`; return None for another session."""
+    if not isinstance(session, TransactionSession):
+        return None
+    await _end_at_limit()
+    return await session.commit_with(guard)
+
+
+async def _end_at_limit() -> None:
     limit = deadline.get()
     if limit is not None and limit.expired() and limit.task is asyncio.current_task():
         # The cancellation is due at the next await, which must not be the COMMIT. A commit in a
         # `finally` block comes after it.
         await asyncio.sleep(0)
-    await session.commit()
 
 
 async def discard(session: AsyncSession) -> None:

@@ -10,12 +10,12 @@ import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,8 +31,8 @@ from backend.core.errors import (
     PermissionDeniedError,
 )
 from backend.core.principal import Principal
-from backend.core.stored_responses import ResponseStore, StoredResponse, subjects_of
-from backend.db.transactions import discard
+from backend.core.stored_responses import ResponseStore, StoredResponse, key_lock, subjects_of
+from backend.db.transactions import before_first_statement, commit_with, discard
 
 HEADER = b"idempotency-key"
 KEY_PATTERN = "^[!-~]{1,255}$"
@@ -67,7 +67,7 @@ class _Claim:
         if self.is_locked:
             return
         self.is_locked = True
-        parameters = {"lock": int.from_bytes(self.id.bytes[:8], signed=True)}
+        parameters = {"lock": key_lock(self.id)}
         if not connection.exec_driver_sql(_LOCK, parameters).scalar_one():
             raise IdempotencyInProgressError
         # A statement of its own, because its snapshot must be newer than the lock.
@@ -97,21 +97,22 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
     principal: Principal | None = request.scope["principal"]
     claim = _Claim(store, _id_of(request, principal, key))
     hashes = await _hashes_of(context, request)
-    stored: Mapping[str, Any] | None
-    stored = await context.database.primary.first(store.find, id=claim.id)
+    stored = await _find(context, store, claim.id)
     if stored is None:
-        event.listen(session.sync_session, "after_begin", claim.lock)
+        before_first_statement(session, claim.lock)
         try:
             response = await respond()
-            subjects = subjects_of(session)
-            stored_response = _to_store(response, claim.id, hashes[0], principal, subjects)
-            await store.keep(context, session, stored_response)
+            to_store = _to_store(response, claim.id, hashes[0], principal)
+            if await _keep(context, store, session, to_store):
+                return response
         except _AlreadyStoredError as found:
             # An error in a flush leaves the session in a state that cannot be committed.
             await discard(session)
             stored = found.stored
         else:
-            return response
+            stored = await _find(context, store, claim.id)
+            if stored is None:
+                raise IdempotencyInProgressError
     if not any(hmac.compare_digest(stored["request_hash"], each) for each in hashes):
         raise IdempotencyKeyReusedError
     # The service may have required more than the route does.
@@ -121,19 +122,37 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
     return Response(stored["body"], stored["status"], headers)
 
 
+async def _find(
+    context: Context, store: ResponseStore, response_id: UUID
+) -> Mapping[str, Any] | None:
+    # The statement that concurrent requests share reads no bodies, which may be large.
+    if await context.database.primary.find(store.contains, response_id) is None:
+        return None
+    return await context.database.primary.first(store.find, id=response_id)
+
+
+async def _keep(
+    context: Context, store: ResponseStore, session: AsyncSession, response: StoredResponse
+) -> bool:
+    """Store a response with its write; return False if another request has or gets the key."""
+    # A write of one row is committed together with its response, by one statement.
+    guard = store.guard(response)
+    done = None if guard is None else await commit_with(session, guard)
+    if done is None:
+        await store.keep(context, session, replace(response, subject_ids=subjects_of(session)))
+        return True
+    return done
+
+
 def _to_store(
-    response: Response,
-    key_id: UUID,
-    request_hash: bytes,
-    principal: Principal | None,
-    subject_ids: list[UUID] | None,
+    response: Response, key_id: UUID, request_hash: bytes, principal: Principal | None
 ) -> StoredResponse:
     kept = [(name, value) for name, value in response.headers.items() if name in _KEPT_HEADERS]
     return StoredResponse(
         id=key_id,
         request_hash=request_hash,
         user_id=principal.user_id if principal else None,
-        subject_ids=subject_ids,
+        subject_ids=None,
         permissions=sorted(principal.permissions) if principal else [],
         status=response.status_code,
         headers=kept,

@@ -24,7 +24,7 @@ from backend.modules.repeated_requests.jobs import PURGE_KEYS
 from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context
 from tests.declared import operations_of, table
-from tests.statements import Statements
+from tests.statements import Statements, waits_for_a_lock
 
 API = "/api/v1"
 ITEMS = f"{API}/items"
@@ -229,16 +229,42 @@ async def test_while_the_first_runs_the_others_are_refused(
     ada: Actor, statements: Statements, db: psycopg.Connection
 ) -> None:
     inside: list[httpx.Response] = []
+    path, body = f"{ITEMS}/bulk", {"data": [{"title": "Tea"}]}
 
     async def repeat() -> None:
-        inside.append(await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY))
+        inside.append(await ada.post(path, json=body, headers=KEY))
 
     statements.before("INSERT INTO items", repeat)
-    first = await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY)
+    first = await ada.post(path, json=body, headers=KEY)
     assert first.status_code == 201
     assert [(each.status_code, code(each)) for each in inside] == [(409, "IDEMPOTENCY_IN_PROGRESS")]
     assert rows(db, "items") == 1
-    assert is_replay(await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY))
+    assert is_replay(await ada.post(path, json=body, headers=KEY))
+
+
+async def test_the_first_runs_while_its_commit_waits(
+    ada: Actor, database_url: str, db: psycopg.Connection
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as watching:
+        with db.transaction():
+            db.execute("SELECT FROM users FOR UPDATE")
+            first = asyncio.create_task(ada.post(ITEMS, json={"title": "Tea"}, headers=KEY))
+            await waits_for_a_lock(watching, first)
+            second = await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY)
+    assert (second.status_code, code(second)) == (409, "IDEMPOTENCY_IN_PROGRESS")
+    assert (await first).status_code == 201
+    assert (rows(db, "items"), rows(db)) == (1, 1)
+
+
+async def test_a_large_response_is_stored_with_its_write(
+    ada: Actor, db: psycopg.Connection
+) -> None:
+    body = {"title": "Tea", "description": "x" * 5000}
+    first = await ada.post(ITEMS, json=body, headers=KEY)
+    again = await ada.post(ITEMS, json=body, headers=KEY)
+    assert (first.status_code, is_replay(again)) == (201, True)
+    assert again.content == first.content
+    assert (rows(db, "items"), rows(db)) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -350,8 +376,8 @@ async def test_without_a_key_nothing_more_is_sent(ada: Actor, statements: Statem
     plain = len(statements)
     statements.clear()
     await ada.post(ITEMS, json={"title": "Tea"}, headers=KEY)
-    # Two looks, the lock and the row.
-    assert len(statements) == plain + 4
+    # The look. The statement of the item takes the lock and stores the response.
+    assert len(statements) == plain + 1
 
 
 class Cup(Schema):
