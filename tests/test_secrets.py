@@ -110,7 +110,8 @@ def use_by_cookie(visitor: Visitor) -> None:
         "/auth/login?transport=cookie",
         json={"email": "ada@example.com", "password": OTHER},
     )
-    cookies = {name: answer.cookies[name] for name in vars(session_cookies.SECURE).values()}
+    cookies = {each.name: each.value for each in answer.cookies.jar}
+    assert cookies.keys() == set(vars(session_cookies.SECURE).values())
     headers = {
         "Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
         "X-CSRF-Token": answer.json()["csrf_token"],

@@ -1,8 +1,10 @@
 """Cookie mode in-process, with httpx as the browser."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from http.cookiejar import Cookie
 from typing import Any
 
 import httpx
@@ -19,6 +21,10 @@ COOKIE_LOGIN = f"{LOGIN}?transport=cookie"
 CSRF_FAILED = (403, "CSRF_FAILED")
 OWN_ORIGIN = "http://testserver"
 ALLOWED_ORIGIN = "http://localhost:3000"
+
+
+# Each version of the API has a copy of the refresh cookie; only that of the first is examined.
+_LATER = re.compile(r"/api/v(?!1/)\d+/")
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,18 @@ class Page:
         session_id: str = self.login["session_id"]
         return session_id
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The values of the browser's cookies, by name."""
+        return {each.name: each.value or "" for each in first_version(self.client)}
+
     def cookie(self, name: str) -> str | None:
         """Return the value of this cookie, or None if the browser has none."""
-        return next((each.value for each in self.client.cookies.jar if each.name == name), None)
+        return self.cookies.get(name)
 
     def change_cookie(self, name: str, value: str | None) -> None:
         """Replace the browser's cookie, or delete it if `value` is None."""
-        (cookie,) = (each for each in self.client.cookies.jar if each.name == name)
+        (cookie,) = (each for each in first_version(self.client) if each.name == name)
         if value is None:
             self.client.cookies.jar.clear(cookie.domain, cookie.path, name)
         else:
@@ -60,6 +71,11 @@ class Page:
     def __getattr__(self, name: str) -> Any:
         # get, post, put, patch, delete, head, request ...
         return getattr(self.client, name)
+
+
+def first_version(client: httpx.Client | httpx.AsyncClient) -> Iterator[Cookie]:
+    """Yield the client's cookies, without those of later versions of the API."""
+    return (each for each in client.cookies.jar if not _LATER.search(f"{each.path}/"))
 
 
 async def sign_in_by_cookie(client: Client, name: str = "ada") -> Page:
@@ -75,9 +91,10 @@ def cookies_set(response: httpx.Response) -> dict[str, SetCookie]:
     for line in response.headers.get_list("set-cookie"):
         pair, *parts = (part.strip() for part in line.split(";"))
         name, _, value = pair.partition("=")
-        assert name not in cookies
-        attributes = (part.partition("=") for part in parts)
-        cookies[name] = SetCookie(value, {key.lower(): text for key, _, text in attributes})
+        attributes = {key.lower(): text for key, _, text in (part.partition("=") for part in parts)}
+        if not _LATER.search(f"{attributes['path']}/"):
+            assert name not in cookies
+            cookies[name] = SetCookie(value, attributes)
     return cookies
 
 

@@ -83,6 +83,7 @@ def test_every_route_with_a_body_is_among_them() -> None:
         # Uploads have no JSON; tests of images and avatars damage their bytes.
         if not isinstance(route.original_route.body_field.field_info, params.File)
         for method in route.methods or ()
+        if (route.path_format or "").startswith("/api/v1/")
     }
     assert taking <= {(method, path) for method, path, _ in OPERATIONS}
     assert ("POST", f"{API_PREFIX}/auth/login") in {

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -12,7 +13,9 @@ from tests.applications import MODULES, make_app, make_context
 from tests.core.versions.made_tasks.manifest import module
 from tests.core.versions.made_tasks.models import MadeTask
 
-WITH_TASKS = ordered((*MODULES, module))
+# The project's modules may have other versions as well.
+FIRST_VERSIONS = tuple(replace(each, versions=()) for each in MODULES)
+WITH_TASKS = ordered((*FIRST_VERSIONS, module))
 ORIGIN = "https://app.example.com"
 
 

@@ -14,8 +14,8 @@ from backend.core.module import Module
 from backend.core.registry import RegistryError, ordered
 from backend.core.schemas import Schema
 from tests.actors import Actor, ActorFactory, Client
-from tests.applications import MODULES, make_app, make_context
-from tests.core.versions.conftest import ORIGIN, WITH_TASKS
+from tests.applications import make_app, make_context
+from tests.core.versions.conftest import FIRST_VERSIONS, ORIGIN, WITH_TASKS
 from tests.core.versions.made_tasks import router, router_v2
 from tests.core.versions.made_tasks.manifest import module
 from tests.core.versions.made_tasks.schemas import MadeTaskOut
@@ -250,7 +250,7 @@ async def read_other(id: int) -> Other:
 def refusal(*versions: Any, **changes: Any) -> str:
     made = replace(module, versions=versions, **changes)
     with pytest.raises(RegistryError) as caught:
-        ordered((*MODULES, made))
+        ordered((*FIRST_VERSIONS, made))
     return str(caught.value).removeprefix("Module 'made_tasks': ")
 
 
@@ -293,7 +293,7 @@ class TestMistakes:
 async def test_a_third_version_begins_with_the_second(own_database_url: str) -> None:
     third = LaterVersion(router_v2.router, 3)
     third.remove("DELETE", "/{id}")
-    modules = ordered((*MODULES, replace(module, versions=(router_v2.router, third))))
+    modules = ordered((*FIRST_VERSIONS, replace(module, versions=(router_v2.router, third))))
     made = make_context(own_database_url, modules)
     app: Any = make_app(made, modules)
     second, newest = (app.openapi(number)["paths"] for number in (2, 3))
@@ -306,13 +306,13 @@ async def test_a_third_version_begins_with_the_second(own_database_url: str) -> 
 
 def test_without_a_second_version_there_is_one(app: FastAPI) -> None:
     assert isinstance(module, Module)
-    only: Any = make_app(app.state.context, MODULES)
+    only: Any = make_app(app.state.context, FIRST_VERSIONS)
     assert not [path for path in only.openapi()["paths"] if path.startswith(V2)]
 
 
 def test_doctor_names_what_is_served_after_its_sunset() -> None:
-    assert list(sunsets.due(WITH_TASKS, date(2027, 2, 28))) == []
-    found = [text for passed, text in sunsets.due(WITH_TASKS, date(2027, 3, 1)) if passed is None]
+    assert list(sunsets.due([module], date(2027, 2, 28))) == []
+    found = [text for passed, text in sunsets.due([module], date(2027, 3, 1)) if passed is None]
     assert len(found) == 4
     assert found[0] == (
         "GET /api/v1/made-tasks: it, or a member of its bodies, was to be removed from "

@@ -343,7 +343,7 @@ async def reused(page: Page, url: str) -> Outcome:
 
 
 async def ended(page: Page, _: str) -> Outcome:
-    cookies = dict(page.client.cookies)
+    cookies = page.cookies
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
     other = Client(page.client._transport.app)  # type: ignore[attr-defined]  # an attribute of ASGITransport
     assert (await other.post("/api/v1/auth/logout", headers=headers | page.csrf)).is_success

@@ -165,7 +165,7 @@ async def test_another_site_signs_nobody_out(
 
 
 async def test_twice(page: Page, database_url: str) -> None:
-    cookies = "; ".join(f"{name}={value}" for name, value in page.client.cookies.items())
+    cookies = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
     headers = page.csrf | {"Cookie": cookies}
     assert outcome(await page.post(LOGOUT, headers=headers)) == DONE
     again = await page.post(LOGOUT, headers=headers)
