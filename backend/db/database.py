@@ -118,6 +118,8 @@ class Database:
                 # Completes even when cancelled, so the connection returns to the pool.
                 await session.__aexit__(None, None, None)
             raise
+        finally:
+            session.has_ended = True
         if session.is_open:
             # The commit has returned the connection to the pool, so closing does no I/O. The
             # asynchronous `close` would cost a task and a greenlet.

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -45,6 +46,7 @@ class TransactionSession(AsyncSession):
     """
 
     is_open = False
+    has_ended = False
 
     def __init__(self, engine: AsyncEngine, execute_alone: Execute | None) -> None:
         """`execute_alone` executes a statement in a transaction of its own; None if it may not.
@@ -61,8 +63,11 @@ class TransactionSession(AsyncSession):
         # Only for attributes that are missing, such as those of an open session.
         if self.is_open:
             raise AttributeError(name)
+        if self.has_ended:
+            raise InvalidRequestError("The session's transaction has ended; nothing is executed.")
         self.is_open = True
-        super().__init__(self._engine, expire_on_commit=False)
+        # A closed session does not begin anew: nothing would return its connection.
+        super().__init__(self._engine, expire_on_commit=False, close_resets_only=False)
         for handler in self._begin_handlers:
             event.listen(self.sync_session, "after_begin", handler)
         if self._postponed is not None:
@@ -110,7 +115,7 @@ class TransactionSession(AsyncSession):
         """Execute a guard and, if it returns a row, commit the postponed row: one statement.
 
         Return whether the row is stored; None, having sent nothing, if the transaction has more
-        than a postponed row.
+        than a postponed row. Later statements of the session are another transaction.
         """
         postponed = self._postponed
         if self.is_open or postponed is None or postponed.guarded is None:
@@ -168,7 +173,7 @@ async def commit(session: AsyncSession) -> None:
 
 
 async def commit_with(session: AsyncSession, guard: BoundStatement) -> bool | None:
-    """Do the same by `TransactionSession.commit_with`; return None for another session."""
+    """Like `commit`, but by `TransactionSession.commit_with`; return None for another session."""
     if not isinstance(session, TransactionSession):
         return None
     await _end_at_limit()

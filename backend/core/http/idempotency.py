@@ -103,13 +103,16 @@ async def respond_once(request: Request, session: AsyncSession, respond: Respond
         try:
             response = await respond()
             to_store = _to_store(response, claim.id, hashes[0], principal)
-            if await _keep(context, store, session, to_store):
-                return response
+            is_kept = await _keep(context, store, session, to_store)
         except _AlreadyStoredError as found:
             # An error in a flush leaves the session in a state that cannot be committed.
             await discard(session)
             stored = found.stored
         else:
+            # A dependency may use the session after the commit, in a transaction without the lock.
+            claim.is_locked = True
+            if is_kept:
+                return response
             stored = await _find(context, store, claim.id)
             if stored is None:
                 raise IdempotencyInProgressError

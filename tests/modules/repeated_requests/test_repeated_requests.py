@@ -3,15 +3,18 @@
 import asyncio
 import hmac
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import MetaData, text
+from sqlmodel import Field, SQLModel
 from starlette.responses import Response
 
 from backend.core.authorization import public
@@ -20,6 +23,7 @@ from backend.core.http.dependencies import Session
 from backend.core.http.routing import Router
 from backend.core.module import Module
 from backend.core.schemas import Schema
+from backend.db.inserts import insert_row
 from backend.modules.repeated_requests.jobs import PURGE_KEYS
 from tests.actors import Actor, ActorFactory, Client
 from tests.applications import MODULES, make_app, make_context
@@ -384,6 +388,13 @@ class Cup(Schema):
     name: str
 
 
+class MadeCup(SQLModel, table=True):
+    __tablename__ = "made_cups"
+    metadata = MetaData()
+
+    id: UUID = Field(primary_key=True)
+
+
 made = Router(prefix="/made-cups", tags=["made_cups"], dependencies=[public])
 
 
@@ -400,6 +411,29 @@ async def break_cup(session: Session) -> None: ...
 async def paint(session: Session, response: Response) -> Cup:
     response.headers["X-Colour"] = "blue"
     return Cup(name="blue")
+
+
+async def session_with_an_end(session: Session) -> AsyncIterator[None]:
+    yield
+    # Before the response, in the transaction if there is one still.
+    await (await session.connection()).execute(text("SELECT 1"))
+
+
+@made.post("/keep", idempotent=True, dependencies=[Depends(session_with_an_end, scope="function")])
+async def keep(session: Session) -> Cup:
+    await insert_row(session, MadeCup, {"id": uuid4()})
+    return Cup(name="kept")
+
+
+async def test_a_dependency_may_use_the_session_afterwards(
+    context: Context, db: psycopg.Connection
+) -> None:
+    db.execute("CREATE TABLE made_cups (id uuid PRIMARY KEY)")
+    app = make_app(context, [*MODULES, Module("made_cups", made)])
+    async with Client(app) as client:
+        first, second = [await client.post(f"{API}/made-cups/keep", headers=KEY) for _ in range(2)]
+    assert (first.status_code, is_replay(first), is_replay(second)) == (200, False, True)
+    assert (rows(db, "made_cups"), rows(db)) == (1, 1)
 
 
 async def test_any_post_may_take_a_key(context: Context) -> None:
