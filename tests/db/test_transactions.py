@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, cast
@@ -13,12 +12,7 @@ import pytest
 from fastapi import FastAPI
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
-from sqlalchemy.exc import (
-    IntegrityError,
-    InvalidRequestError,
-    OperationalError,
-    PendingRollbackError,
-)
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.core.authorization import public
@@ -133,24 +127,6 @@ async def test_any_exception_rolls_back(
     await write(database, 2)
     assert numbers(db) == [2]
     assert done == []
-
-
-@pytest.mark.parametrize("opens", [True, False])
-@pytest.mark.parametrize("fails", [True, False])
-async def test_a_session_is_useless_after_its_transaction(
-    db: psycopg.Connection, database: Database, opens: bool, fails: bool
-) -> None:
-    with suppress(ZeroDivisionError):
-        async with database.transaction() as session:
-            if opens:
-                await note(session, 1)
-            if fails:
-                raise ZeroDivisionError
-    for _ in range(2):
-        with pytest.raises(InvalidRequestError):
-            await note(session, 2)
-    assert numbers(db) == ([1] if opens and not fails else [])
-    assert database.pools["transactions"].in_use == 0
 
 
 async def test_after_commit_runs_in_order_and_finds_all_stored(
