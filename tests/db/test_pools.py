@@ -236,7 +236,9 @@ async def test_transaction_left_idle_is_ended(make_database: MakeDatabase) -> No
             asyncio.get_running_loop().remove_reader(socket)
             await session.get(Item, uuid4())
 
-    with pytest.raises(DBAPIError, match="idle-in-transaction timeout") as raised:
+    # The end of the stream can be read before the reason.
+    reasons = "idle-in-transaction timeout|server closed the connection"
+    with pytest.raises(DBAPIError, match=reasons) as raised:
         await dawdle()
     assert is_unavailable(raised.value)
     async with database.transaction() as session:
