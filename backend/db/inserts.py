@@ -3,22 +3,18 @@
 row = await insert_row(session, Note, {"text": new.text, "author_id": by.user_id})
 """
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Column, Table, bindparam, insert, select, text
-from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.db.queries import DIALECT, PARAMETER
 from backend.db.transactions import GUARD, BoundStatement, TransactionSession
-
-_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 async def insert_row(
@@ -50,7 +46,7 @@ class _Insert:
             name: default for name, default in _defaults_of(model, table) if name not in passed
         }
         columns = [*passed, *self.defaults]
-        compiled = insert(table).compile(dialect=_DIALECT, column_keys=columns)
+        compiled = insert(table).compile(dialect=DIALECT, column_keys=columns)
         self._sql = compiled.string
         # Defaults of the columns themselves, except SQL expressions, which the statement contains.
         for column in compiled.insert_prefetch:
@@ -58,7 +54,7 @@ class _Insert:
             columns.append(column.key)
         parameters = [bindparam(name, type_=table.c[name].type) for name in columns]
         values = select(*parameters).where(text(f"EXISTS (SELECT FROM {GUARD})"))
-        self._guarded = str(insert(table).from_select(columns, values).compile(dialect=_DIALECT))
+        self._guarded = str(insert(table).from_select(columns, values).compile(dialect=DIALECT))
         self._processors = _processors_of({each.key: each.type for each in parameters})
 
     def bound(self, row: dict[str, Any]) -> BoundStatement:
@@ -69,9 +65,9 @@ class Guard:
     """A statement with RETURNING that decides whether a postponed row is inserted."""
 
     def __init__(self, statement: ReturningInsert[Any]) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = statement.compile(dialect=DIALECT)
         # Other names than those of the row's parameters, which are names of columns.
-        self._sql = _PARAMETER.sub(rf"%({GUARD} \1)s", compiled.string)
+        self._sql = PARAMETER.sub(rf"%({GUARD} \1)s", compiled.string)
         self._defaults = {name: bind.effective_value for bind, name in compiled.bind_names.items()}
         kinds = {name: bind.type for bind, name in compiled.bind_names.items()}
         self._processors = _processors_of(kinds)
@@ -85,7 +81,7 @@ class Guard:
 def _processors_of(kinds: Mapping[str, TypeEngine[Any]]) -> dict[str, Callable[[Any], Any]]:
     """Return what converts the values that the driver does not know, such as JSON."""
     found = {
-        name: kind.dialect_impl(_DIALECT).bind_processor(_DIALECT) for name, kind in kinds.items()
+        name: kind.dialect_impl(DIALECT).bind_processor(DIALECT) for name, kind in kinds.items()
     }
     return {name: process for name, process in found.items() if process is not None}
 

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from backend.db.keyed_reads import MAX_KEYS
 
-_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 # The column of `SharedQuery.together` with the number of the caller, from 1. A statement of its own
@@ -22,7 +22,8 @@ CALLER = "caller number"
 _CALLERS = '"all callers"'
 _ROWS = '"rows of a caller"'
 _SCALARS = {bool, date, datetime, Decimal, float, int, str, UUID}
-_PARAMETER = re.compile(r"%\((\w+)\)s")
+# A parameter in compiled SQL.
+PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Query:
@@ -35,7 +36,7 @@ class Query:
     __slots__ = ("_defaults", "sql")
 
     def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = statement.compile(dialect=DIALECT)
         self.sql = compiled.string
         self._defaults = {
             compiled.bind_names[bind]: bind.effective_value for bind in compiled.bind_names
@@ -77,8 +78,8 @@ class KeyedQuery(Query):
         selected = statement.selected_columns.get(self.key)
         if selected is None or not selected.shares_lineage(column.expression):
             raise TypeError(f"The statement must select its key, {column}, as {self.key}.")
-        compiled = statement.compile(dialect=_DIALECT)
-        unlimited = statement.limit(None).offset(None).compile(dialect=_DIALECT)
+        compiled = statement.compile(dialect=DIALECT)
+        unlimited = statement.limit(None).offset(None).compile(dialect=DIALECT)
         has_parameters = any(bind.required for bind in compiled.bind_names)
         if has_parameters or unlimited.string != compiled.string:
             raise TypeError("The statement of a keyed query has no parameters and no LIMIT.")
@@ -109,7 +110,7 @@ class SharedQuery(Query):
         order: Sequence[tuple[str, bool]] = (),
     ) -> None:
         super().__init__(statement)
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = statement.compile(dialect=DIALECT)
         types = {
             name: bind.type
             for bind, name in compiled.bind_names.items()
@@ -120,10 +121,10 @@ class SharedQuery(Query):
         self.common = tuple(common)
         self.own = tuple(types)
         arrays = [
-            str(bindparam(name, type_=ARRAY(_unlimited(kind))).compile(dialect=_DIALECT))
+            str(bindparam(name, type_=ARRAY(_unlimited(kind))).compile(dialect=DIALECT))
             for name, kind in types.items()
         ]
-        alone = _PARAMETER.sub(
+        alone = PARAMETER.sub(
             lambda found: f'{_CALLERS}."{found[1]}"' if found[1] in types else found[0], self.sql
         )
         names = ", ".join(f'"{name}"' for name in (*types, CALLER))

@@ -1,7 +1,7 @@
 """`commit_with`: one statement stores a row and the row of a guard, or neither."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +20,7 @@ from backend.db.errors import is_unavailable, violated_constraint
 from backend.db.inserts import Guard, insert_row
 from backend.db.transactions import TransactionSession, commit_with, discard
 from tests.databases import proxy
+from tests.db.conftest import MakeDatabase
 from tests.statements import Statements, waits_for_a_lock
 
 TABLES = """
@@ -83,23 +84,6 @@ def db(database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(TABLES)
         yield connection
-
-
-MakeDatabase = Callable[..., Database]
-
-
-@pytest.fixture
-async def make_database(database_url: str, db: psycopg.Connection) -> AsyncIterator[MakeDatabase]:
-    made: list[Database] = []
-
-    def make(url: str = database_url, **limits: Any) -> Database:
-        timeouts = Timeouts(**{"pool": 2, "statement": 5, "lock": 0.2, **limits})
-        made.append(Database(url, size=1, timeouts=timeouts))
-        return made[-1]
-
-    yield make
-    for each in made:
-        await each.close()
 
 
 @pytest.fixture
@@ -225,7 +209,7 @@ async def test_a_silent_server_is_an_error(
     flows = asyncio.Event()
     flows.set()
     async with proxy(database_url, flows) as url:
-        database = make_database(url, connect=0.3, statement=0.2)
+        database = make_database(url=url, timeouts=Timeouts(connect=0.3, statement=0.2, lock=0.2))
         assert await store(database, 1, uuid4()) is True
         flows.clear()
         with pytest.raises(DBAPIError) as raised:

@@ -1,7 +1,7 @@
 """`insert_row`: a row alone is its own transaction; with others it belongs to theirs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,7 @@ from backend.db.transactions import TransactionSession, discard
 from backend.telemetry.database import DatabaseObserver
 from tests.commands import PATIENCE
 from tests.databases import proxy
+from tests.db.conftest import MakeDatabase
 
 TABLE = """
 CREATE TABLE made_pots (
@@ -95,23 +96,6 @@ def db(database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(TABLE)
         yield connection
-
-
-MakeDatabase = Callable[..., Database]
-
-
-@pytest.fixture
-async def make_database(database_url: str, db: psycopg.Connection) -> AsyncIterator[MakeDatabase]:
-    made: list[Database] = []
-
-    def make(pooled: bool = False, url: str = database_url, **options: Any) -> Database:
-        timeouts = Timeouts(pool=2, statement=5, lock=0.2, pooled=pooled)
-        made.append(Database(url, **{"size": 1, "timeouts": timeouts, **options}))
-        return made[-1]
-
-    yield make
-    for each in made:
-        await each.close()
 
 
 @pytest.fixture
