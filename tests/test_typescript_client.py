@@ -199,6 +199,7 @@ REFRESH = "/api/v1/auth/refresh"
 TITLES = "api.items.listItems().then(({ data }) => data.map(({ title }) => title))"
 ARTICLES = "api.articles.listArticles().then(({ data }) => data)"
 HIDE_COOKIES = "Object.defineProperty(document, 'cookie', { get: () => '' })"
+WAITS_FOR_LOCK = "navigator.locks.query().then(({ pending }) => pending.length === 1)"
 CREATE = "(title) => api.items.createItem({ body: { title } }).then(({ title }) => title)"
 
 
@@ -259,7 +260,7 @@ async def test_the_first_lines_of_the_readme(browser_context: "BrowserContext", 
 
 
 @pytest.mark.parametrize("kind", ["cookies", "bearer"])
-async def test_two_tabs_renew_a_session_once(
+async def test_a_tab_waits_for_the_renewal_of_another(
     browser_context: "BrowserContext", site: Site, account: str, kind: str
 ) -> None:
     first = await opened(browser_context, f"{site.page}/#{kind}")
@@ -268,11 +269,26 @@ async def test_two_tabs_renew_a_session_once(
     assert await second.evaluate(CREATE, "Tea") == "Tea"
     responses = recorded(browser_context)
     await let_expire(browser_context, site, first)
+    renewing, both = asyncio.Event(), asyncio.Event()
+
+    async def delay(route: "Route") -> None:
+        renewing.set()
+        await both.wait()
+        await route.continue_()
+
+    await first.route(f"{site.api}{REFRESH}", delay)
     several = f"Promise.all([{TITLES}, {TITLES}, {TITLES}])"
-    found = await asyncio.gather(first.evaluate(several), second.evaluate(several))
-    assert list(found) == [[["Tea"]] * 3] * 2
-    assert renewals(responses) == 1
+    calls = [asyncio.create_task(first.evaluate(several))]
+    await renewing.wait()
+    calls.append(asyncio.create_task(second.evaluate(several)))
+    await second.wait_for_function(WAITS_FOR_LOCK)
+    assert renewals(responses) == 0
+    both.set()
+    assert await asyncio.gather(*calls) == [[["Tea"]] * 3] * 2
+    # The localStorage of a tab may show later what another tab has written.
+    assert renewals(responses) in {"cookies": [1], "bearer": [1, 2]}[kind]
     assert {await each.evaluate("signedOut") for each in (first, second)} == {0}
+    assert await second.evaluate(TITLES) == ["Tea"]
 
 
 async def test_without_web_locks_two_tabs_stay_signed_in(

@@ -96,7 +96,9 @@ export function createClient(options: ClientOptions = {}): Client {
 
   /** Sign in, renew or sign out: after other such changes of this client, and of other tabs. */
   function changeSession<T>(work: (waited: boolean) => Promise<T>): Promise<T> {
-    const change = lastChange.then(() => exclusively(`trellis:session:${base}`, work));
+    const { lock } = credentials;
+    const name = lock === undefined ? undefined : `trellis:${lock}:${base}`;
+    const change = lastChange.then(() => exclusively(name, work));
     lastChange = change.catch(() => {});
     return change;
   }

@@ -17,6 +17,8 @@ export type Session = Pick<Tokens, "session_id" | "expires_in">;
 export interface TokenStorage {
   get(): Tokens | null | Promise<Tokens | null>;
   set(tokens: Tokens | null): void | Promise<void>;
+  /** The name of the lock under which tabs with the same tokens renew them; none if no tab shares them. */
+  lock?: string;
 }
 
 /** Sends a request of sign-in, refresh or sign-out, with this body and without other credentials. */
@@ -28,6 +30,8 @@ export type Post = (
 /** How requests of a client are authenticated. Made by `cookies` or `bearer`. */
 export interface Credentials {
   readonly mode: RequestCredentials;
+  /** The name of the lock under which tabs change these credentials; undefined if no tab shares them. */
+  readonly lock: string | undefined;
   /** The headers that authenticate a request with this method. */
   headers(method: string): Promise<Record<string, string>>;
   /** A value that tells whether the credentials were renewed since. */
@@ -46,7 +50,6 @@ const { login, refresh, logout } = operations.auth;
 const SAFE = ["GET", "HEAD", "OPTIONS"];
 const CSRF_HEADER = "X-CSRF-Token";
 const CSRF_COOKIE = /(?:^|;\s*)(?:__Host-)?csrf_token=([^;]+)/;
-const RENEWED = "trellis:renewed";
 
 /** Tokens in this tab's memory: a reload signs out, and injected scripts find nothing in storage. */
 export function memoryStorage(): TokenStorage {
@@ -62,6 +65,7 @@ export function memoryStorage(): TokenStorage {
 /** Tokens in `localStorage` or `sessionStorage`, where every script of the page can read them. */
 export function webStorage(storage: Storage, key = "trellis:tokens"): TokenStorage {
   return {
+    lock: key,
     get: () => {
       const text = storage.getItem(key);
       return text === null ? null : (JSON.parse(text) as Tokens);
@@ -81,6 +85,7 @@ export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
   };
   return {
     mode: "omit",
+    lock: storage.lock,
     headers: async (): Promise<Record<string, string>> => {
       const tokens = await storage.get();
       return tokens ? { Authorization: `Bearer ${tokens.access_token}` } : {};
@@ -98,7 +103,8 @@ export function bearer(storage: TokenStorage = memoryStorage()): Credentials {
     async renew(post, mark) {
       const tokens = await storage.get();
       if (tokens === null) return false;
-      // Another call or another tab has renewed them.
+      // Another call or another tab has renewed them. If the storage does not show it yet, the server
+      // answers once more with the tokens of that renewal.
       if (tokens.access_token !== mark) return true;
       const response = await post(refresh, { body: { refresh_token: tokens.refresh_token } });
       if (!response.ok && response.status !== 401) throw await errorOf(response);
@@ -145,8 +151,9 @@ export function cookies(): Credentials {
   };
   return {
     mode: "include",
+    lock: "cookies",
     headers: async (method) => csrfHeaders(method),
-    mark: async () => ({ renewals, time: Date.now() }),
+    mark: async () => renewals,
     observe,
     recover,
     async signIn(post, body) {
@@ -158,14 +165,12 @@ export function cookies(): Credentials {
       return session;
     },
     async renew(post, mark, waited) {
-      const sent = mark as { renewals: number; time: number };
       // Another call or another tab has renewed the cookies.
-      if (waited || renewals !== sent.renewals || renewedInAnyTab() > sent.time) return true;
+      if (waited || renewals !== mark) return true;
       const response = await change(post, refresh);
       if (response.ok) {
         csrf = ((await response.json()) as CookieTokens).csrf_token;
         renewals += 1;
-        renewedNow();
       } else if (response.status === 401) csrf = null;
       else throw await errorOf(response);
       return response.ok;
@@ -183,23 +188,4 @@ function csrfCookie(): string | null {
   if (typeof document === "undefined") return null;
   const found = CSRF_COOKIE.exec(document.cookie)?.[1];
   return found === undefined ? null : decodeURIComponent(found);
-}
-
-function renewedInAnyTab(): number {
-  try {
-    const moment = Number(globalThis.localStorage.getItem(RENEWED) ?? 0);
-    // A moment in the future was written before the clock was set back.
-    return moment <= Date.now() ? moment : 0;
-  } catch {
-    // No storage: outside of browsers, or switched off.
-    return 0;
-  }
-}
-
-function renewedNow(): void {
-  try {
-    globalThis.localStorage.setItem(RENEWED, String(Date.now()));
-  } catch {
-    // As above; the other tabs then renew once more, which the server allows.
-  }
 }

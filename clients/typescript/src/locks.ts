@@ -2,12 +2,12 @@
 
 /**
  * Run `work` while no other tab runs work of this name. `waited` says that another tab has just
- * done so. Without Web Locks (old browsers, pages without HTTPS, Node) the work simply runs.
+ * done so. Without a name or Web Locks (old browsers, pages without HTTPS, Node 20) the work simply runs.
  */
-export async function exclusively<T>(name: string, work: (waited: boolean) => Promise<T>): Promise<T> {
+export async function exclusively<T>(name: string | undefined, work: (waited: boolean) => Promise<T>): Promise<T> {
   // Not in every environment, despite its type.
   const locks = (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined;
-  if (locks === undefined) return work(false);
+  if (name === undefined || locks === undefined) return work(false);
   const result: { value: T } | null = await locks.request(name, { ifAvailable: true }, async (lock) =>
     lock === null ? null : { value: await work(false) },
   );
