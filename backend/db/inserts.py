@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, insert, select, text
+from sqlalchemy import Column, Table, insert
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
@@ -25,7 +25,8 @@ async def insert_row(
     Like an object passed to `session.add`, the row is sent before the session's next statement, or
     else by its commit, which then takes one round trip instead of three. No mapper events run. An
     error of the row is raised there; to answer a violated constraint, use `constraint_errors`.
-    Columns get the same defaults as those of objects, but a None in `row` is stored as NULL.
+    Columns get the same defaults as those of objects, but a None in `row` is stored as NULL. The
+    returned row lacks the columns that PostgreSQL fills: by a server default or an SQL expression.
     """
     prepared = _insert_of(model, tuple(row))
     whole = {**row, **{name: default() for name, default in prepared.defaults.items()}}
@@ -46,19 +47,25 @@ class _Insert:
             name: default for name, default in _defaults_of(model, table) if name not in passed
         }
         columns = [*passed, *self.defaults]
-        compiled = insert(table).compile(dialect=DIALECT, column_keys=columns)
+        compiled = insert(table).inline().compile(dialect=DIALECT, column_keys=columns)
         self._sql = compiled.string
+        into, _, values = self._sql.partition(" VALUES ")
+        exists = f"EXISTS (SELECT FROM {GUARD})"
+        self._guarded = f"{into} SELECT {values.removeprefix('(').removesuffix(')')} WHERE {exists}"
         # Defaults of the columns themselves, except SQL expressions, which the statement contains.
         for column in compiled.insert_prefetch:
             self.defaults[column.key] = _column_default(column)
             columns.append(column.key)
-        parameters = [bindparam(name, type_=table.c[name].type) for name in columns]
-        values = select(*parameters).where(text(f"EXISTS (SELECT FROM {GUARD})"))
-        self._guarded = str(insert(table).from_select(columns, values).compile(dialect=DIALECT))
-        self._processors = _processors_of({each.key: each.type for each in parameters})
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
+        # Parameters of SQL expressions.
+        self._constants = {
+            name: bind.effective_value for name, bind in binds.items() if name not in columns
+        }
+        self._processors = _processors_of({name: bind.type for name, bind in binds.items()})
 
     def bound(self, row: dict[str, Any]) -> BoundStatement:
-        return BoundStatement(self._sql, _processed(row, self._processors), self._guarded)
+        values = {**self._constants, **row} if self._constants else row
+        return BoundStatement(self._sql, _processed(values, self._processors), self._guarded)
 
 
 class Guard:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import MetaData, bindparam, func, select, text
+from sqlalchemy import MetaData, bindparam, func, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Field, SQLModel
@@ -61,7 +61,9 @@ class Box(_Base, table=True):
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     number: int
     tags: dict[str, Any] = Field(sa_type=JSONB)
-    at: str | None = Field(default=None, sa_column_kwargs={"default": text("now()")})
+    at: str | None = Field(
+        default=None, sa_column_kwargs={"default": func.date_trunc("day", func.now())}
+    )
 
 
 _LIDS = Lid.__table__  # type: ignore[attr-defined]  # set by SQLModel's metaclass

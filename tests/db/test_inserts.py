@@ -74,7 +74,7 @@ class Jar(_Base, table=True):
     shape: str = Field(default="round", sa_column_kwargs={"server_default": "square"})
     weight: int | None = Field(default=None, sa_column_kwargs={"default": 3})
     height: int | None = Field(default=None, sa_column_kwargs={"default": lambda: 4})
-    price: int | None = Field(default=None, sa_column_kwargs={"default": text("2 + 3")})
+    price: int | None = Field(default=None, sa_column_kwargs={"default": func.length("tea") + 2})
 
 
 class CountedRefusal(Exception, CommitAndRaise):
