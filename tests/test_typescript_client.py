@@ -18,7 +18,7 @@ import pytest
 
 from tests import databases, npm
 from tests.actors import PASSWORD
-from tests.commands import ROOT
+from tests.commands import PATIENCE, ROOT
 from tests.processes import served
 from tests.servers import serving_in_thread
 from tests.sessions import expired_like
@@ -199,7 +199,10 @@ REFRESH = "/api/v1/auth/refresh"
 TITLES = "api.items.listItems().then(({ data }) => data.map(({ title }) => title))"
 ARTICLES = "api.articles.listArticles().then(({ data }) => data)"
 HIDE_COOKIES = "Object.defineProperty(document, 'cookie', { get: () => '' })"
-WAITS_FOR_LOCK = "navigator.locks.query().then(({ pending }) => pending.length === 1)"
+WAIT_FOR_LOCK = """async () => {
+    const isWaiting = async () => (await navigator.locks.query()).pending.length === 1;
+    while (!(await isWaiting())) await new Promise((resolve) => setTimeout(resolve, 20));
+}"""
 CREATE = "(title) => api.items.createItem({ body: { title } }).then(({ title }) => title)"
 
 
@@ -281,7 +284,7 @@ async def test_a_tab_waits_for_the_renewal_of_another(
     calls = [asyncio.create_task(first.evaluate(several))]
     await renewing.wait()
     calls.append(asyncio.create_task(second.evaluate(several)))
-    await second.wait_for_function(WAITS_FOR_LOCK)
+    await asyncio.wait_for(second.evaluate(WAIT_FOR_LOCK), PATIENCE)
     assert renewals(responses) == 0
     both.set()
     assert await asyncio.gather(*calls) == [[["Tea"]] * 3] * 2
