@@ -98,7 +98,9 @@ class Load:
                 },
                 timeout=TIMEOUT,
                 verify=trusted,
-                limits=httpx.Limits(max_connections=400, max_keepalive_connections=50),
+                # At its limit of connections the server closes idle ones, perhaps with a request on
+                # its way, so all clients together keep fewer.
+                limits=httpx.Limits(max_connections=400, max_keepalive_connections=20),
             )
             for index, each in enumerate((token, *more_tokens))
         ]

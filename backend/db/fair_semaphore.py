@@ -18,16 +18,20 @@ TURNS = 8
 # refused there, and goes before new requests `TURNS` times: refusing it would waste the work that
 # is done, and it may hold other places.
 admitted: ContextVar[Counter["FairSemaphore"] | None] = ContextVar("admitted", default=None)
-# Whether the current task goes before new requests and is not refused: a health check, or a
-# statement for a request that has waited.
+# Whether the current task goes before all requests and is not refused: a health check, whose time
+# limit is short, or a check in the background. There are few of them, and no request waits long.
 urgent: ContextVar[bool] = ContextVar("urgent", default=False)
 
 
-class _InTurn(Counter["FairSemaphore"]):
-    """The waits of a task that no queue refuses; they let it go before nobody."""
+class _Waits(Counter["FairSemaphore"]):
+    """The waits of a task that no queue refuses: at least `least` for each semaphore."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self._least = least
 
     def __missing__(self, semaphore: "FairSemaphore") -> int:
-        return TURNS + 1
+        return self._least
 
 
 def wait_in_turn(*, goes_first: bool) -> None:
@@ -35,8 +39,8 @@ def wait_in_turn(*, goes_first: bool) -> None:
 
     `goes_first` if `refuse_if_overloaded` has returned it for one of them.
     """
-    urgent.set(goes_first)
-    admitted.set(_InTurn())
+    urgent.set(False)
+    admitted.set(_Waits(1 if goes_first else TURNS + 1))
 
 
 Outcome = Literal["granted", "refused", "timed_out", "cancelled"]
@@ -46,9 +50,10 @@ OnWait = Callable[[float, Outcome, int], None]
 class FairSemaphore:
     """A semaphore with `size` places, granted in order of arrival, with a limited wait.
 
-    Requests that have waited here before go first. With `sheds`, a new one is refused at once if
-    it is expected to wait too long. `on_wait` is called for each request that found no free place,
-    with the seconds that it waited, the outcome, and its place in the queue, from 1.
+    Urgent tasks go first, then requests that have waited here before. With `sheds`, a new one is
+    refused at once if it is expected to wait too long. `on_wait` is called for each request that
+    found no free place, with the seconds that it waited, the outcome, and its place in the queue,
+    from 1.
 
     SQLAlchemy's pool queue is not fair: with 32 clients on 10 connections, some wait for more
     than a second while others are served repeatedly.
@@ -66,6 +71,7 @@ class FairSemaphore:
         self.size = self._free = size
         self.wait = wait
         self._resource = resource
+        self._urgent: deque[asyncio.Future[None]] = deque()
         self._first: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
         self._sheds = sheds
@@ -79,7 +85,8 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        return sum(not waiter.done() for queue in (self._first, self._others) for waiter in queue)
+        queues = (self._urgent, self._first, self._others)
+        return sum(not waiter.done() for queue in queues for waiter in queue)
 
     async def acquire(self) -> None:
         """Wait for a place; raise `DatabaseUnavailableError` if none is free in time."""
@@ -124,7 +131,7 @@ class FairSemaphore:
             timer.cancel()
 
     def release(self) -> None:
-        if _grant_first(self._first):
+        if _grant_first(self._urgent) or _grant_first(self._first):
             return
         if _grant_first(self._others):
             self._congestion.grant(asyncio.get_running_loop().time())
@@ -171,7 +178,9 @@ class FairSemaphore:
         """Put `waiter` into a queue, or raise `OverloadedError`."""
         waits = admitted.get()
         earlier = 0 if waits is None else waits[self]
-        if urgent.get() or 0 < earlier <= TURNS:
+        if urgent.get():
+            self._urgent.append(waiter)
+        elif 0 < earlier <= TURNS:
             self._first.append(waiter)
         else:
             self._refuse_if_too_long(earlier, now)
@@ -193,7 +202,7 @@ class FairSemaphore:
 
     def _leave(self, waiter: "asyncio.Future[None]") -> None:
         """Remove the waiter of a cancelled task, which would count as waiting."""
-        for queue in (self._first, self._others):
+        for queue in (self._urgent, self._first, self._others):
             with suppress(ValueError):
                 queue.remove(waiter)
 
