@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from drills.load import Load, LoadReport, Outcome
 from drills.site import Instance, Writes, compare_writes, database, instances, sign_in
 from tests.commands import fetch
 
-# Two connections for reads and two for transactions, which wait 40 ms for each reply.
+# Two connections for reads and two for transactions, which wait `REPLY_SECONDS` for each reply.
 POOL_SIZE = 4
 REPLY_SECONDS = 0.04
 USERS = 20
@@ -44,7 +45,7 @@ def overload(
     seconds: float,
     fresh_seconds: float,
     first_rate: float = FIRST_RATE,
-    users: int = USERS,
+    reply_seconds: float = REPLY_SECONDS,
     least: float = 0,
 ) -> tuple[LoadReport, Writes]:
     """Find the capacity by a ramp, offer `FACTOR` times as much, then half of it.
@@ -54,10 +55,11 @@ def overload(
     """
     with (
         database(folder) as url,
-        delayed(url, REPLY_SECONDS) as slow,
+        delayed(url, reply_seconds) as slow,
         instances(folder, slow, count=1, DATABASE_POOL_SIZE=POOL_SIZE) as (instance,),
     ):
-        tokens = tuple(sign_in(instance.url) for _ in range(users))
+        with ThreadPoolExecutor(POOL_SIZE) as threads:
+            tokens = tuple(threads.map(sign_in, [instance.url] * USERS))
         best = _capacity(instance, tokens, first_rate, step_seconds)
         before = _memory(instance)
         with _watched(instance) as watch:
