@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -27,6 +28,8 @@ from tests.forks import Forked, fork
 ROOT = Path(__file__).parents[1]
 BACKEND = [sys.executable, "-c", "from backend.cli import main; main()"]
 PATIENCE = 60
+# Below those that Linux and macOS assign to connections by default.
+PORTS = range(20_000, 32_768)
 Process = Forked | subprocess.Popen[bytes]
 # The developer's environment must not influence tests.
 SETTING_NAMES = {
@@ -179,10 +182,14 @@ def running(
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface on which nothing listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """Return a port of the loopback interface on which nothing listens now.
+
+    The kernel assigns none of `PORTS` to a connection, so a server can start again on its port.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def eventually(condition: Callable[[], Any]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from backend.dev import embedded_host
-from tests.commands import eventually
+from tests.commands import eventually, free_port
 
 # Debian installs it into a folder that is not on the PATH of ordinary users.
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -28,8 +27,7 @@ class Pooler:
     """
 
     def __init__(self, folder: Path, database_url: str, settings: dict[str, Any]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         server = conninfo_to_dict(database_url)
         self.place = f"127.0.0.1:{self.port}"
         self.url = f"postgresql://{server['user']}@{self.place}/{server['dbname']}"

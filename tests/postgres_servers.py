@@ -43,10 +43,14 @@ class PostgresServer:
     def url(self, name: str = "trellis") -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
+    @property
+    def log(self) -> Path:
+        return self.folder.parent / f"log-{self.port}"
+
     def start(self, **settings: str) -> None:
         chosen = {**SETTINGS, "port": str(self.port), **settings}
         options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
-        with (self.folder.parent / f"log-{self.port}").open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.folder, *options],
                 stdin=subprocess.DEVNULL,
@@ -59,7 +63,7 @@ class PostgresServer:
 
     def is_up(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, "PostgreSQL did not start"
+        assert self.process.poll() is None, f"PostgreSQL did not start:\n{self.log.read_text()}"
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=2).close()
         except psycopg.OperationalError:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import eventually
+from tests.commands import eventually, free_port
 
 PROGRAM = shutil.which("redis-server")
 PASSWORD = "a-password-of-redis"
@@ -21,8 +21,7 @@ class RedisServer:
     """A server that can be started and killed; its address stays the same."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
